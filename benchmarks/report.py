@@ -1,0 +1,44 @@
+"""Where a benchmark's table goes: onto the screen, and into its own section of README.md."""
+
+import os
+import platform
+import re
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+PAGE = Path(__file__).with_name("README.md")
+
+
+def machine(device: str = "cpu") -> str:
+    """State the processor and the versions behind a table."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"model name\s*: (.+)", cpuinfo.read_text())
+        name = found.group(1) if found else name
+    if device.startswith("cuda"):
+        name = f"{torch.cuda.get_device_name()}, {name}"
+    return (
+        f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}, napari-n2n {version('napari-n2n')}, {date.today()}"
+    )
+
+
+def table(header: list[str], rows: list[list[object]]) -> str:
+    """Format a markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def publish(section: str, text: str) -> None:
+    """Print a text, and put it between the markers of its section in README.md."""
+    print(text)
+    page = PAGE.read_text()
+    start, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
+    if start not in page:
+        page = f"{page.rstrip()}\n\n{start}\n{end}\n"
+    before, rest = page.split(start, 1)
+    PAGE.write_text(f"{before}{start}\n{text.strip()}\n{end}{rest.split(end, 1)[1]}")

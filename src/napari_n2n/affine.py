@@ -1,0 +1,29 @@
+"""Affine maps of intensity: the only maps a training target may go through.
+
+Anything else (log, square root, percentile clip) would move the mean, the median or the mode of the
+noise and with it the result.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """The map ``x -> gain * x + offset`` between two intensity scales."""
+
+    gain: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, values: Any) -> Any:
+        """Map an array, tensor or number of any shape."""
+        return values * self.gain + self.offset
+
+    @property
+    def inverse(self) -> "Affine":
+        """The map back."""
+        return Affine(1.0 / self.gain, -self.offset / self.gain)
+
+    def after(self, first: "Affine") -> "Affine":
+        """Return the map that applies `first`, then this one."""
+        return Affine(self.gain * first.gain, self.gain * first.offset + self.offset)

@@ -1,0 +1,233 @@
+"""The command line: words in, engine called, words out; nothing is computed here."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_n2n.errors import BadInput
+from napari_n2n.progress import progress
+
+app = typer.Typer(
+    name="napari-n2n",
+    help="Two noisy acquisitions in, clean images out: Noise2Noise denoising.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Axes = Annotated[
+    str | None, typer.Option(help="Letters of the dimensions, e.g. TYX, to overrule the files.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
+
+
+@app.command()
+def inspect(a: Path, b: Path, axes: Axes = None, as_json: Json = False) -> None:
+    """Check a pair, measure its noise, and advise a loss."""
+    from napari_n2n import Pair, measure_noise
+
+    report = measure_noise(Pair.open(a, b, axes=axes))
+    if as_json:
+        _print_json(report.as_dict())
+        return
+    for line in report.lines():
+        print(line)
+
+
+@app.command()
+def train(
+    a: Path,
+    b: Path,
+    more: Annotated[list[Path] | None, typer.Argument(help="Further acquisitions.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model, MODEL.n2n.")] = ...,  # type: ignore[assignment]
+    loss: Annotated[str, typer.Option(help="auto, l2, l1, l0 or hdr.")] = "auto",
+    steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Time for the run.")] = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option(help="Same seed and steps, same weights (CPU).")] = 0,
+    axes: Axes = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train on two or more acquisitions of one scene. Ctrl-C stops and keeps the model."""
+    settings = _settings(loss=loss, steps=steps, minutes=minutes, device=device, seed=seed)
+    if output.suffix != ".n2n":
+        raise BadInput(f"{output}: unknown ending: let the model's name end in .n2n")
+    if output.exists() and not (overwrite or resume):
+        raise BadInput(f"{output}: exists already: choose another name or add --overwrite")
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    if resume and not checkpoint.exists():
+        raise BadInput(f"{checkpoint}: there is no run to go on with: leave out --resume")
+
+    from napari_n2n import Pair
+    from napari_n2n import train as train_pair
+
+    pair = Pair.open(a, b, *(more or []), axes=axes)
+    for finding in pair.findings:
+        _say(f"note: {finding.message}")
+    with _stop_on_interrupt() as stop, progress("training") as report:
+        denoiser = train_pair(
+            pair,
+            settings,
+            on_step=lambda step: report(step.progress, _step_words(step)),
+            stop=stop,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+    denoiser.save(output)
+    if denoiser.record["stopped"]:
+        _say(f"stopped: {output} holds the best so far; --resume goes on")
+    else:
+        checkpoint.unlink(missing_ok=True)
+        _say(f"saved {output}")
+
+
+@app.command()
+def denoise(
+    model: Path,
+    a: Path,
+    more: Annotated[
+        list[Path] | None, typer.Argument(help="Further acquisitions of the scene, to average.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Ends in .ome.zarr or .tif.")
+    ] = ...,  # type: ignore[assignment]
+    axes: Axes = None,
+    device: Device = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, or same as the input.")] = "float32",
+    overwrite: Overwrite = False,
+) -> None:
+    """Apply a model to an acquisition, or to several of one scene and average them."""
+    from napari_n2n.denoising import denoise as denoise_stack
+    from napari_n2n.denoising import plan
+    from napari_n2n.model import load
+
+    denoiser = load(model)
+    sources = [a, *(more or [])]
+    for warning in plan(denoiser, *sources, axes=axes, dtype=dtype).warnings:
+        _say(f"warning: {warning}")
+    with progress("denoising") as report:
+        denoise_stack(
+            denoiser,
+            *sources,
+            out=output,
+            axes=axes,
+            dtype=dtype,
+            device=device,
+            overwrite=overwrite,
+            on_step=lambda step: report(step.progress, f"plane {step.done} of {step.total}"),
+        )
+    _say(f"saved {output}")
+
+
+@app.command()
+def score(
+    out: Path,
+    against: Annotated[
+        Path, typer.Option(help="An acquisition that the result was not made from.")
+    ],
+    source: Annotated[
+        Path | None, typer.Option("--input", help="The acquisition that it was made from.")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option(help="A clean image, for PSNR and SSIM.")] = None,
+    axes: Axes = None,
+    as_json: Json = False,
+) -> None:
+    """Say how good a result is, without a clean image or with one."""
+    from napari_n2n.scoring import score as score_result
+
+    result = score_result(out, against, source=source, truth=truth, axes=axes)
+    if as_json:
+        _print_json(asdict(result))
+        return
+    for line in result.lines():
+        print(line)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
+        "napari-n2n-demo"
+    ),
+) -> None:
+    """Train on the sample pair, write the clean result and a before/after picture, print scores."""
+    from napari_n2n.demo import run
+
+    with progress("training") as report:
+        lines = run(output, lambda step: report(step.progress, _step_words(step)))
+    for line in lines:
+        print(line)
+
+
+def _settings(**given: Any) -> Any:
+    from pydantic import ValidationError
+
+    from napari_n2n.settings import TrainingSettings
+
+    try:
+        return TrainingSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from error
+
+
+def _step_words(step: Any) -> str:
+    psnr = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB"
+    return f"step {step.step}, loss {step.loss:.3g}{psnr}"
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into a request to stop; the second one interrupts for real."""
+    stop = threading.Event()
+
+    def ask(signum: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        _say("stopping: the model so far is kept (Ctrl-C again to abort)")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    print(json.dumps(result, allow_nan=False))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Run the command line: exit status 0, 2 for bad input with one line, 130 for Ctrl-C."""
+    try:
+        status = app(standalone_mode=False)
+    except typer.Exit as leave:
+        status = leave.exit_code
+    except BadInput as error:
+        _say(f"error: {error}")
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        status = 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's usage errors: a wrong word or option
+            raise
+        _say(f"error: {error.format_message()}")
+        status = 2
+    sys.exit(status or 0)

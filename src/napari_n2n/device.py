@@ -1,0 +1,36 @@
+"""Which processor computes."""
+
+import torch
+
+from napari_n2n.errors import BadInput
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that a settings word stands for.
+
+    Parameters
+    ----------
+    name
+        "auto" (CUDA, then MPS, then CPU), "cpu", "cuda" or "mps".
+
+    Raises
+    ------
+    BadInput
+        If this torch cannot reach the device that was asked for.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, available in there.items() if available)
+    if name not in there:
+        raise BadInput(f"device '{name}': unknown: choose auto, {', '.join(there)}")
+    if not there[name]:
+        built = " (this torch was built without CUDA)" if not torch.version.cuda else ""
+        raise BadInput(
+            f"device '{name}': not available to torch {torch.__version__}{built}: "
+            "use --device auto, or install a torch that supports it"
+        )
+    return torch.device(name)

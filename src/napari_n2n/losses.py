@@ -1,0 +1,151 @@
+"""Losses, and the statistic that each one makes a network find.
+
+A network trained to predict one noisy acquisition from another cannot predict the noise; what it
+converges to is, per pixel, the value that minimises the expected loss over all noisy targets. The
+choice of the loss is therefore the choice of a statistic (Lehtinen et al. 2018, sec. 2). The table
+`LOSSES` is the only place where losses are listed: command line, widgets, advice and docs read it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+L0_EPSILON = 1e-8
+L0_GAMMA_START = 2.0
+# At gamma = 0 there is no gradient left, and a run's best weights come well before it.
+L0_GAMMA_END = 0.2
+# One fixed exponent for held-out scores: the annealed loss compares with nothing.
+L0_GAMMA_HELD_OUT = 0.5
+HDR_EPSILON = 0.01
+
+
+def l2(prediction: Tensor, target: Tensor, progress: float = 0.0) -> Tensor:
+    """Squared error per pixel. Its minimiser is the mean of the targets."""
+    return (prediction.float() - target) ** 2
+
+
+def l1(prediction: Tensor, target: Tensor, progress: float = 0.0) -> Tensor:
+    """Absolute error per pixel. Its minimiser is the median of the targets."""
+    return (prediction.float() - target).abs()
+
+
+def l0_gamma(progress: float) -> float:
+    """Exponent of the annealed L0 loss after the share `progress` (0 to 1) of a run."""
+    return L0_GAMMA_START + (L0_GAMMA_END - L0_GAMMA_START) * min(max(progress, 0.0), 1.0)
+
+
+def power(prediction: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """``(|f - y| + eps)^gamma / gamma``, in float32.
+
+    Dividing by gamma keeps the gradient's scale while gamma falls (Lehtinen et al. 2018, eq. 10).
+    In half precision eps would vanish and the gradient at a perfect hit would be infinite.
+    """
+    distance = (prediction.float() - target.float()).abs()
+    return (distance + L0_EPSILON) ** gamma / gamma
+
+
+def l0(prediction: Tensor, target: Tensor, progress: float = 0.0) -> Tensor:
+    """Annealed L0 per pixel: `power` with gamma falling from 2. Its minimiser nears the mode."""
+    return power(prediction, target, l0_gamma(progress))
+
+
+def hdr(prediction: Tensor, target: Tensor, progress: float = 0.0) -> Tensor:
+    """Squared error relative to the prediction, ``(f - y)^2 / (sg[f] + 0.01)^2``.
+
+    ``sg`` stops the gradient: the weight does not depend on the noisy target, so that the minimiser
+    stays the mean (Lehtinen et al. 2018, sec. 3.2). Zero must stand for black in the unit used.
+    """
+    prediction = prediction.float()
+    weight = 1.0 / (prediction.detach().clamp(min=0.0) + HDR_EPSILON) ** 2
+    return weight * (prediction - target) ** 2
+
+
+def _l0_held_out(prediction: Tensor, target: Tensor) -> Tensor:
+    return power(prediction, target, L0_GAMMA_HELD_OUT)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One row of the table of losses.
+
+    Attributes
+    ----------
+    name
+        The word used on the command line and in settings.
+    title
+        The words shown to people.
+    statistic
+        What a network trained with it converges to: mean, median or mode of the targets.
+    right_when, wrong_when
+        One plain sentence each.
+    per_pixel
+        ``(prediction, target, progress) -> loss`` of the same shape, for training; `progress`
+        runs from 0 to 1.
+    held_out
+        ``(prediction, target) -> loss`` of the same shape, fixed over a run: what chooses the
+        weights.
+    """
+
+    name: str
+    title: str
+    statistic: str
+    right_when: str
+    wrong_when: str
+    per_pixel: Callable[[Tensor, Tensor, float], Tensor]
+    held_out: Callable[[Tensor, Tensor], Tensor]
+
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        Loss(
+            name="l2",
+            title="L2 - mean",
+            statistic="mean",
+            right_when="The noise averages out: photon noise, camera noise, also correlated noise.",
+            wrong_when="Outliers that do not average out (hot pixels, text) pull the result grey.",
+            per_pixel=l2,
+            held_out=l2,
+        ),
+        Loss(
+            name="l1",
+            title="L1 - median",
+            statistic="median",
+            right_when="Outliers hit fewer than half of the pixels: hot pixels, dust, text.",
+            wrong_when="Photon noise at low counts is skewed: its median reads darker.",
+            per_pixel=l1,
+            held_out=l1,
+        ),
+        Loss(
+            name="l0",
+            title="L0 - most common value",
+            statistic="mode",
+            right_when="Outliers of any value hit up to 90 % of the pixels.",
+            wrong_when="Ordinary noise at low counts: its most common value reads darker.",
+            per_pixel=l0,
+            held_out=_l0_held_out,
+        ),
+        Loss(
+            name="hdr",
+            title="HDR - mean, relative error",
+            statistic="mean",
+            right_when="Very bright and very dim structures must both be right in proportion.",
+            wrong_when="Outliers, as for L2; and black must be zero for the proportions to hold.",
+            per_pixel=hdr,
+            held_out=hdr,
+        ),
+    )
+}
+"""The losses by name."""
+
+
+def masked_mean(loss: Tensor, weight: Tensor) -> Tensor:
+    """Mean of `loss` over the pixels that count.
+
+    Parameters
+    ----------
+    loss, weight
+        Same shape; weight 0 leaves a pixel out (saturated, missing, held out).
+    """
+    return (loss * weight).sum() / weight.sum().clamp(min=1.0)

@@ -1,0 +1,5 @@
+"""What the noise of a pair is, and which loss it calls for."""
+
+from napari_n2n.noise.report import NoiseReport, measure_noise
+
+__all__ = ["NoiseReport", "measure_noise"]

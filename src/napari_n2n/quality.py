@@ -1,0 +1,185 @@
+"""How good a result is: against the truth, or against the other acquisition where there is none."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+_BLOCK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with its standard error; None where it cannot be had."""
+
+    value: float | None
+    error: float | None
+
+
+def psnr(truth: np.ndarray, image: np.ndarray, data_range: float) -> float:
+    """Peak signal-to-noise ratio in dB: ``10 log10(range^2 / MSE)``; arrays of one shape."""
+    error = float(np.mean((truth.astype(np.float64) - image) ** 2))
+    return 10 * math.log10(data_range**2 / error) if error > 0 else math.inf
+
+
+def ssim(truth: np.ndarray, image: np.ndarray, data_range: float) -> float:
+    """Mean structural similarity over the planes of two arrays of one shape (Wang et al. 2004)."""
+    from skimage.metrics import structural_similarity
+
+    planes = zip(_planes(truth), _planes(image), strict=True)
+    return float(
+        np.mean(
+            [
+                structural_similarity(
+                    t.astype(np.float64), i.astype(np.float64), data_range=data_range
+                )
+                for t, i in planes
+            ]
+        )
+    )
+
+
+def data_range(acquisition: np.ndarray) -> float:
+    """Range of values that a PSNR refers to: 255 for 8 bit, else robust maximum less minimum."""
+    if acquisition.dtype == np.uint8:
+        return 255.0
+    low, high = np.percentile(
+        ndimage.uniform_filter(acquisition.astype(np.float32), 3), (0.1, 99.9)
+    )
+    return float(high - low) or 1.0
+
+
+def neighbourhood(planes: np.ndarray, hole: int = 1) -> np.ndarray:
+    """Gaussian average (sigma 2.5 pixels) of the surroundings of every pixel, without the centre.
+
+    Parameters
+    ----------
+    planes
+        Shape (..., Y, X).
+    hole
+        Half the side of the square that is left out: the noise of these pixels has no part in the
+        result.
+    """
+    kernel = np.outer(*(2 * (np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2),)))
+    kernel[6 - hole : 7 + hole, 6 - hole : 7 + hole] = 0
+    kernel = (kernel / kernel.sum()).reshape((1,) * (planes.ndim - 2) + kernel.shape)
+    return ndimage.convolve(planes.astype(np.float32), kernel.astype(np.float32), mode="reflect")
+
+
+def reference_free_error(
+    result: np.ndarray, a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None
+) -> Estimate:
+    """Mean squared error of a result against the clean image that nobody has.
+
+    For a result f made from A alone, with zero-mean noise in B that is independent of A's,
+    ``E[(f - B)^2] = MSE(f, s) + var(B)``. The variance is estimated on the same pixels as
+    ``E[(B - m)(B - A)]``, m being the surroundings of the pixel, so that most of its scatter
+    cancels.
+
+    Parameters
+    ----------
+    result, a, b
+        Shape (..., Y, X), in one intensity scale. B must have had no part in the result at the
+        pixels that count: held-out blocks, or an acquisition that was not trained on.
+    weight
+        1 where a pixel counts.
+
+    Returns
+    -------
+    Estimate
+        Squared error; its standard error is taken over blocks of 16x16 pixels.
+    """
+    result, a, b = (np.asarray(values, np.float64) for values in (result, a, b))
+    weight = np.ones_like(b) if weight is None else np.asarray(weight, np.float64)
+    surroundings = neighbourhood(((a + b) / 2).astype(np.float32))
+    terms = (result - b) ** 2 - (b - surroundings) * (b - a)
+    sums, counts = _block_sums(terms * weight), _block_sums(weight)
+    total = counts.sum()
+    if total == 0:
+        return Estimate(None, None)
+    mean = sums.sum() / total
+    blocks = counts > 0
+    scatter = float(((sums[blocks] - mean * counts[blocks]) ** 2).sum())
+    return Estimate(float(mean), math.sqrt(scatter) / float(total))
+
+
+def psnr_reference_free(error: Estimate, data_range: float) -> Estimate:
+    """PSNR in dB that a squared error stands for; None where it drowns in its own uncertainty."""
+    if error.value is None or error.error is None or error.value < 2 * error.error:
+        return Estimate(None, None)
+    decibel = 10 * math.log10(data_range**2 / error.value)
+    return Estimate(decibel, 10 / math.log(10) * error.error / error.value)
+
+
+def residual_correlation(result: np.ndarray, b: np.ndarray) -> float:
+    """Correlation of neighbouring pixels (mean of y and x, lag 1) in B - result.
+
+    Near 0 for white noise; positive where structure was left in the residual.
+    """
+    residual = np.asarray(b, np.float64) - result
+    residual -= residual.mean(axis=(-2, -1), keepdims=True)
+    power = float(np.mean(residual**2))
+    if power == 0:
+        return 0.0
+    along_y = np.mean(residual[..., 1:, :] * residual[..., :-1, :])
+    along_x = np.mean(residual[..., :, 1:] * residual[..., :, :-1])
+    return float((along_y + along_x) / 2 / power)
+
+
+def fourier_ring_correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation of two acquisitions ring by ring in frequency space (Nieuwenhuizen et al. 2013).
+
+    Parameters
+    ----------
+    a, b
+        Shape (..., Y, X); planes are averaged.
+
+    Returns
+    -------
+    frequency, correlation
+        Ring centres in cycles a pixel (0 to 0.5), and the correlation in each ring.
+    """
+    side = min(a.shape[-2:])
+    window = np.outer(*(2 * (np.hanning(side + 2)[1:-1],)))
+    rings = side // 2
+    fy, fx = np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij")
+    ring = (np.hypot(fy, fx) * 2 * rings).astype(int)
+    inside = ring < rings
+    sums = np.zeros((3, rings))
+    for plane_a, plane_b in zip(_planes(a), _planes(b), strict=True):
+        fa, fb = (
+            np.fft.rfft2((plane[:side, :side] - plane.mean()) * window)
+            for plane in (plane_a, plane_b)
+        )
+        for row, values in enumerate(((fa * fb.conj()).real, abs(fa) ** 2, abs(fb) ** 2)):
+            sums[row] += np.bincount(ring[inside], values[inside], minlength=rings)
+    correlation = sums[0] / np.sqrt(np.maximum(sums[1] * sums[2], 1e-30))
+    return (np.arange(rings) + 0.5) / (2 * rings), correlation
+
+
+def resolution(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Finest resolved period in pixels: where the ring correlation of A and B falls below 1/7.
+
+    None where the correlation never rises above the threshold.
+    """
+    frequency, correlation = fourier_ring_correlation(a, b)
+    # A ring of noise alone scatters by 1 / sqrt(2 n), n being its number of Fourier coefficients.
+    coefficients = np.pi * (np.arange(len(correlation)) + 0.5) * len(_planes(a))
+    threshold = np.maximum(1 / 7, 3 / np.sqrt(2 * coefficients))
+    smooth = ndimage.uniform_filter1d(correlation, 3)
+    below = np.flatnonzero(smooth < threshold)
+    below = below[below >= 2]  # the innermost rings are the window's, not the scene's
+    if len(below) == 0:
+        return 2.0
+    return float(1 / frequency[below[0]]) if below[0] > 2 else None
+
+
+def _planes(stack: np.ndarray) -> np.ndarray:
+    return np.asarray(stack).reshape(-1, *stack.shape[-2:])
+
+
+def _block_sums(values: np.ndarray) -> np.ndarray:
+    planes = _planes(values)
+    edges = [np.arange(0, length, _BLOCK) for length in planes.shape[1:]]
+    return np.add.reduceat(np.add.reduceat(planes, edges[0], axis=1), edges[1], axis=2)

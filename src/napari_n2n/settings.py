@@ -1,0 +1,48 @@
+"""All that a person can decide about a training run, as one model.
+
+Widgets show it, the command line fills it, the model file stores it. With `steps` given, the same
+settings and seed give the same weights on the CPU.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LossName = Literal["auto", "l2", "l1", "l0", "hdr"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class TrainingSettings(BaseModel):
+    """Settings of one training run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: LossName = "auto"
+    """What the network is asked to find; "auto" lets the measured noise decide."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Number of steps; None: by `minutes`, or until the held-out score stops improving."""
+
+    minutes: float | None = Field(default=None, gt=0)
+    """Time for the run; None: by `steps`, or until the held-out score stops improving."""
+
+    device: DeviceName = "auto"
+    """Where to compute; "auto" takes CUDA, then MPS, then the CPU."""
+
+    seed: int = Field(default=0, ge=0)
+    """Decides the first weights, the held-out blocks and every draw."""
+
+    network: Literal["compact", "paper"] = "compact"
+    """"compact" learns one pair within minutes; "paper" is the U-Net of the Noise2Noise paper."""
+
+    patch: int = Field(default=64, ge=32)
+    """Side of a patch in pixels."""
+
+    batch: int = Field(default=8, ge=1)
+    """Places in a batch; each is learned in both directions."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Peak of the learning rate."""
+
+    averaging: float = Field(default=0.995, ge=0, lt=1)
+    """Decay of the running average of the weights, a step."""

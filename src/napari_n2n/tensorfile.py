@@ -1,0 +1,73 @@
+"""One file of tensors with a JSON note, written whole or not at all; nothing in it is ever run.
+
+Models and checkpoints are safetensors files: a JSON header and raw numbers. There is no pickle and
+so no code in them.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from napari_n2n.errors import BadInput
+
+_KEY = "napari-n2n"
+
+
+def write(path: Path, kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
+    """Write tensors and a note so that a crash leaves either the old file or the new one.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    kind
+        What it holds, e.g. "model"; `read` checks it.
+    tensors, note
+        The content; the note must be plain JSON.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_name(path.name + ".partial")
+    metadata = {_KEY: json.dumps({"kind": kind, "note": note})}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with open(building, "wb") as handle:
+        handle.write(save(whole, metadata=metadata))
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(building, path)
+
+
+def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write` wrote.
+
+    Raises
+    ------
+    BadInput
+        If the file is missing, damaged, foreign, or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file: check the spelling and the folder")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as handle:
+            metadata = handle.metadata() or {}
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadInput(
+            f"{path}: is damaged or not a napari-n2n {kind} ({error}): copy or train it again"
+        ) from error
+    try:
+        header = json.loads(metadata[_KEY])
+        found, note = header["kind"], header["note"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"{path}: was not written by napari-n2n: choose a file that 'napari-n2n train' saved"
+        ) from error
+    if found != kind:
+        raise BadInput(f"{path}: holds a napari-n2n {found}, not a {kind}: choose another file")
+    return tensors, note

@@ -1,0 +1,1 @@
+"""What people see in napari: views and sessions; everything is computed by the engine below."""

@@ -1,0 +1,49 @@
+"""A small scene that every test may use, and a model trained on it for a moment."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_n2n import Pair, TrainingSettings, train
+
+
+def blobs(shape=(96, 96), seed=0):
+    """A smooth scene with structure of several sizes, 100 to about 400 ADU."""
+    rng = np.random.default_rng(seed)
+    fine, coarse = (ndimage.gaussian_filter(rng.normal(size=shape), s) for s in (2, 6))
+    scene = fine / fine.std() + coarse / coarse.std()
+    return (100 + 60 * np.maximum(scene + 1, 0)).astype(np.float32)
+
+
+def noisy(scene, seed, sigma=20.0):
+    """A float acquisition of a scene."""
+    return (scene + np.random.default_rng((seed, 77)).normal(0, sigma, scene.shape)).astype(
+        np.float32
+    )
+
+
+@pytest.fixture(scope="session")
+def scene():
+    return blobs()
+
+
+@pytest.fixture(scope="session")
+def pair(scene):
+    return Pair.open(noisy(scene, 1), noisy(scene, 2))
+
+
+@pytest.fixture(scope="session")
+def denoiser(pair):
+    return train(pair, TrainingSettings(steps=120, patch=64, batch=2, device="cpu"))
+
+
+@pytest.fixture
+def real_data():
+    """The folder with real acquisitions, where there is one."""
+    folder = os.environ.get("N2N_DATA")
+    if not folder:
+        pytest.skip("N2N_DATA names no folder with real acquisitions")
+    return Path(folder)

@@ -1,0 +1,101 @@
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from napari.layers import Image
+
+from napari_n2n import Acquisition, BadInput
+from napari_n2n.samples import sample
+
+STACK = np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50)
+
+
+def write(folder, kind):
+    """Write STACK as one of the kinds of file that people have."""
+    path = folder / {"memmap": "a.tif", "zlib": "a.tif", "ome": "a.ome.tif"}.get(kind, f"a.{kind}")
+    if kind == "memmap":
+        tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "ZYX", "spacing": 0.5})
+    elif kind == "zlib":
+        tifffile.imwrite(path, STACK, compression="zlib", photometric="minisblack")
+    elif kind == "ome":
+        metadata = {"axes": "ZYX", "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
+        tifffile.imwrite(
+            path, STACK, compression="zlib", photometric="minisblack", metadata=metadata
+        )
+    elif kind == "npy":
+        np.save(path, STACK)
+    else:
+        zarr.save_array(path, STACK, zarr_format=2 if kind == "v2.zarr" else 3)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["memmap", "zlib", "ome", "npy", "v2.zarr", "v3.zarr"])
+def test_files_open_lazily_with_their_pixels(tmp_path, kind):
+    opened = Acquisition.open(write(tmp_path, kind))
+    assert isinstance(opened.data, da.Array)
+    assert opened.axes == "ZYX"
+    np.testing.assert_array_equal(opened.plane(2), STACK[2])
+    assert opened.plane(2).dtype == STACK.dtype
+
+
+def test_pixel_sizes_come_from_ome_and_imagej_metadata(tmp_path):
+    ome = Acquisition.open(write(tmp_path, "ome"))
+    assert (ome.scale[-1], ome.units[-1]) == (0.2, "micrometer")
+    assert Acquisition.open(write(tmp_path, "memmap")).scale[0] == 0.5
+    assert Acquisition.open(sample("cells", "a")).scale == (0.1, 0.1)
+
+
+def test_arrays_of_every_make_open():
+    xarray = pytest.importorskip("xarray")
+    for array in (
+        STACK,
+        da.from_array(STACK, chunks=(1, 20, 50)),
+        zarr.array(STACK),
+        xarray.DataArray(STACK, dims=("t", "y", "x")),
+    ):
+        np.testing.assert_array_equal(Acquisition.open(array).plane(1), STACK[1])
+    assert Acquisition.open(xarray.DataArray(STACK, dims=("t", "y", "x"))).axes == "TYX"
+
+
+def test_unnamed_axes_are_a_guess_that_can_be_overruled():
+    assert Acquisition.open(STACK).axes_assumed
+    named = Acquisition.open(STACK, axes="tyx")
+    assert (named.axes, named.axes_assumed) == ("TYX", False)
+
+
+def test_layers_bring_their_scale_and_a_multiscale_one_its_full_resolution():
+    layer = Image([STACK, STACK[:, ::2, ::2]], multiscale=True, scale=(2, 0.5, 0.5), name="cells")
+    opened = Acquisition.open(layer)
+    assert (opened.name, opened.shape, opened.scale) == ("cells", STACK.shape, (2.0, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder / "missing.tif", "no such file"),
+        (lambda folder: _text(folder / "broken.tif"), "broken.tif: cannot be read"),
+        (lambda folder: _text(folder / "image.czi"), "cannot read .czi files"),
+        (lambda folder: np.zeros((40, 40, 3), np.uint8), "colour"),
+        (lambda folder: np.zeros(7), "not an image"),
+        (lambda folder: np.zeros((50, 50), complex), "not numbers"),
+        (lambda folder: 7, "not an image"),
+        (lambda folder: Image(np.zeros((40, 40, 3), np.uint8), rgb=True), "colour"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_in_one_line(tmp_path, make, words):
+    with pytest.raises(BadInput, match=words) as refusal:
+        Acquisition.open(make(tmp_path))
+    assert "\n" not in str(refusal.value)
+
+
+def test_channels_are_refused_with_a_way_out():
+    with pytest.raises(BadInput, match="one channel at a time"):
+        Acquisition.open(np.zeros((2, 40, 40)), axes="CYX")
+    with pytest.raises(BadInput, match="do not fit"):
+        Acquisition.open(np.zeros((2, 40, 40)), axes="YX")
+
+
+def _text(path):
+    path.write_text("not an image")
+    return path

@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from conftest import blobs, noisy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_n2n import Acquisition, BadInput, denoise, denoising
+from napari_n2n.affine import Affine
+from napari_n2n.model import Denoiser
+from napari_n2n.network import CompactUNet
+from napari_n2n.tiles import tiles
+
+torch.manual_seed(0)
+UNTRAINED = Denoiser(CompactUNet(1, 8, 2), {"name": "compact", "width": 8}, Affine(0.01, -1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 150),
+    columns=st.integers(1, 150),
+    size=st.integers(1, 160),
+    seed=st.integers(0, 9),
+)
+def test_tiled_equals_whole(rows, columns, size, seed):
+    plane = np.random.default_rng(seed).normal(100, 50, (rows, columns)).astype(np.float32)
+    whole = denoising._whole_plane(UNTRAINED, plane, 4096)
+    tiled = denoising._whole_plane(UNTRAINED, plane, size)
+    spread = max(float(np.ptp(plane)), 1e-3)
+    np.testing.assert_allclose(tiled, whole, atol=1e-4 * spread)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    size=st.integers(1, 300),
+    halo=st.integers(0, 70),
+    stride=st.sampled_from([1, 4, 8, 32]),
+)
+def test_tiles_cover_every_pixel_once(shape, size, halo, stride):
+    count = np.zeros(shape, int)
+    for tile in tiles(shape, size, halo, stride, 16):
+        count[tile.write] += 1
+        for (start, stop), keep, write in zip(tile.read, tile.keep, tile.write, strict=True):
+            assert (stop - start) % stride == 0
+            assert start + keep.start == write.start and start + keep.stop == write.stop
+    assert (count == 1).all()
+
+
+def test_a_denoised_pair_is_closer_to_the_scene_than_either_or_one_alone(denoiser, pair, scene):
+    a, b = (one.plane(0) for one in pair.acquisitions)
+
+    def error(image):
+        return float(np.mean((image - scene) ** 2))
+
+    single, both = denoise(denoiser, a, device="cpu"), denoise(denoiser, a, b, device="cpu")
+    assert error(both) < error(single) < 0.5 * error(a)
+    assert both.dtype == np.float32
+
+
+def test_each_acquisition_comes_back_in_its_own_gain(denoiser, scene):
+    bright = denoise(denoiser, 1.2 * noisy(scene, 5), device="cpu")
+    gain = np.polyfit(scene.ravel(), bright.ravel(), 1)[0]
+    assert 1.0 < gain < 1.3
+
+
+def test_shifted_acquisitions_are_averaged_in_register(denoiser):
+    big = blobs((120, 120), 4)
+    a, b = noisy(big[8:108, 8:108], 1), noisy(big[4:104, 10:110], 2)
+    both = denoise(denoiser, a, b, device="cpu")
+    assert both.shape == a.shape
+    alone = denoise(denoiser, a, device="cpu")
+    scene = big[8:108, 8:108]
+    inner = (slice(0, -4), slice(2, None))
+    assert np.mean((both - scene)[inner] ** 2) < np.mean((alone - scene)[inner] ** 2)
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif", ".ome.tif"])
+def test_results_keep_shape_axes_and_pixel_size(tmp_path, denoiser, ending):
+    source = tmp_path / "stack.ome.tif"
+    stack = np.stack([noisy(blobs((70, 90)), seed) for seed in range(3)]).astype(np.uint16)
+    metadata = {
+        "axes": "TYX",
+        "PhysicalSizeX": 0.2,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 0.25,
+        "PhysicalSizeYUnit": "µm",
+    }
+    tifffile.imwrite(source, stack, metadata=metadata)
+    out = denoise(denoiser, source, out=tmp_path / f"clean{ending}", device="cpu")
+    result = Acquisition.open(out)
+    assert (result.shape, result.axes) == (stack.shape, "TYX")
+    assert result.scale[1:] == pytest.approx((0.25, 0.2))
+    assert result.units[1:] == ("micrometer", "micrometer")
+    np.testing.assert_allclose(
+        result.data.compute(), denoise(denoiser, source, device="cpu"), rtol=1e-6
+    )
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_ome_zarr_results_have_a_pyramid(tmp_path, denoiser):
+    out = denoise(denoiser, noisy(blobs((300, 520)), 1), out=tmp_path / "big.zarr", device="cpu")
+    group = zarr.open_group(out, mode="r")
+    shapes = [
+        group[data["path"]].shape for data in group.attrs["ome"]["multiscales"][0]["datasets"]
+    ]
+    assert shapes == [(300, 520), (150, 260), (75, 130)]
+
+
+def test_the_inputs_own_type_is_rounded_and_clipped(denoiser):
+    a = noisy(blobs((64, 64)), 1).astype(np.uint8)
+    assert denoise(denoiser, a, dtype="same", device="cpu").dtype == np.uint8
+
+
+def test_nothing_is_overwritten_unasked(tmp_path, denoiser, scene):
+    out = tmp_path / "clean.tif"
+    out.write_text("precious")
+    with pytest.raises(BadInput, match="exists already"):
+        denoise(denoiser, scene, out=out, device="cpu")
+    assert out.read_text() == "precious"
+    denoise(denoiser, scene, out=out, device="cpu", overwrite=True)
+    assert tifffile.imread(out).shape == scene.shape
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+def test_a_failure_leaves_nothing_that_looks_whole(tmp_path, denoiser, ending):
+    stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(3)])
+    stack[2, 0, 0] = np.nan
+    with pytest.raises(BadInput, match="NaN"):
+        denoise(denoiser, stack, out=tmp_path / f"clean{ending}", device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene):
+    expected = denoise(UNTRAINED, scene, device="cpu")
+    predict = Denoiser.predict
+
+    def limited(self, images):
+        if images[0].size > 256 * 256:
+            raise torch.OutOfMemoryError("full")
+        return predict(self, images)
+
+    monkeypatch.setattr(Denoiser, "predict", limited)
+    plane = np.tile(scene, (4, 4))
+    small = denoise(UNTRAINED, plane, device="cpu")
+    monkeypatch.undo()
+    np.testing.assert_allclose(small, denoise(UNTRAINED, plane, device="cpu"), atol=1e-2)
+    assert expected.shape == scene.shape
+
+
+def test_values_outside_of_the_training_data_are_pointed_out(denoiser, scene):
+    assert denoising.plan(denoiser, scene).warnings == ()
+    assert "lie outside" in denoising.plan(denoiser, 10 * scene).warnings[0]
+
+
+def test_unknown_endings_and_types_are_refused(tmp_path, denoiser, scene):
+    with pytest.raises(BadInput, match="unknown ending"):
+        denoise(denoiser, scene, out=tmp_path / "clean.jpg")
+    with pytest.raises(BadInput, match="dtype"):
+        denoise(denoiser, scene, dtype="uint8")

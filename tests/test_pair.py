@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from conftest import blobs, noisy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from napari_n2n import BadInput, Pair
+from napari_n2n.pair import held_out_mask
+
+SCENE = blobs((160, 160))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        (noisy(SCENE, 1), noisy(SCENE, 2)[:-1], "shape"),
+        (noisy(SCENE, 1), np.full_like(SCENE, 7), "every pixel is 7"),
+        (noisy(SCENE, 1), np.where(SCENE > 300, np.nan, SCENE), "NaN or infinite"),
+        (noisy(SCENE, 1), noisy(SCENE, 1), "same image"),
+        (noisy(SCENE, 1), np.rint(1.1 * noisy(SCENE, 1) + 3), "same image"),
+        (noisy(SCENE, 1)[:20, :20], noisy(SCENE, 2)[:20, :20], "too small"),
+    ],
+)
+def test_what_is_no_pair_is_refused_in_one_line(a, b, words):
+    with pytest.raises(BadInput, match=words) as refusal:
+        Pair.open(a, b)
+    assert "\n" not in str(refusal.value)
+
+
+def test_one_acquisition_is_no_pair():
+    with pytest.raises(BadInput, match="not a pair"):
+        Pair.open(SCENE)
+
+
+@settings(max_examples=15, deadline=None)
+@given(gain=st.floats(0.5, 2), offset=st.floats(-50, 50), seed=st.integers(0, 99))
+def test_gain_and_offset_are_measured_and_undone(gain, offset, seed):
+    pair = Pair.open(noisy(SCENE, seed), gain * noisy(SCENE, seed + 100) + offset)
+    match = pair.matches[1]
+    assert match.gain == pytest.approx(gain, rel=0.03)
+    # at the scene's own intensities, where an error of gain and offset would show
+    assert match(SCENE.mean()) == pytest.approx(gain * SCENE.mean() + offset, abs=2 * gain)
+
+
+def test_equal_exposures_are_left_alone():
+    assert Pair.open(noisy(SCENE, 1), noisy(SCENE, 2)).matches[1].gain == 1.0
+
+
+@settings(max_examples=15, deadline=None)
+@given(dy=st.integers(-7, 7), dx=st.integers(-7, 7), seed=st.integers(0, 99))
+def test_whole_pixel_shifts_are_cropped_away(dy, dx, seed):
+    big = blobs((180, 180), seed)
+    a, b = big[10:170, 10:170], big[10 - dy : 170 - dy, 10 - dx : 170 - dx]
+    pair = Pair.open(noisy(a, seed), noisy(b, seed + 1))
+    assert np.round(pair.shift).astype(int).tolist() == [dy, dx]
+    first, second = (one.plane(0) for one in pair.acquisitions)
+    assert first.shape == second.shape == (160 - abs(dy), 160 - abs(dx))
+    smooth = [ndimage.gaussian_filter(plane, 1.5) for plane in (first, second)]
+    assert np.corrcoef(smooth[0].ravel(), smooth[1].ravel())[0, 1] > 0.98
+
+
+def test_fractions_of_a_pixel_are_reported():
+    moved = ndimage.shift(blobs((160, 160)), (0.5, -0.3), order=3, mode="reflect")
+    pair = Pair.open(noisy(SCENE, 1), noisy(moved, 2))
+    assert pair.shift == pytest.approx((0.5, -0.3), abs=0.1)
+
+
+def test_noise_alone_shows_no_shift():
+    flat = np.full((128, 128), 100, np.float32)
+    assert Pair.open(noisy(flat, 1), noisy(flat, 2)).offsets == ((0, 0), (0, 0))
+
+
+def test_warnings_name_gain_saturation_and_few_pixels():
+    a, b = (np.clip(noisy(SCENE, seed), 0, 255).astype(np.uint8) for seed in (1, 2))
+    codes = {finding.code for finding in Pair.open(a, b).findings}
+    assert "clipped" in codes
+    assert {f.code for f in Pair.open(noisy(SCENE, 1), 1.5 * noisy(SCENE, 2)).findings} == {"gain"}
+    small = Pair.open(noisy(SCENE, 1)[:60, :60], noisy(SCENE, 2)[:60, :60])
+    assert [finding.code for finding in small.findings] == ["few_pixels"]
+
+
+@settings(deadline=None)
+@given(rows=st.integers(32, 400), columns=st.integers(32, 400), seed=st.integers(0, 9))
+def test_held_out_blocks_leave_most_of_every_plane_to_learn_from(rows, columns, seed):
+    mask = held_out_mask((rows, columns), seed)
+    assert mask.shape == (rows, columns)
+    assert 0.005 < mask.mean() < 0.2
+    assert (mask == held_out_mask((rows, columns), seed)).all()

@@ -1,0 +1,162 @@
+"""The Train dock in a real napari window."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import zarr
+from conftest import blobs, noisy
+
+from napari_n2n import load
+from napari_n2n.network import CompactUNet
+
+SCENE = blobs((64, 64))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+def add_pair(viewer, wrap=np.asarray, shape=(64, 64)):
+    scene = blobs(shape)
+    for name, seed in (("first", 1), ("second", 2)):
+        viewer.add_image(
+            wrap(noisy(scene, seed)),
+            name=name,
+            scale=(0.5,) * len(shape),
+            translate=(3,) * len(shape),
+            units="um",
+            contrast_limits=(90, 500),
+        )
+
+
+def open_dock(viewer):
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.minutes.value = 0.02
+    widget.device.value = "cpu"
+    return dock, widget
+
+
+def ended(widget):
+    def check():
+        assert not widget.session.running
+
+    return check
+
+
+def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("first", "second")
+    widget.minutes.value = 0.2
+    widget.train()
+    assert not widget.train_button.isEnabled() and widget.stop_button.isEnabled()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    result, source = viewer.layers["first + second denoised"], viewer.layers["first"]
+    assert isinstance(result.data, zarr.Array) and result.data.shape == (64, 64)
+    for name in ("scale", "translate", "rotate", "shear", "units", "contrast_limits"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(source, name))
+    clean = np.asarray(result.data)
+    assert np.mean((clean - SCENE) ** 2) < np.mean((source.data - SCENE) ** 2)
+    assert widget.train_button.isEnabled() and widget.save_button.isEnabled()
+
+
+@pytest.mark.parametrize("wrap", [da.from_array, zarr.array], ids=["dask", "zarr"])
+def test_lazy_stacks_are_taken_as_they_are(viewer, qtbot, wrap):
+    add_pair(viewer, wrap, (3, 64, 64))
+    _, widget = open_dock(viewer)
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert viewer.layers[-1].data.shape == (3, 64, 64)
+
+
+def test_files_train_without_layers(viewer, qtbot, tmp_path):
+    _, widget = open_dock(viewer)
+    widget.source.value = "files"
+    for edit, seed in ((widget.file_a, 1), (widget.file_b, 2)):
+        np.save(tmp_path / f"{seed}.npy", noisy(SCENE, seed))
+        edit.value = tmp_path / f"{seed}.npy"
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert viewer.layers[-1].name == "1 + 2 denoised"
+
+
+def test_stop_keeps_the_model_and_save_writes_it(viewer, qtbot, tmp_path):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.minutes.value = 60
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: len(widget.session.curve) > 1, timeout=30_000)
+    widget.stop_button.click()
+    qtbot.waitUntil(ended(widget), timeout=30_000)
+    assert len(viewer.layers) == 3
+    widget.save(tmp_path / "model.n2n")
+    assert load(tmp_path / "model.n2n").record["stopped"]
+
+
+def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, monkeypatch):
+    shown = []
+    monkeypatch.setattr("napari_n2n.widgets.train.show_error", shown.append)
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.layer_b.value = widget.layer_a.value
+    widget.train()
+    assert "both 'first'" in shown[0]
+    assert not widget.session.running and widget.train_button.isEnabled()
+
+
+def test_an_error_in_the_background_is_shown_and_rearms_the_button(viewer, qtbot, monkeypatch):
+    def full(self, image):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(CompactUNet, "forward", full)
+    shown = []
+    monkeypatch.setattr("napari_n2n.widgets.session.show_error", shown.append)
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=30_000)
+    assert "out of memory" in shown[0] and "out of memory" in widget.words.text()
+    assert widget.train_button.isEnabled() and len(viewer.layers) == 2
+
+
+def test_a_reopened_dock_finds_the_running_session(viewer, qtbot):
+    add_pair(viewer)
+    dock, widget = open_dock(viewer)
+    widget.minutes.value = 60
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=30_000)
+    viewer.window.remove_dock_widget(dock)
+    _, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert again.session is widget.session and again.stop_button.isEnabled()
+    again.stop_button.click()
+    qtbot.waitUntil(ended(again), timeout=30_000)
+    assert len(viewer.layers) == 3
+
+
+def test_menus_follow_the_viewer(viewer):
+    _, widget = open_dock(viewer)
+    assert widget.layer_a.value is None
+    add_pair(viewer)
+    assert len(widget.layer_a.choices) == 2
+    viewer.layers.remove("first")
+    assert [layer.name for layer in widget.layer_a.choices] == ["second"]
+
+
+def test_closing_the_window_while_training_ends_cleanly(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.minutes.value = 60
+    session = widget.session
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: bool(session.curve), timeout=30_000)
+    viewer.close()
+    qtbot.waitUntil(lambda: not session.running, timeout=10_000)
+
+
+def test_the_sample_opens_as_a_ready_pair(viewer):
+    viewer.open_sample("napari-n2n", "timelapse")
+    _, widget = open_dock(viewer)
+    assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("timelapse_a", "timelapse_b")

@@ -1,0 +1,169 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs, noisy
+
+from napari_n2n import BadInput, Pair, TrainingSettings, denoise, fit, load, train
+from napari_n2n.network import CompactUNet
+from napari_n2n.patches import Patches, normalisation
+
+QUICK = TrainingSettings(steps=30, patch=64, batch=1, device="cpu", seed=3)
+
+
+def weights(denoiser):
+    return torch.cat([values.double().ravel() for values in denoiser.network.state_dict().values()])
+
+
+def test_the_same_seed_gives_the_same_weights(pair):
+    first, second = (weights(train(pair, QUICK)) for _ in range(2))
+    assert torch.equal(first, second)
+    other = weights(train(pair, QUICK.model_copy(update={"seed": 4})))
+    assert not torch.equal(first, other)
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, pair, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training._YIELD_SECONDS", 0.0)
+    checkpoint, stop = tmp_path / "run", threading.Event()
+
+    def stop_halfway(step):
+        if step.step >= 17:
+            stop.set()
+
+    half = train(pair, QUICK, stop_halfway, stop=stop, checkpoint=checkpoint)
+    assert half.record["stopped"] and half.record["steps"] == 17
+    resumed = train(pair, QUICK, checkpoint=checkpoint, resume=True)
+    assert torch.equal(weights(resumed), weights(train(pair, QUICK)))
+
+
+def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path, pair, scene):
+    checkpoint, stop = tmp_path / "run", threading.Event()
+    stop.set()
+    train(pair, QUICK, stop=stop, checkpoint=checkpoint)
+    with pytest.raises(BadInput, match="another seed"):
+        train(pair, QUICK.model_copy(update={"seed": 9}), checkpoint=checkpoint, resume=True)
+    other = Pair.open(noisy(2 * scene, 1), noisy(2 * scene, 2))
+    with pytest.raises(BadInput, match="other acquisitions"):
+        train(other, QUICK, checkpoint=checkpoint, resume=True)
+
+
+def test_a_run_stopped_at_once_still_returns_a_usable_model(pair, scene):
+    stop = threading.Event()
+    stop.set()
+    denoiser = train(pair, QUICK, stop=stop)
+    assert np.isfinite(denoise(denoiser, scene, device="cpu")).all()
+
+
+def test_progress_can_be_watched_step_by_step(pair, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training._YIELD_SECONDS", 0.0)
+    steps = list(fit(pair, QUICK))
+    assert steps[-1].step == 30 and steps[-1].progress == 1.0
+    assert all(np.isfinite(step.loss) for step in steps)
+    assert steps[-1].held_out is not None
+
+
+def test_a_run_by_the_clock_ends_in_time(pair):
+    denoiser = train(pair, QUICK.model_copy(update={"steps": None, "minutes": 0.05}))
+    assert 2.5 < denoiser.record["seconds"] < 20
+
+
+def test_a_run_without_limits_ends_when_nothing_improves(pair, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training.HELD_OUT_EVERY", 10)
+    monkeypatch.setattr("napari_n2n.training.LONGEST_AUTOMATIC_RUN", 1500)
+    denoiser = train(pair, QUICK.model_copy(update={"steps": None}))
+    assert denoiser.record["steps"] < 1500
+    assert not denoiser.record["stopped"]
+
+
+def test_a_full_graphics_card_halves_the_batch_and_goes_on(pair, monkeypatch):
+    forward = CompactUNet.forward
+
+    def limited(self, image):
+        if self.training and len(image) > 4:
+            raise torch.OutOfMemoryError("full")
+        return forward(self, image)
+
+    monkeypatch.setattr(CompactUNet, "forward", limited)
+    assert train(pair, QUICK.model_copy(update={"batch": 8})).record["steps"] == 30
+    monkeypatch.setattr(
+        CompactUNet,
+        "forward",
+        lambda self, image: limited(self, image[:0].repeat(9, 1, 1, 1) if self.training else image),
+    )
+
+
+def test_no_memory_at_all_is_said_in_one_line(pair, monkeypatch):
+    def full(self, image):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(CompactUNet, "forward", full)
+    with pytest.raises(BadInput, match="out of memory"):
+        train(pair, QUICK)
+
+
+def test_training_beats_the_raw_acquisition_and_says_how_well(denoiser, pair, scene):
+    raw = pair.first.plane(0)
+    clean = denoise(denoiser, raw, device="cpu")
+    true = 10 * np.log10(denoiser.record["data_range"] ** 2 / np.mean((clean - scene) ** 2))
+    score = denoiser.record["score"]
+    assert np.mean((clean - scene) ** 2) < 0.4 * np.mean((raw - scene) ** 2)
+    assert abs(score["psnr"] - true) < 4 * score["psnr_se"] + 0.5
+
+
+def test_models_come_back_from_their_file_unchanged(tmp_path, denoiser, scene):
+    path = denoiser.save(tmp_path / "cells")
+    assert path.name == "cells.n2n"
+    again = load(path)
+    assert again.record == denoiser.record
+    np.testing.assert_array_equal(
+        denoise(again, scene, device="cpu"), denoise(denoiser, scene, device="cpu")
+    )
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "text", "missing", "checkpoint"])
+def test_damaged_and_foreign_models_are_refused(tmp_path, denoiser, damage):
+    from napari_n2n import tensorfile
+
+    path = denoiser.save(tmp_path / "cells.n2n")
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif damage == "foreign":
+        from safetensors.torch import save_file
+
+        save_file({"a": torch.zeros(3)}, path)
+    elif damage == "text":
+        path.write_text("hello")
+    elif damage == "missing":
+        path.unlink()
+    else:
+        tensorfile.write(path, "checkpoint", {"a": torch.zeros(1)}, {})
+    with pytest.raises(BadInput, match=r"cells\.n2n: ") as refusal:
+        load(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_held_out_and_saturated_pixels_are_never_a_target(scene):
+    a, b = (np.clip(noisy(scene, seed), 0, 255).astype(np.uint8) for seed in (1, 2))
+    pair = Pair.open(a, b)
+    patches = Patches(
+        pair, normalisation(pair), side=96, stride=8, seed=0, device=torch.device("cpu")
+    )
+    batch = patches.draw(0, 2)
+    top = patches.scale(255.0)
+    assert (batch.target[batch.weight == 1] < top - 1e-3).all()
+    trained = sum(float(patches.draw(step, 1).weight.mean()) for step in range(5)) / 5
+    held = sum(float(b.weight.sum()) for b in patches.held_out_batches())
+    assert trained < 0.95 and held > 0
+
+
+def test_targets_are_mapped_to_the_gain_of_their_input():
+    scene = blobs((128, 128))
+    pair = Pair.open(noisy(scene, 1, 1.0), 2 * noisy(scene, 2, 1.0) + 30)
+    patches = Patches(
+        pair, normalisation(pair), side=128, stride=8, seed=0, device=torch.device("cpu")
+    )
+    batch = patches.draw(0, 1)
+    for source, target in zip(batch.input, batch.target, strict=True):
+        assert float((source - target).abs().mean()) < 0.1
+    assert float((batch.input[0] - batch.input[1]).abs().mean()) > 0.5
