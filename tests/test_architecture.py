@@ -12,12 +12,14 @@ PACKAGE = Path(__file__).parents[1] / "src" / "napari_n2n"
 # A folder counts as one module, and what its files import from each other is its own affair.
 LAYERS = """
 errors affine settings progress generators
-tensorfile device tiff samples ngff quality
-acquisition losses tiles simulate
+tensorfile device schedule tiff samples ngff quality
+acquisition losses tiles simulate registration matching
 pair
 network noise
 patches
 model
+run
+checkpoint
 training denoising scoring plot
 __init__
 demo

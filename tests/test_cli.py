@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import blobs, noisy
+from skimage import io
 
 from napari_n2n import Acquisition, cli, load
 
@@ -66,6 +67,25 @@ def test_inspect_prints_words(monkeypatch, capsys, folder):
     assert status == 0 and "L2" in out and "noise" in out
 
 
+def test_inspect_draws_the_noise(monkeypatch, capsys, folder, tmp_path):
+    plot = tmp_path / "plots" / "noise.png"
+    words = ("inspect", folder / "a.tif", folder / "b.tif", "--plot", plot, "--json")
+    status, out, _ = call(monkeypatch, capsys, *words)
+    assert status == 0 and json.loads(out)["loss"] == "l2"
+    height, width, _ = io.imread(plot).shape
+    assert width > 1000 and height > 800
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_inspect_takes_a_tiny_field(monkeypatch, capsys, tmp_path, side):
+    views = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for seed, path in enumerate(views):
+        np.save(path, noisy(blobs((side, side)), seed))
+    plot = tmp_path / "noise.png"
+    status, out, _ = call(monkeypatch, capsys, "inspect", *views, "--json", "--plot", plot)
+    assert status == 0 and json.loads(out)["noise_a"] > 0 and plot.exists()
+
+
 def test_train_denoise_and_score_from_files(monkeypatch, capsys, folder, tmp_path):
     a, b, truth = (folder / f"{name}.tif" for name in ("a", "b", "truth"))
     model, clean = tmp_path / "cells.n2n", tmp_path / "clean.ome.zarr"
@@ -98,6 +118,7 @@ def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, fo
         ("inspect", "a.tif", "a.tif"),
         ("inspect", "a.tif"),
         ("inspect", "a.tif", "b.tif", "--axes", "ZYX"),
+        ("inspect", "a.tif", "b.tif", "--plot", "noise.pdf"),
         ("train", "a.tif", "b.tif", "-o", "model.n2n"),
         ("train", "a.tif", "b.tif", "-o", "other.txt"),
         ("train", "a.tif", "b.tif", "-o", "new.n2n", "--loss", "l3"),
@@ -108,6 +129,12 @@ def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, fo
         ("denoise", "model.n2n", "a.tif", "-o", "clean.xyz"),
         ("denoise", "model.n2n", "a.tif", "-o", "truth.tif"),
         ("score", "a.tif", "--against", "missing.tif"),
+        ("simulate", "truth.tif", "--noise", "salt:0.1", "-o", "."),
+        ("simulate", "truth.tif", "--noise", "gaussian:much", "-o", "."),
+        ("simulate", "truth.tif", "--noise", "text:1.5", "-o", "."),
+        ("simulate", "missing.tif", "--noise", "gaussian:25", "-o", "."),
+        ("simulate", "truth.tif", "--noise", "gaussian:25", "-o", ".", "--seed", "-1"),
+        ("simulate", "truth.tif", "-o", "."),
         ("nonsense",),
     ],
 )
@@ -118,6 +145,31 @@ def test_bad_input_ends_with_status_2_and_one_line(monkeypatch, capsys, folder, 
     assert (status, out) == (2, "")
     assert err.startswith("error: ") and err.count("\n") == 1
     assert sorted(folder.iterdir()) == before
+
+
+def test_simulate_makes_a_pair_that_inspect_takes(monkeypatch, capsys, tmp_path):
+    truth = np.stack([blobs((64, 64), seed) for seed in range(3)])
+    metadata = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
+    tifffile.imwrite(
+        tmp_path / "cells.tif", truth, imagej=True, resolution=(4, 4), metadata=metadata
+    )
+    words = ("simulate", tmp_path / "cells.tif", "--noise", "gaussian:10", "-o", tmp_path / "pair")
+    assert call(monkeypatch, capsys, *words)[0] == 0
+    views = [tmp_path / "pair" / f"cells_{view}.tif" for view in "ab"]
+    a, b = (Acquisition.open(path) for path in views)
+    assert a.scale == b.scale == (2.0, 0.25, 0.25) and a.data.dtype == np.float32
+    noise_a, noise_b = (view.data.compute() - truth for view in (a, b))
+    assert noise_a.std() == pytest.approx(10, rel=0.05)
+    assert abs(np.corrcoef(noise_a.ravel(), noise_b.ravel())[0, 1]) < 0.05
+    assert call(monkeypatch, capsys, "inspect", *views)[0] == 0
+
+    status, _, err = call(monkeypatch, capsys, *words)
+    assert status == 2 and "--overwrite" in err and err.count("\n") == 1
+    before = views[0].read_bytes()
+    assert call(monkeypatch, capsys, *words, "--overwrite", "--seed", 1)[0] == 0
+    assert views[0].read_bytes() != before
+    assert call(monkeypatch, capsys, *words, "--overwrite")[0] == 0
+    assert views[0].read_bytes() == before
 
 
 def test_ctrl_c_keeps_a_usable_model_and_resume_goes_on(folder, tmp_path):

@@ -62,6 +62,21 @@ def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
     assert widget.train_button.isEnabled() and widget.save_button.isEnabled()
 
 
+def test_the_noise_says_why_this_loss(viewer, qtbot):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    assert "noise decides" in widget.loss_words.text()
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert "L2 finds its mean" in widget.loss_words.text()
+    assert "pixels to learn from" in widget.loss_words.text()
+    widget.loss.value = "l1"
+    assert "calls for L2" in widget.loss_words.text()
+    widget.loss.value = "auto"
+    widget.layer_b.value = viewer.layers[-1]
+    assert "noise decides" in widget.loss_words.text()
+
+
 @pytest.mark.parametrize("wrap", [da.from_array, zarr.array], ids=["dask", "zarr"])
 def test_lazy_stacks_are_taken_as_they_are(viewer, qtbot, wrap):
     add_pair(viewer, wrap, (3, 64, 64))

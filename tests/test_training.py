@@ -70,7 +70,6 @@ def test_a_run_by_the_clock_ends_in_time(pair):
 
 def test_a_run_without_limits_ends_when_nothing_improves(pair, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.HELD_OUT_EVERY", 10)
-    monkeypatch.setattr("napari_n2n.training.LONGEST_AUTOMATIC_RUN", 1500)
     denoiser = train(pair, QUICK.model_copy(update={"steps": None}))
     assert denoiser.record["steps"] < 1500
     assert not denoiser.record["stopped"]

@@ -33,11 +33,27 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stand
 
 
 @app.command()
-def inspect(a: Path, b: Path, axes: Axes = None, as_json: Json = False) -> None:
+def inspect(
+    a: Path,
+    b: Path,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the noise into this file, PLOT.png.")
+    ] = None,
+    axes: Axes = None,
+    as_json: Json = False,
+) -> None:
     """Check a pair, measure its noise, and advise a loss."""
-    from napari_n2n import Pair, measure_noise
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise BadInput(f"{plot}: unknown ending: let the plot's name end in .png")
 
-    report = measure_noise(Pair.open(a, b, axes=axes))
+    from napari_n2n import Pair
+    from napari_n2n.noise.report import measure_with_curves
+    from napari_n2n.plot import draw_noise
+
+    report, curves = measure_with_curves(Pair.open(a, b, axes=axes))
+    if plot is not None:
+        draw_noise(report, curves, plot)
+        _say(f"saved {plot}")
     if as_json:
         _print_json(report.as_dict())
         return
@@ -132,6 +148,37 @@ def denoise(
 
 
 @app.command()
+def simulate(
+    clean: Path,
+    noise: Annotated[
+        str,
+        typer.Option(help="E.g. gaussian:25; gaussian:0-50 draws a level per plane."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same pixels.")] = 0,
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Put noise on a clean image, twice: NAME_a.tif and NAME_b.tif, a pair with a known truth.
+
+    Noises: gaussian:SIGMA, brown:SIGMA:WIDTH, poisson:PHOTONS, camera:GAIN:READ:OFFSET,
+    text:SHARE, impulse:SHARE, bernoulli:SHARE.
+    """
+    from napari_n2n import Acquisition
+    from napari_n2n.generators import run_to_end
+    from napari_n2n.simulate import parse, simulate_by_planes
+
+    kind, image = parse(noise), Acquisition.open(clean, axes=axes)
+    out = [output / f"{image.name}_{view}.tif" for view in "ab"]
+    with progress("simulating") as report:
+        written = run_to_end(
+            simulate_by_planes(image, kind, out, seed=seed, overwrite=overwrite),
+            lambda step: report(step.progress, f"plane {step.done} of {step.total}"),
+        )
+    _say(f"saved {' and '.join(str(path) for path in written)} with {kind}")
+
+
+@app.command()
 def score(
     out: Path,
     against: Annotated[
@@ -221,6 +268,10 @@ def main() -> None:
         status = leave.exit_code
     except BadInput as error:
         _say(f"error: {error}")
+        status = 2
+    except OSError as error:
+        where = error.filename or "file system"
+        _say(f"error: {where}: {error.strerror or error}: choose another place or free some space")
         status = 2
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")

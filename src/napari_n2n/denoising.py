@@ -15,7 +15,8 @@ from napari_n2n.device import choose_device
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import run_to_end
 from napari_n2n.model import Denoiser
-from napari_n2n.pair import Pair, common_part, not_finite
+from napari_n2n.pair import Pair, not_finite
+from napari_n2n.registration import common_part
 from napari_n2n.tiles import mirrored, tiles
 
 TILE = 1024
@@ -34,6 +35,8 @@ class Plan:
         One, or several of one scene whose results are averaged.
     maps
         For each, the map from its intensities to those of the result.
+    weights
+        For each, its share of the average.
     starts
         For each, the row and column of its plane at which the part common to all starts.
     dtype
@@ -44,6 +47,7 @@ class Plan:
 
     acquisitions: tuple[Acquisition, ...]
     maps: tuple[Affine, ...]
+    weights: tuple[float, ...]
     starts: tuple[tuple[int, int], ...]
     dtype: np.dtype
     warnings: tuple[str, ...]
@@ -69,8 +73,9 @@ def plan(
     denoiser
         The model.
     sources
-        One acquisition: the result is on its own intensity scale. Several of one scene: each is
-        denoised, and the average is on their mean scale, on the first one's grid.
+        One acquisition: the result is on its own intensity scale. Several of one scene: the result
+        is the mean of what each gives on its own scale, so that a brighter exposure counts more, as
+        photon noise wants it; it is on the first one's grid.
     axes
         Letters of the dimensions, to overrule what the sources say.
     dtype
@@ -87,17 +92,19 @@ def plan(
         raise BadInput(f"dtype '{dtype}': unknown: choose float32 or same")
     opened = tuple(Acquisition.open(source, axes=axes) for source in sources)
     maps: tuple[Affine, ...] = (Affine(),)
+    weights: tuple[float, ...] = (1.0,)
     starts: tuple[tuple[int, int], ...] = ((0, 0),)
     if len(opened) > 1:
         pair = Pair.open(*opened)
+        gains = np.array([match.gain for match in pair.matches])
+        weights = tuple(gains / gains.sum())
         common = Affine(
-            float(np.mean([match.gain for match in pair.matches])),
-            float(np.mean([match.offset for match in pair.matches])),
+            float(gains.mean()), float(np.mean([match.offset for match in pair.matches]))
         )
         maps = tuple(common.after(match.inverse) for match in pair.matches)
         starts = pair.offsets
     kind = opened[0].data.dtype if dtype == "same" else np.dtype(np.float32)
-    return Plan(opened, maps, starts, kind, tuple(_range_warnings(denoiser, opened)))
+    return Plan(opened, maps, weights, starts, kind, tuple(_range_warnings(denoiser, opened)))
 
 
 def _range_warnings(denoiser: Denoiser, acquisitions: tuple[Acquisition, ...]) -> Iterator[str]:
@@ -229,20 +236,23 @@ def checked_output(path: Path, overwrite: bool) -> Path:
 def denoise_plane(denoiser: Denoiser, work: Plan, index: int) -> np.ndarray:
     """Denoise plane `index` of every acquisition of a plan and average them; shape (Y, X)."""
     total = np.zeros(work.first.plane_shape, np.float64)
-    count = np.zeros(work.first.plane_shape, np.float64)
-    for acquisition, to_result, start in zip(
-        work.acquisitions, work.maps, work.starts, strict=True
+    shares = np.zeros(work.first.plane_shape, np.float64)
+    for acquisition, to_result, weight, start in zip(
+        work.acquisitions, work.maps, work.weights, work.starts, strict=True
     ):
         plane = acquisition.plane(index).astype(np.float32)
         if not np.isfinite(plane).all():
             raise not_finite(acquisition, index, float(1 - np.isfinite(plane).mean()))
-        clean = to_result(_whole_plane(denoiser, plane))
+        clean = _whole_plane(denoiser, plane)
+        if acquisition.saturation is not None:  # beyond it nothing was measured, nor learned
+            clean = np.minimum(clean, np.float32(acquisition.saturation))
+        clean = to_result(clean)
         moved = (start[axis] - work.starts[0][axis] for axis in range(2))
         parts = [common_part(step, side) for step, side in zip(moved, plane.shape, strict=True)]
         here, there = (tuple(part[k] for part in parts) for k in range(2))
-        total[here] += clean[there]
-        count[here] += 1
-    return _as_type(total / count, work.dtype)
+        total[here] += weight * clean[there]
+        shares[here] += weight
+    return _as_type(total / shares, work.dtype)
 
 
 def _whole_plane(denoiser: Denoiser, plane: np.ndarray, size: int = TILE) -> np.ndarray:

@@ -6,22 +6,22 @@ pixels, another gain or offset - is measured and mended here.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage, optimize
-from skimage.registration import phase_cross_correlation
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.affine import Affine
 from napari_n2n.errors import BadInput
-from napari_n2n.quality import neighbourhood
+from napari_n2n.matching import match_intensity, noise_levels
+from napari_n2n.registration import measure_shift, whole_pixels
 
 SMALLEST_SIDE = 32
 _SAMPLED_PLANES = 6
 _SAMPLED_SIDE = 1024
-_SMOOTHING = 1.5
+_HELD_OUT_SIDE = 20
+_HELD_OUT_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,9 @@ class Pair:
     shift
         Largest displacement (y, x) of any acquisition against the first, in pixels, before
         cropping.
+    noise
+        For each, the standard deviation of its noise in its own intensities; 0 where it drowns in
+        that of the others.
     offsets
         For each, the row and column of its original plane at which its cropped part starts.
     findings
@@ -53,9 +56,10 @@ class Pair:
 
     acquisitions: tuple[Acquisition, ...]
     matches: tuple[Affine, ...]
-    shift: tuple[float, float] = (0.0, 0.0)
-    offsets: tuple[tuple[int, int], ...] = ()
-    findings: tuple[Finding, ...] = field(default=())
+    noise: tuple[float, ...]
+    shift: tuple[float, float]
+    offsets: tuple[tuple[int, int], ...]
+    findings: tuple[Finding, ...]
 
     @classmethod
     def open(cls, *sources: Any, axes: str | None = None) -> "Pair":
@@ -91,6 +95,7 @@ class Pair:
         return cls(
             acquisitions=tuple(cropped),
             matches=matches,
+            noise=noise_levels(sampled, matches),
             shift=largest,
             offsets=offsets,
             findings=tuple(_findings(cropped, sampled, matches, largest)),
@@ -184,59 +189,11 @@ def _regression(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return gain, float(y.mean(dtype=np.float64) - gain * x.mean(dtype=np.float64))
 
 
-def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tuple[float, float]:
-    """Displacement (y, x) of B against A in pixels: ``B(r) = A(r - shift)``.
-
-    Median over planes of the sub-pixel cross-correlation peak (Guizar-Sicairos et al. 2008) of the
-    lightly smoothed planes. A peak that noise alone could make reads as (0, 0).
-    """
-    found = []
-    for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
-        smooth_a, smooth_b = (_detail(plane) for plane in (plane_a, plane_b))
-        moved, _, _ = phase_cross_correlation(
-            smooth_a, smooth_b, upsample_factor=50, normalization=None
-        )
-        dy, dx = (-float(step) for step in moved)
-        far = abs(dy) > plane_a.shape[0] / 4 or abs(dx) > plane_a.shape[1] / 4
-        whole = round(dy), round(dx)
-        if far or not _shift_explains(smooth_a, smooth_b, whole):
-            continue
-        found.append((dy, dx))
-    if not found:
-        return 0.0, 0.0
-    dy, dx = (float(np.median(steps)) for steps in zip(*found, strict=True))
-    return dy, dx
-
-
-def _detail(plane: np.ndarray) -> np.ndarray:
-    """Structures of a few pixels: smoothed against noise, without the slow background."""
-    smooth = ndimage.gaussian_filter(plane, _SMOOTHING)
-    taper = np.outer(*(np.hanning(length + 2)[1:-1] for length in plane.shape))
-    return (smooth - ndimage.gaussian_filter(plane, 12)) * taper.astype(np.float32)
-
-
-def _shift_explains(a: np.ndarray, b: np.ndarray, shift: tuple[int, int]) -> bool:
-    """Tell whether two detail images agree, so displaced, by more than smoothed noise would."""
-    parts = [common_part(step, side) for step, side in zip(shift, a.shape, strict=True)]
-    here, there = (tuple(part[k] for part in parts) for k in range(2))
-    independent = a[here].size / (4 * math.pi * _SMOOTHING**2)
-    agreement = np.corrcoef(a[here].ravel(), b[there].ravel())[0, 1]
-    return bool(agreement > max(0.1, 6 / math.sqrt(independent)))
-
-
-def common_part(shift: int, length: int) -> tuple[slice, slice]:
-    """Return the slices of A and of B, displaced by `shift`, along an axis that show the same."""
-    return (
-        slice(max(0, -shift), length - max(0, shift)),
-        slice(max(0, shift), length - max(0, -shift)),
-    )
-
-
 def _crop(
     acquisitions: list[Acquisition], shifts: list[tuple[float, float]]
 ) -> tuple[list[Acquisition], tuple[tuple[int, int], ...]]:
     """Crop each acquisition to the part of the scene that all of them show."""
-    whole = np.array([[round(step) for step in shift] for shift in shifts])
+    whole = np.array([[whole_pixels(step) for step in shift] for shift in shifts])
     low, high = whole.min(axis=0), whole.max(axis=0)
     shape = np.array(acquisitions[0].plane_shape) - (high - low)
     starts = whole - low
@@ -254,54 +211,6 @@ def _crop(
     return cropped, tuple((int(y), int(x)) for y, x in starts)
 
 
-def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> Affine:
-    """Gain and offset of B against A: ``B = gain A + offset`` where both show the same.
-
-    Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that neither
-    acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
-    means is fitted with soft-L1 weights. Where it does not differ from the identity by three
-    standard errors, it is the identity.
-    """
-    a, b, bins = [], [], []
-    for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
-        a.append(plane_a.ravel())
-        b.append(plane_b.ravel())
-        bins.append(neighbourhood(plane_a + plane_b).ravel())
-    values_a, values_b, instrument = (np.concatenate(parts) for parts in (a, b, bins))
-    low, high = np.percentile(instrument, (0.5, 99.9))
-    if not high > low:
-        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
-    where = ((instrument - low) * (40 / (high - low))).astype(int).clip(0, 39)
-    count = np.bincount(where, minlength=40)
-    used = count >= 50
-    mean_a, mean_b = (
-        np.bincount(where, values, minlength=40)[used] / count[used]
-        for values in (values_a, values_b)
-    )
-    difference = values_b - values_a
-    variance = (
-        np.bincount(where, difference.astype(np.float64) ** 2, minlength=40)[used] / count[used]
-    )
-    error = np.sqrt(np.maximum(variance - (mean_b - mean_a) ** 2, 1e-12) / count[used])
-    if used.sum() < 3:
-        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
-    centre = float(np.average(mean_a, weights=count[used]))
-    fit = optimize.least_squares(
-        lambda line: (mean_b - line[0] * (mean_a - centre) - line[1]) / error,
-        x0=(1.0, centre),
-        loss="soft_l1",
-    )
-    covariance = np.linalg.inv(fit.jac.T @ fit.jac)
-    scatter = max(1.0, 2 * fit.cost / max(1, used.sum() - 2))
-    gain_error, level_error = np.sqrt(np.diag(covariance) * scatter)
-    gain, level = (float(value) for value in fit.x)
-    if abs(gain - 1) < 3 * gain_error and abs(level - centre) < 3 * level_error:
-        return Affine()
-    if gain <= 0 or gain_error > 0.1:
-        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
-    return Affine(gain, level - gain * centre)
-
-
 def _findings(
     acquisitions: list[Acquisition],
     sampled: list[list[np.ndarray]],
@@ -310,7 +219,7 @@ def _findings(
 ) -> list[Finding]:
     found = []
     dy, dx = shift
-    if round(dy) or round(dx):
+    if whole_pixels(dy) or whole_pixels(dx):
         found.append(
             Finding(
                 "shift",
@@ -365,11 +274,8 @@ def saturated_share(acquisition: Acquisition, planes: list[np.ndarray]) -> float
     return float(np.mean([(plane >= acquisition.saturation).mean() for plane in planes]))
 
 
-def held_out_mask(shape: tuple[int, int], seed: int, share: float = 0.08) -> np.ndarray:
-    """Choose blocks of a plane that never serve as a training target.
-
-    The plane is divided into cells and one block is put at random into each of a random choice of
-    them, so that the blocks lie apart and everywhere.
+def held_out_mask(shape: tuple[int, int], seed: int) -> np.ndarray:
+    """Choose small blocks, spread evenly over a plane, that never serve as a training target.
 
     Parameters
     ----------
@@ -377,27 +283,21 @@ def held_out_mask(shape: tuple[int, int], seed: int, share: float = 0.08) -> np.
         Rows and columns.
     seed
         The same seed chooses the same blocks.
-    share
-        Of the plane that the blocks cover, about.
 
     Returns
     -------
     numpy.ndarray
-        Boolean, of `shape`; True where held out.
+        Boolean, of `shape`; True where held out: about a tenth of the plane, in squares of
+        20 pixels or less, one at a random place in each cell of a grid.
     """
-    side = block_side(shape)
+    side = min(_HELD_OUT_SIDE, min(shape) // 4)
     rng = np.random.default_rng((seed, 0x4E32))
-    wanted = max(1, round(share * shape[0] * shape[1] / side**2))
-    cell = max(side, int(math.sqrt(shape[0] * shape[1] / wanted)))
-    grid = [(y, x) for y in range(0, shape[0], cell) for x in range(0, shape[1], cell)]
+    cells = [max(1, round(length / (side / math.sqrt(_HELD_OUT_SHARE)))) for length in shape]
     mask = np.zeros(shape, bool)
-    for y, x in rng.permutation(grid)[:wanted]:
-        top = min(y + int(rng.integers(0, cell - side + 1)), shape[0] - side)
-        left = min(x + int(rng.integers(0, cell - side + 1)), shape[1] - side)
-        mask[top : top + side, left : left + side] = True
+    for cell in np.ndindex(*cells):
+        corner = []
+        for k, count, length in zip(cell, cells, shape, strict=True):
+            first, last = k * length // count, (k + 1) * length // count
+            corner.append(int(rng.integers(first, last - side + 1)))
+        mask[corner[0] : corner[0] + side, corner[1] : corner[1] + side] = True
     return mask
-
-
-def block_side(shape: tuple[int, int]) -> int:
-    """Side of a held-out block in pixels: 48, or a quarter of a small plane."""
-    return min(48, min(shape) // 4 // 8 * 8)

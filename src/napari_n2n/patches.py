@@ -7,7 +7,7 @@ function of seed and step alone: a run can be repeated, and resumed, to the bit.
 """
 
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import product
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from napari_n2n.affine import Affine
 from napari_n2n.pair import Pair, held_out_mask, not_finite
 
 MEMORY = 2 * 1024**3
-_CONTEXT = 48
+_RIM = 2
+_PLACE = 256
+_PLACES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +87,19 @@ class Patches:
         self.pair, self.scale, self.seed, self.device = pair, scale, seed, device
         rows, columns = pair.first.plane_shape
         self.stride = stride
-        self.side = max(stride, min(side, rows // stride * stride, columns // stride * stride))
+        self.side = _whole(min(side, rows, columns), stride)
         fitting = memory // (4 * len(pair.acquisitions) * rows * columns)
         self.planes = spread(pair.first.plane_count, max(1, fitting))
         self._values = [self._load(acquisition) for acquisition in pair.acquisitions]
         self._saturation = [
-            np.inf if acquisition.saturation is None else scale(acquisition.saturation) * (1 - 1e-6)
+            np.inf if acquisition.saturation is None else scale(acquisition.saturation - 0.5)
             for acquisition in pair.acquisitions
         ]
         mask = held_out_mask((rows, columns), seed)
         self._counts = torch.from_numpy(~mask).to(device)
-        self.held_out = list(self._held_out_places(mask))
+        # Neighbours' noise may be correlated: a rim of each block is neither learned nor scored.
+        core = ndimage.binary_erosion(mask, iterations=_RIM)
+        self._scores = torch.from_numpy(core).to(device)
 
     def _load(self, acquisition: Acquisition) -> Tensor:
         kept = torch.empty(len(self.planes), *acquisition.plane_shape)
@@ -105,6 +109,11 @@ class Patches:
                 raise not_finite(acquisition, index, 1 - np.isfinite(plane).mean())
             kept[position] = torch.from_numpy(self.scale(plane))
         return kept.to(self.device)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels in all acquisitions together."""
+        return sum(values.numel() for values in self._values)
 
     def value_range(self) -> tuple[float, float]:
         """Return the smallest and largest intensity in the first acquisition, in ADU."""
@@ -136,19 +145,18 @@ class Patches:
             one, other = (int(k) for k in rng.permutation(len(self._values))[:2])
             turns, flip = int(rng.integers(4)), bool(rng.integers(2))
             for source, target in ((one, other), (other, one)):
-                part = self._cut(
-                    plane, source, target, (y, y + self.side), (x, x + self.side), self._counts
-                )
+                square = (y, y + self.side), (x, x + self.side)
+                part = self._cut(plane, *square, source, target, self._counts)
                 parts.append(tuple(_turned(image, turns, flip) for image in part))  # type: ignore[arg-type]
         return Batch(*(torch.stack(images)[:, None] for images in zip(*parts, strict=True)))
 
     def _cut(
         self,
         plane: int,
-        source: int,
-        target: int,
         rows: tuple[int, int],
         columns: tuple[int, int],
+        source: int,
+        target: int,
         counts: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         where = (plane, slice(*rows), slice(*columns))
@@ -156,42 +164,38 @@ class Patches:
         weight = counts[where[1:]] & (raw < self._saturation[target])
         return self._values[source][where], self.target_map(source, target)(raw), weight.float()
 
-    def _held_out_places(
-        self, mask: np.ndarray
-    ) -> list[tuple[int, tuple[int, int], tuple[int, int]]]:
-        """Find the held-out blocks, with context around them: (plane, rows, columns)."""
-        labels, _ = ndimage.label(mask)
-        blocks = ndimage.find_objects(labels)
-        planes = spread(len(self.planes), max(1, 64 // max(1, len(blocks))))
-        places = []
-        for plane in planes:
-            for rows, columns in blocks:
-                spans = (
-                    self._with_context(part, length)
-                    for part, length in zip((rows, columns), mask.shape, strict=True)
-                )
-                places.append((plane, *spans))
-        return places  # type: ignore[return-value]
-
-    def _with_context(self, part: slice, length: int) -> tuple[int, int]:
-        start = max(0, part.start - _CONTEXT) // self.stride * self.stride
-        stop = min(length, part.stop + _CONTEXT)
-        size = (stop - start) // self.stride * self.stride
-        return start, start + size
-
     def held_out_batches(self) -> list[Batch]:
-        """Return batches of one place each, both directions, where only held-out pixels count."""
-        directions = list(permutations(range(len(self._values)), 2))
-        batches = []
-        for plane, rows, columns in self.held_out:
-            parts = [
-                self._cut(plane, source, target, rows, columns, ~self._counts)
-                for source, target in directions
-            ]
-            batches.append(
-                Batch(*(torch.stack(images)[:, None] for images in zip(*parts, strict=True)))
+        """Return batches of one large place each, where only held-out pixels count.
+
+        Every acquisition is the input once and the target once at each place; places are spread
+        evenly over the planes.
+        """
+        count = len(self._values)
+        rows, columns = [
+            [(start, start + _whole(min(_PLACE, length - start), self.stride)) for start in starts]
+            for length in self.pair.first.plane_shape
+            for starts in (range(0, max(1, length - _PLACE // 2), _PLACE),)
+        ]
+        places = list(product(range(len(self.planes)), rows, columns))
+        return [
+            Batch(
+                *(
+                    torch.stack(images)[:, None]
+                    for images in zip(
+                        *(
+                            self._cut(*places[index], source, (source + 1) % count, self._scores)
+                            for source in range(count)
+                        ),
+                        strict=True,
+                    )
+                )
             )
-        return batches
+            for index in spread(len(places), _PLACES)
+        ]
+
+
+def _whole(length: int, stride: int) -> int:
+    return length // stride * stride
 
 
 def _turned(image: Tensor, turns: int, flip: bool) -> Tensor:

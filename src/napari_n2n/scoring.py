@@ -9,9 +9,11 @@ import numpy as np
 from napari_n2n import quality
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
+from napari_n2n.noise import measure_noise
 from napari_n2n.pair import Pair
 
 _PLANES = 32
+_MOST_OUTLIERS = 0.02
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,17 @@ def score(
         _fits(made, pair.first)
         a, b = (_stack(one) for one in pair.acquisitions)
         b = pair.matches[1].inverse(b)
-        error = quality.reference_free_error(clean, a, b)
-        estimate = quality.psnr_reference_free(error, scale)
         finest = quality.resolution(a, b)
-        if estimate.value is None:
-            reason = "the error of the result is smaller than this many pixels can tell"
+        outliers = measure_noise(pair).outlier_share
+        if outliers > _MOST_OUTLIERS:
+            reason = (
+                f"outliers on {outliers:.1%} of the pixels make a mean squared error meaningless"
+            )
+        else:
+            error = quality.reference_free_error(clean, a, b)
+            estimate = quality.psnr_reference_free(error, scale)
+            if estimate.value is None:
+                reason = "the error of the result is smaller than this many pixels can tell"
     else:
         _fits(made, other)
         b = _stack(other)

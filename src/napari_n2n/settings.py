@@ -21,10 +21,10 @@ class TrainingSettings(BaseModel):
     """What the network is asked to find; "auto" lets the measured noise decide."""
 
     steps: int | None = Field(default=None, ge=1)
-    """Number of steps; None: by `minutes`, or until the held-out score stops improving."""
+    """Number of steps; None: until the held-out score stops improving, or `minutes` are over."""
 
     minutes: float | None = Field(default=None, gt=0)
-    """Time for the run; None: by `steps`, or until the held-out score stops improving."""
+    """Most time for the run; without `steps` it may end earlier, when more would bring nothing."""
 
     device: DeviceName = "auto"
     """Where to compute; "auto" takes CUDA, then MPS, then the CPU."""
@@ -41,8 +41,8 @@ class TrainingSettings(BaseModel):
     batch: int = Field(default=8, ge=1)
     """Places in a batch; each is learned in both directions."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     """Peak of the learning rate."""
 
-    averaging: float = Field(default=0.995, ge=0, lt=1)
+    averaging: float = Field(default=0.998, ge=0, lt=1)
     """Decay of the running average of the weights, a step."""

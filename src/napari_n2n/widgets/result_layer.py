@@ -1,11 +1,21 @@
-"""A denoised stack as a layer that lies exactly on its source."""
+"""A computed stack as a layer that lies exactly on its source."""
 
+import atexit
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from napari_n2n import ngff
+
+
+def scratch_folder() -> Path:
+    """Make a folder for results that nobody saved; it goes when Python ends."""
+    folder = Path(tempfile.mkdtemp(prefix="napari-n2n-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def layer_arguments(result: Path, source: Any | None) -> dict[str, Any]:

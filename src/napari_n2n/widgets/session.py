@@ -19,6 +19,7 @@ from psygnal import Signal
 
 from napari_n2n.denoising import DenoisingStep, denoise_by_planes
 from napari_n2n.model import Denoiser
+from napari_n2n.noise import NoiseReport, measure_noise
 from napari_n2n.pair import Pair
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.training import TrainingStep, fit
@@ -55,6 +56,8 @@ class TrainingSession:
         Every `TrainingStep` so far.
     denoiser
         The model of the last run; None before the first.
+    report
+        What the noise of the chosen pair is; None until a run has measured it.
     running
         True from start to the end of the background work.
     words
@@ -62,6 +65,7 @@ class TrainingSession:
     """
 
     started = Signal()
+    measured = Signal(NoiseReport)
     stepped = Signal(TrainingStep)
     said = Signal(str)
     finished = Signal(Outcome)
@@ -72,6 +76,7 @@ class TrainingSession:
         self._sources: list[Any] = []
         self.curve: list[TrainingStep] = []
         self.denoiser: Denoiser | None = None
+        self.report: NoiseReport | None = None
         self.running = False
         self.words = ""
         self._stop = threading.Event()
@@ -83,6 +88,7 @@ class TrainingSession:
         self.running = True
         self._sources = sources
         self.curve = []
+        self.report = None
         self._stop = threading.Event()
         self._say("Looking at the acquisitions ...")
         self.started.emit()
@@ -102,9 +108,12 @@ class TrainingSession:
         if self.running:
             self._say("Stopping ...")
 
-    def _receive(self, message: TrainingStep | DenoisingStep | Words) -> None:
+    def _receive(self, message: NoiseReport | TrainingStep | DenoisingStep | Words) -> None:
         if isinstance(message, Words):
             self._say(message.text)
+        elif isinstance(message, NoiseReport):
+            self.report = message
+            self.measured.emit(message)
         elif isinstance(message, DenoisingStep):
             self._say(f"Denoising plane {message.done} of {message.total} ...")
         else:
@@ -140,11 +149,13 @@ class TrainingSession:
 
 def _job(
     sources: list[Any], settings: TrainingSettings, stop: threading.Event
-) -> Generator[TrainingStep | DenoisingStep | Words, None, Outcome]:
+) -> Generator[NoiseReport | TrainingStep | DenoisingStep | Words, None, Outcome]:
     pair = Pair.open(*sources)
-    for finding in pair.findings:
-        yield Words(finding.message)
-    denoiser = yield from fit(pair, settings, stop=stop)
+    yield Words("Measuring the noise ...")
+    report = measure_noise(pair)
+    yield report
+    yield Words("Starting the training ...")
+    denoiser = yield from fit(pair, settings, report=report, stop=stop)
     yield Words("Denoising ...")
     result = Path(tempfile.mkdtemp(prefix="napari-n2n-")) / "denoised.ome.zarr"
     atexit.register(shutil.rmtree, result.parent, ignore_errors=True)

@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, Widget
-from napari.layers import Image
+from magicgui.widgets import ComboBox, FloatSpinBox
 from napari.utils.notifications import show_error, show_info
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -26,6 +24,7 @@ from napari_n2n.losses import LOSSES
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.curve import TrainingCurve
+from napari_n2n.widgets.pick import PairPicker
 from napari_n2n.widgets.session import session_of
 
 _AUTO = "auto - by the noise"
@@ -50,23 +49,15 @@ class TrainWidget(QScrollArea):
         self.setMinimumWidth(300)
         self._build()
         self._connect()
-        self.reset_choices()
-        self._show_source()
         self._show_state()
 
     # -- what is on it ------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.source = ComboBox(
-            label="From",
-            choices=["layers", "files"],
-            tooltip="Take the two acquisitions from open layers, or straight from files",
-        )
-        tip = "noisy recording of the scene; any of the two may be this one"
-        self.layer_a = ComboBox(label="A", choices=self._image_layers, tooltip=f"One {tip}")
-        self.layer_b = ComboBox(label="B", choices=self._image_layers, tooltip=f"Another {tip}")
-        self.file_a = FileEdit(label="A", tooltip=f"One {tip}: TIFF, OME-Zarr, npy or PNG")
-        self.file_b = FileEdit(label="B", tooltip=f"Another {tip}: TIFF, OME-Zarr, npy or PNG")
+        self.picker = PairPicker(self.viewer)
+        self.source = self.picker.source
+        self.layer_a, self.layer_b = self.picker.layer_a, self.picker.layer_b
+        self.file_a, self.file_b = self.picker.file_a, self.picker.file_b
         self.loss = ComboBox(
             label="Loss",
             choices=[(_AUTO, "auto"), *((loss.title, loss.name) for loss in LOSSES.values())],
@@ -74,6 +65,7 @@ class TrainWidget(QScrollArea):
         )
         self.loss_words = QLabel()
         self.loss_words.setWordWrap(True)
+        self.loss_words.setTextFormat(Qt.TextFormat.PlainText)
         self.device = ComboBox(
             label="Device",
             choices=["auto", "cpu", "cuda", "mps"],
@@ -88,16 +80,8 @@ class TrainWidget(QScrollArea):
             tooltip="How long to train; at 0 it ends by itself when nothing improves any more",
         )
         self.minutes.native.setSpecialValueText("until nothing improves")
-        self.form = QWidget()
-        self._rows = QFormLayout(self.form)
-        self._rows.setContentsMargins(0, 0, 0, 0)
-        self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        field: Widget
-        for field in (self.source, self.layer_a, self.layer_b, self.file_a, self.file_b, self.loss):
-            self._rows.addRow(field.label, field.native)
-        self._rows.addRow("", self.loss_words)
-        for field in (self.device, self.minutes):
-            self._rows.addRow(field.label, field.native)
+        for field in (self.loss, self.device, self.minutes):
+            self.picker.rows.addRow(field.label, field.native)
         self.train_button = _button("Train", "Learn from the two acquisitions, in the background")
         self.stop_button = _button("Stop", "End the training now; the model so far is kept")
         self.save_button = _button("Save model ...", "Keep the model for other recordings like it")
@@ -114,7 +98,8 @@ class TrainWidget(QScrollArea):
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
-        column.addWidget(self.form)
+        column.addWidget(self.picker)
+        column.addWidget(self.loss_words)
         column.addLayout(buttons)
         column.addWidget(self.progress)
         column.addWidget(self.words)
@@ -124,11 +109,9 @@ class TrainWidget(QScrollArea):
 
     def _connect(self) -> None:
         slots = [
-            (self.viewer.layers.events.inserted, self.reset_choices),
-            (self.viewer.layers.events.removed, self.reset_choices),
-            (self.viewer.layers.events.reordered, self.reset_choices),
             (self.viewer.events.theme, self._use_theme),
             (self.session.started, self._show_state),
+            (self.session.measured, self._show_loss),
             (self.session.stepped, self._show_step),
             (self.session.said, self._show_words),
             (self.session.finished, self._show_state),
@@ -139,69 +122,39 @@ class TrainWidget(QScrollArea):
         # Viewer and session outlive the dock.
         self.destroyed.connect(lambda: [signal.disconnect(slot) for signal, slot in slots])
         self._use_theme()
-        self.source.changed.connect(self._show_source)
+        self.picker.changed.connect(self._forget_noise)
         self.loss.changed.connect(self._show_loss)
-        self._show_loss()
         self.train_button.clicked.connect(self.train)
         self.stop_button.clicked.connect(self.session.stop)
         self.save_button.clicked.connect(self._ask_where_to_save)
 
-    # -- choosing -----------------------------------------------------------------------------
+    # -- the loss -----------------------------------------------------------------------------
 
-    def _image_layers(self, _menu: Any = None) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image)]
-
-    def reset_choices(self, _event: Any = None) -> None:
-        """Offer the layers that are there now; the second menu starts on the second one."""
-        untouched = self.layer_a.value is self.layer_b.value
-        self.layer_a.reset_choices()
-        self.layer_b.reset_choices()
-        choices = self.layer_b.choices
-        if untouched and len(choices) > 1:
-            self.layer_b.value = choices[1]
-
-    def _show_source(self) -> None:
-        files = self.source.value == "files"
-        for menu in (self.layer_a, self.layer_b):
-            self._show_row(menu, not files)
-        for edit in (self.file_a, self.file_b):
-            self._show_row(edit, files)
-
-    def _show_row(self, field: Widget, visible: bool) -> None:
-        self._rows.setRowVisible(field.native, visible)
+    def _forget_noise(self) -> None:
+        if not self.session.running:
+            self.session.report = None
+            self._show_loss()
 
     def _show_loss(self) -> None:
-        loss = LOSSES.get(self.loss.value)
-        self.loss_words.setText(loss.right_when if loss else "The measured noise decides.")
-
-    def chosen(self) -> list[Any]:
-        """Return the two acquisitions that are chosen: layers or paths.
-
-        Raises
-        ------
-        BadInput
-            If one is missing or they are the same.
-        """
-        if self.source.value == "files":
-            paths = [Path(str(edit.value)) for edit in (self.file_a, self.file_b)]
-            if any(path == Path() for path in paths):
-                raise BadInput("Choose two files: two noisy recordings of the same scene")
-            return paths
-        layers = [self.layer_a.value, self.layer_b.value]
-        if None in layers:
-            raise BadInput("Open two noisy recordings of the same scene first (or choose files)")
-        if layers[0] is layers[1]:
-            raise BadInput(
-                f"A and B are both '{layers[0].name}': choose two separate recordings of the scene"
-            )
-        return layers
+        """Say what the loss is for, what the noise calls for, and what the noise warns of."""
+        loss, report = LOSSES.get(self.loss.value), self.session.report
+        words = [loss.right_when] if loss else []
+        if report is None:
+            words = words or ["The measured noise decides."]
+        elif loss is None:
+            words = [report.reason]
+        elif loss.name != report.loss:
+            words.append(f"But the measured noise calls for {report.loss.upper()}. {report.reason}")
+        if report is not None:
+            words += [f"⚠ {warning.message}" for warning in report.warnings]
+        self.loss_words.setText("\n".join(words))
 
     # -- running ------------------------------------------------------------------------------
 
     def train(self) -> None:
         """Start the run that the form describes."""
         try:
-            sources = self.chosen()
+            sources = self.picker.chosen()
             settings = TrainingSettings(
                 loss=self.loss.value,
                 minutes=self.minutes.value or None,
@@ -222,11 +175,12 @@ class TrainWidget(QScrollArea):
 
     def _show_state(self) -> None:
         running = self.session.running
-        self.form.setEnabled(not running)
+        self.picker.setEnabled(not running)
         self.train_button.setEnabled(not running)
         self.stop_button.setEnabled(running)
         self.save_button.setEnabled(not running and self.session.denoiser is not None)
         self.progress.setVisible(running)
+        self._show_loss()
         self.words.setText(self.session.words or _WELCOME)
         self.curve.show_steps(self.session.curve)
         self.curve.setVisible(bool(self.session.curve) or running)

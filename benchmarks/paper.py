@@ -1,0 +1,634 @@
+"""The experiments of the Noise2Noise paper on a small budget: do they come out the same way.
+
+Lehtinen et al. 2018 trained on 50 000 images for days. Here 200 images and some thousand steps an
+arm have to do, so that the order of the arms and the gaps between them are what compares, not the
+decibels. All arms of an experiment have the same network, number of steps, patches and seed; the
+averaged weights are tested on the Kodak images.
+Usage: python benchmarks/paper.py --data DIR [--only NAME ...] [--quick] [--scale X]
+"""
+
+import argparse
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from report import PAGE, machine, publish, table
+from scipy import stats
+
+from napari_n2n import Pair, TrainingSettings, denoise, train
+from napari_n2n.acquisition import Acquisition
+from napari_n2n.losses import LOSSES, masked_mean
+from napari_n2n.network import CompactUNet
+from napari_n2n.quality import psnr
+from napari_n2n.schedule import follow, learning_rate
+from napari_n2n.simulate import (
+    Bernoulli,
+    Brown,
+    Gaussian,
+    Impulse,
+    Noise,
+    Poisson,
+    Replacement,
+    Text,
+)
+
+STEPS = 5000
+CAPTURE_STEPS = 2000
+LOOKS = 15
+BATCH = 8
+RECIPE = TrainingSettings(learning_rate=3e-3)  # many pictures, few steps
+RANGE = (0.0, 255.0)
+GREY = 127.5
+BLOCK = 16
+COLOURS = {"clean targets": "black", "L2": "tab:red", "L1": "tab:orange", "L0": "tab:blue"}
+COLOURS["noisy targets"] = COLOURS["L0"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training run of an experiment.
+
+    Attributes
+    ----------
+    name
+        What is compared within a panel of the figure.
+    noise
+        Of the inputs in training and, where the targets are noisy, of these.
+    tests
+        What the trained network is tested on; the first one is watched during training.
+    loss
+        Its name in `LOSSES`.
+    clean
+        True for clean targets.
+    one_level
+        True where input and target have one level of noise, drawn for both; else each its own.
+    panel
+        Of the figure.
+    paper
+        PSNR in the paper's experiment on the first test, in dB.
+    """
+
+    name: str
+    noise: Noise
+    tests: tuple[Noise, ...]
+    loss: str = "l2"
+    clean: bool = False
+    one_level: bool = False
+    panel: str = ""
+    paper: str = "-"
+
+    @property
+    def task(self) -> tuple:
+        """All that decides the run: with clean targets there is no level to share."""
+        return self.noise, self.tests, self.loss, self.clean, self.one_level and not self.clean
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a network does to the test images with one noise.
+
+    Attributes
+    ----------
+    noisy, psnr
+        PSNR of input and output in dB, range 255, mean over the images.
+    pull
+        Slope of the error on the distance to mid grey, over the means of blocks of 16x16 pixels
+        (for text: over covered pixels): 0 is none, 1 turns everything grey.
+    dark, bright
+        Mean error in blocks darker than a quarter and brighter than three quarters, in % of the
+        range.
+    mean
+        Error of the mean intensity in %.
+    mean_of_medians
+        For photon noise: error of the mean intensity in % if every pixel read the median of its
+        counts.
+    """
+
+    noisy: float
+    psnr: float
+    pull: float
+    dark: float
+    bright: float
+    mean: float
+    mean_of_medians: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """An arm, trained and tested: scores by test, and PSNR in dB against steps."""
+
+    arm: Arm
+    scores: dict[str, Score]
+    curve: list[tuple[int, float]]
+    seconds: float
+
+
+Verdict = tuple[bool, str]
+Scores = dict[tuple[str, str], dict[str, Score]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Arms to compare, the columns that tell, and what has to come out."""
+
+    about: str
+    arms: tuple[Arm, ...]
+    judge: Callable[[Scores], Iterator[Verdict]]
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+# -- what the paper found ------------------------------------------------------------------------
+
+
+def _near_clean(noisy: Score, clean: Score, within: float, what: str = "noisy targets") -> Verdict:
+    gap = clean.psnr - noisy.psnr
+    return gap <= within, f"{what} within {within:g} dB of clean targets: {gap:+.2f} dB below"
+
+
+def judge_gaussian(scores: Scores) -> Iterator[Verdict]:
+    noisy, clean = (
+        scores["", f"{target} targets"][str(Gaussian(25))] for target in ("noisy", "clean")
+    )
+    yield _near_clean(noisy, clean, 0.3)
+    gain = noisy.psnr - noisy.noisy
+    yield gain >= 7, f"noisy targets at least 7 dB above the input: {gain:.2f} dB"
+
+
+def judge_brown(scores: Scores) -> Iterator[Verdict]:
+    for width in BROWN_WIDTHS:
+        noisy, clean = (
+            scores[f"width {width:g} px", f"{target} targets"][str(Brown(25, width))]
+            for target in ("noisy", "clean")
+        )
+        yield _near_clean(noisy, clean, 0.3, f"width {width:g} px: noisy targets")
+
+
+def judge_text(scores: Scores) -> Iterator[Verdict]:
+    l2, l1, clean = (scores["", name][str(Text(0.25))] for name in ("L2", "L1", "clean targets"))
+    gaps = [clean.psnr - one.psnr for one in (l1, l2)]
+    yield (
+        gaps[0] < gaps[1] / 2,
+        "L1's distance to clean targets under half of L2's: "
+        f"{gaps[0]:.2f} against {gaps[1]:.2f} dB",
+    )
+    yield _pulled_less(l1.pull - clean.pull, l2.pull - clean.pull, "L1", "L2")
+
+
+def judge_impulse(scores: Scores) -> Iterator[Verdict]:
+    test = str(Impulse(0.7))
+    l2, l1, l0, clean = (scores[APART, name][test] for name in ("L2", "L1", "L0", "clean targets"))
+    yield _near_clean(l0, clean, 0.5, f"{APART}: L0")
+    yield l0.psnr > l1.psnr, f"{APART}: L0 above L1: {l0.psnr:.2f} against {l1.psnr:.2f} dB"
+    gap = l0.psnr - l2.psnr
+    yield gap >= 2, f"{APART}: L2 far (2 dB or more) below L0: {gap:.2f} dB"
+    words = f"{APART}: L0"
+    yield _pulled_less(l0.pull - clean.pull, l1.pull - clean.pull, words, "L1")
+    l2, l1, l0 = (scores[SHARED, name][test] for name in ("L2", "L1", "L0"))
+    order = " > ".join(f"{one.psnr:.2f}" for one in (l0, l1, l2))
+    yield l0.psnr > l1.psnr > l2.psnr, f"{SHARED}: L0 above L1 above L2: {order} dB"
+    yield abs(l2.pull - 0.7) < 0.05, f"{SHARED}: L2 pulled by the share, 0.7: {l2.pull:.3f}"
+
+
+def _pulled_less(one: float, other: float, name: str, other_name: str) -> Verdict:
+    words = f"{name} pulled to grey, beyond clean targets, at most a third as much as {other_name}"
+    return abs(one) <= other / 3, f"{words}: {one:+.3f} against {other:+.3f}"
+
+
+def judge_poisson(scores: Scores) -> Iterator[Verdict]:
+    for photons in PHOTONS:
+        panel, test = photon_panel(photons), str(Poisson(photons))
+        l2, l1 = (scores[panel, name][test] for name in ("L2", "L1"))
+        yield abs(l2.mean) <= 1, f"{panel}: mean of L2 right within 1 %: {l2.mean:+.2f} %"
+        yield (
+            l1.mean <= l1.mean_of_medians / 2,
+            f"{panel}: mean of L1 low by at least half of what medians are: {l1.mean:+.2f} % "
+            f"(medians {l1.mean_of_medians:+.2f} %)",
+        )
+
+
+def photon_panel(photons: int) -> str:
+    return f"{photons} photon{'s' if photons > 1 else ''} at white"
+
+
+def judge_bernoulli(scores: Scores) -> Iterator[Verdict]:
+    noisy, clean = (
+        scores["", f"{target} targets"][str(Bernoulli(0.5))] for target in ("noisy", "clean")
+    )
+    yield _near_clean(noisy, clean, 0.3)
+
+
+BROWN_WIDTHS = (0.7, 1.5, 3.0)
+PHOTONS = (30, 1)
+APART, SHARED = "shares drawn apart", "one share"
+_PULL = {"pull": "pull to grey"}
+
+EXPERIMENTS = {
+    "gaussian": Experiment(
+        "Gaussian noise, sigma in 0-50 (drawn for input and target by themselves), 25 in the test.",
+        (
+            Arm("noisy targets", Gaussian((0, 50)), (Gaussian(25),), paper="32.48"),
+            Arm("clean targets", Gaussian((0, 50)), (Gaussian(25),), clean=True, paper="32.50"),
+        ),
+        judge_gaussian,
+    ),
+    "brown": Experiment(
+        "Gaussian noise of sigma 25 that is correlated between neighbours: white noise, blurred by "
+        "three widths. In the paper, noisy targets end within 0.1 dB of clean ones.",
+        tuple(
+            Arm(
+                f"{'clean' if clean else 'noisy'} targets",
+                Brown(25, width),
+                (Brown(25, width),),
+                clean=clean,
+                panel=f"width {width:g} px",
+            )
+            for width in BROWN_WIDTHS
+            for clean in (False, True)
+        ),
+        judge_brown,
+    ),
+    "text": Experiment(
+        "Text that covers a share in 0-0.5, 0.25 in the test. The pull is that of covered pixels.",
+        (
+            Arm("L2", Text((0, 0.5)), (Text(0.25),), paper="26.89"),
+            Arm("L1", Text((0, 0.5)), (Text(0.25),), "l1", paper="35.75"),
+            Arm("clean targets", Text((0, 0.5)), (Text(0.25),), clean=True, paper="35.82"),
+        ),
+        judge_text,
+        _PULL,
+    ),
+    "impulse": Experiment(
+        "Random-valued impulses on a share in 0-0.95 of the pixels. Drawn apart for input and "
+        "target, the targets are right at 52 % of the pixels, whatever the input, and so is their "
+        "median. The paper's figures (input 8.89 dB, L2 13.02 dB: a pull of 0.70 at p = 0.7) are "
+        "those of one share for both. 'Dark' and 'bright': mean error there in % of the range.",
+        tuple(
+            Arm(
+                name,
+                Impulse((0, 0.95)),
+                (Impulse(0.7), Impulse(0.3), Impulse(0.9)),
+                loss,
+                clean=name == "clean targets",
+                one_level=panel == SHARED,
+                panel=panel,
+                paper=paper if panel == SHARED or name == "clean targets" else "-",
+            )
+            for panel in (APART, SHARED)
+            for name, loss, paper in (
+                ("L2", "l2", "13.02"),
+                ("L1", "l1", "16.36"),
+                ("L0", "l0", "28.43"),
+                ("clean targets", "l2", "28.86"),
+            )
+        ),
+        judge_impulse,
+        {**_PULL, "dark": "dark, %", "bright": "bright, %"},
+    ),
+    "poisson": Experiment(
+        "Photon noise with 30 photons, and with a single one, at white. 'Medians': what the mean "
+        "intensity would be off by if each pixel read the median of its counts.",
+        tuple(
+            Arm(
+                name,
+                Poisson(photons),
+                (Poisson(photons),),
+                loss,
+                clean=name == "clean targets",
+                panel=photon_panel(photons),
+                paper=paper if photons == 30 else "-",
+            )
+            for photons in PHOTONS
+            for name, loss, paper in (
+                ("L2", "l2", "31.50"),
+                ("L1", "l1", "-"),
+                ("clean targets", "l2", "31.52"),
+            )
+        ),
+        judge_poisson,
+        {"mean": "mean intensity, %", "mean_of_medians": "medians, %"},
+    ),
+    "bernoulli": Experiment(
+        "A share in 0-0.95 of the pixels is missing, 0.5 in the test; missing target pixels are "
+        "left out of the loss.",
+        (
+            Arm("noisy targets", Bernoulli((0, 0.95)), (Bernoulli(0.5),), paper="33.17"),
+            Arm(
+                "clean targets",
+                Bernoulli((0, 0.95)),
+                (Bernoulli(0.5),),
+                clean=True,
+                paper="33.01",
+            ),
+        ),
+        judge_bernoulli,
+    ),
+}
+
+
+# -- training and testing ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all arms have in common.
+
+    Attributes
+    ----------
+    pictures, kodak
+        To train and to test on: uint8, (3, Y, X).
+    steps, seed, device
+        Of every run.
+    """
+
+    pictures: list[np.ndarray]
+    kodak: list[np.ndarray]
+    steps: int
+    seed: int
+    device: torch.device
+
+    def run(self, arm: Arm) -> Run:
+        """Train an arm and test it."""
+        started, curve = time.monotonic(), []
+        torch.manual_seed(self.seed)
+        network = CompactUNet(channels=3).to(self.device, memory_format=torch.channels_last)
+        average = copy.deepcopy(network).eval().requires_grad_(False)
+        optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
+        crops = [middle(picture, 256) for picture in self.kodak[::3]]
+        for step in range(self.steps):
+            progress = step / self.steps
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(RECIPE.learning_rate, step, progress)
+            noisy, target, weight = self.batch(arm, step)
+            optimizer.zero_grad(set_to_none=True)
+            loss = LOSSES[arm.loss].per_pixel(network(noisy), target, progress)
+            masked_mean(loss, weight).backward()
+            optimizer.step()
+            follow(average, network, step + 1, RECIPE.averaging)
+            if (step + 1) % max(1, self.steps // LOOKS) == 0:
+                curve.append((step + 1, self.score(average, arm.tests[0], crops).psnr))
+        scores = {str(test): self.score(average, test, self.kodak) for test in arm.tests}
+        return Run(arm, scores, curve, time.monotonic() - started)
+
+    def batch(self, arm: Arm, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Draw noisy inputs, targets, and the weight of the target's pixels; (N, 3, Y, X)."""
+        place, rng = (np.random.default_rng((self.seed, step, stream)) for stream in range(2))
+        examples = []
+        for _ in range(BATCH):
+            clean = patch(self.pictures[place.integers(len(self.pictures))], place)
+            noise = arm.noise.settled(rng) if arm.one_level else arm.noise
+            noisy = noise.apply(clean, rng, channels=True, data_range=RANGE)
+            target, weight = clean, np.ones_like(clean)
+            if not arm.clean and isinstance(noise, Bernoulli):
+                target, missing = noise.with_mask(clean, rng, channels=True)
+                weight = weight * ~missing
+            elif not arm.clean:
+                target = noise.apply(clean, rng, channels=True, data_range=RANGE)
+            examples.append((to_network(noisy), to_network(target), weight))
+        return tuple(  # type: ignore[return-value]
+            torch.from_numpy(np.stack(images)).to(self.device, memory_format=torch.channels_last)
+            for images in zip(*examples, strict=True)
+        )
+
+    @torch.inference_mode()
+    def score(self, network: torch.nn.Module, noise: Noise, images: list[np.ndarray]) -> Score:
+        """Test on images, with the same noise whatever the network."""
+        decibels, means, blocks = [], [], []
+        for index, clean in enumerate(images):
+            rng = np.random.default_rng((self.seed, index))
+            counts = np.ones_like(clean, bool)
+            if isinstance(noise, Replacement):
+                noisy, hit = noise.with_mask(clean, rng, channels=True, data_range=RANGE)
+                counts = counts & hit if isinstance(noise, Text) else counts
+            else:
+                noisy = noise.apply(clean, rng, channels=True, data_range=RANGE)
+            given = torch.from_numpy(to_network(noisy))[None].to(self.device)
+            given = given.contiguous(memory_format=torch.channels_last)
+            result = (network(given)[0].float().cpu().numpy() + 0.5) * RANGE[1]
+            decibels.append([psnr(clean, one, RANGE[1]) for one in (noisy, result)])
+            means.append((result.mean(), clean.mean()))
+            sums = (
+                block_sums(values * counts) for values in (result - clean, clean.astype(float), 1.0)
+            )
+            blocks.append(np.stack([one.ravel() for one in sums]))
+        found, true = np.mean(means, axis=0)
+        error, level, weight = np.concatenate(blocks, axis=1)
+        error, level = (total / np.maximum(weight, 1) for total in (error, level))
+        return Score(
+            *(float(one) for one in np.mean(decibels, axis=0)),
+            pull=slope(GREY - level, error, weight),
+            dark=100 / RANGE[1] * average_of(error, weight * (level < RANGE[1] / 4)),
+            bright=100 / RANGE[1] * average_of(error, weight * (level > RANGE[1] * 3 / 4)),
+            mean=100 * float(found / true - 1),
+            mean_of_medians=mean_of_medians(noise, images),
+        )
+
+
+def patch(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut a patch at random, turned and flipped; float32, (3, Y, X)."""
+    side = RECIPE.patch
+    y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[1:])
+    cut = np.rot90(picture[:, y : y + side, x : x + side], int(rng.integers(4)), (1, 2))
+    return np.ascontiguousarray(cut[:, :: int(rng.choice((-1, 1)))], np.float32)
+
+
+def middle(picture: np.ndarray, side: int) -> np.ndarray:
+    """Cut out the middle of a picture."""
+    y, x = ((length - side) // 2 for length in picture.shape[1:])
+    return picture[:, y : y + side, x : x + side]
+
+
+def to_network(image: np.ndarray) -> np.ndarray:
+    """Map intensities to those that the network sees."""
+    return (image / np.float32(RANGE[1]) - np.float32(0.5)).astype(np.float32)
+
+
+def block_sums(values: np.ndarray) -> np.ndarray:
+    """Sum up blocks of 16x16 pixels of (3, Y, X)."""
+    channels, rows, columns = values.shape
+    cut = values[:, : rows // BLOCK * BLOCK, : columns // BLOCK * BLOCK]
+    return cut.reshape(channels, rows // BLOCK, BLOCK, columns // BLOCK, BLOCK).sum(axis=(2, 4))
+
+
+def average_of(values: np.ndarray, weight: np.ndarray) -> float:
+    return float((values * weight).sum() / max(weight.sum(), 1))
+
+
+def slope(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
+    """Weighted linear regression of y on x."""
+    x, y = (values - average_of(values, weight) for values in (x, y))
+    return float((weight * x * y).sum() / (weight * x * x).sum())
+
+
+def mean_of_medians(noise: Noise, images: list[np.ndarray]) -> float:
+    """See `Score`; not a number for other noise than photons."""
+    if not isinstance(noise, Poisson):
+        return math.nan
+    pixels = np.sum([np.bincount(image.ravel(), minlength=256) for image in images], axis=0)
+    rates = np.arange(256) * float(noise.photons) / RANGE[1]  # type: ignore[arg-type]
+    return 100 * float((pixels @ stats.poisson.median(rates)) / (pixels @ rates) - 1)
+
+
+# -- capture budget ------------------------------------------------------------------------------
+
+
+def captures(bench: Bench, data: Path, steps: int) -> tuple[str, list[Verdict], Figure]:
+    """Train on 2 to 16 frames of one scene; compare one frame with the mean of unused ones."""
+    frames = tifffile.imread(data / "scmos" / "filaments_20frames.tif")
+    unused = frames[16:].astype(np.float64)
+    truth, own = unused.mean(axis=0), float(unused.var(axis=0, ddof=1).mean()) / len(unused)
+
+    def error(image: np.ndarray) -> float:
+        return math.sqrt(float(((image - truth) ** 2).mean()) - own)
+
+    rows, found = [["none (raw)", "-", f"{error(frames[0]):.3f}", "-"]], {}
+    for count in (2, 4, 8, 16):
+        named = [
+            Acquisition.open(frame, name=f"frame {index}")
+            for index, frame in enumerate(frames[:count])
+        ]
+        settings = TrainingSettings(
+            loss="l2", steps=steps, seed=bench.seed, device=str(bench.device)
+        )
+        denoiser = train(Pair.open(*named), settings)
+        found[count] = error(denoise(denoiser, frames[0], device=str(bench.device)))
+        seconds = denoiser.record["seconds"]
+        rows.append([count, count * (count - 1), f"{found[count]:.3f}", f"{seconds:.0f}"])
+        print("captures", rows[-1], flush=True)
+    text = (
+        f"sCMOS frames of filaments, {steps} steps each: error of frame 0, denoised alone, against "
+        "the mean of the last four frames, which no run saw; their own noise is taken off.\n\n"
+        f"{table(['frames', 'ordered pairs', 'RMSE, ADU', 's'], rows)}"
+    )
+    better = found[16] < found[2]
+    verdicts = [(better, f"16 frames better than 2: {found[16]:.3f} against {found[2]:.3f} ADU")]
+    figure = Figure(figsize=(5, 3.5), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(list(found), list(found.values()), "o-", color=COLOURS["noisy targets"])
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(found), [str(count) for count in found])
+    axes.set_xlabel("frames trained on")
+    axes.set_ylabel("RMSE of one frame denoised, ADU")
+    axes.grid(alpha=0.3)
+    return text, verdicts, figure
+
+
+# -- what goes on the page -----------------------------------------------------------------------
+
+
+def compared(bench: Bench, experiment: Experiment) -> tuple[str, list[Verdict], Figure]:
+    """Run all arms of an experiment."""
+    done: dict[tuple, Run] = {}
+    for arm in experiment.arms:
+        if arm.task not in done:
+            done[arm.task] = bench.run(arm)
+            print(arm.panel, arm.name, done[arm.task].scores, flush=True)
+    header = ["trained on", "targets", "loss", "tested on", "input", "PSNR"]
+    rows = []
+    for run in done.values():
+        arm = run.arm
+        noisy = f"noisy, {arm.panel}" if arm.panel in (APART, SHARED) else "noisy"
+        for test, score in run.scores.items():
+            figures = [
+                f"{getattr(score, name):+.{3 if name == 'pull' else 2}f}"
+                for name in experiment.columns
+            ]
+            first = test == str(arm.tests[0])
+            rows.append(
+                [
+                    arm.noise,
+                    "clean" if arm.clean else noisy,
+                    arm.loss.upper(),
+                    test,
+                    f"{score.noisy:.2f}",
+                    f"{score.psnr:.2f}",
+                    *figures,
+                    arm.paper if first else "-",
+                    f"{run.seconds:.0f}" if first else "",
+                ]
+            )
+    header += [*experiment.columns.values(), "paper", "s"]
+    text = (
+        f"{experiment.about} PSNR in dB after {bench.steps} steps of {BATCH} patches of "
+        f"{RECIPE.patch}x{RECIPE.patch}, seed {bench.seed}, mean over {len(bench.kodak)} Kodak "
+        f"images.\n\n{table(header, rows)}"
+    )
+    runs = [replace(done[arm.task], arm=arm) for arm in experiment.arms]
+    scores = {(run.arm.panel, run.arm.name): run.scores for run in runs}
+    return text, list(experiment.judge(scores)), curves(runs)
+
+
+def curves(runs: list[Run]) -> Figure:
+    """Draw PSNR against steps, a line for each arm."""
+    panels = list(dict.fromkeys(run.arm.panel for run in runs))
+    figure = Figure(figsize=(1 + 4 * len(panels), 3.5), dpi=100, layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for run in runs:
+            if run.arm.panel == panel:
+                steps, decibels = zip(*run.curve, strict=True)
+                axes.plot(steps, decibels, "o-", ms=3, color=COLOURS[run.arm.name])
+                axes.lines[-1].set_label(run.arm.name)
+        axes.set_title(panel or str(runs[0].arm.tests[0]))
+        axes.set_xlabel("steps")
+        axes.set_ylabel("PSNR, dB")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def pictures(folder: Path) -> list[np.ndarray]:
+    """Read all pictures of a folder; uint8, (3, Y, X)."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix in (".jpg", ".png"))
+    return [np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1).copy() for path in paths]
+
+
+def main() -> None:
+    """Run the experiments and publish their tables and figures."""
+    names = [*EXPERIMENTS, "captures"]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="holds bsd300_train/, kodak/ and scmos/"
+    )
+    parser.add_argument("--only", nargs="+", choices=names, default=names)
+    parser.add_argument("--quick", action="store_true", help="few steps and images; only print")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the steps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--no-publish", action="store_true", help="only print")
+    parser.add_argument("--figures", type=Path, help="folder for figures, if not published")
+    given = parser.parse_args()
+    share = given.scale * (0.07 if given.quick else 1.0)
+    kodak = pictures(given.data / "kodak")
+    bench = Bench(
+        pictures=pictures(given.data / "bsd300_train"),
+        kodak=[middle(picture, 256) for picture in kodak[::3]] if given.quick else kodak,
+        steps=max(1, round(share * STEPS)),
+        seed=given.seed,
+        device=torch.device(given.device),
+    )
+    publishing = not (given.quick or given.no_publish)
+    folder = PAGE.parent / "figures" if publishing else given.figures
+    for name in given.only:
+        if name == "captures":
+            steps = max(1, round(share * CAPTURE_STEPS))
+            text, verdicts, figure = captures(bench, given.data, steps)
+        else:
+            text, verdicts, figure = compared(bench, EXPERIMENTS[name])
+        section = f"paper-{name}"
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            figure.savefig(folder / f"{section}.png")
+        lines = "\n".join(f"- {'pass' if ok else 'FAIL'}: {words}" for ok, words in verdicts)
+        page = f"{text}\n\n{lines}\n\n![{name}](figures/{section}.png)\n\n{machine(given.device)}"
+        publish(section, page) if publishing else print(page, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Draw the pictures of theory.md, and make its table of advice. Usage: python docs/theory.py."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from matplotlib.figure import Figure
+from scipy import ndimage
+
+from napari_n2n import Pair, measure_noise
+from napari_n2n.losses import LOSSES, power
+from napari_n2n.samples import sample
+
+IMAGES = Path(__file__).with_name("images")
+PAGE = Path(__file__).with_name("theory.md")
+COLOURS = {"l2": "#c2410c", "l1": "#1d4ed8", "l0": "#15803d"}
+
+
+def three_minima() -> None:
+    """Draw the mean loss against the guess, for values that are 150 nine times in ten, else 0."""
+    values = torch.tensor([150.0] * 9 + [0.0])
+    guesses = np.linspace(-10, 190, 801)
+    figure = Figure(figsize=(9, 3.2), dpi=110, layout="constrained")
+    for axes, (name, title) in zip(
+        figure.subplots(1, 3),
+        (("l2", "L2: the mean"), ("l1", "L1: the median"), ("l0", "L0: the most common value")),
+        strict=True,
+    ):
+        loss = (lambda f, y: power(f, y, 0.3)) if name == "l0" else LOSSES[name].held_out
+        means = [float(loss(torch.full_like(values, guess), values).mean()) for guess in guesses]
+        best = guesses[int(np.argmin(means))]
+        axes.plot(guesses, means, color=COLOURS[name])
+        axes.axvline(best, color="0.6", linestyle=":")
+        axes.set_title(f"{title}, {best:.0f}")
+        axes.set_xlabel("guess")
+        axes.set_yticks([])
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.savefig(IMAGES / "three_minima.png")
+
+
+def corner() -> np.ndarray:
+    """Return a part of the sample scene, 0 to 1."""
+    truth = tifffile.imread(sample("cells", "truth"))[180:308, 260:388].astype(np.float64)
+    return (truth - truth.min()) / np.ptp(truth)
+
+
+def statistics_as_images(draws: int = 301) -> None:
+    """Draw the mean, median and most common value of many noisy recordings, for three noises."""
+    rng = np.random.default_rng(0)
+    clean = corner()
+
+    def hit(share: float) -> np.ndarray:
+        noisy = clean + rng.normal(0, 0.02, (draws, *clean.shape))
+        return np.where(rng.random(noisy.shape) < share, rng.random(noisy.shape), noisy)
+
+    rows = {
+        "photon noise,\n2 photons at most": rng.poisson(2 * clean, (draws, *clean.shape)) / 2,
+        "outliers on 30 %\nof the pixels": hit(0.3),
+        "outliers on 70 %\nof the pixels": hit(0.7),
+    }
+    titles = ("one recording", "mean (L2)", "median (L1)", "most common (L0)", "the scene")
+    figure = Figure(figsize=(11, 6.8), dpi=100, layout="constrained")
+    grid = figure.subplots(len(rows), len(titles))
+    for axes_row, (label, noisy) in zip(grid, rows.items(), strict=True):
+        images = (noisy[0], noisy.mean(axis=0), np.median(noisy, axis=0), mode(noisy), clean)
+        for axes, image in zip(axes_row, images, strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=0.8)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        axes_row[0].set_ylabel(label, fontsize=11)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=12)
+    figure.savefig(IMAGES / "statistics.png")
+
+
+def mode(noisy: np.ndarray) -> np.ndarray:
+    """Most common value along the first axis: the highest of a smoothed histogram's bins."""
+    levels = 64
+    bins = (noisy * (levels - 1)).round().astype(int).clip(0, levels - 1)
+    counts = np.stack([(bins == level).sum(axis=0) for level in range(levels)]).astype(float)
+    return ndimage.gaussian_filter1d(counts, 1.5, axis=0).argmax(axis=0) / (levels - 1)
+
+
+def advice_table() -> str:
+    """Simulate each kind of noise on the sample scene, and ask for advice."""
+    truth = tifffile.imread(sample("cells", "truth")).astype(np.float64)
+    low, high = truth.min(), truth.max()
+    rng = np.random.default_rng(1)
+
+    def blurred() -> np.ndarray:
+        noise = ndimage.gaussian_filter(rng.normal(size=truth.shape), 1.5)
+        return truth + 10 * noise / noise.std()
+
+    def hit(share: float) -> np.ndarray:
+        noisy = truth + rng.normal(0, 2, truth.shape)
+        return np.where(rng.random(truth.shape) < share, rng.uniform(low, high, truth.shape), noisy)
+
+    kinds = {
+        "Gaussian, sigma 10": lambda: truth + rng.normal(0, 10, truth.shape),
+        "brown Gaussian, sigma 10, width 1.5 px": blurred,
+        "photons, 4 electrons on average": lambda: (
+            100 + 2.2 * rng.poisson(4 * (truth - low) / (truth - low).mean()) + 0.0
+        ),
+        "outliers on 1 %": lambda: hit(0.01),
+        "outliers on 8 %": lambda: hit(0.08),
+        "outliers on 30 %": lambda: hit(0.3),
+        "outliers on 70 %": lambda: hit(0.7),
+        "outliers on 85 %": lambda: hit(0.85),
+    }
+    lines = ["| simulated noise | loss | what inspect says |", "| --- | --- | --- |"]
+    for name, record in kinds.items():
+        report = measure_noise(Pair.open(record(), record()))
+        lines.append(f"| {name} | {report.loss.upper()} | {report.reason} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Draw everything, and put the table between its markers in theory.md."""
+    IMAGES.mkdir(exist_ok=True)
+    three_minima()
+    statistics_as_images()
+    page = PAGE.read_text()
+    before, rest = page.split("<!-- advice -->", 1)
+    after = rest.split("<!-- end of advice -->", 1)[1]
+    table = advice_table()
+    print(table)
+    PAGE.write_text(f"{before}<!-- advice -->\n{table}\n<!-- end of advice -->{after}")
+
+
+if __name__ == "__main__":
+    main()

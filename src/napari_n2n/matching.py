@@ -1,0 +1,95 @@
+"""How bright, and how noisy, acquisitions of one scene are against each other."""
+
+import math
+
+import numpy as np
+from scipy import optimize
+
+from napari_n2n.affine import Affine
+from napari_n2n.quality import neighbourhood
+
+
+def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> Affine:
+    """Gain and offset of B against A: ``B = gain A + offset`` where both show the same.
+
+    Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that neither
+    acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
+    means is fitted with soft-L1 weights. Where it does not differ from the identity by three
+    standard errors, it is the identity.
+    """
+    a, b, bins = [], [], []
+    for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
+        a.append(plane_a.ravel())
+        b.append(plane_b.ravel())
+        bins.append(neighbourhood(plane_a + plane_b).ravel())
+    values_a, values_b, instrument = (np.concatenate(parts) for parts in (a, b, bins))
+    low, high = np.percentile(instrument, (0.5, 99.9))
+    if not high > low:
+        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
+    where = ((instrument - low) * (40 / (high - low))).astype(int).clip(0, 39)
+    count = np.bincount(where, minlength=40)
+    used = count >= 50
+    mean_a, mean_b = (
+        np.bincount(where, values, minlength=40)[used] / count[used]
+        for values in (values_a, values_b)
+    )
+    difference = values_b - values_a
+    variance = (
+        np.bincount(where, difference.astype(np.float64) ** 2, minlength=40)[used] / count[used]
+    )
+    error = np.sqrt(np.maximum(variance - (mean_b - mean_a) ** 2, 1e-12) / count[used])
+    if used.sum() < 3:
+        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
+    centre = float(np.average(mean_a, weights=count[used]))
+    fit = optimize.least_squares(
+        lambda line: (mean_b - line[0] * (mean_a - centre) - line[1]) / error,
+        x0=(1.0, centre),
+        loss="soft_l1",
+    )
+    covariance = np.linalg.inv(fit.jac.T @ fit.jac)
+    scatter = max(1.0, 2 * fit.cost / max(1, used.sum() - 2))
+    gain_error, level_error = np.sqrt(np.diag(covariance) * scatter)
+    gain, level = (float(value) for value in fit.x)
+    if abs(gain - 1) < 3 * gain_error and abs(level - centre) < 3 * level_error:
+        return Affine()
+    if gain <= 0 or gain_error > 0.1:
+        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
+    return Affine(gain, level - gain * centre)
+
+
+def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -> tuple[float, ...]:
+    """Standard deviation of each acquisition's noise, in its own intensities.
+
+    With independent zero-mean noises and matched gains, A being one acquisition, B the mean of the
+    others and m the surroundings of a pixel in all: ``E[(A - B)^2] = var(A) + var(B)`` and
+    ``E[(A - B)(A + B - 2m)] = var(A) - var(B)``. The second scatters more; where it does not
+    differ from equal exposures by four standard errors, they are taken to be equal.
+    """
+    count = len(matches)
+    sums, differences = [], []
+    for planes in zip(*sampled, strict=True):
+        views = np.stack(
+            [match.inverse(plane) for match, plane in zip(matches, planes, strict=True)]
+        )
+        mean = views.mean(axis=0)
+        surroundings = neighbourhood(mean)
+        others = (count * mean - views) / (count - 1)
+        apart = views - others
+        sums.append(_block_means(apart**2))
+        differences.append(_block_means(apart * (views + others - 2 * surroundings)))
+    total = np.concatenate(sums, axis=1).mean(axis=1)
+    each = np.concatenate(differences, axis=1)
+    difference, error = each.mean(axis=1), each.std(axis=1) / math.sqrt(each.shape[1])
+    equal = total * (1 - 1 / (count - 1)) / (1 + 1 / (count - 1))
+    difference = np.where(np.abs(difference - equal) < 4 * error, equal, difference)
+    deviations = np.sqrt(np.maximum((total + difference) / 2, 0.0))
+    return tuple(
+        float(deviation) * match.gain for deviation, match in zip(deviations, matches, strict=True)
+    )
+
+
+def _block_means(views: np.ndarray) -> np.ndarray:
+    """Means over 32x32 blocks, shape (views, blocks)."""
+    rows, columns = (length // 32 * 32 for length in views.shape[1:])
+    cut = views[:, :rows, :columns].reshape(len(views), rows // 32, 32, columns // 32, 32)
+    return cut.mean(axis=(2, 4), dtype=np.float64).reshape(len(views), -1)

@@ -1,0 +1,134 @@
+"""From figures to a loss, a sentence that says why, and warnings with a way out."""
+
+import math
+from dataclasses import dataclass
+
+from napari_n2n.pair import Finding
+
+MOST_FOR_MEDIAN = 0.45
+_FEWEST_OUTLIERS = 2e-3
+_CORRELATED = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the advice is drawn from; see `napari_n2n.noise.report.NoiseReport` for the figures."""
+
+    outlier_share: float
+    outlier_shift: float
+    outliers_clustered: bool
+    noise: float
+    signal: float
+    skewness: float
+    skewness_error: float
+    median_shift: float
+    photon_gain: float | None
+    correlation: tuple[float, float]
+    correlation_length: tuple[float, float]
+    correlation_area: float
+    shared_noise: float
+    black_share: float
+    clipping_shift: float
+    moved_share: float
+    drift: float
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A loss by name, why, what to know, and how many times longer to train."""
+
+    loss: str
+    reason: str
+    warnings: tuple[Finding, ...]
+    training_factor: float
+
+
+def advise(evidence: Evidence) -> Advice:
+    """Choose the loss whose statistic lies nearest to the clean signal."""
+    loss, reason = _loss(evidence)
+    factor = 1.0
+    if max(evidence.correlation) > _CORRELATED:
+        factor = min(4.0, max(1.0, math.sqrt(evidence.correlation_area)))
+        reach = max(evidence.correlation_length)
+        reason += (
+            f" The noise is correlated over {reach:.1f} px: training takes about "
+            f"{factor:.1f} times longer."
+        )
+    return Advice(loss, reason, tuple(_warnings(evidence)), factor)
+
+
+def _loss(evidence: Evidence) -> tuple[str, str]:
+    share = evidence.outlier_share
+    kind = "text or dust" if evidence.outliers_clustered else "outliers of any value"
+    if share > MOST_FOR_MEDIAN:
+        return "l0", (
+            f"{share:.0%} of the pixels are hit by {kind}: only the most common value is right, "
+            "so L0."
+        )
+    if share > _FEWEST_OUTLIERS and evidence.outlier_shift > abs(evidence.median_shift):
+        return "l1", (
+            f"{share:.1%} of the pixels are hit by {kind}: L1 ignores them, L2 would be off by "
+            f"{evidence.outlier_shift:.2g} ADU."
+        )
+    if share > _FEWEST_OUTLIERS:
+        return "l2", (
+            f"{share:.1%} of the pixels are hit by {kind}, which moves the mean by only "
+            f"{evidence.outlier_shift:.2g} ADU; the median would be off by "
+            f"{abs(evidence.median_shift):.2g} ADU, so L2."
+        )
+    skewed = abs(evidence.skewness) > max(0.05, 3 * evidence.skewness_error)
+    photons = "Photon noise" if evidence.photon_gain is not None else "Noise"
+    if skewed and evidence.signal > 0:
+        low = evidence.median_shift / evidence.signal
+        side = "low" if low > 0 else "high"
+        return "l2", f"{photons}, skewed: the median would read {abs(low):.1%} {side}, so L2."
+    return "l2", f"{photons} that averages out to the signal: L2 finds its mean."
+
+
+def _warnings(evidence: Evidence) -> list[Finding]:
+    found = []
+    if evidence.shared_noise > 0.15:
+        found.append(
+            Finding(
+                "duplicate",
+                f"About {evidence.shared_noise:.0%} of the noise is the same in A and B and will "
+                "stay in the result: use separate exposures, not overlapping averages or copies, "
+                "and correct fixed patterns first.",
+            )
+        )
+    if max(evidence.correlation) > _CORRELATED:
+        y, x = evidence.correlation
+        found.append(
+            Finding(
+                "correlated_noise",
+                f"Neighbouring pixels share noise (correlation {y:.2f} in y, {x:.2f} in x): give "
+                "the training more time, and turn off smoothing in the camera software.",
+            )
+        )
+    if evidence.clipping_shift > 0.02 * evidence.noise and evidence.black_share > 0.01:
+        found.append(
+            Finding(
+                "clipped",
+                f"{evidence.black_share:.1%} of the pixels are cut off at zero: dark areas read "
+                f"about {evidence.clipping_shift:.2g} ADU too bright. Raise the camera's offset.",
+            )
+        )
+    if evidence.moved_share > 2e-3:
+        found.append(
+            Finding(
+                "motion",
+                f"{evidence.moved_share:.1%} of the field differs between A and B by more than "
+                "noise: what moves will blur. Take both faster after each other, or split one "
+                "stack into even and odd frames.",
+            )
+        )
+    if evidence.drift > 0.1:
+        found.append(
+            Finding(
+                "drift",
+                f"The brightness of parts of the field changes between A and B by up to "
+                f"{evidence.drift:.0%} of the signal's spread: bleaching, focus or illumination "
+                "drifted. Alternate the exposures of A and B.",
+            )
+        )
+    return found

@@ -1,0 +1,242 @@
+"""The state of a training run: network, averaged weights, optimiser, what it has seen so far."""
+
+import copy
+import json
+import math
+import platform
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_n2n import quality
+from napari_n2n.errors import BadInput
+from napari_n2n.losses import Loss, masked_mean
+from napari_n2n.model import Denoiser, build_network
+from napari_n2n.pair import Pair
+from napari_n2n.patches import Batch, Patches, normalisation
+from napari_n2n.schedule import RAMP_DOWN, follow, learning_rate
+from napari_n2n.settings import TrainingSettings
+
+# Where nobody gives the steps: how often every pixel is seen, within these limits. A small network
+# begins to memorise the noise of a single pair when it sees it much more often.
+VIEWS = 200
+SHORTEST_RUN, LONGEST_RUN = 1500, 6000
+_NO_PSNR = "with outliers in the target a mean squared error, and so a PSNR, means nothing"
+
+
+@dataclass
+class History:
+    """What a run has seen so far; goes into checkpoints and, in part, into the model."""
+
+    step: int = 0
+    seconds: float = 0.0
+    end: float | None = None
+    loss: float = math.nan
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+
+
+class Run:
+    """A run that takes one step at a time.
+
+    Parameters
+    ----------
+    pair, settings, loss, device
+        What to learn from, how, and where.
+    patience
+        How many times longer than usual the held-out score may stand still.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        settings: TrainingSettings,
+        loss: Loss,
+        device: torch.device,
+        patience: float,
+    ) -> None:
+        self.patience = patience
+        self.pair, self.settings, self.loss, self.device = pair, settings, loss, device
+        self.scale = normalisation(pair)
+        self.architecture = {"name": settings.network, "channels": 1}
+        network = build_network(self.architecture)
+        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.patches = Patches(
+            pair,
+            self.scale,
+            side=settings.patch,
+            stride=self.network.stride,
+            seed=settings.seed,
+            device=device,
+        )
+        with torch.no_grad():  # start from the mean, not from black
+            self.network.head.bias.fill_(self.patches.mean())
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99)
+        )
+        self.held_out = self.patches.held_out_batches()
+        self.data_range = quality.data_range(pair.first.plane(pair.first.plane_count // 2))
+        self.places = settings.batch
+        seen = 2 * settings.batch * self.patches.side**2
+        steps = min(max(VIEWS * self.patches.pixels / seen, SHORTEST_RUN), LONGEST_RUN)
+        self.longest = steps * patience
+        self.history = History()
+        self.best = self._weights()
+
+    def progress(self) -> float:
+        """Share of the run that is done; 1 ends it."""
+        history, settings = self.history, self.settings
+        done = 0.0
+        if settings.minutes is not None:
+            done = history.seconds / (60 * settings.minutes)
+        if settings.steps is not None:
+            done = max(done, history.step / settings.steps)
+        else:
+            done = max(done, history.step / (history.end or self.longest))
+        return min(done, 1.0)
+
+    def advance(self, progress: float) -> None:
+        """Take one optimiser step; on a full GPU, with half the batch from then on."""
+        history = self.history
+        rate = learning_rate(self.settings.learning_rate, history.step, progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        try:
+            loss = self._step(progress)
+        except torch.OutOfMemoryError as error:
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.places == 1:
+                raise BadInput(
+                    f"{self.device}: out of memory even with one patch at a time: close other "
+                    "programs that use it, choose a smaller patch, or train on the CPU"
+                ) from error
+            self.places //= 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return
+        if history.step % 10 == 0:
+            value = float(loss)
+            history.loss = value if math.isnan(history.loss) else 0.8 * history.loss + 0.2 * value
+        history.step += 1
+        follow(self.average, self.network, history.step, self.settings.averaging)
+
+    def _step(self, progress: float) -> Tensor:
+        batch = self.patches.draw(self.history.step, self.places)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            prediction = self.network(batch.input.contiguous(memory_format=torch.channels_last))
+        loss = masked_mean(self.loss.per_pixel(prediction, batch.target, progress), batch.weight)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def look_at_held_out(self) -> None:
+        """Score the averaged weights on the held-out blocks; keep them if they are the best."""
+        history = self.history
+        predictions = [self._predict(batch) for batch in self.held_out]
+        losses = [
+            masked_mean(self.loss.held_out(prediction, batch.target), batch.weight)
+            for prediction, batch in zip(predictions, self.held_out, strict=True)
+        ]
+        score = float(torch.stack(losses).mean())
+        estimate = self._psnr(predictions)
+        look = {
+            "step": history.step,
+            "seconds": round(history.seconds, 2),
+            "loss": None if math.isnan(history.loss) else history.loss,
+            "held_out": score,
+            "psnr": estimate.value,
+            "psnr_se": estimate.error,
+        }
+        history.curve.append(look)
+        if history.best is None or score < history.best["held_out"]:
+            history.best = look
+            self.best = self._weights()
+        if history.end is None and self._plateau():
+            history.end = history.step / (1 - RAMP_DOWN)
+
+    def _predict(self, batch: Batch) -> Tensor:
+        with torch.inference_mode():
+            return self.average(batch.input.contiguous(memory_format=torch.channels_last)).float()
+
+    def _psnr(self, predictions: list[Tensor]) -> quality.Estimate:
+        """Reference-free PSNR over all held-out blocks, in the first acquisition's units."""
+        if self.loss.statistic != "mean":  # outliers: the mean squared error means nothing
+            return quality.Estimate(None, None)
+        errors, weights = [], []
+        for prediction, batch in zip(predictions, self.held_out, strict=True):
+            result, a, b, weight = (
+                tensor[:, 0].cpu().numpy()
+                for tensor in (prediction, batch.input, batch.target, batch.weight)
+            )
+            estimate = quality.reference_free_error(result, a, b, weight)
+            if estimate.value is not None:
+                errors.append((estimate.value, estimate.error))
+                weights.append(float(batch.weight.sum()))
+        if not errors:
+            return quality.Estimate(None, None)
+        values, each = (np.array(column, float) for column in zip(*errors, strict=True))
+        share = np.array(weights) / sum(weights)
+        unit = self.scale.gain
+        total = quality.Estimate(
+            float(share @ values) / unit**2, float(np.sqrt(((share * each) ** 2).sum())) / unit**2
+        )
+        return quality.psnr_reference_free(total, self.data_range)
+
+    def _plateau(self) -> bool:
+        """Tell whether the last third of the looks brought nothing."""
+        scores = [look["held_out"] for look in self.history.curve]
+        recent = max(round(3 * self.patience), len(scores) // 3)
+        if len(scores) <= recent + 2:
+            return False
+        return min(scores[-recent:]) > min(scores[:-recent]) * (1 - 1e-3)
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: values.clone() for name, values in self.average.state_dict().items()}
+
+    def denoiser(self, noise: dict[str, Any], *, stopped: bool) -> Denoiser:
+        """Return the best averaged weights with their provenance."""
+        self.average.load_state_dict(self.best)
+        low, high = self.patches.value_range()
+        record = {
+            "settings": self.settings.model_dump(),
+            "loss": self.loss.name,
+            "acquisitions": [
+                {
+                    "name": acquisition.name,
+                    "path": str(acquisition.path) if acquisition.path else None,
+                    "shape": acquisition.shape,
+                    "axes": acquisition.axes,
+                    "dtype": str(acquisition.data.dtype),
+                    "gain": match.gain,
+                    "offset": match.offset,
+                }
+                for acquisition, match in zip(
+                    self.pair.acquisitions, self.pair.matches, strict=True
+                )
+            ],
+            "values": [low, high],
+            "noise": noise,
+            "score": self.history.best,
+            "score_reason": None if self.loss.statistic == "mean" else _NO_PSNR,
+            "data_range": self.data_range,
+            "curve": self.history.curve,
+            "steps": self.history.step,
+            "seconds": round(self.history.seconds, 1),
+            "stopped": stopped,
+            "device": str(self.device),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": {
+                "napari-n2n": version("napari-n2n"),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        plain = json.loads(json.dumps(record))
+        return Denoiser(self.average, self.architecture, self.scale, plain)

@@ -1,0 +1,180 @@
+"""Simulate known noise, measure it back; and the advice that follows."""
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import blobs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from napari_n2n import Pair, measure_noise
+from napari_n2n.samples import sample
+
+TRUTH = tifffile.imread(sample("cells", "truth")).astype(np.float64)
+ELECTRONS = (TRUTH - 100) / 2.2
+seeds = st.integers(0, 10_000)
+
+
+def camera(gain, offset, read, exposure, seed):
+    """Two acquisitions of the sample scene; read noise in electrons."""
+    rng = np.random.default_rng((seed, 1))
+    return [
+        gain * (rng.poisson(exposure * ELECTRONS) + rng.normal(0, read, TRUTH.shape)) + offset
+        for _ in range(2)
+    ]
+
+
+def gaussian(sigma, seed, blur=0.0):
+    rng = np.random.default_rng((seed, 2))
+    views = []
+    for _ in range(2):
+        noise = rng.normal(size=TRUTH.shape)
+        noise = ndimage.gaussian_filter(noise, blur) if blur else noise
+        views.append(TRUTH + sigma * noise / noise.std())
+    return views
+
+
+def hit(views, share, seed):
+    """Replace a share of the pixels of each view by random values."""
+    rng = np.random.default_rng((seed, 3))
+    low, high = TRUTH.min(), TRUTH.max()
+    return [
+        np.where(rng.random(v.shape) < share, rng.uniform(low, high, v.shape), v) for v in views
+    ]
+
+
+def measured(views):
+    return measure_noise(Pair.open(*views))
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    gain=st.floats(0.3, 8),
+    offset=st.floats(0, 300),
+    read=st.floats(1.2, 3),
+    exposure=st.floats(0.5, 2),
+    seed=seeds,
+)
+def test_camera_gain_and_read_noise_come_back(gain, offset, read, exposure, seed):
+    report = measured(camera(gain, offset, read, exposure, seed))
+    assert report.photon_gain == pytest.approx(gain, rel=0.05)
+    assert report.read_noise == pytest.approx(gain * read, rel=0.15)
+    assert report.skewness > 0
+    assert report.outlier_share < 0.005
+    assert report.loss == "l2"
+
+
+@settings(max_examples=8, deadline=None)
+@given(share=st.floats(0.01, 0.85), sigma=st.floats(0.5, 2), seed=seeds)
+def test_the_share_of_outliers_comes_back(share, sigma, seed):
+    report = measured(hit(gaussian(sigma, seed), share, seed))
+    assert report.outlier_share == pytest.approx(share, abs=0.02)
+
+
+@settings(max_examples=6, deadline=None)
+@given(width=st.floats(0.6, 3), seed=seeds)
+def test_the_correlation_length_comes_back(width, seed):
+    report = measured(gaussian(8, seed, blur=width))
+    assert report.correlation_length == pytest.approx((width, width), rel=0.2)
+    assert "correlated_noise" in {warning.code for warning in report.warnings}
+    assert report.loss == "l2" and report.training_factor > 1
+
+
+@settings(max_examples=6, deadline=None)
+@given(dy=st.floats(-2, 2), dx=st.floats(-2, 2), seed=seeds)
+def test_the_shift_comes_back(dy, dx, seed):
+    moved = ndimage.shift(TRUTH, (dy, dx), order=3, mode="reflect")
+    rng = np.random.default_rng(seed)
+    a, b = (scene + rng.normal(0, 5, scene.shape) for scene in (TRUTH, moved))
+    assert Pair.open(a, b).shift == pytest.approx((dy, dx), abs=0.1)
+
+
+@settings(max_examples=5, deadline=None)
+@given(sigma=st.floats(1, 20), seed=seeds)
+def test_plain_gaussian_noise_is_just_that(sigma, seed):
+    report = measured(gaussian(sigma, seed))
+    assert (report.noise_a, report.noise_b) == pytest.approx((sigma, sigma), rel=0.05)
+    assert abs(report.skewness) < 0.1
+    assert max(report.noise_correlation) < 0.05
+    assert report.outlier_share == 0
+    assert report.photon_gain is None
+    assert report.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("share", "loss"), [(0.0, "l2"), (0.05, "l1"), (0.3, "l1"), (0.7, "l0"), (0.85, "l0")]
+)
+def test_outliers_decide_between_the_losses(share, loss):
+    report = measured(hit(gaussian(2, 1), share, 1))
+    assert report.loss == loss
+    if share:
+        assert "pixels are hit" in report.reason
+
+
+def test_text_like_patches_are_told_from_single_pixels():
+    rng = np.random.default_rng(0)
+    views = []
+    for view in gaussian(2, 3):
+        patches = ndimage.zoom((rng.random((64, 64)) < 0.1).astype(float), 8, order=0) > 0
+        views.append(np.where(patches, 230.0, view))
+    report = measured(views)
+    assert report.outliers_clustered and report.loss == "l1"
+    assert not measured(hit(gaussian(2, 3), 0.1, 3)).outliers_clustered
+
+
+def test_overlapping_averages_are_flagged():
+    rng = np.random.default_rng(0)
+    one, two, three = (TRUTH + rng.normal(0, 10, TRUTH.shape) for _ in range(3))
+    report = measured([(one + two) / 2, (two + three) / 2])
+    assert "duplicate" in {warning.code for warning in report.warnings}
+    assert report.shared_noise == pytest.approx(0.5, abs=0.15)
+
+
+def test_motion_and_drift_are_flagged():
+    a, b = camera(2.2, 100, 1.6, 5, 0)
+    b[100:160, 200:260] = b[100:160, 212:272]
+    codes = {warning.code for warning in measured([a, b]).warnings}
+    assert "motion" in codes
+    a, b = camera(2.2, 100, 1.6, 5, 0)
+    b = b * np.linspace(0.7, 1.3, b.shape[1])
+    assert "drift" in {warning.code for warning in measured([a, b]).warnings}
+
+
+def test_clipping_at_zero_is_flagged():
+    a, b = (np.clip(v - 105, 0, 255).astype(np.uint8) for v in camera(2.2, 100, 2, 1, 0))
+    report = measured([a, b])
+    assert report.black_share > 0.02 and report.clipping_shift > 0
+    assert "clipped" in {warning.code for warning in report.warnings}
+
+
+def test_every_warning_names_a_way_out():
+    a, b = gaussian(8, 1, blur=2)
+    for warning in measured([a, 1.3 * b]).warnings:
+        assert len(warning.message.split(". ")) + warning.message.count(":") >= 2
+
+
+def test_stacks_are_measured_from_a_few_planes():
+    rng = np.random.default_rng(0)
+    scene = np.stack([blobs((128, 128), seed) for seed in range(10)])
+    report = measured([scene + rng.normal(0, 9, scene.shape) for _ in range(2)])
+    assert report.noise_a == pytest.approx(9, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("scene", "correlated"),
+    [
+        ("Confocal_FISH", False),
+        ("Confocal_BPAE_G", False),
+        ("TwoPhoton_MICE", False),
+        ("TwoPhoton_BPAE_R", False),
+        ("WideField_BPAE_R", True),
+    ],
+)
+def test_real_scenes_call_for_l2(real_data, scene, correlated):
+    folder = real_data / "fmd" / scene
+    report = measure_noise(Pair.open(folder / "capture_1.tif", folder / "capture_2.tif"))
+    assert report.loss == "l2" and report.skewness > 0
+    codes = {warning.code for warning in report.warnings}
+    assert ("correlated_noise" in codes) is correlated
+    assert not codes & {"duplicate", "motion"}
