@@ -44,7 +44,7 @@ STEPS = 5000
 CAPTURE_STEPS = 2000
 LOOKS = 15
 BATCH = 8
-RECIPE = TrainingSettings(learning_rate=3e-3)  # many pictures, few steps
+RECIPE = TrainingSettings(learning_rate=3e-3, batch=8)  # many pictures, few steps
 RANGE = (0.0, 255.0)
 GREY = 127.5
 BLOCK = 16

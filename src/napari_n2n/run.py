@@ -24,7 +24,7 @@ from napari_n2n.settings import TrainingSettings
 
 # Where nobody gives the steps: how often every pixel is seen, within these limits. A small network
 # begins to memorise the noise of a single pair when it sees it much more often.
-VIEWS = 200
+VIEWS = 400
 SHORTEST_RUN, LONGEST_RUN = 1500, 6000
 _NO_PSNR = "with outliers in the target a mean squared error, and so a PSNR, means nothing"
 

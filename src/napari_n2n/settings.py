@@ -38,10 +38,10 @@ class TrainingSettings(BaseModel):
     patch: int = Field(default=64, ge=32)
     """Side of a patch in pixels."""
 
-    batch: int = Field(default=8, ge=1)
+    batch: int = Field(default=16, ge=1)
     """Places in a batch; each is learned in both directions."""
 
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=1.5e-3, gt=0)
     """Peak of the learning rate."""
 
     averaging: float = Field(default=0.998, ge=0, lt=1)

@@ -64,7 +64,7 @@ class NoiseReport:
     moved_share, drift
         See `napari_n2n.noise.change`.
     snr
-        Standard deviation of the scene over that of the noise.
+        Standard deviation of the scene over that of A's noise; None without noise.
     resolution
         Finest resolved period (ring correlation of A and B); None if there is none.
     training_factor
@@ -97,7 +97,7 @@ class NoiseReport:
     clipping_shift: float
     moved_share: float
     drift: float
-    snr: float
+    snr: float | None
     resolution: float | None
     training_factor: float
     errors: dict[str, float]
@@ -118,7 +118,8 @@ class NoiseReport:
         """Name each figure and say it in words, with its standard error where that is known."""
         yield "noise in A", f"{self.with_error('noise_a')} ADU"
         yield "noise in B", f"{self.with_error('noise_b')} ADU"
-        yield "SNR", f"{self.snr:.2f}"
+        if self.snr is not None:
+            yield "SNR", f"{self.snr:.2f}"
         if self.photon_gain is not None:
             yield "photon gain", f"{self.with_error('photon_gain')} ADU/electron"
         if self.read_noise is not None:
@@ -232,7 +233,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         clipping_shift=evidence.clipping_shift,
         moved_share=evidence.moved_share,
         drift=evidence.drift,
-        snr=float(np.sqrt(max(scene, 0.0))) / sigma_a if sigma_a else float("inf"),
+        snr=float(np.sqrt(max(scene, 0.0))) / sigma_a if sigma_a else None,
         resolution=quality.resolution(sample.a, sample.b),
         training_factor=advice.training_factor,
         errors=_errors(sample, curve, correlation),

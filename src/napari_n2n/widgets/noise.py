@@ -8,13 +8,14 @@ from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_n2n.errors import BadInput
 from napari_n2n.noise.report import NoiseCurves, NoiseReport, measure_with_curves
 from napari_n2n.pair import Pair
 from napari_n2n.plot import panels
 from napari_n2n.widgets import worker
+from napari_n2n.widgets.dock import Dock, connect_while_alive
 from napari_n2n.widgets.panel_plot import PanelPlot
 from napari_n2n.widgets.pick import PairPicker
 
@@ -24,7 +25,7 @@ _WELCOME = (
 )
 
 
-class NoiseWidget(QScrollArea):
+class NoiseWidget(Dock):
     """Choose two acquisitions; advice, figures and plots come out.
 
     Parameters
@@ -34,12 +35,7 @@ class NoiseWidget(QScrollArea):
     """
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(300)
+        super().__init__(napari_viewer)
         self.picker = PairPicker(napari_viewer)
         self.button = QPushButton("Measure")
         self.button.setToolTip("Measure the noise on a few planes of both, in the background")
@@ -59,10 +55,7 @@ class NoiseWidget(QScrollArea):
         self._clear(_WELCOME)
 
     def _connect(self) -> None:
-        theme = self.viewer.events.theme
-        theme.connect(self._use_theme)
-        # The viewer outlives the dock.
-        self.destroyed.connect(lambda: theme.disconnect(self._use_theme))
+        connect_while_alive(self, [(self.viewer.events.theme, self._use_theme)])
         self.picker.changed.connect(lambda: self._clear(_WELCOME))
         self.button.clicked.connect(self.measure)
 

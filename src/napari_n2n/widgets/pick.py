@@ -6,9 +6,10 @@ from typing import Any
 from magicgui.widgets import ComboBox, FileEdit
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_n2n.errors import BadInput
+from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 
 _TIP = "noisy recording of the scene; any of the two may be this one"
 
@@ -48,11 +49,7 @@ class PairPicker(QWidget):
         self.rows = QFormLayout(self)
         self.rows.setContentsMargins(0, 0, 0, 0)
         self.rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for menu in (self.layer_a, self.layer_b):  # long names shall not widen the dock
-            menu.native.setMinimumContentsLength(12)
-            menu.native.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
+        keep_narrow(self.layer_a, self.layer_b)
         for field in self.fields:
             self.rows.addRow(field.label, field.native)
         self._show_source()
@@ -61,11 +58,8 @@ class PairPicker(QWidget):
 
     def _connect(self) -> None:
         events = self._viewer.layers.events
-        signals = [events.inserted, events.removed, events.reordered]
-        for signal in signals:
-            signal.connect(self.reset_choices)
-        # The viewer outlives the dock.
-        self.destroyed.connect(lambda: [one.disconnect(self.reset_choices) for one in signals])
+        signals = (events.inserted, events.removed, events.reordered)
+        connect_while_alive(self, [(signal, self.reset_choices) for signal in signals])
         self.source.changed.connect(self._show_source)
         for field in self.fields:
             field.changed.connect(lambda _value: self.changed.emit())

@@ -4,9 +4,6 @@ Docks come and go; the session stays with the viewer, so that a dock that is clo
 finds its run.
 """
 
-import atexit
-import shutil
-import tempfile
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ from napari_n2n.pair import Pair
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.training import TrainingStep, fit
 from napari_n2n.widgets import worker
-from napari_n2n.widgets.result_layer import layer_arguments
+from napari_n2n.widgets.result_layer import layer_arguments, scratch_folder
 
 
 @dataclass(frozen=True)
@@ -157,8 +154,7 @@ def _job(
     yield Words("Starting the training ...")
     denoiser = yield from fit(pair, settings, report=report, stop=stop)
     yield Words("Denoising ...")
-    result = Path(tempfile.mkdtemp(prefix="napari-n2n-")) / "denoised.ome.zarr"
-    atexit.register(shutil.rmtree, result.parent, ignore_errors=True)
+    result = scratch_folder() / "denoised.ome.zarr"
     yield from denoise_by_planes(denoiser, *sources, out=result, device=settings.device)
     return Outcome(denoiser, result)
 

@@ -9,14 +9,10 @@ from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox, Widget
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QComboBox,
     QFormLayout,
-    QFrame,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -25,12 +21,13 @@ from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
 from napari_n2n.simulate import NOISES, Noise, SimulationStep, simulate_by_planes
 from napari_n2n.widgets import worker
+from napari_n2n.widgets.dock import Dock, connect_while_alive, keep_narrow
 from napari_n2n.widgets.result_layer import layer_arguments, scratch_folder
 
 _WELCOME = "Makes two noisy copies of a clean image: a pair to learn from, with a known truth."
 
 
-class SimulateWidget(QScrollArea):
+class SimulateWidget(Dock):
     """Choose a clean image and a noise; two noisy layers come out.
 
     Parameters
@@ -40,12 +37,7 @@ class SimulateWidget(QScrollArea):
     """
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(300)
+        super().__init__(napari_viewer)
         self._build()
         self._connect()
         self.reset_choices()
@@ -56,11 +48,7 @@ class SimulateWidget(QScrollArea):
         self.layer = ComboBox(label="Clean image", choices=self._image_layers, tooltip=tip)
         noises = [(noise.title, noise.name) for noise in NOISES.values()]
         self.noise = ComboBox(label="Noise", choices=noises, tooltip="What spoils the image")
-        for menu in (self.layer, self.noise):  # long names shall not widen the dock
-            menu.native.setMinimumContentsLength(12)
-            menu.native.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
+        keep_narrow(self.layer, self.noise)
         self.noise_words, self.words = QLabel(), QLabel(_WELCOME)
         self.numbers = {name: _fields(noise()) for name, noise in NOISES.items()}
         tip = "Another number gives other noise of the same kind"
@@ -87,11 +75,8 @@ class SimulateWidget(QScrollArea):
 
     def _connect(self) -> None:
         events = self.viewer.layers.events
-        signals = [events.inserted, events.removed, events.reordered]
-        for signal in signals:
-            signal.connect(self.reset_choices)
-        # The viewer outlives the dock.
-        self.destroyed.connect(lambda: [one.disconnect(self.reset_choices) for one in signals])
+        signals = (events.inserted, events.removed, events.reordered)
+        connect_while_alive(self, [(signal, self.reset_choices) for signal in signals])
         self.noise.changed.connect(self._show_noise)
         self.button.clicked.connect(self.simulate)
 

@@ -9,12 +9,10 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QFileDialog,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -24,13 +22,14 @@ from napari_n2n.losses import LOSSES
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.curve import TrainingCurve
+from napari_n2n.widgets.dock import Dock, connect_while_alive
 from napari_n2n.widgets.pick import PairPicker
 from napari_n2n.widgets.session import session_of
 
 _AUTO = "auto - by the noise"
 
 
-class TrainWidget(QScrollArea):
+class TrainWidget(Dock):
     """The whole path on one dock.
 
     Parameters
@@ -40,13 +39,8 @@ class TrainWidget(QScrollArea):
     """
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__()
-        self.viewer = napari_viewer
+        super().__init__(napari_viewer)
         self.session = session_of(napari_viewer)
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(300)
         self._build()
         self._connect()
         self._show_state()
@@ -108,7 +102,7 @@ class TrainWidget(QScrollArea):
         self.setWidget(inside)
 
     def _connect(self) -> None:
-        slots = [
+        slots: list[tuple[Any, Any]] = [
             (self.viewer.events.theme, self._use_theme),
             (self.session.started, self._show_state),
             (self.session.measured, self._show_loss),
@@ -117,10 +111,7 @@ class TrainWidget(QScrollArea):
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
         ]
-        for signal, slot in slots:
-            signal.connect(slot)
-        # Viewer and session outlive the dock.
-        self.destroyed.connect(lambda: [signal.disconnect(slot) for signal, slot in slots])
+        connect_while_alive(self, slots)
         self._use_theme()
         self.picker.changed.connect(self._forget_noise)
         self.loss.changed.connect(self._show_loss)
