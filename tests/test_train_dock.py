@@ -49,9 +49,13 @@ def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("first", "second")
-    widget.minutes.value = 0.2
+    widget.minutes.value = 60
     widget.train()
     assert not widget.train_button.isEnabled() and widget.stop_button.isEnabled()
+    qtbot.waitUntil(
+        lambda: bool(widget.session.curve) and widget.session.curve[-1].step >= 100, timeout=120_000
+    )
+    widget.stop_button.click()
     qtbot.waitUntil(ended(widget), timeout=60_000)
     result, source = viewer.layers["first + second denoised"], viewer.layers["first"]
     assert isinstance(result.data, zarr.Array) and result.data.shape == (64, 64)
