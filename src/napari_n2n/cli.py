@@ -125,24 +125,18 @@ def denoise(
     overwrite: Overwrite = False,
 ) -> None:
     """Apply a model to an acquisition, or to several of one scene and average them."""
-    from napari_n2n.denoising import denoise as denoise_stack
-    from napari_n2n.denoising import plan
+    from napari_n2n.denoising import denoise_by_planes, plan
+    from napari_n2n.generators import run_to_end
     from napari_n2n.model import load
 
     denoiser = load(model)
-    sources = [a, *(more or [])]
-    for warning in plan(denoiser, *sources, axes=axes, dtype=dtype).warnings:
+    work = plan(denoiser, a, *(more or []), axes=axes, dtype=dtype)
+    for warning in work.warnings:
         _say(f"warning: {warning}")
     with progress("denoising") as report:
-        denoise_stack(
-            denoiser,
-            *sources,
-            out=output,
-            axes=axes,
-            dtype=dtype,
-            device=device,
-            overwrite=overwrite,
-            on_step=lambda step: report(step.progress, f"plane {step.done} of {step.total}"),
+        run_to_end(
+            denoise_by_planes(denoiser, work, output, device=device, overwrite=overwrite),
+            lambda step: report(step.progress, f"plane {step.done} of {step.total}"),
         )
     _say(f"saved {output}")
 

@@ -138,10 +138,9 @@ class DenoisingStep:
 
 def denoise_by_planes(
     denoiser: Denoiser,
-    *sources: Any,
+    work: Plan,
     out: str | Path,
-    axes: str | None = None,
-    dtype: str = "float32",
+    *,
     device: str = "auto",
     overwrite: bool = False,
 ) -> Generator[DenoisingStep, None, Path]:
@@ -150,7 +149,6 @@ def denoise_by_planes(
     Closing it before its end leaves nothing behind. See `denoise` for the parameters.
     """
     path = checked_output(Path(out), overwrite)
-    work = plan(denoiser, *sources, axes=axes, dtype=dtype)
     denoiser.to(choose_device(device))
     first = work.first
     kind = tiff.Writer if path.suffix in (".tif", ".tiff") else ngff.Writer
@@ -200,14 +198,12 @@ def denoise(
     BadInput
         If a source or `out` cannot be used.
     """
+    work = plan(denoiser, *sources, axes=axes, dtype=dtype)
     if out is None:
-        work = plan(denoiser, *sources, axes=axes, dtype=dtype)
         denoiser.to(choose_device(device))
         planes = [denoise_plane(denoiser, work, i) for i in range(work.first.plane_count)]
         return np.stack(planes).reshape(work.first.shape)
-    run = denoise_by_planes(
-        denoiser, *sources, out=out, axes=axes, dtype=dtype, device=device, overwrite=overwrite
-    )
+    run = denoise_by_planes(denoiser, work, out, device=device, overwrite=overwrite)
     return run_to_end(run, on_step)
 
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary, ref
 from napari.utils.notifications import show_error
 from psygnal import Signal
 
-from napari_n2n.denoising import DenoisingStep, denoise_by_planes
+from napari_n2n.denoising import DenoisingStep, denoise_by_planes, plan
 from napari_n2n.model import Denoiser
 from napari_n2n.noise import NoiseReport, measure_noise
 from napari_n2n.pair import Pair
@@ -155,7 +155,7 @@ def _job(
     denoiser = yield from fit(pair, settings, report=report, stop=stop)
     yield Words("Denoising ...")
     result = scratch_folder() / "denoised.ome.zarr"
-    yield from denoise_by_planes(denoiser, *sources, out=result, device=settings.device)
+    yield from denoise_by_planes(denoiser, plan(denoiser, *sources), result, device=settings.device)
     return Outcome(denoiser, result)
 
 
