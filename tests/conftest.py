@@ -1,4 +1,4 @@
-"""A small scene that every test may use, and a model trained on it for a moment."""
+"""A small scene that every test may use, a model trained on it for a moment, and patience."""
 
 import os
 from pathlib import Path
@@ -38,6 +38,15 @@ def pair(scene):
 @pytest.fixture(scope="session")
 def denoiser(pair):
     return train(pair, TrainingSettings(steps=120, patch=64, batch=2, device="cpu"))
+
+
+def wait_until_ready(qtbot, dock):
+    """Wait until a dock's button may be pressed again; if it never may, say what the dock says."""
+
+    def check():
+        assert dock.button.isEnabled(), dock.words.text()
+
+    qtbot.waitUntil(check, timeout=60_000)
 
 
 @pytest.fixture

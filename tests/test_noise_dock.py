@@ -3,7 +3,7 @@
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import blobs, noisy
+from conftest import blobs, noisy, wait_until_ready
 from scipy import ndimage
 
 SCENE = blobs((128, 128))
@@ -23,17 +23,10 @@ def add_pair(viewer, b=None):
     viewer.add_image(noisy(SCENE, 2) if b is None else b, name="second")
 
 
-def ready(widget):
-    def check():
-        assert widget.button.isEnabled()
-
-    return check
-
-
 def measure(widget, qtbot):
     widget.button.click()
     assert not widget.button.isEnabled()
-    qtbot.waitUntil(ready(widget), timeout=20_000)
+    wait_until_ready(qtbot, widget)
 
 
 def test_advice_figures_and_plots_come_out(viewer, qtbot):

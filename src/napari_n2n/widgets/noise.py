@@ -94,10 +94,10 @@ class NoiseWidget(Dock):
         self._use_theme()
 
     def _fail(self, message: str) -> None:
-        show_error(message)
         if isalive(self):
             self._set_ready(True)
             self._clear(message)
+        show_error(message)
 
     def _clear(self, words: str) -> None:
         """Show nothing but a line of words."""

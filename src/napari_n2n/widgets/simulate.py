@@ -122,8 +122,8 @@ class SimulateWidget(Dock):
         self._show(f"Made two noisy copies of '{source.name}'.", ready=True)
 
     def _fail(self, message: str) -> None:
-        show_error(message)
         self._show(message, ready=True)
+        show_error(message)
 
     def _show(self, words: str, ready: bool) -> None:
         if isalive(self):  # the dock may be closed while the copies are made
