@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from napari.layers import Image
 
 from napari_n2n import Acquisition, BadInput
@@ -89,11 +91,42 @@ def test_what_cannot_be_opened_is_refused_in_one_line(tmp_path, make, words):
     assert "\n" not in str(refusal.value)
 
 
-def test_channels_are_refused_with_a_way_out():
-    with pytest.raises(BadInput, match="one channel at a time"):
-        Acquisition.open(np.zeros((2, 40, 40)), axes="CYX")
+def test_axes_that_do_not_fit_or_that_nobody_names_are_refused():
     with pytest.raises(BadInput, match="do not fit"):
         Acquisition.open(np.zeros((2, 40, 40)), axes="YX")
+    with pytest.raises(BadInput, match="no rows Y"):
+        Acquisition.open(np.zeros((2, 40, 40)), axes="TZX")
+    with pytest.raises(BadInput, match="nobody names the 4 axes"):
+        Acquisition.open(np.zeros((2, 3, 40, 40)))
+
+
+@given(
+    axes=st.sets(st.sampled_from("RTCZ")).flatmap(lambda more: st.permutations([*more, "Y", "X"])),
+    make=st.sampled_from([np.asarray, da.from_array, zarr.array]),
+    data=st.data(),
+)
+@settings(deadline=None, max_examples=30)
+def test_axes_lie_in_any_order_and_views_read_what_numpy_would(axes, make, data):
+    lengths = dict(zip("RTCZYX", (2, 5, 3, 4, 7, 9), strict=True))
+    values = np.random.default_rng(0).integers(0, 999, [lengths[axis] for axis in axes])
+    opened = Acquisition.open(make(values), axes="".join(axes))
+    sorted_axes = sorted(axes, key="RTCZYX".index)
+    assert opened.axes == "".join(sorted_axes)
+    expected = values.transpose([axes.index(axis) for axis in sorted_axes])
+    if "T" in axes:
+        even, odd = opened.split("T")
+        place = opened.axes.index("T")
+        opened = data.draw(st.sampled_from([even, odd]))
+        expected = np.take(expected, [0, 2] if opened is even else [1, 3], axis=place)
+    if "C" in axes:
+        channel = data.draw(st.integers(0, 2))
+        expected = np.take(expected, channel, axis=opened.axes.index("C"))
+        opened = opened.along("C")[channel]
+    opened, expected = opened.cropped(slice(1, 6), slice(2, 9)), expected[..., 1:6, 2:9]
+    assert opened.shape == expected.shape
+    np.testing.assert_array_equal(opened.data.compute(), expected)
+    region = tuple(slice(length // 3, length) for length in opened.shape)
+    np.testing.assert_array_equal(opened.read(region), expected[region])
 
 
 def _text(path):

@@ -11,15 +11,15 @@ PACKAGE = Path(__file__).parents[1] / "src" / "napari_n2n"
 # A module imports only from lines above its own; modules of one line do not know each other.
 # A folder counts as one module, and what its files import from each other is its own affair.
 LAYERS = """
-errors affine settings progress generators
-tensorfile device schedule tiff samples ngff quality
-acquisition losses tiles simulate registration matching
-pair
-network noise
+errors affine settings progress generators durable header
+tensorfile device schedule tiff samples ngff quality journal fields
+acquisition losses tiles registration matching
+pair copying simulate
+network noise normalisation
 patches
 model
-run
-checkpoint
+run plan
+checkpoint engine
 training denoising scoring plot
 __init__
 demo

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,14 +9,30 @@ from conftest import blobs, noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_n2n import Acquisition, BadInput, denoise, denoising
+from napari_n2n import Acquisition, BadInput, denoise
 from napari_n2n.affine import Affine
+from napari_n2n.engine import Engine
 from napari_n2n.model import Denoiser
 from napari_n2n.network import CompactUNet
+from napari_n2n.plan import plan
 from napari_n2n.tiles import tiles
 
 torch.manual_seed(0)
-UNTRAINED = Denoiser(CompactUNet(1, 8, 2), {"name": "compact", "width": 8}, Affine(0.01, -1))
+UNTRAINED = Denoiser((CompactUNet(1, 8, 2),), {"name": "compact", "width": 8}, (Affine(0.01, -1),))
+UNTRAINED_3D = Denoiser(
+    (CompactUNet(1, 4, 1, dims=3, flat=1),),
+    {"name": "compact", "width": 4, "depth": 1, "dims": 3, "flat": 1},
+    (Affine(0.01, -1),),
+)
+
+
+def in_tiles(denoiser, stack, sides, axes):
+    """Denoise a whole stack in tiles of given sides."""
+    work = plan(denoiser, stack, axes=axes)
+    engine = Engine(denoiser, work, torch.device("cpu"), 10**9)
+    engine.tile = sides
+    region = tuple(slice(0, length) for length in stack.shape)
+    return engine.compute(region, engine.read(region))
 
 
 @settings(max_examples=25, deadline=None)
@@ -26,26 +44,57 @@ UNTRAINED = Denoiser(CompactUNet(1, 8, 2), {"name": "compact", "width": 8}, Affi
 )
 def test_tiled_equals_whole(rows, columns, size, seed):
     plane = np.random.default_rng(seed).normal(100, 50, (rows, columns)).astype(np.float32)
-    whole = denoising._whole_plane(UNTRAINED, plane, 4096)
-    tiled = denoising._whole_plane(UNTRAINED, plane, size)
+    whole = in_tiles(UNTRAINED, plane, (4096, 4096), "YX")
+    tiled = in_tiles(UNTRAINED, plane, (size, size), "YX")
     spread = max(float(np.ptp(plane)), 1e-3)
     np.testing.assert_allclose(tiled, whole, atol=1e-4 * spread)
 
 
+@settings(max_examples=10, deadline=None)
+@given(
+    shape=st.tuples(st.integers(2, 20), st.integers(1, 60), st.integers(1, 60)),
+    sides=st.tuples(st.integers(1, 20), st.integers(8, 60), st.integers(8, 60)),
+)
+def test_tiled_equals_whole_in_volumes(shape, sides):
+    volume = np.random.default_rng(0).normal(100, 50, shape).astype(np.float32)
+    whole = in_tiles(UNTRAINED_3D, volume, (99, 99, 99), "ZYX")
+    tiled = in_tiles(UNTRAINED_3D, volume, sides, "ZYX")
+    np.testing.assert_allclose(tiled, whole, atol=1e-4 * max(float(np.ptp(volume)), 1e-3))
+
+
+@settings(max_examples=10, deadline=None)
+@given(cut=st.lists(st.integers(1, 119), max_size=3, unique=True), shift=st.integers(-5, 5))
+def test_a_result_is_the_same_however_it_is_cut_into_shards(cut, shift):
+    big = blobs((130, 100), 4)
+    a, b = noisy(big[5:125], 1), noisy(big[5 + shift : 125 + shift], 2)
+    work = plan(UNTRAINED, a, b)
+    engine = Engine(UNTRAINED, work, torch.device("cpu"), 10**9)
+
+    def part(start, stop):
+        region = slice(start, stop), slice(0, 100)
+        return engine.compute(region, engine.read(region))
+
+    edges = [0, *sorted(cut), 120]
+    parts = [part(*ends) for ends in pairwise(edges)]
+    np.testing.assert_allclose(np.concatenate(parts), part(0, 120), atol=1e-2)
+
+
 @given(
     shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    first=st.tuples(st.integers(0, 50), st.integers(0, 50)),
     size=st.integers(1, 300),
     halo=st.integers(0, 70),
     stride=st.sampled_from([1, 4, 8, 32]),
 )
-def test_tiles_cover_every_pixel_once(shape, size, halo, stride):
+def test_tiles_cover_every_pixel_once(shape, first, size, halo, stride):
     count = np.zeros(shape, int)
-    for tile in tiles(shape, size, halo, stride, 16):
+    region = tuple(slice(min(a, b - 1), b) for a, b in zip(first, shape, strict=True))
+    for tile in tiles(region, shape, (size,) * 2, (halo,) * 2, (stride,) * 2, (16,) * 2):
         count[tile.write] += 1
         for (start, stop), keep, write in zip(tile.read, tile.keep, tile.write, strict=True):
             assert (stop - start) % stride == 0
             assert start + keep.start == write.start and start + keep.stop == write.stop
-    assert (count == 1).all()
+    assert (count[region] == 1).all() and count.sum() == count[region].size
 
 
 def test_a_denoised_pair_is_closer_to_the_scene_than_either_or_one_alone(denoiser, pair, scene):
@@ -94,7 +143,7 @@ def test_results_keep_shape_axes_and_pixel_size(tmp_path, denoiser, ending):
     assert result.scale[1:] == pytest.approx((0.25, 0.2))
     assert result.units[1:] == ("micrometer", "micrometer")
     np.testing.assert_allclose(
-        result.data.compute(), denoise(denoiser, source, device="cpu"), rtol=1e-6
+        result.read((slice(None),) * 3), denoise(denoiser, source, device="cpu"), rtol=1e-6
     )
     assert not list(tmp_path.glob("*.partial"))
 
@@ -123,23 +172,33 @@ def test_nothing_is_overwritten_unasked(tmp_path, denoiser, scene):
     assert tifffile.imread(out).shape == scene.shape
 
 
+@pytest.mark.parametrize("bad", [0, 2])
 @pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
-def test_a_failure_leaves_nothing_that_looks_whole(tmp_path, denoiser, ending):
+def test_a_failure_leaves_nothing_that_looks_whole(tmp_path, denoiser, ending, bad):
     stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(3)])
-    stack[2, 0, 0] = np.nan
+    stack[bad, 0, 0] = np.nan
+    out = tmp_path / f"clean{ending}"
     with pytest.raises(BadInput, match="NaN"):
-        denoise(denoiser, stack, out=tmp_path / f"clean{ending}", device="cpu")
-    assert list(tmp_path.iterdir()) == []
+        denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
+    assert not out.exists()
+    for left in tmp_path.iterdir():
+        with pytest.raises(BadInput):
+            Acquisition.open(left)
+    if bad == 0:
+        assert list(tmp_path.iterdir()) == []
+    else:
+        with pytest.raises(BadInput, match="unfinished result lies beside it"):
+            denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
 
 
 def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene):
     expected = denoise(UNTRAINED, scene, device="cpu")
     predict = Denoiser.predict
 
-    def limited(self, images):
+    def limited(self, images, channel):
         if images[0].size > 256 * 256:
             raise torch.OutOfMemoryError("full")
-        return predict(self, images)
+        return predict(self, images, channel)
 
     monkeypatch.setattr(Denoiser, "predict", limited)
     plane = np.tile(scene, (4, 4))
@@ -150,8 +209,8 @@ def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene):
 
 
 def test_values_outside_of_the_training_data_are_pointed_out(denoiser, scene):
-    assert denoising.plan(denoiser, scene).warnings == ()
-    assert "lie outside" in denoising.plan(denoiser, 10 * scene).warnings[0]
+    assert plan(denoiser, scene).warnings == ()
+    assert "lie outside" in plan(denoiser, 10 * scene).warnings[0]
 
 
 def test_unknown_endings_and_types_are_refused(tmp_path, denoiser, scene):

@@ -1,29 +1,54 @@
 import pytest
 import torch
 
-from napari_n2n.network import NETWORKS, CompactUNet
+from napari_n2n.network import NETWORKS, CompactUNet, flat_levels
 
 
-def reach(network, size):
-    """How far from an output pixel the input still matters, found by gradients."""
+def reach(network, sides):
+    """How far from an output pixel the input still matters along each axis, by gradients."""
     torch.manual_seed(0)
     network = network.double().eval()
-    image = torch.randn(1, network.channels, size, size, dtype=torch.double, requires_grad=True)
-    farthest = 0
-    for offset in range(network.stride):
-        at = size // 2 // network.stride * network.stride + offset
-        (slope,) = torch.autograd.grad(network(image)[0, 0, at, at], image)
-        touched = slope[0, 0].abs().sum(0).nonzero()
-        farthest = max(farthest, int((touched - at).abs().max()))
+    image = torch.randn(1, network.channels, *sides, dtype=torch.double, requires_grad=True)
+    farthest = [0] * len(sides)
+    for offset in range(max(network.stride)):
+        at = [
+            side // 2 // step * step + offset % step
+            for side, step in zip(sides, network.stride, strict=True)
+        ]
+        (slope,) = torch.autograd.grad(network(image)[(0, 0, *at)], image)
+        touched = slope[0, 0].nonzero()
+        for axis, here in enumerate(at):
+            farthest[axis] = max(farthest[axis], int((touched[:, axis] - here).abs().max()))
     return farthest
 
 
-@pytest.mark.parametrize("depth", [1, 2])
-def test_the_receptive_field_covers_what_the_network_sees(depth):
-    network = CompactUNet(1, 8, depth)
-    seen = reach(network, 32 * (network.receptive_field // 8))
-    assert seen <= network.receptive_field
-    assert seen > 0.6 * network.receptive_field  # nor is it much too large
+@pytest.mark.parametrize(
+    "network",
+    [
+        CompactUNet(1, 8, 1),
+        CompactUNet(1, 8, 2),
+        CompactUNet(1, 4, 1, dims=3),
+        CompactUNet(1, 4, 1, dims=3, flat=1),
+        CompactUNet(1, 4, 1, dims=3, flat=2),
+    ],
+    ids=lambda network: f"{len(network.stride)}D, stride {network.stride}",
+)
+def test_the_receptive_field_covers_what_the_network_sees(network):
+    field = network.receptive_field
+    sides = [
+        -(-(2 * side + 2) // step) * step for side, step in zip(field, network.stride, strict=True)
+    ]
+    for seen, covered in zip(reach(network, sides), field, strict=True):
+        assert seen <= covered
+        assert seen > 0.6 * covered  # nor is it much too large
+
+
+@pytest.mark.parametrize(
+    ("scale", "flat"), [((0.2, 0.2, 0.2), 0), ((0.5, 0.2, 0.2), 1), ((1.0, 0.2, 0.2), 2)]
+)
+def test_flat_voxels_are_not_pooled_along_depth(scale, flat):
+    assert flat_levels(scale, depth=1) == flat
+    assert CompactUNet(1, 4, 1, dims=3, flat=flat).stride == (4 // 2**flat, 4, 4)
 
 
 def test_the_papers_network_has_the_papers_size():
@@ -36,11 +61,11 @@ def test_the_papers_network_has_the_papers_size():
 def test_networks_repeat_themselves_after_a_stride(name):
     torch.manual_seed(0)
     network = NETWORKS[name](channels=1).double().eval()
-    halo = -(-network.receptive_field // network.stride) * network.stride
-    size = 2 * halo + 2 * network.stride
-    image = torch.randn(1, 1, size + network.stride, size + network.stride, dtype=torch.double)
+    (field, _), (step, _) = network.receptive_field, network.stride
+    halo = -(-field // step) * step
+    size = 2 * halo + 3 * step
+    image = torch.randn(1, 1, size, size, dtype=torch.double)
     with torch.inference_mode():
         whole = network(image)[..., halo:-halo, halo:-halo]
-        moved = network(image[..., network.stride :, network.stride :])[..., halo:-halo, halo:-halo]
-    step = network.stride
+        moved = network(image[..., step:, step:])[..., halo:-halo, halo:-halo]
     torch.testing.assert_close(whole[..., step:, step:], moved[..., : -0 or None, : -0 or None])

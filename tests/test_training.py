@@ -7,13 +7,16 @@ from conftest import blobs, noisy
 
 from napari_n2n import BadInput, Pair, TrainingSettings, denoise, fit, load, train
 from napari_n2n.network import CompactUNet
-from napari_n2n.patches import Patches, normalisation
+from napari_n2n.normalisation import normalisations
+from napari_n2n.patches import Patches
 
 QUICK = TrainingSettings(steps=30, patch=64, batch=1, device="cpu", seed=3)
 
 
 def weights(denoiser):
-    return torch.cat([values.double().ravel() for values in denoiser.network.state_dict().values()])
+    return torch.cat(
+        [values.double().ravel() for values in denoiser.networks[0].state_dict().values()]
+    )
 
 
 def test_the_same_seed_gives_the_same_weights(pair):
@@ -99,7 +102,7 @@ def test_no_memory_at_all_is_said_in_one_line(pair, monkeypatch):
 def test_training_beats_the_raw_acquisition_and_says_how_well(denoiser, pair, scene):
     raw = pair.first.plane(0)
     clean = denoise(denoiser, raw, device="cpu")
-    true = 10 * np.log10(denoiser.record["data_range"] ** 2 / np.mean((clean - scene) ** 2))
+    true = 10 * np.log10(denoiser.record["data_range"][0] ** 2 / np.mean((clean - scene) ** 2))
     score = denoiser.record["score"]
     assert np.mean((clean - scene) ** 2) < 0.4 * np.mean((raw - scene) ** 2)
     assert abs(score["psnr"] - true) < 4 * score["psnr_se"] + 0.5
@@ -137,26 +140,32 @@ def test_damaged_and_foreign_models_are_refused(tmp_path, denoiser, damage):
     assert "\n" not in str(refusal.value)
 
 
+def open_patches(pairs, side, **options):
+    return Patches(
+        pairs,
+        normalisations(pairs),
+        side=(side, side),
+        stride=(8, 8),
+        **{"places": 4, "seed": 0, "device": torch.device("cpu"), "memory": 10**9} | options,
+    )
+
+
 def test_held_out_and_saturated_pixels_are_never_a_target(scene):
     a, b = (np.clip(noisy(scene, seed), 0, 255).astype(np.uint8) for seed in (1, 2))
     pair = Pair.open(a, b)
-    patches = Patches(
-        pair, normalisation(pair), side=96, stride=8, seed=0, device=torch.device("cpu")
-    )
+    patches = open_patches([pair], 96)
     batch = patches.draw(0, 2)
-    top = patches.scale(255.0)
+    top = patches.normalisations[0].scale(255.0)
     assert (batch.target[batch.weight == 1] < top - 1e-3).all()
     trained = sum(float(patches.draw(step, 1).weight.mean()) for step in range(5)) / 5
-    held = sum(float(b.weight.sum()) for b in patches.held_out_batches())
+    held = sum(float(b.weight.sum()) for _, b in patches.held_out_batches())
     assert trained < 0.95 and held > 0
 
 
 def test_targets_are_mapped_to_the_gain_of_their_input():
     scene = blobs((128, 128))
     pair = Pair.open(noisy(scene, 1, 1.0), 2 * noisy(scene, 2, 1.0) + 30)
-    patches = Patches(
-        pair, normalisation(pair), side=128, stride=8, seed=0, device=torch.device("cpu")
-    )
+    patches = open_patches([pair], 128)
     batch = patches.draw(0, 1)
     for source, target in zip(batch.input, batch.target, strict=True):
         assert float((source - target).abs().mean()) < 0.1

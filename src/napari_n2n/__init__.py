@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_n2n.errors import BadInput
     from napari_n2n.model import Denoiser, load
     from napari_n2n.noise import NoiseReport, measure_noise
-    from napari_n2n.pair import Pair
+    from napari_n2n.pair import Pair, open_pairs
     from napari_n2n.settings import TrainingSettings
     from napari_n2n.training import TrainingStep, fit, train
 
@@ -33,6 +33,7 @@ _HOMES = {
     "fit": "training",
     "load": "model",
     "measure_noise": "noise",
+    "open_pairs": "pair",
     "train": "training",
 }
 
@@ -48,6 +49,7 @@ __all__ = [
     "fit",
     "load",
     "measure_noise",
+    "open_pairs",
     "train",
 ]
 

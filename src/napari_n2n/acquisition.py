@@ -1,7 +1,8 @@
-"""One recording, opened lazily: a dask array that knows its axes, pixel size and saturation level.
+"""One recording, opened lazily: pixels to be read where they lie, with axes, sizes and saturation.
 
 Everything a person may hold - a file, an array, a layer - becomes an `Acquisition` here and nowhere
-else, so that no other room asks where pixels come from.
+else, so that no other room asks where pixels come from. Cropping, choosing a channel or taking
+every other frame makes another view of the same pixels; nothing is copied.
 """
 
 import math
@@ -15,12 +16,14 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from napari_n2n import ngff
+from napari_n2n import ngff, tiff
 from napari_n2n.errors import BadInput
+from napari_n2n.header import Channel, Header, unit_name
 
-AXES = "TCZYX"
-_TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
+AXES = "RTCZYX"
 _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+
+Region = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,26 +32,36 @@ class Acquisition:
 
     Attributes
     ----------
-    data
-        Lazy pixels, in the unit of the camera or file (ADU).
+    source
+        Where the pixels lie: a numpy, dask or zarr array, or a mapped file.
+    window
+        The part of each of its dimensions that is meant: a slice, or one index.
+    order
+        For each axis, the dimension of `source` that it is.
     axes
-        One letter of ``TCZYX`` for each dimension, ending in ``YX``.
+        One letter of ``RTCZYX`` for each axis, in this order: repeats, time, channels, depth, rows,
+        columns.
     scale, units
         Size of a pixel along each axis, and its unit ("micrometer", "second", "pixel").
     name
         What to call it in messages, reports and layers.
     path
         The file it came from, if any.
+    channels
+        Names and colours, where they are known.
     axes_assumed
         True where the leading axes were not named by the source and are a guess.
     """
 
-    data: da.Array
+    source: Any
+    window: tuple[slice | int, ...]
+    order: tuple[int, ...]
     axes: str
     scale: tuple[float, ...]
     units: tuple[str, ...]
     name: str
     path: Path | None = None
+    channels: tuple[Channel, ...] = ()
     axes_assumed: bool = False
 
     @classmethod
@@ -61,7 +74,7 @@ class Acquisition:
             A path to TIFF, OME-TIFF, OME-Zarr, zarr, npy or PNG; a numpy, dask, zarr or xarray
             array; a napari ``Image`` layer (multiscale: its full resolution); an `Acquisition`.
         axes
-            The letters of the dimensions, to overrule what the source says.
+            The letters of the dimensions as they lie, to overrule what the source says.
         name
             To overrule the source's own name.
 
@@ -70,17 +83,41 @@ class Acquisition:
         BadInput
             If the source cannot be read, is not an image, or its axes do not fit.
         """
-        opened = source if isinstance(source, cls) else _open(source)
-        if name is not None:
-            opened = replace(opened, name=name)
-        if axes is not None:
-            opened = replace(opened, axes=axes.upper(), axes_assumed=False)
-        return _checked(opened)
+        opened = source if isinstance(source, cls) else _open(source, axes)
+        if isinstance(source, cls) and axes is not None:
+            if len(axes) != len(source.axes):
+                raise _misfit(source.name, source.shape, axes)
+            opened = replace(source, axes=axes.upper(), axes_assumed=False)._sorted()
+        return opened if name is None else replace(opened, name=name)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis, in pixels."""
-        return tuple(int(length) for length in self.data.shape)
+        return tuple(_length(self.window[dimension]) for dimension in self.order)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of a pixel."""
+        return np.dtype(self.source.dtype).newbyteorder("=")
+
+    @property
+    def header(self) -> Header:
+        """Description for whoever writes a result on the same grid."""
+        return Header(
+            self.shape, self.dtype, self.axes, self.scale, self.units, self.name, self.channels
+        )
+
+    @property
+    def data(self) -> da.Array:
+        """The pixels as a lazy dask array."""
+        array = self.source
+        if not isinstance(array, da.Array):
+            chunks = getattr(array, "shards", None) or _chunks(array)
+            # A random name: dask would otherwise read the whole file to make one of its content.
+            name = f"n2n-{uuid.uuid4().hex}"
+            array = da.from_array(array, chunks=chunks, name=name, inline_array=True)
+        kept = sorted(self.order)
+        return array[self.window].transpose([kept.index(dimension) for dimension in self.order])
 
     @property
     def plane_shape(self) -> tuple[int, int]:
@@ -95,25 +132,158 @@ class Acquisition:
     @property
     def saturation(self) -> float | None:
         """Largest value that the pixel type can hold; None for floats."""
-        if np.issubdtype(self.data.dtype, np.integer):
-            return float(np.iinfo(self.data.dtype).max)
+        if np.issubdtype(self.dtype, np.integer):
+            return float(np.iinfo(self.dtype).max)
         return None
+
+    @property
+    def chunks(self) -> tuple[tuple[int, int], ...]:
+        """For each axis, how long a chunk of the source is, and where the first border lies.
+
+        Reading less than a chunk costs as much as reading it whole.
+        """
+        found = []
+        for dimension in self.order:
+            window, chunk = self.window[dimension], _chunks(self.source)[dimension]
+            assert isinstance(window, slice)
+            step = window.step or 1
+            found.append((max(1, chunk // step), -(-(-window.start % chunk) // step)))
+        return tuple(found)
+
+    def read(self, region: Region) -> np.ndarray:
+        """Read a part of the stack, a slice for each axis, in its own pixel type."""
+        picked = list(self.window)
+        for dimension, part in zip(self.order, region, strict=True):
+            picked[dimension] = _within(self.window[dimension], part)
+        values = self.source[tuple(picked)]
+        if isinstance(values, da.Array):
+            values = values.compute(scheduler="synchronous")
+        kept = sorted(self.order)
+        turned = np.asarray(values).transpose([kept.index(dimension) for dimension in self.order])
+        return np.ascontiguousarray(turned, self.dtype)
 
     def plane(self, index: int) -> np.ndarray:
         """Read one plane, counted through all leading axes, in its own pixel type; shape (Y, X)."""
         leading = np.unravel_index(index, self.shape[:-2]) if self.shape[:-2] else ()
-        return np.asarray(
-            self.data[tuple(int(i) for i in leading)].compute(scheduler="synchronous")
-        )
+        region = (*(slice(int(i), int(i) + 1) for i in leading), slice(None), slice(None))
+        return self.read(region).reshape(self.plane_shape)
 
-    def spread_planes(self, count: int) -> Iterator[tuple[int, np.ndarray]]:
-        """Read up to `count` planes spread evenly over the stack, as (index, float32 plane)."""
+    def spread_planes(
+        self, count: int, side: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Read up to `count` planes spread evenly over the stack, as (index, float32 plane).
+
+        Of planes larger than `side` pixels, the middle.
+        """
+        middle = [
+            slice((length - cut) // 2, (length - cut) // 2 + cut)
+            for length in self.plane_shape
+            for cut in (min(length, side or length),)
+        ]
+        view = self.cropped(*middle)
         for index in spread(self.plane_count, count):
-            yield index, self.plane(index).astype(np.float32)
+            yield index, view.plane(index).astype(np.float32)
 
     def cropped(self, rows: slice, columns: slice) -> "Acquisition":
         """Return the same recording, limited to a part of every plane."""
-        return replace(self, data=self.data[..., rows, columns])
+        return self._narrowed({"Y": rows, "X": columns})
+
+    def every(self, axis: str, start: int, step: int) -> "Acquisition":
+        """Return the frames `start`, `start` + `step`, ... along an axis."""
+        length = self.shape[self._place(axis)]
+        return self._narrowed({axis: slice(start, length, step)})
+
+    def split(self, axis: str) -> tuple["Acquisition", "Acquisition"]:
+        """Return the even and the odd frames along an axis, as two views of the same pixels.
+
+        Raises
+        ------
+        BadInput
+            If there is no such axis, or fewer than two frames along it.
+        """
+        count = self.shape[self._place(axis)] // 2
+        if count == 0:
+            raise BadInput(
+                f"{self.name}: has one frame along {axis}: give a stack with two or more to split"
+            )
+        even, odd = (self.every(axis, start, 2) for start in (0, 1))
+        even, odd = (one._narrowed({axis: slice(0, count)}) for one in (even, odd))
+        return replace(even, name=f"{self.name} even"), replace(odd, name=f"{self.name} odd")
+
+    def at(self, axis: str, index: int) -> "Acquisition":
+        """Return the recording at one position of an axis, without that axis."""
+        place = self._place(axis)
+        window = list(self.window)
+        inside = _within(window[self.order[place]], slice(index, index + 1))
+        window[self.order[place]] = inside.start
+        rest = [k for k in range(len(self.axes)) if k != place]
+        return replace(
+            self,
+            window=tuple(window),
+            order=tuple(self.order[k] for k in rest),
+            axes="".join(self.axes[k] for k in rest),
+            scale=tuple(self.scale[k] for k in rest),
+            units=tuple(self.units[k] for k in rest),
+            channels=() if axis == "C" else self.channels,
+        )
+
+    def along(self, axis: str) -> list["Acquisition"]:
+        """Return the recordings at every position of an axis; itself alone if it has none."""
+        if axis not in self.axes:
+            return [self]
+        names = [channel.name for channel in self.channels] if axis == "C" else []
+        count = self.shape[self._place(axis)]
+        labels = (
+            names if len(names) == count and all(names) else [f"{axis}{i}" for i in range(count)]
+        )
+        parts = [self.at(axis, index) for index in range(count)]
+        if count == 1:
+            return parts
+        return [
+            replace(part, name=f"{self.name} {label}")
+            for part, label in zip(parts, labels, strict=True)
+        ]
+
+    def _place(self, axis: str) -> int:
+        if axis not in self.axes:
+            raise BadInput(
+                f"{self.name}: has no axis '{axis}' (its axes are {self.axes}): "
+                "choose one of these, or name them with --axes"
+            )
+        return self.axes.index(axis)
+
+    def _narrowed(self, parts: dict[str, slice]) -> "Acquisition":
+        window, scale = list(self.window), list(self.scale)
+        for axis, part in parts.items():
+            place = self._place(axis)
+            window[self.order[place]] = _within(window[self.order[place]], part)
+            scale[place] *= part.step or 1
+        return replace(self, window=tuple(window), scale=tuple(scale))
+
+    def _sorted(self) -> "Acquisition":
+        """Bring the axes into their order, and check them and the pixels."""
+        if set(self.axes) - set(AXES) or len(set(self.axes)) != len(self.axes):
+            raise BadInput(
+                f"{self.name}: axes '{self.axes}' cannot be used: each may be one of {AXES}, once "
+                "(repeats, time, channels, depth, rows, columns)"
+            )
+        if not {"Y", "X"} <= set(self.axes):
+            raise BadInput(
+                f"{self.name}: axes '{self.axes}' have no rows Y and columns X: "
+                "name them with --axes"
+            )
+        if not (np.issubdtype(self.dtype, np.integer) or np.issubdtype(self.dtype, np.floating)):
+            raise BadInput(
+                f"{self.name}: pixels are {self.dtype}, not numbers: convert to integers or floats"
+            )
+        rank = sorted(range(len(self.axes)), key=lambda k: AXES.index(self.axes[k]))
+        return replace(
+            self,
+            order=tuple(self.order[k] for k in rank),
+            axes="".join(self.axes[k] for k in rank),
+            scale=tuple(self.scale[k] for k in rank),
+            units=tuple(self.units[k] for k in rank),
+        )
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -125,67 +295,74 @@ def spread(total: int, count: int) -> list[int]:
     )
 
 
-def _checked(acquisition: Acquisition) -> Acquisition:
-    name, axes, data = acquisition.name, acquisition.axes, acquisition.data
-    if len(axes) != data.ndim:
-        raise BadInput(
-            f"{name}: {data.ndim} dimensions of shape {acquisition.shape} do not fit the axes "
-            f"'{axes}': name one letter of {AXES} for each dimension"
-        )
-    if not axes.endswith("YX") or len(set(axes)) != len(axes) or set(axes) - set(AXES):
-        raise BadInput(
-            f"{name}: axes '{axes}' cannot be used: each may be one of {AXES}, once, "
-            "ending in YX; transpose the stack or name its axes with --axes"
-        )
-    if "C" in axes and acquisition.shape[axes.index("C")] > 1:
-        raise BadInput(
-            f"{name}: has a channel axis of length {acquisition.shape[axes.index('C')]}: "
-            "give one channel at a time (in napari: Layers > Data > Split Stack)"
-        )
-    if not (np.issubdtype(data.dtype, np.integer) or np.issubdtype(data.dtype, np.floating)):
-        raise BadInput(
-            f"{name}: pixels are {data.dtype}, not numbers: convert to integers or floats"
-        )
-    return acquisition
+def _length(window: slice | int) -> int:
+    assert isinstance(window, slice)
+    return len(range(window.start, window.stop, window.step or 1))
 
 
-def _open(source: Any) -> Acquisition:
+def _within(window: slice | int, part: slice) -> slice:
+    """Take a part of a window, as a slice of the window's own dimension."""
+    assert isinstance(window, slice)
+    inside = range(window.start, window.stop, window.step or 1)[part]
+    return slice(inside.start, inside.stop, inside.step)
+
+
+def _chunks(array: Any) -> tuple[int, ...]:
+    """Shape of what is read at once: a chunk where there are such, else a plane's row."""
+    chunks = getattr(array, "chunks", None)
+    if isinstance(array, da.Array):
+        return tuple(max(lengths) for lengths in array.chunks)
+    return tuple(chunks) if chunks is not None else (1,) * array.ndim
+
+
+def _misfit(name: str, shape: tuple[int, ...], axes: str) -> BadInput:
+    return BadInput(
+        f"{name}: {len(shape)} dimensions of shape {shape} do not fit the axes '{axes}': "
+        f"name one letter of {AXES} for each dimension"
+    )
+
+
+def _open(source: Any, axes: str | None) -> Acquisition:
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source))
+        return _open_path(Path(source), axes)
     if hasattr(source, "multiscale") and hasattr(source, "axis_labels"):
-        return _open_layer(source)
+        return _open_layer(source, axes)
     if hasattr(source, "dims") and hasattr(source, "coords"):
-        named = "".join(str(dim) for dim in source.dims).upper()
-        axes = named if len(named) == source.ndim and set(named) <= set(AXES) else None
-        return _from_array(source.data, str(source.name or "array"), axes=axes)
+        named = _meant("".join(str(dim) for dim in source.dims).upper(), source.ndim)
+        return _from_array(source.data, str(source.name or "array"), axes or named)
     if hasattr(source, "shape") and hasattr(source, "dtype"):
-        return _from_array(source, "array")
+        return _from_array(source, "array", axes)
     raise BadInput(
         f"{type(source).__name__}: not an image: give a file, an array or a napari image layer"
     )
 
 
-def _open_path(path: Path) -> Acquisition:
+def _meant(letters: str, count: int) -> str | None:
+    """Return letters that name `count` axes; None where they mean something else."""
+    return letters if len(letters) == count and set(letters) <= set(AXES) else None
+
+
+def _open_path(path: Path, axes: str | None) -> Acquisition:
     if not path.exists():
         raise BadInput(f"{path}: no such file: check the spelling and the folder")
     suffix = path.suffix.lower()
-    readers = {
-        **dict.fromkeys(_TIFF_SUFFIXES, _open_tiff),
-        **dict.fromkeys(_PICTURE_SUFFIXES, _open_picture),
-        ".zarr": _open_zarr,
-        ".npy": _open_npy,
-    }
     looks_like_zarr = path.is_dir() and any(
         (path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray")
     )
-    reader = _open_zarr if looks_like_zarr else readers.get(suffix)
-    if reader is None:
+    readers = {
+        **dict.fromkeys(tiff.SUFFIXES, tiff.read),
+        **dict.fromkeys(_PICTURE_SUFFIXES, _read_picture),
+        ".zarr": ngff.read,
+        ".npy": _read_npy,
+    }
+    read = ngff.read if looks_like_zarr else readers.get(suffix)
+    if read is None:
         raise BadInput(
             f"{path}: cannot read {'this folder' if path.is_dir() else f'{suffix} files'}: "
             "save as TIFF or OME-Zarr, or open it in napari and choose the layer"
         )
     try:
-        return reader(path)
+        pixels, header = read(path)
     except BadInput:
         raise
     except Exception as error:
@@ -194,72 +371,18 @@ def _open_path(path: Path) -> Acquisition:
             f"{path}: cannot be read as {suffix or 'zarr'} ({cause}): "
             "save it again or check the copy"
         ) from error
+    named = axes or _meant(header.axes, len(header.shape))
+    opened = _from_array(pixels, _stem(path), named, header)
+    return replace(opened, path=path.absolute())
 
 
-def _open_tiff(path: Path) -> Acquisition:
-    import tifffile
-    import zarr
-
-    with tifffile.TiffFile(path) as tif:
-        series = tif.series[0]
-        axes, shape = str(series.axes), series.shape
-        scale = _tiff_scale(tif)
-    if "S" in axes:
-        raise _colour(str(path))
-    try:
-        pixels: Any = tifffile.memmap(path, mode="r", series=0)
-    except ValueError:  # compressed or not contiguous
-        pixels = zarr.open(tifffile.imread(path, aszarr=True, series=0, level=0), mode="r")
-    return _from_array(
-        np.asarray(pixels) if pixels.shape != shape else pixels,
-        _stem(path),
-        axes=axes if set(axes) <= set(AXES) else None,
-        scale=scale,
-        path=path,
-    )
+def _read_npy(path: Path) -> tuple[Any, Header]:
+    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    mapped = tiff.Mapped(path, pixels.offset, pixels.shape, pixels.dtype)
+    return (mapped if pixels.flags.c_contiguous else pixels), _unnamed(pixels)
 
 
-def _tiff_scale(tif: Any) -> dict[str, tuple[float, str]]:
-    """Read the pixel size of each axis, where OME or ImageJ metadata have one."""
-    import tifffile
-
-    found: dict[str, tuple[float, str]] = {}
-    if tif.is_ome and tif.ome_metadata:
-        image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
-        pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-        for axis in "XYZ":
-            if f"PhysicalSize{axis}" in pixels:
-                unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
-                found[axis] = (float(pixels[f"PhysicalSize{axis}"]), ngff.unit_name(unit))
-        if "TimeIncrement" in pixels:
-            unit = pixels.get("TimeIncrementUnit", "s")
-            found["T"] = (float(pixels["TimeIncrement"]), ngff.unit_name(unit))
-    elif tif.is_imagej:
-        metadata = tif.imagej_metadata or {}
-        unit = ngff.unit_name(str(metadata.get("unit", "pixel")))
-        for axis in "XY":
-            resolution = tif.pages[0].tags.get(f"{axis}Resolution")
-            if resolution is not None and resolution.value[0]:
-                found[axis] = (resolution.value[1] / resolution.value[0], unit)
-        if "spacing" in metadata:
-            found["Z"] = (float(metadata["spacing"]), unit)
-        if "finterval" in metadata:
-            found["T"] = (float(metadata["finterval"]), "second")
-    return found
-
-
-def _open_zarr(path: Path) -> Acquisition:
-    image = ngff.read(path)
-    scale = dict(zip(image.axes, zip(image.scale, image.units, strict=True), strict=True))
-    axes = image.axes if len(image.axes) == image.array.ndim else None
-    return _from_array(image.array, _stem(path), axes=axes, scale=scale, path=path)
-
-
-def _open_npy(path: Path) -> Acquisition:
-    return _from_array(np.load(path, mmap_mode="r", allow_pickle=False), _stem(path), path=path)
-
-
-def _open_picture(path: Path) -> Acquisition:
+def _read_picture(path: Path) -> tuple[Any, Header]:
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -269,60 +392,55 @@ def _open_picture(path: Path) -> Acquisition:
         if not (colours == colours[..., :1]).all():
             raise _colour(str(path))
         pixels = colours[..., 0]
-    return _from_array(pixels, _stem(path), path=path)
+    return pixels, _unnamed(pixels)
 
 
-def _open_layer(layer: Any) -> Acquisition:
+def _unnamed(pixels: np.ndarray) -> Header:
+    return Header(pixels.shape, pixels.dtype, "", (), ())
+
+
+def _open_layer(layer: Any, axes: str | None) -> Acquisition:
     if getattr(layer, "rgb", False):
         raise _colour(str(layer.name))
     data = layer.data[0] if layer.multiscale else layer.data
-    labels = "".join(str(label) for label in layer.axis_labels).upper()
-    axes = labels if len(labels) == layer.ndim and set(labels) <= set(AXES) else None
-    units = tuple(ngff.unit_name(str(unit)) for unit in layer.units)
-    opened = _from_array(data, str(layer.name), axes=axes)
-    return replace(opened, scale=tuple(float(step) for step in layer.scale), units=units)
+    labels = _meant("".join(str(label) for label in layer.axis_labels).upper(), layer.ndim)
+    units = tuple(unit_name(str(unit)) for unit in layer.units)
+    scale = tuple(float(step) for step in layer.scale)
+    header = Header(data.shape, data.dtype, "", scale, units)
+    return _from_array(data, str(layer.name), axes or labels, header)
 
 
 def _from_array(
-    array: Any,
-    name: str,
-    axes: str | None = None,
-    scale: dict[str, tuple[float, str]] | None = None,
-    path: Path | None = None,
+    array: Any, name: str, axes: str | None, header: Header | None = None
 ) -> Acquisition:
-    """Wrap any array; guess the axes that nobody named, and say so."""
-    shape = tuple(array.shape)
+    """Wrap any array; guess the axes that nobody named where the guess does no harm."""
+    shape = tuple(int(length) for length in array.shape)
     if len(shape) < 2:
         raise BadInput(
             f"{name}: shape {shape} is not an image: at least rows and columns are needed"
         )
-    if len(shape) == 3 and shape[-1] in (3, 4) and axes is None and min(shape[:2]) > 16:
+    if axes is None and len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 16:
         raise _colour(name)
-    if isinstance(array, da.Array):
-        data = array
-    else:
-        chunks = getattr(array, "shards", None) or getattr(array, "chunks", None)
-        if chunks is None:
-            chunks = (1,) * (len(shape) - 2) + shape[-2:]
-        # A random token: dask would otherwise read the whole file to make a name of its content.
-        data = da.from_array(
-            array, chunks=chunks, name=f"n2n-{uuid.uuid4().hex}", inline_array=True
+    if axes is None and len(shape) > 3:
+        raise BadInput(
+            f"{name}: nobody names the {len(shape)} axes of shape {shape}: say which are time, "
+            f"channels and depth, as in --axes {AXES[-len(shape) :]} (in napari: axis labels)"
         )
-    assumed = axes is None
-    if axes is None:
-        axes = {2: "YX", 3: "ZYX", 4: "TZYX", 5: AXES}.get(len(shape), "?" * len(shape))
-        assumed = len(shape) > 2
-    known = scale or {}
-    steps = [known.get(axis, (1.0, "pixel")) for axis in axes]
+    if axes is not None and len(axes) != len(shape):
+        raise _misfit(name, shape, axes)
+    known = header if header is not None and len(header.scale) == len(shape) else None
+    letters = (axes or {2: "YX", 3: "ZYX"}[len(shape)]).upper()
     return Acquisition(
-        data=data,
-        axes=axes,
-        scale=tuple(step for step, _ in steps),
-        units=tuple(unit for _, unit in steps),
+        source=array,
+        window=tuple(slice(0, length, 1) for length in shape),
+        order=tuple(range(len(shape))),
+        axes=letters,
+        scale=known.scale if known else (1.0,) * len(shape),
+        units=known.units if known else ("pixel",) * len(shape),
         name=name,
-        path=path,
-        axes_assumed=assumed,
-    )
+        channels=header.channels if header else (),
+        axes_assumed=axes is None and len(shape) > 2,
+    )._sorted()
 
 
 def _stem(path: Path) -> str:

@@ -20,7 +20,7 @@ def save(run: Run, path: Path) -> None:
         "settings": run.settings.model_dump(),
         "history": asdict(run.history),
         "places": run.places,
-        "scale": [run.scale.gain, run.scale.offset],
+        "scales": _scales(run),
     }
     tensorfile.write(path, "checkpoint", tensors, note)
 
@@ -45,7 +45,7 @@ def restore(run: Run, path: Path) -> None:
             f"{path}: was made with another {changed[0]} ({before.get(changed[0])}): "
             "resume with the same settings, or leave out --resume to start anew"
         )
-    if note["scale"] != [run.scale.gain, run.scale.offset]:
+    if note["scales"] != _scales(run):
         raise BadInput(f"{path}: belongs to other acquisitions: leave out --resume to start anew")
     parts: dict[str, Any] = {}
     for name, values in tensors.items():
@@ -61,3 +61,7 @@ def restore(run: Run, path: Path) -> None:
     run.optimizer.load_state_dict(optimizer)
     run.history = History(**note["history"])
     run.places = note["places"]
+
+
+def _scales(run: Run) -> list[list[float]]:
+    return [[one.scale.gain, one.scale.offset] for one in run.normalisations]

@@ -1,6 +1,7 @@
 """The command line: words in, engine called, words out; nothing is computed here."""
 
 import json
+import re
 import signal
 import sys
 import threading
@@ -29,72 +30,106 @@ Axes = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Memory = Annotated[str, typer.Option(help="Limit for the pixels in memory, e.g. 500MB or 4GB.")]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="A B [MORE]...",
+        help="Recordings of one scene; A1 B1 + A2 B2 for several fields; or two folders.",
+    ),
+]
+Split = Annotated[
+    str | None, typer.Option(help="Take even and odd frames along this axis as two recordings.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
 
 
 @app.command()
 def inspect(
-    a: Path,
-    b: Path,
+    sources: Sources,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the noise into this file, PLOT.png.")
     ] = None,
     axes: Axes = None,
+    split: Split = None,
     as_json: Json = False,
 ) -> None:
     """Check a pair, measure its noise, and advise a loss."""
     if plot is not None and plot.suffix.lower() != ".png":
         raise BadInput(f"{plot}: unknown ending: let the plot's name end in .png")
 
-    from napari_n2n import Pair
     from napari_n2n.noise.report import measure_with_curves
     from napari_n2n.plot import draw_noise
 
-    report, curves = measure_with_curves(Pair.open(a, b, axes=axes))
+    pairs = _pairs(sources, axes, split)
+    fields = [pair for pair in pairs if pair.channel == 0]
+    channels = pairs[: len(pairs) // len(fields)]
+    measured = [measure_with_curves(pair) for pair in channels]
     if plot is not None:
-        draw_noise(report, curves, plot)
-        _say(f"saved {plot}")
+        for number, (report, curves) in enumerate(measured):
+            file = plot if number == 0 else plot.with_stem(f"{plot.stem}_{number}")
+            draw_noise(report, curves, file)
+            _say(f"saved {file}")
+    reports = [report for report, _ in measured]
     if as_json:
-        _print_json(report.as_dict())
+        more = {"channels": [one.as_dict() for one in reports]} if len(reports) > 1 else {}
+        _print_json(reports[0].as_dict() | more)
         return
-    for line in report.lines():
-        print(line)
+    for pair, report in zip(channels, reports, strict=True):
+        if len(channels) > 1:
+            print(pair.first.name)
+        for line in report.lines():
+            print(line)
 
 
 @app.command()
 def train(
-    a: Path,
-    b: Path,
-    more: Annotated[list[Path] | None, typer.Argument(help="Further acquisitions.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The model, MODEL.n2n.")] = ...,  # type: ignore[assignment]
+    sources: Sources,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model, MODEL.n2n.")],
     loss: Annotated[str, typer.Option(help="auto, l2, l1, l0 or hdr.")] = "auto",
     steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for the run.")] = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(help="Same seed and steps, same weights (CPU).")] = 0,
     axes: Axes = None,
+    split: Split = None,
+    dims: Annotated[int, typer.Option(help="2: plane by plane; 3: volumes.")] = 2,
+    channels: Annotated[
+        str, typer.Option(help="together: one network for all; separate: one for each.")
+    ] = "together",
+    memory: Memory = "1GB",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train on two or more acquisitions of one scene. Ctrl-C stops and keeps the model."""
-    settings = _settings(loss=loss, steps=steps, minutes=minutes, device=device, seed=seed)
+    settings = _settings(
+        loss=loss,
+        steps=steps,
+        minutes=minutes,
+        device=device,
+        seed=seed,
+        dims=dims,
+        channels=channels,
+        memory=_bytes(memory),
+    )
     if output.suffix != ".n2n":
         raise BadInput(f"{output}: unknown ending: let the model's name end in .n2n")
     if output.exists() and not (overwrite or resume):
         raise BadInput(f"{output}: exists already: choose another name or add --overwrite")
     checkpoint = output.with_name(output.name + ".checkpoint")
-    if resume and not checkpoint.exists():
+    kept = sorted(output.parent.glob(f"{checkpoint.name}*"))
+    if resume and not kept:
         raise BadInput(f"{checkpoint}: there is no run to go on with: leave out --resume")
 
-    from napari_n2n import Pair
-    from napari_n2n import train as train_pair
+    from napari_n2n import train as train_on
 
-    pair = Pair.open(a, b, *(more or []), axes=axes)
-    for finding in pair.findings:
-        _say(f"note: {finding.message}")
+    pairs = _pairs(sources, axes, split)
+    for pair in pairs:
+        for finding in pair.findings:
+            _say(f"note: {finding.message}")
     with _stop_on_interrupt() as stop, progress("training") as report:
-        denoiser = train_pair(
-            pair,
+        denoiser = train_on(
+            pairs,
             settings,
             on_step=lambda step: report(step.progress, _step_words(step)),
             stop=stop,
@@ -105,7 +140,8 @@ def train(
     if denoiser.record["stopped"]:
         _say(f"stopped: {output} holds the best so far; --resume goes on")
     else:
-        checkpoint.unlink(missing_ok=True)
+        for file in output.parent.glob(f"{checkpoint.name}*"):
+            file.unlink()
         _say(f"saved {output}")
 
 
@@ -122,23 +158,63 @@ def denoise(
     axes: Axes = None,
     device: Device = "auto",
     dtype: Annotated[str, typer.Option(help="float32, or same as the input.")] = "float32",
+    memory: Memory = "1GB",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished result.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Apply a model to an acquisition, or to several of one scene and average them."""
-    from napari_n2n.denoising import denoise_by_planes, plan
+    from napari_n2n.denoising import denoise_by_shards
     from napari_n2n.generators import run_to_end
     from napari_n2n.model import load
+    from napari_n2n.plan import plan
 
     denoiser = load(model)
     work = plan(denoiser, a, *(more or []), axes=axes, dtype=dtype)
     for warning in work.warnings:
         _say(f"warning: {warning}")
-    with progress("denoising") as report:
-        run_to_end(
-            denoise_by_planes(denoiser, work, output, device=device, overwrite=overwrite),
-            lambda step: report(step.progress, f"plane {step.done} of {step.total}"),
-        )
+    run = denoise_by_shards(
+        denoiser,
+        work,
+        output,
+        device=device,
+        memory=_bytes(memory),
+        resume=resume,
+        overwrite=overwrite,
+    )
+    try:
+        with progress("denoising") as report:
+            run_to_end(run, lambda step: report(step.progress, f"part {step.done} of {step.total}"))
+    except (KeyboardInterrupt, OSError):
+        _say(f"stopped: what is done of {output} is kept; --resume goes on")
+        raise
     _say(f"saved {output}")
+
+
+@app.command()
+def split(
+    stack: Path,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    axis: Annotated[str, typer.Option(help="Letter of the axis of frames.")] = "T",
+    axes: Axes = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write even and odd frames of a stack as two acquisitions: NAME_even and NAME_odd.tif.
+
+    Training needs no such copies: see train --split.
+    """
+    from napari_n2n import Acquisition
+    from napari_n2n.copying import copy
+
+    opened = Acquisition.open(stack, axes=axes)
+    halves = opened.split(axis.upper())
+    paths = [output / f"{opened.name}_{name}.tif" for name in ("even", "odd")]
+    with progress("splitting") as report:
+        for number, (half, path) in enumerate(zip(halves, paths, strict=True)):
+            for share in copy(half, path, overwrite=overwrite):
+                report((number + share) / 2, half.name)
+    _say(f"saved {' and '.join(str(path) for path in paths)}")
 
 
 @app.command()
@@ -209,6 +285,32 @@ def demo(
         lines = run(output, lambda step: report(step.progress, _step_words(step)))
     for line in lines:
         print(line)
+
+
+def _pairs(sources: list[Path], axes: str | None, split: str | None) -> Any:
+    from napari_n2n import Acquisition, open_pairs
+    from napari_n2n.fields import fields_of_view
+
+    fields: list[Any] = list(fields_of_view(sources))
+    if split is not None:
+        fields = [
+            Acquisition.open(one, axes=axes).split(split.upper())
+            for field in fields
+            for one in field
+        ]
+        axes = None
+    return open_pairs(*fields, axes=axes)
+
+
+def _bytes(words: str) -> int:
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([kMGT]?)B?\s*", words, re.IGNORECASE)
+    try:
+        number = float(found.group(1)) if found else 0.0
+    except ValueError:
+        number = 0.0
+    if found is None or number <= 0:
+        raise BadInput(f"--memory {words}: cannot be read: write it as 500MB or 4GB")
+    return int(number * 1000 ** " kmgt".index((found.group(2) or " ").lower()))
 
 
 def _settings(**given: Any) -> Any:

@@ -34,3 +34,8 @@ def choose_device(name: str) -> torch.device:
             "use --device auto, or install a torch that supports it"
         )
     return torch.device(name)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the bytes that are free on a device; None where it shares the computer's memory."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -1,12 +1,14 @@
-"""A trained network with all that is needed to use it, and where it comes from: one `.n2n` file."""
+"""Trained networks, all that is needed to use them, and where they come from: one `.n2n` file."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_n2n import tensorfile
 from napari_n2n.affine import Affine
@@ -18,62 +20,86 @@ SUFFIX = ".n2n"
 
 @dataclass(eq=False)
 class Denoiser:
-    """Network, normalisation and provenance.
+    """Networks, normalisation and provenance.
 
     Attributes
     ----------
-    network
-        In evaluation mode.
+    networks
+        In evaluation mode: one for all channels, or one for each.
     architecture
-        Name in `NETWORKS` and arguments, from which the network can be built again.
-    scale
-        Map from intensities (ADU) to the normalised units of the training data.
+        Name in `NETWORKS` and arguments, from which a network can be built again.
+    scales
+        For each channel, the map from intensities (ADU) to the normalised units of the training
+        data.
     record
         Provenance, plain JSON: settings, acquisitions, gain match, noise, score, versions, training
-        curve, and the range of values that it was trained on.
+        curve, and for each channel the range of values that it was trained on.
     """
 
-    network: nn.Module
+    networks: tuple[nn.Module, ...]
     architecture: dict[str, Any]
-    scale: Affine
+    scales: tuple[Affine, ...]
     record: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.network.eval()
+        for network in self.networks:
+            network.eval()
 
     @property
-    def stride(self) -> int:
-        """Shift in pixels under which the network repeats itself."""
-        return int(self.network.stride)  # type: ignore[arg-type]
+    def dims(self) -> int:
+        """2 for planes, 3 for volumes."""
+        return len(self.stride)
 
     @property
-    def receptive_field(self) -> int:
-        """Farthest distance in pixels from an output pixel to an input pixel it depends on."""
-        return int(self.network.receptive_field)  # type: ignore[arg-type]
+    def stride(self) -> tuple[int, ...]:
+        """Shift in pixels along each axis under which the networks repeat themselves."""
+        return tuple(self.networks[0].stride)  # type: ignore[arg-type]
+
+    @property
+    def receptive_field(self) -> tuple[int, ...]:
+        """Farthest distance along each axis from an output pixel to an input pixel it depends on.
+
+        In pixels.
+        """
+        return tuple(self.networks[0].receptive_field)  # type: ignore[arg-type]
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Memory that a pass of a network takes for each pixel of its input."""
+        return float(self.networks[0].bytes_per_pixel)  # type: ignore[arg-type]
 
     def to(self, device: torch.device | str) -> "Denoiser":
-        """Move the network to a device, and return self."""
-        self.network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Move the networks to a device, and return self."""
+        for network in self.networks:
+            network.to(device=device, memory_format=self._format)  # type: ignore[call-overload]
         return self
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    @property
+    def _format(self) -> torch.memory_format:
+        return torch.channels_last if self.dims == 2 else torch.channels_last_3d
+
+    def predict(self, images: np.ndarray, channel: int = 0) -> np.ndarray:
         """Denoise images in memory with one pass of the network.
 
         Parameters
         ----------
         images
-            Shape (N, Y, X) in ADU; Y and X multiples of `stride`.
+            Shape (N, [Z,] Y, X) in ADU; sides are multiples of `stride`.
+        channel
+            Number of the channel they are of.
 
         Returns
         -------
         numpy.ndarray
             float32, of the same shape and unit.
         """
-        device = next(self.network.parameters()).device
+        network = self.networks[channel if len(self.networks) > 1 else 0]
+        scale = self.scales[channel if len(self.scales) > 1 else 0]
+        device = next(network.parameters()).device
         normal = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)
-        normal = self.scale(normal)[:, None].contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            clean = self.scale.inverse(self.network(normal)[:, 0])
+            normal = scale(normal)[:, None].contiguous(memory_format=self._format)
+            clean = scale.inverse(network(normal)[:, 0])
         return clean.float().cpu().numpy()
 
     def save(self, path: str | Path) -> Path:
@@ -81,13 +107,44 @@ class Denoiser:
         path = Path(path)
         if path.suffix != SUFFIX:
             path = path.with_name(path.name + SUFFIX)
-        note = {
+        tensorfile.write(path, "model", self._tensors(), self._note())
+        return path
+
+    def fingerprint(self) -> str:
+        """Return a hexadecimal number that stands for weights and normalisation."""
+        digest = hashlib.sha256(repr((self.architecture, self.scales)).encode())
+        for name, values in self._tensors().items():
+            digest.update(name.encode() + values.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{number}.{name}": values
+            for number, network in enumerate(self.networks)
+            for name, values in network.state_dict().items()
+        }
+
+    def _note(self) -> dict[str, Any]:
+        return {
             "architecture": self.architecture,
-            "scale": [self.scale.gain, self.scale.offset],
+            "scales": [[scale.gain, scale.offset] for scale in self.scales],
             "record": self.record,
         }
-        tensorfile.write(path, "model", dict(self.network.state_dict()), note)
-        return path
+
+
+def joined(parts: Sequence[Denoiser]) -> Denoiser:
+    """Make one model of those of single channels, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    record = dict(parts[0].record)
+    record["values"] = [values for part in parts for values in part.record["values"]]
+    record["of_channels"] = [part.record for part in parts]
+    return Denoiser(
+        tuple(network for part in parts for network in part.networks),
+        parts[0].architecture,
+        tuple(scale for part in parts for scale in part.scales),
+        record,
+    )
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:
@@ -106,11 +163,17 @@ def load(path: str | Path) -> Denoiser:
     """
     tensors, note = tensorfile.read(Path(path), "model")
     try:
-        network = build_network(note["architecture"])
-        network.load_state_dict(tensors)
-        scale = Affine(*note["scale"])
-        return Denoiser(network, note["architecture"], scale, note["record"])
-    except (KeyError, TypeError, RuntimeError) as error:
+        parts: dict[int, dict[str, Tensor]] = {}
+        for name, values in tensors.items():
+            number, rest = name.split(".", 1)
+            parts.setdefault(int(number), {})[rest] = values
+        networks = []
+        for _, weights in sorted(parts.items()):
+            networks.append(build_network(note["architecture"]))
+            networks[-1].load_state_dict(weights)
+        scales = tuple(Affine(*scale) for scale in note["scales"])
+        return Denoiser(tuple(networks), note["architecture"], scales, note["record"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInput(
             f"{path}: was written by another version of napari-n2n ({type(error).__name__}): "
             "train it again, or install the version that wrote it"

@@ -6,6 +6,7 @@ of its `stride`, and an output pixel depends on no input pixel farther away than
 whole plane would give.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -16,12 +17,15 @@ from torch.nn import functional as F
 class _Block(nn.Sequential):
     """Two times convolution, batch norm, leaky ReLU."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, dims: int) -> None:
+        convolution, norm = (
+            (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
+        )
         layers: list[nn.Module] = []
         for channels in (channels_in, channels_out):
             layers += [
-                nn.Conv2d(channels, channels_out, 3, padding=1, bias=False),
-                nn.BatchNorm2d(channels_out),
+                convolution(channels, channels_out, 3, padding=1, bias=False),
+                norm(channels_out),
                 nn.LeakyReLU(0.1, inplace=True),
             ]
         super().__init__(*layers)
@@ -31,7 +35,7 @@ class CompactUNet(nn.Module):
     """The U-Net of this project: small enough to learn one pair within half a minute on two cores.
 
     Space-to-depth by 2 first: at half resolution a convolution costs a quarter and sees twice as
-    far. Batch normalisation, bilinear up-sampling, and no skip around the whole network: on noisy
+    far. Batch normalisation, linear up-sampling, and no skip around the whole network: on noisy
     microscopy a residual starts from the noise and has to unlearn it.
 
     Parameters
@@ -42,50 +46,110 @@ class CompactUNet(nn.Module):
         Features of every level.
     depth
         Number of poolings behind the space-to-depth.
+    dims
+        2 for planes, 3 for volumes.
+    flat
+        For volumes: number of first levels, the space-to-depth being one, that leave Z as it is,
+        because a step along Z is still longer than one along X.
     """
 
-    def __init__(self, channels: int = 1, width: int = 32, depth: int = 2) -> None:
+    def __init__(
+        self, channels: int = 1, width: int = 32, depth: int = 2, dims: int = 2, flat: int = 0
+    ) -> None:
         super().__init__()
         self.channels, self.width, self.depth = channels, width, depth
-        self.enter = nn.PixelUnshuffle(2)
+        along_z = [1 if level < flat else 2 for level in range(depth + 1)]
+        self._steps = [(z, 2, 2)[-dims:] for z in along_z]
+        cells = channels * math.prod(self._steps[0])
         self.down = nn.ModuleList(
-            _Block(4 * channels if level == 0 else width, width) for level in range(depth + 1)
+            _Block(cells if level == 0 else width, width, dims) for level in range(depth + 1)
         )
-        self.up = nn.ModuleList(_Block(2 * width, width) for _ in range(depth))
-        self.head = nn.Conv2d(width, 4 * channels, 1)
-        self.leave = nn.PixelShuffle(2)
+        self.up = nn.ModuleList(_Block(2 * width, width, dims) for _ in range(depth))
+        self.head = (nn.Conv2d if dims == 2 else nn.Conv3d)(width, cells, 1)
+        self._pool = F.max_pool2d if dims == 2 else F.max_pool3d
+        self._mode = "bilinear" if dims == 2 else "trilinear"
 
     @property
-    def stride(self) -> int:
-        """Shift in pixels under which the network repeats itself."""
-        return int(2 ** (self.depth + 1))
+    def stride(self) -> tuple[int, ...]:
+        """Shift in pixels along each axis under which the network repeats itself."""
+        return tuple(math.prod(steps) for steps in zip(*self._steps, strict=True))
 
     @property
-    def receptive_field(self) -> int:
-        """Farthest distance in pixels from an output pixel to an input pixel it depends on."""
-        reach = 1  # space-to-depth, and back
-        for level in range(self.depth + 1):
-            step = 2 ** (level + 1)
-            reach += 2 * step  # two convolutions on the way down
-            if level < self.depth:
-                reach += step  # pooling: two pixels of this level
-                reach += 2 * step  # bilinear up-sampling: the neighbour on the coarser grid
-                reach += 2 * step  # two convolutions on the way up
-        return reach
+    def receptive_field(self) -> tuple[int, ...]:
+        """Farthest distance along each axis from an output pixel to an input pixel it depends on.
+
+        In pixels.
+        """
+        return tuple(_reach(steps) for steps in zip(*self._steps, strict=True))
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Memory that a pass takes for each pixel of its input: about seven maps of features."""
+        return 7 * 4 * self.width / math.prod(self._steps[0]) + 16 * self.channels
 
     def forward(self, image: Tensor) -> Tensor:
-        """Denoise `image` of shape (N, channels, Y, X); Y and X are multiples of `stride`."""
-        features = self.down[0](self.enter(image))
+        """Denoise `image` of shape (N, channels, [Z,] Y, X), sides multiples of `stride`."""
+        features = self.down[0](space_to_depth(image, self._steps[0]))
         skips = []
-        for block in list(self.down)[1:]:
+        for block, steps in zip(list(self.down)[1:], self._steps[1:], strict=True):
             skips.append(features)
-            features = block(F.max_pool2d(features, 2))
-        for block in self.up:
+            features = block(self._pool(features, steps))
+        for block, steps in zip(self.up, self._steps[:0:-1], strict=True):
             features = F.interpolate(
-                features, scale_factor=2.0, mode="bilinear", align_corners=False
+                features,
+                scale_factor=[float(step) for step in steps],
+                mode=self._mode,
+                align_corners=False,
             )
             features = block(torch.cat([features, skips.pop()], dim=1))
-        return self.leave(self.head(features))
+        return depth_to_space(self.head(features), self._steps[0])
+
+
+def _reach(steps: tuple[int, ...]) -> int:
+    """Receptive field of a `CompactUNet` along an axis that its levels coarsen by `steps`."""
+    reach, grid = steps[0] - 1, steps[0]
+    for step in (*steps[1:], None):
+        reach += 2 * grid  # two convolutions on the way down
+        if step is not None:
+            reach += (step - 1) * grid  # pooling
+            reach += step * grid if step > 1 else 0  # linear up-sampling: the coarser neighbour
+            reach += 2 * grid  # two convolutions on the way up
+            grid *= step
+    return reach
+
+
+def space_to_depth(image: Tensor, steps: tuple[int, ...]) -> Tensor:
+    """Turn every block of pixels, one of `steps` along each axis, into channels of one pixel."""
+    if len(steps) == 2:
+        return F.pixel_unshuffle(image, steps[0])
+    count, channels, *sides = image.shape
+    cut = [part for side, step in zip(sides, steps, strict=True) for part in (side // step, step)]
+    blocks = image.reshape(count, channels, *cut).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return blocks.flatten(1, 4)
+
+
+def depth_to_space(features: Tensor, steps: tuple[int, ...]) -> Tensor:
+    """Undo `space_to_depth`."""
+    if len(steps) == 2:
+        return F.pixel_shuffle(features, steps[0])
+    blocks = features.unflatten(1, (-1, *steps)).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    count, channels, *cut = blocks.shape
+    sides = [cut[k] * cut[k + 1] for k in range(0, 6, 2)]
+    return blocks.reshape(count, channels, *sides)
+
+
+def flat_levels(scale: tuple[float, ...], depth: int) -> int:
+    """Number of levels of a `CompactUNet` that should leave Z as it is, for voxels near cubic.
+
+    Parameters
+    ----------
+    scale
+        Size of a voxel along Z, Y, X, in one unit.
+    depth
+        Of the network.
+    """
+    ratio = scale[0] / scale[-1]
+    return sum(ratio > 1.5 * 2**level for level in range(depth + 1))
 
 
 class PaperUNet(nn.Module):
@@ -117,18 +181,22 @@ class PaperUNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
 
-    stride = 32
+    stride = (32, 32)
+    bytes_per_pixel = 1600.0
 
     @property
-    def receptive_field(self) -> int:
-        """Farthest distance in pixels from an output pixel to an input pixel it depends on."""
+    def receptive_field(self) -> tuple[int, ...]:
+        """Farthest distance along each axis from an output pixel to an input pixel it depends on.
+
+        In pixels.
+        """
         reach = 1 + 1 + 3  # entry and first convolution, top and head
         for level in range(5):
             step = 2**level
             reach += step + 2 * step  # pooling, and nearest up-sampling from the coarser grid
             reach += 2 * step  # the convolution below the pooling, at twice the step
             reach += 2 * step if level > 0 else 0  # two convolutions on the way up
-        return reach
+        return reach, reach
 
     def forward(self, image: Tensor) -> Tensor:
         """Denoise `image` of shape (N, channels, Y, X); Y and X are multiples of 32."""

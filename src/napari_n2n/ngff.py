@@ -1,11 +1,12 @@
-"""OME-Zarr in and out: a sharded full resolution, a pyramid, axes and pixel sizes.
+"""OME-Zarr in and out: a sharded full resolution, a streamed pyramid, axes, sizes and channels.
 
-Written with zarr alone (OME-NGFF 0.5). A store under construction carries no `ome` metadata and
-ends in ``.partial``, so that no reader takes it for a result.
+Written with zarr alone (OME-NGFF 0.5). A store under construction carries no `ome` metadata, says
+that it is unfinished, and ends in ``.partial``, so that no reader takes it for a result.
 """
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,66 +14,27 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
+from napari_n2n.durable import flushed, moved_into_place, partial_path
 from napari_n2n.errors import BadInput
+from napari_n2n.header import Channel, Header, unit_name
+
+Region = tuple[slice, ...]
 
 _AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
-_UNIT_NAMES = {
-    "µm": "micrometer",
-    "μm": "micrometer",
-    "um": "micrometer",
-    "micron": "micrometer",
-    "microns": "micrometer",
-    "\\u00b5m": "micrometer",
-    "nm": "nanometer",
-    "mm": "millimeter",
-    "s": "second",
-    "sec": "second",
-    "ms": "millisecond",
-    "min": "minute",
-    "": "pixel",
-    "px": "pixel",
-    "pixels": "pixel",
-    "inch": "pixel",
-}
+_UNFINISHED = "napari-n2n: unfinished"
 CHUNK_SIDE = 256
+SHARD_SIDE = 2048
 PYRAMID_TOP = 256
 
 
-@dataclass(frozen=True, eq=False)
-class Image:
-    """The full resolution of an OME-Zarr, or a bare zarr array.
-
-    Attributes
-    ----------
-    array
-        The `zarr.Array`, open for reading.
-    axes
-        Letters of ``TCZYX``; empty where the store does not name them.
-    scale, units
-        One entry for each letter.
-    name
-        That the store gives the image; empty where it gives none.
-    """
-
-    array: zarr.Array
-    axes: str
-    scale: tuple[float, ...]
-    units: tuple[str, ...]
-    name: str = ""
-
-
-def unit_name(unit: str) -> str:
-    """Return the name that OME-Zarr and napari use for a unit ("um" -> "micrometer")."""
-    return _UNIT_NAMES.get(unit.strip(), unit.strip())
-
-
-def read(path: Path) -> Image:
+def read(path: Path) -> tuple[zarr.Array, Header]:
     """Open a zarr array or the highest resolution of an OME-Zarr 0.4 or 0.5 image.
 
     Raises
     ------
     BadInput
-        If the folder holds no image, or several among which nobody can choose.
+        If the folder holds no image, several among which nobody can choose, or one that is still
+        being written.
     """
     try:
         node: Any = zarr.open(path, mode="r")
@@ -86,18 +48,22 @@ def read(path: Path) -> Image:
         names = getattr(node.metadata, "dimension_names", None) or xarrays or ()
         axes = "".join(str(name) for name in names).upper()
         fits = len(axes) == node.ndim and set(axes) <= set(_AXIS_TYPES)
-        return _bare(node, axes if fits else "")
+        return node, _bare(node, axes if fits else "")
     attributes: dict[str, Any] = dict(node.attrs)
-    multiscales = attributes.get("ome", attributes).get("multiscales")
-    if not multiscales:
+    if _UNFINISHED in attributes:
+        raise BadInput(
+            f"{path}: is an unfinished result: go on with --resume where it was made, or delete it"
+        )
+    ome = attributes.get("ome", attributes)
+    if not ome.get("multiscales"):
         arrays = [name for name, _ in node.arrays()]
         if len(arrays) == 1:
-            return _bare(node[arrays[0]], "")
+            return node[arrays[0]], _bare(node[arrays[0]], "")
         listed = ", ".join(arrays) or "none"
         raise BadInput(
             f"{path}: holds no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME"
         )
-    image = multiscales[0]
+    image = ome["multiscales"][0]
     array = node[image["datasets"][0]["path"]]
     scale = [1.0] * array.ndim
     for transforms in (
@@ -107,140 +73,186 @@ def read(path: Path) -> Image:
         for transform in transforms:
             if transform.get("type") == "scale":
                 scale = [a * b for a, b in zip(scale, transform["scale"], strict=True)]
-    return Image(
-        array=array,
+    return array, Header(
+        shape=array.shape,
+        dtype=array.dtype,
         axes="".join(axis["name"] for axis in image["axes"]).upper(),
         scale=tuple(scale),
         units=tuple(unit_name(axis.get("unit", "pixel")) for axis in image["axes"]),
         name=str(image.get("name", "")),
+        channels=tuple(
+            Channel(str(channel.get("label", "")), str(channel.get("color", "")))
+            for channel in ome.get("omero", {}).get("channels", ())
+        ),
     )
 
 
-def _bare(array: zarr.Array, axes: str) -> Image:
-    return Image(array, axes, (1.0,) * len(axes), ("pixel",) * len(axes))
-
-
-def partial_path(path: Path) -> Path:
-    """Where a result is built before it takes its own name."""
-    return path.with_name(path.name + ".partial")
+def _bare(array: zarr.Array, axes: str) -> Header:
+    return Header(array.shape, array.dtype, axes, (1.0,) * len(axes), ("pixel",) * len(axes))
 
 
 class Writer:
-    """An OME-Zarr 0.5 image under construction, written plane by plane.
+    """An OME-Zarr 0.5 image under construction, written shard by shard.
 
     Parameters
     ----------
     path
         Where the finished store will stand. Until `finish` it grows beside it, as
         ``path + ".partial"``.
-    shape, dtype
+    header
         Of the full resolution.
-    axes, scale, units
-        One entry for each dimension.
-    name
-        Of the image, shown by viewers.
+    depth
+        Number of planes in a shard, along Z.
+    resume
+        Go on with the store that an earlier run left, instead of beginning anew.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-        axes: str,
-        scale: tuple[float, ...],
-        units: tuple[str, ...],
-        name: str,
-    ) -> None:
-        self.path, self.axes, self.scale, self.units, self.name = path, axes, scale, units, name
-        building = partial_path(path)
-        if building.exists():
-            shutil.rmtree(building)
-        building.parent.mkdir(parents=True, exist_ok=True)
-        self._group = zarr.open_group(building, mode="w", zarr_format=3)
-        self.array = self._create(0, shape, np.dtype(dtype))
+    def __init__(self, path: Path, header: Header, *, depth: int = 1, resume: bool = False) -> None:
+        self.path, self.header = path, header
+        self._building = partial_path(path)
+        if resume and (self._building / "zarr.json").exists():
+            self._group = zarr.open_group(self._building, mode="r+")
+        else:
+            shutil.rmtree(self._building, ignore_errors=True)
+            self._building.parent.mkdir(parents=True, exist_ok=True)
+            self._group = zarr.open_group(self._building, mode="w", zarr_format=3)
+            self._group.attrs[_UNFINISHED] = "a result being written: no image yet"
+        self._levels = [
+            self._level(level, shape, depth) for level, shape in enumerate(self._shapes())
+        ]
 
-    def _create(self, level: int, shape: tuple[int, ...], dtype: np.dtype) -> zarr.Array:
-        inner = [min(CHUNK_SIDE, length) for length in shape[-2:]]
-        planes = (1,) * (len(shape) - 2)
-        whole = [-(-length // side) * side for length, side in zip(shape[-2:], inner, strict=True)]
+    @property
+    def array(self) -> zarr.Array:
+        """The full resolution."""
+        return self._levels[0]
+
+    def _shapes(self) -> Iterator[tuple[int, ...]]:
+        shape = self.header.shape
+        yield shape
+        while max(shape[-2:]) > PYRAMID_TOP:
+            shape = (*shape[:-2], -(-shape[-2] // 2), -(-shape[-1] // 2))
+            yield shape
+
+    def _level(self, level: int, shape: tuple[int, ...], depth: int) -> zarr.Array:
+        if str(level) in self._group:
+            existing: Any = self._group[str(level)]
+            return existing
+        chunks, shards = [1] * len(shape), [1] * len(shape)
+        if "Z" in self.header.axes:
+            axis = self.header.axes.index("Z")
+            shards[axis] = min(depth, shape[axis])
+            chunks[axis] = min(shards[axis], max(1, shards[axis] // 4))
+            shards[axis] = -(-shards[axis] // chunks[axis]) * chunks[axis]
+        for axis in (-2, -1):
+            chunks[axis] = min(CHUNK_SIDE, shape[axis])
+            side = min(SHARD_SIDE, shape[axis])
+            shards[axis] = -(-side // chunks[axis]) * chunks[axis]
         return self._group.create_array(
             str(level),
             shape=shape,
-            dtype=dtype,
-            chunks=(*planes, *inner),
-            shards=(*planes, *whole),  # one shard a plane: one writer each
+            dtype=self.header.dtype,
+            chunks=tuple(chunks),
+            shards=tuple(shards),
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")],
-            dimension_names=[axis.lower() for axis in self.axes],
+            dimension_names=[axis.lower() for axis in self.header.axes],
         )
 
-    def write_plane(self, index: int, plane: np.ndarray) -> None:
-        """Write plane number `index`, counted through all leading axes; shape (Y, X)."""
-        _write_plane(self.array, index, plane)
+    def shards(self) -> Iterator[tuple[str, Region]]:
+        """Yield the name and place of every shard of the full resolution."""
+        return _shards(self._levels[0], 0)
+
+    def write(self, region: Region, values: np.ndarray) -> None:
+        """Write a part of the full resolution, and see it safe on the disk if it is one shard."""
+        self._write(0, region, values)
+
+    def _write(self, level: int, region: Region, values: np.ndarray) -> None:
+        array = self._levels[level]
+        whole = array.shards or array.chunks
+        place = tuple(part.start // side for part, side in zip(region, whole, strict=True))
+        file = self._building / str(level) / array.metadata.encode_chunk_key(place)
+        file.unlink(missing_ok=True)  # of a run that was stopped: begin this one anew
+        array[region] = values
+        if file.exists():  # a shard of zeros alone is not stored
+            for name in (file, *file.parents[: len(place) + 1]):
+                flushed(name)
+
+    def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Yield name and work of every shard of the coarser levels, in the order to do them."""
+        for level in range(1, len(self._levels)):
+            for name, region in _shards(self._levels[level], level):
+                yield name, partial(self._average, level, region)
+
+    def _average(self, level: int, region: Region) -> None:
+        """Fill a part of a coarser level with the means of 2x2 pixels of the finer one."""
+        finer = self._levels[level - 1]
+        source = tuple(
+            slice(2 * part.start, min(2 * part.stop, length))
+            for part, length in zip(region[-2:], finer.shape[-2:], strict=True)
+        )
+        self._write(level, region, halved(np.asarray(finer[(*region[:-2], *source)])))
 
     def finish(self) -> Path:
-        """Add the pyramid and the metadata, and give the store its name. Returns `path`."""
-        levels = [self.array]
-        while max(levels[-1].shape[-2:]) > PYRAMID_TOP:
-            finer = levels[-1]
-            rows, columns = (-(-length // 2) for length in finer.shape[-2:])
-            coarser = self._create(len(levels), (*finer.shape[:-2], rows, columns), finer.dtype)
-            for index in range(int(np.prod(finer.shape[:-2], dtype=int))):
-                _write_plane(coarser, index, halved(_read_plane(finer, index)))
-            levels.append(coarser)
-        self._group.attrs["ome"] = {
-            "version": "0.5",
-            "multiscales": [
-                {
-                    "name": self.name,
-                    "axes": [_axis(*pair) for pair in zip(self.axes, self.units, strict=True)],
-                    "datasets": [self._dataset(level) for level in range(len(levels))],
-                }
-            ],
-        }
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        partial_path(self.path).rename(self.path)
-        return self.path
+        """Add the metadata and give the store its name. Returns `path`."""
+        self._group.attrs.put({"ome": self._metadata()})
+        for file in (self._building / "zarr.json", self._building):
+            flushed(file)
+        return moved_into_place(self._building, self.path)
 
     def discard(self) -> None:
         """Remove what was written so far."""
-        shutil.rmtree(partial_path(self.path), ignore_errors=True)
+        shutil.rmtree(self._building, ignore_errors=True)
+
+    def _metadata(self) -> dict[str, Any]:
+        header = self.header
+        image = {
+            "name": header.name,
+            "axes": [_axis(*pair) for pair in zip(header.axes, header.units, strict=True)],
+            "datasets": [self._dataset(level) for level in range(len(self._levels))],
+        }
+        metadata: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
+        if header.channels:
+            metadata["omero"] = {
+                "channels": [
+                    {"label": channel.name} | ({"color": channel.colour} if channel.colour else {})
+                    for channel in header.channels
+                ]
+            }
+        return metadata
 
     def _dataset(self, level: int) -> dict[str, Any]:
         factor = float(2**level)
-        scale = [*self.scale[:-2], self.scale[-2] * factor, self.scale[-1] * factor]
+        steps = self.header.scale
+        scale = [*steps[:-2], steps[-2] * factor, steps[-1] * factor]
         # Averaging 2x2 pixels moves the centre of the first one by half a fine pixel.
         shift = (factor - 1.0) / 2.0
-        translation = [0.0] * (len(scale) - 2) + [step * shift for step in self.scale[-2:]]
+        translation = [0.0] * (len(steps) - 2) + [step * shift for step in steps[-2:]]
         transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
         if level:
             transforms.append({"type": "translation", "translation": translation})
         return {"path": str(level), "coordinateTransformations": transforms}
 
 
-def halved(plane: np.ndarray) -> np.ndarray:
-    """Average blocks of 2x2 pixels; an odd last row or column is repeated."""
-    padded = np.pad(plane, [(0, length % 2) for length in plane.shape], mode="edge")
-    rows, columns = padded.shape
-    mean = padded.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
-    return (
-        mean.astype(plane.dtype) if plane.dtype.kind == "f" else np.rint(mean).astype(plane.dtype)
-    )
+def halved(values: np.ndarray) -> np.ndarray:
+    """Average blocks of 2x2 pixels of (..., Y, X); an odd last row or column is repeated."""
+    if any(length % 2 for length in values.shape[-2:]):
+        odd = [(0, 0)] * (values.ndim - 2) + [(0, length % 2) for length in values.shape[-2:]]
+        values = np.pad(values, odd, mode="edge")
+    *leading, rows, columns = values.shape
+    mean = values.reshape(*leading, rows // 2, 2, columns // 2, 2).mean(axis=(-3, -1))
+    return (mean if values.dtype.kind == "f" else np.rint(mean)).astype(values.dtype)
+
+
+def _shards(array: zarr.Array, level: int) -> Iterator[tuple[str, Region]]:
+    whole = array.shards or array.chunks
+    counts = [-(-length // side) for length, side in zip(array.shape, whole, strict=True)]
+    for place in np.ndindex(*counts):
+        region = tuple(
+            slice(i * side, min((i + 1) * side, length))
+            for i, side, length in zip(place, whole, array.shape, strict=True)
+        )
+        yield "/".join(str(number) for number in (level, *place)), region
 
 
 def _axis(letter: str, unit: str) -> dict[str, str]:
     axis = {"name": letter.lower(), "type": _AXIS_TYPES[letter]}
     return axis | {"unit": unit} if unit != "pixel" and letter != "C" else axis
-
-
-def _leading(array: zarr.Array, index: int) -> tuple[int, ...]:
-    lengths = array.shape[:-2]
-    return tuple(int(i) for i in np.unravel_index(index, lengths)) if lengths else ()
-
-
-def _read_plane(array: zarr.Array, index: int) -> np.ndarray:
-    return np.asarray(array[_leading(array, index)])
-
-
-def _write_plane(array: zarr.Array, index: int, plane: np.ndarray) -> None:
-    array[_leading(array, index)] = plane

@@ -6,6 +6,7 @@ pixels, another gain or offset - is measured and mended here.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,8 @@ class Pair:
         For each, the row and column of its original plane at which its cropped part starts.
     findings
         What a person should know.
+    channel
+        Number of the channel that it is, 0 where there is only one.
     """
 
     acquisitions: tuple[Acquisition, ...]
@@ -60,6 +63,7 @@ class Pair:
     shift: tuple[float, float]
     offsets: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
+    channel: int = 0
 
     @classmethod
     def open(cls, *sources: Any, axes: str | None = None) -> "Pair":
@@ -68,19 +72,27 @@ class Pair:
         Parameters
         ----------
         sources
-            Two or more of whatever `Acquisition.open` takes.
+            Two or more of whatever `Acquisition.open` takes, or one with an axis of repeats (R).
         axes
             The letters of their dimensions, to overrule what the sources say.
 
         Raises
         ------
         BadInput
-            If their shapes differ, one is too small, constant or not finite, or two are the same
-            image.
+            If their shapes differ, one is too small, constant or not finite, two are the same
+            image, or they have several channels, for which there is `open_pairs`.
         """
-        if len(sources) < 2:
-            raise BadInput("one acquisition is not a pair: give two recordings of the same scene")
-        opened = [Acquisition.open(source, axes=axes) for source in sources]
+        opened = _repeats(sources, axes)
+        for acquisition in opened:
+            if len(acquisition.along("C")) > 1:
+                raise BadInput(
+                    f"{acquisition.name}: has several channels, each with a noise of its own: "
+                    "open_pairs makes a pair of each"
+                )
+        return cls._of([one for acquisition in opened for one in acquisition.along("C")])
+
+    @classmethod
+    def _of(cls, opened: list[Acquisition], channel: int = 0) -> "Pair":
         _same_shape(opened)
         sampled = [_sample(acquisition) for acquisition in opened]
         for other in range(1, len(opened)):
@@ -99,6 +111,7 @@ class Pair:
             shift=largest,
             offsets=offsets,
             findings=tuple(_findings(cropped, sampled, matches, largest)),
+            channel=channel,
         )
 
     @property
@@ -109,6 +122,57 @@ class Pair:
     def match(self, source: int, target: int) -> Affine:
         """Return the map from the intensities of acquisition `source` to those of `target`."""
         return self.matches[target].after(self.matches[source].inverse)
+
+
+def open_pairs(*fields: Sequence[Any], axes: str | None = None) -> list[Pair]:
+    """Open several fields of view, and every channel of each, as pairs to be learned together.
+
+    Parameters
+    ----------
+    fields
+        For each field of view, its acquisitions, as `Pair.open` takes them. All fields have the
+        same channels.
+    axes
+        The letters of their dimensions, to overrule what the sources say.
+
+    Returns
+    -------
+    list of Pair
+        One for each field and channel, each matched and registered by itself.
+
+    Raises
+    ------
+    BadInput
+        As `Pair.open` does, or if the fields differ in their channels.
+    """
+    pairs: list[Pair] = []
+    expected = 0
+    for sources in fields:
+        opened = _repeats(sources, axes)
+        channels = [acquisition.along("C") for acquisition in opened]
+        expected = expected or len(channels[0])
+        for acquisition, split in zip(opened, channels, strict=True):
+            if len(split) != expected:
+                raise BadInput(
+                    f"{acquisition.name}: has {len(split)} channels where others have {expected}: "
+                    "all acquisitions must have the same channels"
+                )
+        for channel, acquisitions in enumerate(zip(*channels, strict=True)):
+            pairs.append(Pair._of(list(acquisitions), channel))
+    return pairs
+
+
+def _repeats(sources: Sequence[Any], axes: str | None) -> list[Acquisition]:
+    """Open sources, each repeat as an acquisition of its own."""
+    opened = [
+        repeat for source in sources for repeat in Acquisition.open(source, axes=axes).along("R")
+    ]
+    if len(opened) < 2:
+        raise BadInput(
+            "one acquisition is not a pair: give two recordings of the same scene, split a stack "
+            "of one scene into even and odd frames, or name its axis of repeats R"
+        )
+    return opened
 
 
 def _same_shape(acquisitions: list[Acquisition]) -> None:
@@ -128,13 +192,8 @@ def _same_shape(acquisitions: list[Acquisition]) -> None:
 
 def _sample(acquisition: Acquisition) -> list[np.ndarray]:
     """Read a few planes, or the middle of each where they are large, and check their values."""
-    rows, columns = (
-        slice((length - side) // 2, (length - side) // 2 + side)
-        for length in acquisition.plane_shape
-        for side in (min(length, _SAMPLED_SIDE),)
-    )
     planes = []
-    for index, plane in acquisition.cropped(rows, columns).spread_planes(_SAMPLED_PLANES):
+    for index, plane in acquisition.spread_planes(_SAMPLED_PLANES, _SAMPLED_SIDE):
         if not np.isfinite(plane).all():
             share = 1 - np.isfinite(plane).mean()
             raise not_finite(acquisition, index, share)
@@ -218,6 +277,16 @@ def _findings(
     shift: tuple[float, float],
 ) -> list[Finding]:
     found = []
+    first = acquisitions[0]
+    if first.axes_assumed and first.plane_count > 1:
+        found.append(
+            Finding(
+                "axes",
+                f"Nobody names the first axis of {first.name}: its {first.plane_count} planes are "
+                "taken for depth. If it is time, channels or repeats, name the axes: "
+                "--axes TYX, CYX or RYX.",
+            )
+        )
     dy, dx = shift
     if whole_pixels(dy) or whole_pixels(dx):
         found.append(
@@ -274,8 +343,11 @@ def saturated_share(acquisition: Acquisition, planes: list[np.ndarray]) -> float
     return float(np.mean([(plane >= acquisition.saturation).mean() for plane in planes]))
 
 
-def held_out_mask(shape: tuple[int, int], seed: int) -> np.ndarray:
-    """Choose small blocks, spread evenly over a plane, that never serve as a training target.
+class HeldOut:
+    """Small blocks, spread evenly over a plane, that never serve as a training target.
+
+    About a tenth of the plane, in squares of 20 pixels or less, one at a random place in each cell
+    of a grid.
 
     Parameters
     ----------
@@ -283,21 +355,28 @@ def held_out_mask(shape: tuple[int, int], seed: int) -> np.ndarray:
         Rows and columns.
     seed
         The same seed chooses the same blocks.
-
-    Returns
-    -------
-    numpy.ndarray
-        Boolean, of `shape`; True where held out: about a tenth of the plane, in squares of
-        20 pixels or less, one at a random place in each cell of a grid.
     """
-    side = min(_HELD_OUT_SIDE, min(shape) // 4)
-    rng = np.random.default_rng((seed, 0x4E32))
-    cells = [max(1, round(length / (side / math.sqrt(_HELD_OUT_SHARE)))) for length in shape]
-    mask = np.zeros(shape, bool)
-    for cell in np.ndindex(*cells):
-        corner = []
-        for k, count, length in zip(cell, cells, shape, strict=True):
-            first, last = k * length // count, (k + 1) * length // count
-            corner.append(int(rng.integers(first, last - side + 1)))
-        mask[corner[0] : corner[0] + side, corner[1] : corner[1] + side] = True
-    return mask
+
+    def __init__(self, shape: tuple[int, int], seed: int) -> None:
+        self.side = min(_HELD_OUT_SIDE, min(shape) // 4)
+        rng = np.random.default_rng((seed, 0x4E32))
+        cell = self.side / math.sqrt(_HELD_OUT_SHARE)
+        cells = [max(1, round(length / cell)) for length in shape]
+        self.corners = np.empty((*cells, 2), np.int64)
+        for axis, (count, length) in enumerate(zip(cells, shape, strict=True)):
+            borders = np.arange(count + 1) * length // count
+            free = borders[1:] - borders[:-1] - self.side + 1
+            along = np.expand_dims(np.arange(count), 1 - axis)
+            self.corners[..., axis] = borders[along] + rng.integers(
+                np.broadcast_to(free[along], cells)
+            )
+
+    def mask(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return a part of the plane as booleans, True where held out."""
+        mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
+        top, left = self.corners[..., 0] - rows.start, self.corners[..., 1] - columns.start
+        touched = (top > -self.side) & (top < mask.shape[0])
+        touched &= (left > -self.side) & (left < mask.shape[1])
+        for y, x in zip(top[touched], left[touched], strict=True):
+            mask[max(y, 0) : y + self.side, max(x, 0) : x + self.side] = True
+        return mask

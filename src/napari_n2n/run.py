@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,11 +15,15 @@ import torch
 from torch import Tensor
 
 from napari_n2n import quality
+from napari_n2n.acquisition import Acquisition
+from napari_n2n.affine import Affine
 from napari_n2n.errors import BadInput
 from napari_n2n.losses import Loss, masked_mean
 from napari_n2n.model import Denoiser, build_network
+from napari_n2n.network import flat_levels
+from napari_n2n.normalisation import normalisations
 from napari_n2n.pair import Pair
-from napari_n2n.patches import Batch, Patches, normalisation
+from napari_n2n.patches import Batch, Patches
 from napari_n2n.schedule import RAMP_DOWN, follow, learning_rate
 from napari_n2n.settings import TrainingSettings
 
@@ -26,6 +31,11 @@ from napari_n2n.settings import TrainingSettings
 # begins to memorise the noise of a single pair when it sees it much more often.
 VIEWS = 400
 SHORTEST_RUN, LONGEST_RUN = 1500, 6000
+# Volumes: a patch has more pixels, and a pixel costs more.
+VOLUME_NETWORK = {"width": 24, "depth": 1}
+VOLUME_DEPTH = 16
+VOLUME_PLACES = 8
+_SAMPLED_SIDE = 1024
 _NO_PSNR = "with outliers in the target a mean squared error, and so a PSNR, means nothing"
 
 
@@ -46,7 +56,7 @@ class Run:
 
     Parameters
     ----------
-    pair, settings, loss, device
+    pairs, settings, loss, device
         What to learn from, how, and where.
     patience
         How many times longer than usual the held-out score may stand still.
@@ -54,36 +64,41 @@ class Run:
 
     def __init__(
         self,
-        pair: Pair,
+        pairs: Sequence[Pair],
         settings: TrainingSettings,
         loss: Loss,
         device: torch.device,
         patience: float,
     ) -> None:
         self.patience = patience
-        self.pair, self.settings, self.loss, self.device = pair, settings, loss, device
-        self.scale = normalisation(pair)
-        self.architecture = {"name": settings.network, "channels": 1}
+        self.pairs, self.settings, self.loss, self.device = pairs, settings, loss, device
+        self.normalisations = normalisations(pairs)
+        self.architecture = architecture(settings, pairs)
+        self.format = torch.channels_last if settings.dims == 2 else torch.channels_last_3d
         network = build_network(self.architecture)
-        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(device=device, memory_format=self.format)  # type: ignore[call-overload]
+        volumes = settings.dims == 3
+        self.places = max(1, settings.batch // VOLUME_PLACES) if volumes else settings.batch
         self.patches = Patches(
-            pair,
-            self.scale,
-            side=settings.patch,
+            pairs,
+            self.normalisations,
+            side=((VOLUME_DEPTH,) if volumes else ()) + (settings.patch, settings.patch),
             stride=self.network.stride,
+            places=self.places,
             seed=settings.seed,
             device=device,
+            memory=settings.memory,
         )
+        mean = float(np.mean([one.mean for one in self.normalisations]))
         with torch.no_grad():  # start from the mean, not from black
-            self.network.head.bias.fill_(self.patches.mean())
+            self.network.head.bias.fill_(mean)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99)
         )
         self.held_out = self.patches.held_out_batches()
-        self.data_range = quality.data_range(pair.first.plane(pair.first.plane_count // 2))
-        self.places = settings.batch
-        seen = 2 * settings.batch * self.patches.side**2
+        self.data_range = [_data_range(pairs, k) for k in range(len(self.normalisations))]
+        seen = 2 * self.places * math.prod(self.patches.side)
         steps = min(max(VIEWS * self.patches.pixels / seen, SHORTEST_RUN), LONGEST_RUN)
         self.longest = steps * patience
         self.history = History()
@@ -130,7 +145,7 @@ class Run:
         batch = self.patches.draw(self.history.step, self.places)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
-            prediction = self.network(batch.input.contiguous(memory_format=torch.channels_last))
+            prediction = self.network(batch.input.contiguous(memory_format=self.format))
         loss = masked_mean(self.loss.per_pixel(prediction, batch.target, progress), batch.weight)
         loss.backward()
         self.optimizer.step()
@@ -139,10 +154,10 @@ class Run:
     def look_at_held_out(self) -> None:
         """Score the averaged weights on the held-out blocks; keep them if they are the best."""
         history = self.history
-        predictions = [self._predict(batch) for batch in self.held_out]
+        predictions = [self._predict(batch) for _, batch in self.held_out]
         losses = [
             masked_mean(self.loss.held_out(prediction, batch.target), batch.weight)
-            for prediction, batch in zip(predictions, self.held_out, strict=True)
+            for prediction, (_, batch) in zip(predictions, self.held_out, strict=True)
         ]
         score = float(torch.stack(losses).mean())
         estimate = self._psnr(predictions)
@@ -163,31 +178,29 @@ class Run:
 
     def _predict(self, batch: Batch) -> Tensor:
         with torch.inference_mode():
-            return self.average(batch.input.contiguous(memory_format=torch.channels_last)).float()
+            return self.average(batch.input.contiguous(memory_format=self.format)).float()
 
     def _psnr(self, predictions: list[Tensor]) -> quality.Estimate:
-        """Reference-free PSNR over all held-out blocks, in the first acquisition's units."""
+        """Reference-free PSNR over all held-out blocks, each in the range of its channel."""
         if self.loss.statistic != "mean":  # outliers: the mean squared error means nothing
             return quality.Estimate(None, None)
         errors, weights = [], []
-        for prediction, batch in zip(predictions, self.held_out, strict=True):
+        for prediction, (channel, batch) in zip(predictions, self.held_out, strict=True):
             result, a, b, weight = (
                 tensor[:, 0].cpu().numpy()
                 for tensor in (prediction, batch.input, batch.target, batch.weight)
             )
             estimate = quality.reference_free_error(result, a, b, weight)
             if estimate.value is not None:
-                errors.append((estimate.value, estimate.error))
+                unit = self.normalisations[channel].scale.gain * self.data_range[channel]
+                errors.append((estimate.value / unit**2, estimate.error / unit**2))  # type: ignore[operator]
                 weights.append(float(batch.weight.sum()))
         if not errors:
             return quality.Estimate(None, None)
         values, each = (np.array(column, float) for column in zip(*errors, strict=True))
         share = np.array(weights) / sum(weights)
-        unit = self.scale.gain
-        total = quality.Estimate(
-            float(share @ values) / unit**2, float(np.sqrt(((share * each) ** 2).sum())) / unit**2
-        )
-        return quality.psnr_reference_free(total, self.data_range)
+        error = float(np.sqrt(((share * each) ** 2).sum()))
+        return quality.psnr_reference_free(quality.Estimate(float(share @ values), error), 1.0)
 
     def _plateau(self) -> bool:
         """Tell whether the last third of the looks brought nothing."""
@@ -200,28 +213,18 @@ class Run:
     def _weights(self) -> dict[str, Tensor]:
         return {name: values.clone() for name, values in self.average.state_dict().items()}
 
-    def denoiser(self, noise: dict[str, Any], *, stopped: bool) -> Denoiser:
+    def denoiser(self, noise: list[dict[str, Any]], *, stopped: bool) -> Denoiser:
         """Return the best averaged weights with their provenance."""
         self.average.load_state_dict(self.best)
-        low, high = self.patches.value_range()
         record = {
             "settings": self.settings.model_dump(),
             "loss": self.loss.name,
             "acquisitions": [
-                {
-                    "name": acquisition.name,
-                    "path": str(acquisition.path) if acquisition.path else None,
-                    "shape": acquisition.shape,
-                    "axes": acquisition.axes,
-                    "dtype": str(acquisition.data.dtype),
-                    "gain": match.gain,
-                    "offset": match.offset,
-                }
-                for acquisition, match in zip(
-                    self.pair.acquisitions, self.pair.matches, strict=True
-                )
+                _described(acquisition, match, pair.channel)
+                for pair in self.pairs
+                for acquisition, match in zip(pair.acquisitions, pair.matches, strict=True)
             ],
-            "values": [low, high],
+            "values": [list(one.values) for one in self.normalisations],
             "noise": noise,
             "score": self.history.best,
             "score_reason": None if self.loss.statistic == "mean" else _NO_PSNR,
@@ -238,5 +241,52 @@ class Run:
                 "python": platform.python_version(),
             },
         }
-        plain = json.loads(json.dumps(record))
-        return Denoiser(self.average, self.architecture, self.scale, plain)
+        plain = json.loads(json.dumps(record))  # as it will be read from a file
+        scales = tuple(one.scale for one in self.normalisations)
+        return Denoiser((copy.deepcopy(self.average),), self.architecture, scales, plain)
+
+
+def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Return name and arguments of the network that suits settings and data.
+
+    Raises
+    ------
+    BadInput
+        If volumes are wanted of what has no depth, or of a network that has none.
+    """
+    if settings.dims == 2:
+        return {"name": settings.network, "channels": 1}
+    if settings.network != "compact":
+        raise BadInput(f"network '{settings.network}' knows planes only: use compact, or --dims 2")
+    for pair in pairs:
+        first = pair.first
+        if "Z" not in first.axes or first.axes_assumed:
+            raise BadInput(
+                f"{first.name}: volumes are asked for, and nobody names a depth axis Z among its "
+                f"axes {first.axes}: name them, as in --axes ZYX, or use --dims 2"
+            )
+    volumes = [pair.first.shape[-3:] for pair in pairs]
+    thinnest = min(volume[0] for volume in volumes)
+    flat = flat_levels(pairs[0].first.scale[-3:], VOLUME_NETWORK["depth"])
+    while 2 ** (VOLUME_NETWORK["depth"] + 1 - flat) > thinnest:
+        flat += 1
+    return {"name": "compact", "channels": 1, "dims": 3, "flat": flat, **VOLUME_NETWORK}
+
+
+def _data_range(pairs: Sequence[Pair], channel: int) -> float:
+    first = next(pair.first for pair in pairs if pair.channel == channel)
+    ((_, plane),) = first.spread_planes(1, _SAMPLED_SIDE)
+    return quality.data_range(plane.astype(first.dtype))
+
+
+def _described(acquisition: Acquisition, match: Affine, channel: int) -> dict[str, Any]:
+    return {
+        "name": acquisition.name,
+        "path": str(acquisition.path) if acquisition.path else None,
+        "shape": acquisition.shape,
+        "axes": acquisition.axes,
+        "dtype": str(acquisition.dtype),
+        "channel": channel,
+        "gain": match.gain,
+        "offset": match.offset,
+    }

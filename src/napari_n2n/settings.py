@@ -8,6 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MEMORY = 10**9
+"""Bytes that pixels may take where nobody says."""
+
 LossName = Literal["auto", "l2", "l1", "l0", "hdr"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -34,6 +37,15 @@ class TrainingSettings(BaseModel):
 
     network: Literal["compact", "paper"] = "compact"
     """"compact" learns one pair within minutes; "paper" is the U-Net of the Noise2Noise paper."""
+
+    dims: Literal[2, 3] = 2
+    """2 takes a stack plane by plane; 3 learns volumes, for which it needs a depth axis."""
+
+    channels: Literal["together", "separate"] = "together"
+    """One network for all channels, each normalised by itself; or one for each."""
+
+    memory: int = Field(default=MEMORY, ge=1)
+    """Bytes that the pixels being learned from may take; what does not fit is streamed."""
 
     patch: int = Field(default=64, ge=32)
     """Side of a patch in pixels."""

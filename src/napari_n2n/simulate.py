@@ -466,14 +466,19 @@ def simulate_by_planes(
     try:
         for path, letter in zip(out, string.ascii_lowercase, strict=False):
             kind = tiff.Writer if path.suffix in (".tif", ".tiff") else ngff.Writer
-            place = (clean.axes, clean.scale, clean.units, f"{clean.name} {letter}")
-            writers.append(kind(path, clean.shape, np.dtype(np.float32), *place))
-        for index in range(clean.plane_count):
+            name = f"{clean.name} {letter}"
+            writers.append(kind(path, replace(clean.header, dtype=np.dtype(np.float32), name=name)))
+        for index, leading in enumerate(np.ndindex(*clean.shape[:-2])):
             plane = _finite_plane(clean, index)
+            where = (*(slice(i, i + 1) for i in leading), *(slice(0, n) for n in plane.shape))
             for view, writer in enumerate(writers):
                 rng = np.random.default_rng((seed, index, view))
-                writer.write_plane(index, noise.apply(plane, rng, data_range=data_range))
+                noisy = noise.apply(plane, rng, data_range=data_range)
+                writer.write(where, noisy.reshape([part.stop - part.start for part in where]))
             yield SimulationStep(index + 1, clean.plane_count)
+        for writer in writers:
+            for _, make in writer.pyramid():
+                make()
         return [writer.finish() for writer in writers]
     except BaseException:
         for writer in writers:

@@ -5,7 +5,6 @@ so no code in them.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from napari_n2n.durable import flushed, moved_into_place, partial_path
 from napari_n2n.errors import BadInput
 
 _KEY = "napari-n2n"
@@ -32,14 +32,12 @@ def write(path: Path, kind: str, tensors: dict[str, Tensor], note: dict[str, Any
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(path.name + ".partial")
+    building = partial_path(path)
     metadata = {_KEY: json.dumps({"kind": kind, "note": note})}
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with open(building, "wb") as handle:
-        handle.write(save(whole, metadata=metadata))
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(building, path)
+    building.write_bytes(save(whole, metadata=metadata))
+    flushed(building)
+    moved_into_place(building, path)
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

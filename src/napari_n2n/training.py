@@ -8,8 +8,9 @@ nothing.
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from napari_n2n.checkpoint import restore, save
 from napari_n2n.device import choose_device
 from napari_n2n.generators import run_to_end
 from napari_n2n.losses import LOSSES
-from napari_n2n.model import Denoiser
+from napari_n2n.model import Denoiser, joined
 from napari_n2n.noise import NoiseReport, measure_noise
 from napari_n2n.pair import Pair
 from napari_n2n.run import Run
@@ -28,6 +29,7 @@ from napari_n2n.settings import TrainingSettings
 HELD_OUT_EVERY = 100
 _YIELD_SECONDS = 0.2
 _CHECKPOINT_SECONDS = 30.0
+_ROBUSTNESS = ("hdr", "l2", "l1", "l0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +65,24 @@ class TrainingStep:
 
 
 def fit(
-    pair: Pair,
+    pairs: Pair | Sequence[Pair],
     settings: TrainingSettings | None = None,
     *,
-    report: NoiseReport | None = None,
+    reports: Sequence[NoiseReport] | None = None,
     stop: threading.Event | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
 ) -> Generator[TrainingStep, None, Denoiser]:
-    """Train on a pair; a generator of `TrainingStep` that returns the `Denoiser`.
+    """Train; a generator of `TrainingStep` that returns the `Denoiser`.
 
     Parameters
     ----------
-    pair
-        What to learn from.
+    pairs
+        What to learn from: a pair, or several fields of view and channels from `open_pairs`.
     settings
         See `TrainingSettings`.
-    report
-        What is known of the pair's noise; measured here if it is not given.
+    reports
+        What is known of the noise of each channel; measured here if it is not given.
     stop
         Set it, and the run ends after the step under way and returns the best denoiser so far.
     checkpoint
@@ -91,51 +93,93 @@ def fit(
     Raises
     ------
     BadInput
-        If the pair, the device or the checkpoint cannot be used.
+        If a pair, the device or the checkpoint cannot be used.
     """
+    pairs = [pairs] if isinstance(pairs, Pair) else list(pairs)
     settings = settings or TrainingSettings()
-    device = choose_device(settings.device)
-    report = report or measure_noise(pair)
-    loss = LOSSES[report.loss if settings.loss == "auto" else settings.loss]
-    torch.manual_seed(settings.seed)
-    run = Run(pair, settings, loss, device, report.training_factor)
-    if resume and checkpoint is not None:
-        restore(run, checkpoint)
     stop = stop or threading.Event()
-    history = run.history
-    started = time.monotonic() - history.seconds
-    yielded = saved = time.monotonic()
+    reports = reports or measure_channels(pairs)
+    channels = len(reports)
+    if settings.channels == "together" or channels == 1:
+        return (yield from _run(pairs, settings, reports, stop, checkpoint, resume))
+    parts = []
+    for channel in range(channels):
+        own = [replace(pair, channel=0) for pair in pairs if pair.channel == channel]
+        kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{channel}")
+        again = resume and kept is not None and kept.exists()
+        run = _run(own, settings, reports[channel : channel + 1], stop, kept, again)
+        while True:
+            try:
+                step = next(run)
+            except StopIteration as finished:
+                parts.append(finished.value)
+                break
+            yield replace(step, progress=(channel + step.progress) / channels)
+    return joined(parts)
 
-    while (progress := run.progress()) < 1.0 and not stop.is_set():
-        run.advance(progress)
-        history.seconds = time.monotonic() - started
-        if history.step % HELD_OUT_EVERY == 0:
-            run.look_at_held_out()
-        now = time.monotonic()
-        if checkpoint is not None and now - saved > _CHECKPOINT_SECONDS:
+
+def measure_channels(pairs: Sequence[Pair]) -> list[NoiseReport]:
+    """Measure the noise of every channel, on its first field of view."""
+    return [
+        measure_noise(next(pair for pair in pairs if pair.channel == channel))
+        for channel in sorted({pair.channel for pair in pairs})
+    ]
+
+
+def advised_loss(reports: Sequence[NoiseReport]) -> str:
+    """Return the loss that suits all channels: the one that bears the most outliers."""
+    return max((report.loss for report in reports), key=_ROBUSTNESS.index)
+
+
+def _run(
+    pairs: Sequence[Pair],
+    settings: TrainingSettings,
+    reports: Sequence[NoiseReport],
+    stop: threading.Event,
+    checkpoint: Path | None,
+    resume: bool,
+) -> Generator[TrainingStep, None, Denoiser]:
+    device = choose_device(settings.device)
+    loss = LOSSES[advised_loss(reports) if settings.loss == "auto" else settings.loss]
+    torch.manual_seed(settings.seed)
+    run = Run(pairs, settings, loss, device, max(report.training_factor for report in reports))
+    with closing(run.patches):
+        if resume and checkpoint is not None:
+            restore(run, checkpoint)
+        history = run.history
+        started = time.monotonic() - history.seconds
+        yielded = saved = time.monotonic()
+
+        while (progress := run.progress()) < 1.0 and not stop.is_set():
+            run.advance(progress)
+            history.seconds = time.monotonic() - started
+            if history.step % HELD_OUT_EVERY == 0:
+                run.look_at_held_out()
+            now = time.monotonic()
+            if checkpoint is not None and now - saved > _CHECKPOINT_SECONDS:
+                save(run, checkpoint)
+                saved = time.monotonic()
+            if now - yielded > _YIELD_SECONDS:
+                yield _where(run)
+                # Time spent by whoever pauses the generator is not training time.
+                started += time.monotonic() - now
+                yielded = time.monotonic()
+
+        if checkpoint is not None:
             save(run, checkpoint)
-            saved = time.monotonic()
-        if now - yielded > _YIELD_SECONDS:
-            yield _where(run)
-            # Time spent by whoever pauses the generator is not training time.
-            started += time.monotonic() - now
-            yielded = time.monotonic()
-
-    if checkpoint is not None and stop.is_set():
-        save(run, checkpoint)
-    run.look_at_held_out()
-    yield _where(run)
-    return run.denoiser(report.as_dict(), stopped=progress < 1.0)
+        run.look_at_held_out()
+        yield _where(run)
+        return run.denoiser([report.as_dict() for report in reports], stopped=progress < 1.0)
 
 
 def train(
-    pair: Pair,
+    pairs: Pair | Sequence[Pair],
     settings: TrainingSettings | None = None,
     on_step: Callable[[TrainingStep], None] | None = None,
     **options: Any,
 ) -> Denoiser:
     """Train to the end: `fit` without the loop; `on_step` sees every `TrainingStep`."""
-    return run_to_end(fit(pair, settings, **options), on_step)
+    return run_to_end(fit(pairs, settings, **options), on_step)
 
 
 def _where(run: Run) -> TrainingStep:

@@ -62,7 +62,7 @@ class Sample:
         block = min(_BLOCK, min(a.shape[1:]) // GROUPS)
         y, x = (np.arange(length) // block for length in a.shape[1:])
         pattern = (y[:, None] + 3 * x[None, :]) % GROUPS
-        whole = np.issubdtype(first.data.dtype, np.integer)
+        whole = np.issubdtype(first.dtype, np.integer)
         return cls(
             a=a,
             b=b,

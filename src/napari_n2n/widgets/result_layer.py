@@ -29,14 +29,14 @@ def layer_arguments(result: Path, source: Any | None) -> dict[str, Any]:
         The layer it was made from, whose transforms, units, contrast and colours it takes; None for
         files, whose pixel size comes with the result.
     """
-    image = ngff.read(result)
-    arguments: dict[str, Any] = {"data": image.array, "name": image.name, "cache": False}
+    array, header = ngff.read(result)
+    arguments: dict[str, Any] = {"data": array, "name": header.name, "cache": False}
     if source is None:
-        middle = np.asarray(image.array[tuple(length // 2 for length in image.array.shape[:-2])])
+        middle = np.asarray(array[tuple(length // 2 for length in array.shape[:-2])])
         return arguments | {
-            "scale": image.scale,
-            "units": image.units,
-            "axis_labels": tuple(image.axes.lower()),
+            "scale": header.scale,
+            "units": header.units,
+            "axis_labels": tuple(header.axes.lower()),
             "contrast_limits": _limits(middle),
         }
     return arguments | {

@@ -22,7 +22,7 @@ def _pair(scene: str) -> list[tuple[Any, dict[str, Any], str]]:
     layers = []
     for view in ("a", "b"):
         acquisition = Acquisition.open(sample(scene, view))
-        pixels = acquisition.data.compute()
+        pixels = acquisition.read((slice(None),) * len(acquisition.shape))
         appearance = {
             "name": acquisition.name,
             "scale": acquisition.scale,

@@ -14,10 +14,11 @@ from weakref import WeakKeyDictionary, ref
 from napari.utils.notifications import show_error
 from psygnal import Signal
 
-from napari_n2n.denoising import DenoisingStep, denoise_by_planes, plan
+from napari_n2n.denoising import DenoisingStep, denoise_by_shards
 from napari_n2n.model import Denoiser
 from napari_n2n.noise import NoiseReport, measure_noise
 from napari_n2n.pair import Pair
+from napari_n2n.plan import plan
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.training import TrainingStep, fit
 from napari_n2n.widgets import worker
@@ -112,7 +113,7 @@ class TrainingSession:
             self.report = message
             self.measured.emit(message)
         elif isinstance(message, DenoisingStep):
-            self._say(f"Denoising plane {message.done} of {message.total} ...")
+            self._say(f"Denoising part {message.done} of {message.total} ...")
         else:
             self.curve.append(message)
             self.stepped.emit(message)
@@ -152,10 +153,10 @@ def _job(
     report = measure_noise(pair)
     yield report
     yield Words("Starting the training ...")
-    denoiser = yield from fit(pair, settings, report=report, stop=stop)
+    denoiser = yield from fit(pair, settings, reports=[report], stop=stop)
     yield Words("Denoising ...")
     result = scratch_folder() / "denoised.ome.zarr"
-    yield from denoise_by_planes(denoiser, plan(denoiser, *sources), result, device=settings.device)
+    yield from denoise_by_shards(denoiser, plan(denoiser, *sources), result, device=settings.device)
     return Outcome(denoiser, result)
 
 

@@ -1,0 +1,39 @@
+"""Results that a power cut cannot spoil: flushed to the disk, and renamed only when whole."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+
+def partial_path(path: Path) -> Path:
+    """Where a result is built before it takes its own name."""
+    return path.with_name(path.name + ".partial")
+
+
+def flushed(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, has reached the disk."""
+    if path.is_dir() and sys.platform == "win32":
+        return  # has no such call
+    handle = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def moved_into_place(built: Path, path: Path) -> Path:
+    """Give a finished file or folder its name; what stood there goes only then. Returns `path`."""
+    if built.is_file():
+        built.replace(path)
+    else:
+        old = path.with_name(path.name + ".old")
+        shutil.rmtree(old, ignore_errors=True)
+        if path.is_dir():
+            path.rename(old)
+        else:
+            path.unlink(missing_ok=True)
+        built.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    flushed(path.parent)
+    return path

@@ -1,0 +1,232 @@
+"""From a region of a result to its pixels: what must be read, and the network in exact tiles."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from napari_n2n import ngff
+from napari_n2n.acquisition import Acquisition, Region
+from napari_n2n.device import free_memory
+from napari_n2n.errors import BadInput
+from napari_n2n.model import Denoiser
+from napari_n2n.pair import not_finite
+from napari_n2n.plan import Plan, Scene
+from napari_n2n.registration import common_part
+from napari_n2n.tiles import Tile, mirrored, tiles
+
+MARGIN = 16
+SHARD_DEPTH = 32
+_SMALLEST_TILE = 64
+_TILE_SHARE = 0.45
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Input:
+    """Pixels of one acquisition for one region of the result, with the surroundings it takes.
+
+    Attributes
+    ----------
+    view
+        Number of the acquisition in its scene.
+    target
+        Part of the region that these pixels are for.
+    wanted
+        The same part, in the acquisition's own pixels.
+    pixels, origin
+        What was read, and where along each axis it begins.
+    """
+
+    view: int
+    target: Region
+    wanted: Region
+    pixels: np.ndarray
+    origin: tuple[int, ...]
+
+
+class Engine:
+    """Computes any region of a result; the same values however the result is cut.
+
+    Parameters
+    ----------
+    denoiser, work
+        The model, and what it is applied to.
+    device
+        Where to compute.
+    memory
+        Limit in bytes.
+
+    Attributes
+    ----------
+    tile
+        Sides of what goes through the network at once, without surroundings.
+    """
+
+    def __init__(self, denoiser: Denoiser, work: Plan, device: torch.device, memory: int) -> None:
+        self.denoiser, self.work, self.memory = denoiser.to(device), work, memory
+        free = free_memory(device)
+        self.tile = self._fitting(memory * _TILE_SHARE if free is None else 0.6 * free)
+        self._margin = tuple(
+            min(MARGIN, length // 2) for length in work.header.shape[-denoiser.dims :]
+        )
+        self._held: dict[tuple[int, int], tuple[Region, np.ndarray]] = {}
+
+    def _fitting(self, memory: float) -> tuple[int, ...]:
+        """Choose tiles as large as memory allows; whole rows where possible."""
+        halo, stride = self.denoiser.receptive_field, self.denoiser.stride
+        shape = self.work.header.shape[-self.denoiser.dims :]
+        tile = [min(length, ngff.SHARD_SIDE) for length in shape]
+        around = [2 * (reach + step) for reach, step in zip(halo, stride, strict=True)]
+        if self.denoiser.dims == 3:
+            tile[0] = min(shape[0], SHARD_DEPTH)
+        allowed = memory / self.denoiser.bytes_per_pixel
+
+        def pixels() -> float:
+            return float(np.prod([side + more for side, more in zip(tile, around, strict=True)]))
+
+        while pixels() > allowed and max(tile) > _SMALLEST_TILE:
+            rows_first = tile[-2] * 4 >= tile[-1]
+            axis = -2 if rows_first and tile[-2] > _SMALLEST_TILE else -1
+            count = -(-shape[axis] // tile[axis]) + 1
+            tile[axis] = max(_SMALLEST_TILE, _up(-(-shape[axis] // count), stride[axis]))
+        return tuple(tile)
+
+    def read(self, region: Region) -> list[Input]:
+        """Read what the network needs for a region of the result: one plane, or one volume."""
+        scene, inside = self._scene(region)
+        inputs = []
+        for view, (one, start) in enumerate(zip(scene.acquisitions, scene.starts, strict=True)):
+            moved = [a - b for a, b in zip(start, scene.starts[0], strict=True)]
+            wanted, target = list(inside), [slice(0, p.stop - p.start) for p in inside]
+            for axis, step in zip((-2, -1), moved, strict=True):
+                here, _ = common_part(step, one.shape[axis])
+                first = max(inside[axis].start, here.start)
+                last = max(first, min(inside[axis].stop, here.stop))
+                wanted[axis] = slice(first + step, last + step)
+                target[axis] = slice(first - inside[axis].start, last - inside[axis].start)
+            if any(part.stop <= part.start for part in wanted):
+                continue
+            reach = self._surroundings(wanted, one.shape)
+            pixels = self._fetched((id(scene), view), one, reach)
+            if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+                leading = [part.start for part in reach[:-2]]
+                index = int(np.ravel_multi_index(leading, one.shape[:-2])) if leading else 0
+                raise not_finite(one, index, float(1 - np.isfinite(pixels).mean()))
+            origin = tuple(part.start for part in reach)
+            inputs.append(Input(view, tuple(target), tuple(wanted), pixels, origin))
+        return inputs
+
+    def compute(self, region: Region, inputs: list[Input]) -> np.ndarray:
+        """Denoise a region of the result, shape and type as it is to be stored."""
+        scene, inside = self._scene(region)
+        shape = tuple(part.stop - part.start for part in inside)
+        total, shares = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        for one in inputs:
+            acquisition = scene.acquisitions[one.view]
+            clean = self._denoised(one, acquisition.shape, self._channel(region))
+            if acquisition.saturation is not None:  # beyond it nothing was measured, nor learned
+                np.minimum(clean, np.float32(acquisition.saturation), out=clean)
+            weight = np.float32(scene.weights[one.view])
+            total[one.target] += weight * scene.maps[one.view](clean)
+            shares[one.target] += weight
+        full = tuple(part.stop - part.start for part in region)
+        return _as_type(total / shares, self.work.header.dtype).reshape(full)
+
+    def _channel(self, region: Region) -> int:
+        axes = self.work.header.axes
+        return region[axes.index("C")].start if "C" in axes else 0
+
+    def _scene(self, region: Region) -> tuple[Scene, Region]:
+        """Return the channel that a region lies in, and the region without that axis."""
+        axes = self.work.header.axes
+        kept = tuple(part for axis, part in zip(axes, region, strict=True) if axis != "C")
+        return self.work.scenes[self._channel(region)], kept
+
+    def _surroundings(self, wanted: list[slice], shape: tuple[int, ...]) -> Region:
+        dims = self.denoiser.dims
+        reach = [slice(part.start, part.stop) for part in wanted]
+        numbers = (self.denoiser.receptive_field, self.denoiser.stride)
+        for axis, (halo, step) in enumerate(zip(*numbers, strict=True), start=-dims):
+            more = halo + 2 * step + MARGIN
+            first, last = reach[axis].start - more, reach[axis].stop + more
+            reach[axis] = slice(max(0, first), min(shape[axis], last))
+        return tuple(reach)
+
+    def _fetched(self, key: tuple[int, int], one: Acquisition, region: Region) -> np.ndarray:
+        """Read a region; where chunks are longer, read them whole and keep them for the next."""
+        if key in self._held:
+            place, pixels = self._held[key]
+            ends = zip(place, region, strict=True)
+            if all(a.start <= b.start and b.stop <= a.stop for a, b in ends):
+                return pixels[_relative(region, [part.start for part in place])]
+        whole = tuple(
+            _to_chunks(part, length, *chunk)
+            for part, length, chunk in zip(region, one.shape, one.chunks, strict=True)
+        )
+        longer = any(
+            chunk > part.stop - part.start
+            for part, (chunk, _) in zip(region, one.chunks, strict=True)
+        )
+        size = np.prod([part.stop - part.start for part in whole]) * one.dtype.itemsize
+        if not longer or size > self.memory / 8:
+            return one.read(region)
+        pixels = one.read(whole)
+        self._held[key] = whole, pixels
+        return pixels[_relative(region, [part.start for part in whole])]
+
+    def _denoised(self, one: Input, shape: tuple[int, ...], channel: int) -> np.ndarray:
+        """Run the network over an input in tiles, halving them while memory is too small."""
+        dims = self.denoiser.dims
+        spatial = one.wanted[-dims:]
+        result = np.empty([part.stop - part.start for part in one.wanted], np.float32)
+        frames = [range(part.stop - part.start) for part in one.wanted[:-dims]]
+        try:
+            for frame in np.ndindex(*(len(numbers) for numbers in frames)):
+                pixels, clean = one.pixels[frame], result[frame]
+
+                def part_of(inside: Region, pixels: np.ndarray = pixels) -> np.ndarray:
+                    return pixels[_relative(inside, one.origin[-dims:])]
+
+                for tile in self._tiles(spatial, shape[-dims:]):
+                    image = mirrored(part_of, shape[-dims:], tile.read)
+                    made = self.denoiser.predict(image[None], channel)[0]
+                    clean[_relative(tile.write, [p.start for p in spatial])] = made[tile.keep]
+        except torch.OutOfMemoryError as error:
+            if max(self.tile) // 2 < _SMALLEST_TILE:
+                raise BadInput(
+                    "out of memory on the device even for small tiles: close other programs that "
+                    "use it, or denoise on the CPU"
+                ) from error
+            self.tile = tuple(max(side // 2, 16) for side in self.tile)
+            return self._denoised(one, shape, channel)
+        return result
+
+    def _tiles(self, spatial: Region, shape: tuple[int, ...]) -> Iterator[Tile]:
+        halo, stride = self.denoiser.receptive_field, self.denoiser.stride
+        return tiles(spatial, shape, self.tile, halo, stride, self._margin)
+
+
+def _relative(region: Region, origin: Sequence[int]) -> Region:
+    return tuple(
+        slice(part.start - start, part.stop - start)
+        for part, start in zip(region, origin, strict=True)
+    )
+
+
+def _to_chunks(part: slice, length: int, size: int, phase: int) -> slice:
+    """Widen a part of an axis to whole chunks of a size, one of which begins at a phase."""
+    first = phase + (part.start - phase) // size * size
+    last = phase + _up(part.stop - phase, size)
+    return slice(max(0, first), min(length, last))
+
+
+def _up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        values = np.rint(values).clip(limits.min, limits.max)
+    return values.astype(dtype, copy=False)

@@ -1,0 +1,84 @@
+"""Which files show the same field of view: lists, patterns and folders as people name them."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from napari_n2n.errors import BadInput
+
+BETWEEN = "+"
+
+
+def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
+    """Return the acquisitions of every field of view.
+
+    Parameters
+    ----------
+    words
+        ``A B`` are two acquisitions of one field, ``A B C`` three, ``A1 B1 + A2 B2`` those of two
+        fields. Folders (that are no zarr) stand for the files in them, matched by name; patterns
+        like ``'a/*.tif'`` for the files that fit, matched by their order.
+
+    Raises
+    ------
+    BadInput
+        If a pattern fits nothing, or files have no counterpart.
+    """
+    texts = [str(word) for word in words]
+    found: list[list[Path]] = []
+    for between, group in groupby(texts, key=lambda text: text == BETWEEN):
+        if not between:
+            found += _fields([Path(text) for text in group])
+    if not found:
+        raise BadInput("no acquisition is named: give two recordings of the same scene")
+    return found
+
+
+def _fields(sources: list[Path]) -> list[list[Path]]:
+    if all(_is_folder(source) for source in sources) and len(sources) > 1:
+        return _by_name(sources)
+    if not any(_is_pattern(source) for source in sources):
+        return [sources]
+    columns = [_fitting(source) for source in sources]
+    counts = {len(column) for column in columns}
+    if len(counts) > 1:
+        listed = ", ".join(f"{len(c)} fit {s}" for c, s in zip(columns, sources, strict=True))
+        raise BadInput(f"{sources[0]}: the patterns fit different numbers of files ({listed})")
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _is_folder(path: Path) -> bool:
+    markers = ("zarr.json", ".zgroup", ".zarray")
+    return path.is_dir() and not any((path / marker).exists() for marker in markers)
+
+
+def _is_pattern(path: Path) -> bool:
+    return not path.exists() and any(letter in str(path) for letter in "*?[")
+
+
+def _fitting(pattern: Path) -> list[Path]:
+    if not _is_pattern(pattern):
+        return [pattern]
+    fixed = Path(pattern.anchor)
+    found = sorted(fixed.glob(str(pattern.relative_to(pattern.anchor))))
+    if not found:
+        raise BadInput(f"{pattern}: no file fits this pattern: check the spelling and the folder")
+    return found
+
+
+def _by_name(folders: list[Path]) -> list[list[Path]]:
+    names = [
+        sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        for folder in folders
+    ]
+    for folder, own in zip(folders[1:], names[1:], strict=True):
+        alone = sorted(set(own) ^ set(names[0]))
+        if alone:
+            there = folder if alone[0] in own else folders[0]
+            raise BadInput(
+                f"{there / alone[0]}: has no counterpart of this name in the other folder: "
+                "give files of one field the same name in both, and nothing else beside them"
+            )
+    if not names[0]:
+        raise BadInput(f"{folders[0]}: is empty: give a folder with acquisitions")
+    return [[folder / name for folder in folders] for name in names[0]]

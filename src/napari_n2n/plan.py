@@ -1,0 +1,144 @@
+"""What is denoised into what: acquisitions of one scene, their weights, and the result's header."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_n2n.acquisition import Acquisition
+from napari_n2n.affine import Affine
+from napari_n2n.errors import BadInput
+from napari_n2n.header import Header
+from napari_n2n.model import Denoiser
+from napari_n2n.pair import Pair
+
+_SAMPLED_SIDE = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One channel of what is denoised.
+
+    Attributes
+    ----------
+    acquisitions
+        One, or several of one scene whose results are averaged.
+    maps
+        For each, the map from its intensities to those of the result.
+    weights
+        For each, its share of the average.
+    starts
+        For each, the row and column of its plane at which the part common to all starts.
+    """
+
+    acquisitions: tuple[Acquisition, ...]
+    maps: tuple[Affine, ...] = (Affine(),)
+    weights: tuple[float, ...] = (1.0,)
+    starts: tuple[tuple[int, int], ...] = ((0, 0),)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is denoised into what.
+
+    Attributes
+    ----------
+    scenes
+        One for each channel.
+    header
+        Of the result, which has the grid of the first acquisition.
+    warnings
+        Sentences for the person: values outside of what the model was trained on, and so on.
+    """
+
+    scenes: tuple[Scene, ...]
+    header: Header
+    warnings: tuple[str, ...]
+
+
+def plan(
+    denoiser: Denoiser, *sources: Any, axes: str | None = None, dtype: str = "float32"
+) -> Plan:
+    """Open what shall be denoised and check that it fits.
+
+    Parameters
+    ----------
+    denoiser
+        The model.
+    sources
+        One acquisition: the result is on its own intensity scale. Several of one scene: the result
+        is the mean of what each gives on its own scale, so that a brighter exposure counts more, as
+        photon noise wants it; it is on the first one's grid.
+    axes
+        Letters of the dimensions, to overrule what the sources say.
+    dtype
+        "float32", or "same" for the input's own type (rounded and clipped).
+
+    Raises
+    ------
+    BadInput
+        If a source cannot be read, several do not show one scene, or the model was trained on
+        another number of channels or dimensions.
+    """
+    if not sources:
+        raise BadInput("nothing to denoise: name at least one acquisition")
+    if dtype not in ("float32", "same"):
+        raise BadInput(f"dtype '{dtype}': unknown: choose float32 or same")
+    opened = [Acquisition.open(source, axes=axes) for source in sources]
+    first = opened[0]
+    if denoiser.dims == 3 and ("Z" not in first.axes or first.axes_assumed):
+        raise BadInput(
+            f"{first.name}: the model was trained on volumes, and nobody names a depth axis Z "
+            f"among its axes {first.axes}: name them with --axes, or train with --dims 2"
+        )
+    channels = [one.along("C") for one in opened]
+    known = len(denoiser.scales)
+    if len(channels[0]) != known and known > 1:
+        raise BadInput(
+            f"{first.name}: has {len(channels[0])} channels, and the model was trained on {known}: "
+            "give a stack with the same channels, or name its axes with --axes"
+        )
+    if len({len(split) for split in channels}) > 1:
+        raise BadInput(
+            f"{opened[-1].name}: has another number of channels than {first.name}: "
+            "give recordings of one scene"
+        )
+    scenes = tuple(_scene(split) for split in zip(*channels, strict=True))
+    header = replace(
+        first.header,
+        dtype=first.dtype if dtype == "same" else np.dtype(np.float32),
+        name=" + ".join(one.name for one in opened) + " denoised",
+    )
+    return Plan(scenes, header, tuple(_warnings(denoiser, scenes)))
+
+
+def _scene(acquisitions: Sequence[Acquisition]) -> Scene:
+    if len(acquisitions) == 1:
+        return Scene(tuple(acquisitions))
+    pair = Pair.open(*acquisitions)
+    gains = np.array([match.gain for match in pair.matches])
+    offset = float(np.mean([match.offset for match in pair.matches]))
+    common = Affine(float(gains.mean()), offset)
+    return Scene(
+        tuple(acquisitions),
+        tuple(common.after(match.inverse) for match in pair.matches),
+        tuple(gains / gains.sum()),
+        pair.offsets,
+    )
+
+
+def _warnings(denoiser: Denoiser, scenes: tuple[Scene, ...]) -> Iterator[str]:
+    trained = denoiser.record.get("values", ())
+    if len(scenes) > len(trained) == 1:
+        trained = trained * len(scenes)
+    for scene, (low, high) in zip(scenes, trained, strict=False):
+        for one in scene.acquisitions:
+            sample = [plane.ravel()[::11] for _, plane in one.spread_planes(4, _SAMPLED_SIDE)]
+            bottom, top = (float(end) for end in np.percentile(np.concatenate(sample), (1, 99.9)))
+            if top > high + 0.5 * (high - low) or bottom < low - 0.5 * (high - low):
+                yield (
+                    f"{one.name}: values from {bottom:.4g} to {top:.4g} lie outside of the "
+                    f"{low:.4g} to {high:.4g} that the model was trained on: "
+                    "train on acquisitions with this exposure for a result to trust"
+                )
