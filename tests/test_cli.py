@@ -11,7 +11,8 @@ import tifffile
 from conftest import blobs, noisy
 from skimage import io
 
-from napari_n2n import Acquisition, cli, load
+from napari_n2n import Acquisition, BadInput, cli, load
+from napari_n2n.fields import fields_of_view
 
 INSPECT_KEYS = {
     "loss",
@@ -170,6 +171,64 @@ def test_simulate_makes_a_pair_that_inspect_takes(monkeypatch, capsys, tmp_path)
     assert views[0].read_bytes() != before
     assert call(monkeypatch, capsys, *words, "--overwrite")[0] == 0
     assert views[0].read_bytes() == before
+
+
+def test_folders_patterns_and_lists_name_fields_of_view(tmp_path):
+    for view in "ab":
+        (tmp_path / view).mkdir()
+        for number in range(3):
+            (tmp_path / view / f"cell{number}.tif").touch()
+    (a, b), c = (tmp_path / view for view in "ab"), tmp_path / "c.tif"
+    expected = [[a / f"cell{k}.tif", b / f"cell{k}.tif"] for k in range(3)]
+    assert fields_of_view([a, b]) == expected
+    assert fields_of_view([a / "*.tif", b / "cell?.tif"]) == expected
+    assert fields_of_view([a, b, "+", c, c, c]) == [*expected, [c, c, c]]
+    with pytest.raises(BadInput, match="no file fits"):
+        fields_of_view([a / "*.png", b / "*.png"])
+    with pytest.raises(BadInput, match="different numbers"):
+        fields_of_view([a / "*.tif", b / "*0.tif"])
+    (b / "more.tif").touch()
+    with pytest.raises(BadInput, match=r"more\.tif: has no counterpart"):
+        fields_of_view([a, b])
+
+
+def test_one_stack_is_split_into_even_and_odd_frames(monkeypatch, capsys, tmp_path):
+    scene = blobs((64, 64))
+    stack = np.stack([noisy(scene, seed).astype(np.uint16) for seed in range(5)])
+    path, model = tmp_path / "run.tif", tmp_path / "run.n2n"
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TYX"})
+    assert call(monkeypatch, capsys, "split", path, "-o", tmp_path / "halves")[0] == 0
+    for name, frames in (("even", [0, 2]), ("odd", [1, 3])):
+        half = Acquisition.open(tmp_path / "halves" / f"run_{name}.tif")
+        assert half.axes == "TYX" and half.dtype == np.uint16
+        np.testing.assert_array_equal(half.read((slice(None),) * 3), stack[frames])
+    words = ["train", path, "--split", "T", "-o", model, "--steps", 3, "--memory", "300MB"]
+    assert call(monkeypatch, capsys, *words)[0] == 0
+    assert load(model).record["settings"]["memory"] == 300_000_000
+    status, _, err = call(monkeypatch, capsys, "split", path, "--axis", "Z", "-o", tmp_path)
+    assert status == 2 and "has no axis 'Z'" in err
+    status, _, err = call(monkeypatch, capsys, *words[:-1], "lots", "--overwrite")
+    assert status == 2 and "--memory lots: cannot be read" in err
+
+
+def test_kill_minus_nine_in_the_middle_of_a_result_loses_nothing(folder, tmp_path):
+    stack = np.stack([noisy(blobs((256, 256)), seed) for seed in range(30)])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "TYX"})
+    script = "from napari_n2n.cli import main; main()"
+    command = [sys.executable, "-c", script, "denoise", str(folder / "model.n2n")]
+    command += [str(tmp_path / "stack.tif"), "--axes", "TYX", "--device", "cpu", "-o"]
+    whole, killed = tmp_path / "whole.tif", tmp_path / "killed.tif"
+    subprocess.run([*command, str(whole)], check=True, timeout=60)
+    run = subprocess.Popen([*command, str(killed)])
+    journal = tmp_path / "killed.tif.journal"
+    while run.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    assert journal.exists() and not killed.exists()
+    subprocess.run([*command, str(killed), "--resume"], check=True, timeout=60)
+    assert killed.read_bytes() == whole.read_bytes()
+    assert not journal.exists()
 
 
 def test_ctrl_c_keeps_a_usable_model_and_resume_goes_on(folder, tmp_path):

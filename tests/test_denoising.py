@@ -9,8 +9,17 @@ from conftest import blobs, noisy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_n2n import Acquisition, BadInput, denoise
+from napari_n2n import (
+    Acquisition,
+    BadInput,
+    Pair,
+    TrainingSettings,
+    denoise,
+    open_pairs,
+    train,
+)
 from napari_n2n.affine import Affine
+from napari_n2n.denoising import denoise_by_shards
 from napari_n2n.engine import Engine
 from napari_n2n.model import Denoiser
 from napari_n2n.network import CompactUNet
@@ -218,3 +227,133 @@ def test_unknown_endings_and_types_are_refused(tmp_path, denoiser, scene):
         denoise(denoiser, scene, out=tmp_path / "clean.jpg")
     with pytest.raises(BadInput, match="dtype"):
         denoise(denoiser, scene, dtype="uint8")
+
+
+def files(folder):
+    """Every file below a folder, with its bytes."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def stack(scene):
+    """Three frames larger than a shard that a test may set, as a thousand-fold store would be."""
+    return np.stack([noisy(blobs((300, 280)), seed) for seed in range(3)])
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+@pytest.mark.parametrize("failing", [1, 3, 7])
+def test_a_run_that_broke_off_goes_on_and_ends_with_the_same_bytes(
+    tmp_path, denoiser, stack, ending, failing, monkeypatch
+):
+    monkeypatch.setattr("napari_n2n.ngff.SHARD_SIDE", 256)
+    monkeypatch.setattr("napari_n2n.tiff._STRIP_ROWS", 128)
+    options = {"axes": "TYX", "device": "cpu"}
+    whole, broken = tmp_path / f"whole{ending}", tmp_path / f"clean{ending}"
+    denoise(denoiser, stack, out=whole, **options)
+    compute, calls = Engine.compute, []
+
+    def power_cut(self, *given):
+        calls.append(1)
+        if len(calls) > failing:
+            raise OSError(28, "No space left on device")
+        return compute(self, *given)
+
+    monkeypatch.setattr(Engine, "compute", power_cut)
+    with pytest.raises(OSError, match="No space"):
+        denoise(denoiser, stack, out=broken, **options)
+    monkeypatch.setattr(Engine, "compute", lambda *given: calls.append(1) or compute(*given))
+    assert not broken.exists()
+    before = len(calls)
+    denoise(denoiser, stack, out=broken, resume=True, **options)
+    total = 12 if ending == ".ome.zarr" else 9
+    assert total - failing <= len(calls) - before <= total - failing + 2  # what was done is kept
+    if ending == ".tif":
+        assert whole.read_bytes() == broken.read_bytes()
+    else:
+        assert files(whole) == files(broken)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [broken.name, whole.name]
+
+
+def test_an_unfinished_result_is_no_result_and_belongs_to_its_job(tmp_path, denoiser, stack):
+    out = tmp_path / "clean.ome.zarr"
+    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    growing = next(run).growing
+    run.close()
+    assert not out.exists() and growing.exists()
+    with pytest.raises(BadInput, match="unfinished"):
+        Acquisition.open(growing)
+    with pytest.raises(BadInput, match="--resume"):
+        denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
+    with pytest.raises(BadInput, match="another model"):
+        denoise(UNTRAINED, stack, out=out, axes="TYX", device="cpu", resume=True)
+    denoise(denoiser, stack[:2], out=out, axes="TYX", device="cpu", overwrite=True)
+    assert Acquisition.open(out).shape == (2, 300, 280)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_chunks_that_span_many_planes_are_read_once(denoiser, stack):
+    reads = []
+
+    class Counted:
+        shape, dtype, ndim = stack.shape, stack.dtype, 3
+        chunks = (3, 300, 280)
+
+        def __getitem__(self, where):
+            reads.append(where)
+            return stack[where]
+
+    opened = Acquisition.open(Counted(), axes="TYX")
+    work = plan(denoiser, opened)
+    engine = Engine(denoiser, work, torch.device("cpu"), 10**9)
+    reads.clear()
+    for frame in range(3):
+        engine.read((slice(frame, frame + 1), slice(0, 300), slice(0, 280)))
+    assert len(reads) == 1
+
+
+def test_every_channel_is_denoised_by_its_own_statistics(scene):
+    dim, bright = scene, 30 * scene + 5000
+    a, b = (np.stack([noisy(dim, seed), noisy(bright, seed + 10, 600.0)]) for seed in (1, 2))
+    pairs = open_pairs([a, b], axes="CYX")
+    assert [pair.channel for pair in pairs] == [0, 1]
+    for channels in ("together", "separate"):
+        chosen = TrainingSettings(steps=60, batch=2, channels=channels, device="cpu")
+        denoiser = train(pairs, chosen)
+        clean = denoise(denoiser, a, axes="CYX", device="cpu")
+        assert clean.shape == a.shape
+        for made, raw, true in zip(clean, a, (dim, bright), strict=True):
+            assert np.mean((made - true) ** 2) < 0.6 * np.mean((raw - true) ** 2)
+        with pytest.raises(BadInput, match="channels"):
+            plan(denoiser, a[0])
+
+
+def test_volumes_are_denoised_by_a_network_that_sees_depth(tmp_path):
+    volume = blobs((24, 64, 64), 2)
+    a, b = (Acquisition.open(noisy(volume, seed, 50.0), axes="ZYX") for seed in (1, 2))
+    denoiser = train(Pair.open(a, b), TrainingSettings(steps=100, dims=3, device="cpu"))
+    assert len(denoiser.stride) == 3
+    clean = denoise(denoiser, a, device="cpu")
+    raw = a.read((slice(None),) * 3)
+    assert np.mean((clean - volume) ** 2) < 0.5 * np.mean((raw - volume) ** 2)
+    for ending in (".ome.zarr", ".tif"):
+        out = denoise(denoiser, a, out=tmp_path / f"volume{ending}", device="cpu")
+        stored = Acquisition.open(out, axes="ZYX").read((slice(None),) * 3)
+        np.testing.assert_allclose(stored, clean, rtol=1e-4)
+    with pytest.raises(BadInput, match="depth axis Z"):
+        plan(denoiser, noisy(volume, 3))
+
+
+def test_channel_names_and_colours_are_kept(tmp_path, denoiser):
+    source = tmp_path / "two.ome.tif"
+    stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(2)]).astype(np.uint16)
+    channels = {"Name": ["DAPI", "GFP"], "Color": [65535, 16711935]}
+    tifffile.imwrite(source, stack, metadata={"axes": "CYX", "Channel": channels})
+    for ending in (".ome.zarr", ".ome.tif"):
+        out = denoise(denoiser, source, out=tmp_path / f"clean{ending}", device="cpu")
+        kept = Acquisition.open(out).channels
+        assert [channel.name for channel in kept] == ["DAPI", "GFP"]
+        assert [channel.colour for channel in kept] == ["0000FF", "00FF00"]
