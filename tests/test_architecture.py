@@ -13,13 +13,14 @@ PACKAGE = Path(__file__).parents[1] / "src" / "napari_n2n"
 LAYERS = """
 errors affine settings progress generators durable header
 tensorfile device schedule tiff samples ngff quality journal fields
-acquisition losses tiles registration matching
+acquisition losses tiles registration matching writers
 pair copying simulate
 network noise normalisation
 patches
 model
 run plan
 checkpoint engine
+cluster
 training denoising scoring plot
 __init__
 demo

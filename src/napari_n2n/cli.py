@@ -159,6 +159,9 @@ def denoise(
     device: Device = "auto",
     dtype: Annotated[str, typer.Option(help="float32, or same as the input.")] = "float32",
     memory: Memory = "1GB",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a dask scheduler whose workers compute.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished result.")
     ] = False,
@@ -182,6 +185,7 @@ def denoise(
         memory=_bytes(memory),
         resume=resume,
         overwrite=overwrite,
+        scheduler=scheduler,
     )
     try:
         with progress("denoising") as report:

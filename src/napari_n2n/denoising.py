@@ -8,13 +8,14 @@ in whatever way goes on where it was, and ends with the same bytes.
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_n2n import ngff, tiff
 from napari_n2n.acquisition import Region
+from napari_n2n.cluster import shards_on_cluster
 from napari_n2n.device import choose_device
 from napari_n2n.durable import partial_path
 from napari_n2n.engine import SHARD_DEPTH, Engine
@@ -24,10 +25,7 @@ from napari_n2n.journal import Journal
 from napari_n2n.model import Denoiser
 from napari_n2n.plan import Plan, plan
 from napari_n2n.settings import MEMORY
-
-Writer = ngff.Writer | tiff.Writer
-
-ENDINGS = (".ome.zarr", ".zarr", ".tif", ".tiff")
+from napari_n2n.writers import ENDINGS, Writer, open_writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,7 @@ def denoise_by_shards(
     memory: int = MEMORY,
     overwrite: bool = False,
     resume: bool = False,
+    scheduler: str | None = None,
 ) -> Generator[DenoisingStep, None, Path]:
     """Denoise into a file; a generator that yields after every shard and returns the path.
 
@@ -71,7 +70,16 @@ def denoise_by_shards(
     engine = Engine(denoiser, work, choose_device(device), memory)
     journal, writer = _begun(path, denoiser, work, engine, resume)
     try:
-        yield from _all(engine, writer, journal, partial_path(path))
+        left = [part for part in writer.shards() if part[0] not in journal.done]
+        if scheduler is None:
+            made = _flowing(left, engine, writer)
+        else:
+            made = shards_on_cluster(scheduler, left, engine, path, device)
+        coarser = [part for part in writer.pyramid() if part[0] not in journal.done]
+        total = len(journal.done) + len(left) + len(coarser)
+        for name in chain(made, _averaged(coarser)):
+            journal.add(name)
+            yield DenoisingStep(len(journal.done), total, partial_path(path))
     except BaseException:
         if not journal.done:  # nothing to go on from
             writer.discard()
@@ -82,20 +90,11 @@ def denoise_by_shards(
     return path
 
 
-def _all(
-    engine: Engine, writer: Writer, journal: Journal, growing: Path
-) -> Iterator[DenoisingStep]:
-    """Make all shards that are not yet done, the coarser levels last."""
-    left = [part for part in writer.shards() if part[0] not in journal.done]
-    coarser = [part for part in writer.pyramid() if part[0] not in journal.done]
-    total = len(journal.done) + len(left) + len(coarser)
-    for name in _flowing(left, engine, writer):
-        journal.add(name)
-        yield DenoisingStep(len(journal.done), total, growing)
+def _averaged(coarser: list[tuple[str, Callable[[], None]]]) -> Iterator[str]:
+    """Make the shards of coarser levels one after the other; yields the name of each."""
     for name, make in coarser:
         make()
-        journal.add(name)
-        yield DenoisingStep(len(journal.done), total, growing)
+        yield name
 
 
 def denoise(
@@ -108,6 +107,7 @@ def denoise(
     memory: int = MEMORY,
     overwrite: bool = False,
     resume: bool = False,
+    scheduler: str | None = None,
     on_step: Callable[[DenoisingStep], None] | None = None,
 ) -> np.ndarray | Path:
     """Denoise a plane, a stack or a volume.
@@ -126,6 +126,9 @@ def denoise(
         Replace what stands at `out`; without it, that is refused.
     resume
         Go on with the result that an earlier run, stopped in whatever way, left unfinished.
+    scheduler
+        Address of a `dask.distributed` scheduler whose workers make the shards; `memory` and
+        `device` are then those of each worker.
     on_step
         Called after every shard that goes to a file.
 
@@ -142,8 +145,16 @@ def denoise(
     """
     work = plan(denoiser, *sources, axes=axes, dtype=dtype)
     if out is not None:
-        options = {"device": device, "memory": memory, "overwrite": overwrite, "resume": resume}
-        run = denoise_by_shards(denoiser, work, out, **options)  # type: ignore[arg-type]
+        run = denoise_by_shards(
+            denoiser,
+            work,
+            out,
+            device=device,
+            memory=memory,
+            overwrite=overwrite,
+            resume=resume,
+            scheduler=scheduler,
+        )
         return run_to_end(run, on_step)
     engine = Engine(denoiser, work, choose_device(device), memory)
     shape = work.header.shape
@@ -203,9 +214,8 @@ def _begun(
     path.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(journal_path(path), job, resume=resume)
     engine.tile = tuple(journal.job["_tile"])
-    kind = tiff.Writer if path.suffix in (".tif", ".tiff") else ngff.Writer
     depth = SHARD_DEPTH if denoiser.dims == 3 else 1
-    return journal, kind(path, header, depth=depth, resume=bool(journal.done))
+    return journal, open_writer(path, header, depth=depth, resume=bool(journal.done))
 
 
 def _flowing(parts: list[tuple[str, Region]], engine: Engine, writer: Writer) -> Iterator[str]:

@@ -110,6 +110,10 @@ class Denoiser:
         tensorfile.write(path, "model", self._tensors(), self._note())
         return path
 
+    def to_bytes(self) -> bytes:
+        """Return what `save` writes."""
+        return tensorfile.packed("model", self._tensors(), self._note())
+
     def fingerprint(self) -> str:
         """Return a hexadecimal number that stands for weights and normalisation."""
         digest = hashlib.sha256(repr((self.architecture, self.scales)).encode())
@@ -161,11 +165,19 @@ def load(path: str | Path) -> Denoiser:
     BadInput
         If the file is missing, damaged, or no model of napari-n2n.
     """
-    tensors, note = tensorfile.read(Path(path), "model")
+    return _built(*tensorfile.read(Path(path), "model"), str(path))
+
+
+def from_bytes(content: bytes) -> Denoiser:
+    """Return the model that `Denoiser.to_bytes` made bytes of."""
+    return _built(*tensorfile.unpacked(content, "model", "model"), "model")
+
+
+def _built(tensors: dict[str, Tensor], note: dict[str, Any], name: str) -> Denoiser:
     try:
         parts: dict[int, dict[str, Tensor]] = {}
-        for name, values in tensors.items():
-            number, rest = name.split(".", 1)
+        for key, values in tensors.items():
+            number, rest = key.split(".", 1)
             parts.setdefault(int(number), {})[rest] = values
         networks = []
         for _, weights in sorted(parts.items()):
@@ -175,6 +187,6 @@ def load(path: str | Path) -> Denoiser:
         return Denoiser(tuple(networks), note["architecture"], scales, note["record"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInput(
-            f"{path}: was written by another version of napari-n2n ({type(error).__name__}): "
+            f"{name}: was written by another version of napari-n2n ({type(error).__name__}): "
             "train it again, or install the version that wrote it"
         ) from error

@@ -22,8 +22,8 @@ from typing import Annotated, Any, ClassVar, Self, get_type_hints
 import numpy as np
 from scipy import ndimage
 
-from napari_n2n import ngff, tiff
 from napari_n2n.errors import BadInput
+from napari_n2n.writers import Writer, open_writer
 
 Level = float | tuple[float, float]
 Range = tuple[float, float]
@@ -462,12 +462,13 @@ def simulate_by_planes(
         if path.exists() and not overwrite:
             raise BadInput(f"{path}: exists already: choose another folder or add --overwrite")
     data_range = _stack_range(clean) if noise.uses_range else None
-    writers: list[tiff.Writer | ngff.Writer] = []
+    writers: list[Writer] = []
     try:
         for path, letter in zip(out, string.ascii_lowercase, strict=False):
-            kind = tiff.Writer if path.suffix in (".tif", ".tiff") else ngff.Writer
             name = f"{clean.name} {letter}"
-            writers.append(kind(path, replace(clean.header, dtype=np.dtype(np.float32), name=name)))
+            writers.append(
+                open_writer(path, replace(clean.header, dtype=np.dtype(np.float32), name=name))
+            )
         for index, leading in enumerate(np.ndindex(*clean.shape[:-2])):
             plane = _finite_plane(clean, index)
             where = (*(slice(i, i + 1) for i in leading), *(slice(0, n) for n in plane.shape))

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from napari_n2n.durable import flushed, moved_into_place, partial_path
@@ -33,11 +33,16 @@ def write(path: Path, kind: str, tensors: dict[str, Tensor], note: dict[str, Any
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     building = partial_path(path)
-    metadata = {_KEY: json.dumps({"kind": kind, "note": note})}
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    building.write_bytes(save(whole, metadata=metadata))
+    building.write_bytes(packed(kind, tensors, note))
     flushed(building)
     moved_into_place(building, path)
+
+
+def packed(kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> bytes:
+    """Return the bytes that `write` writes."""
+    metadata = {_KEY: json.dumps({"kind": kind, "note": note})}
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(whole, metadata=metadata)
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -51,21 +56,26 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"{path}: no such file: check the spelling and the folder")
+    return unpacked(path.read_bytes(), kind, str(path))
+
+
+def unpacked(content: bytes, kind: str, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what `packed` made bytes of; `name` is what errors call it."""
     try:
-        with safe_open(path, framework="pt", device="cpu") as handle:
-            metadata = handle.metadata() or {}
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors = load(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError, KeyError) as error:
         raise BadInput(
-            f"{path}: is damaged or not a napari-n2n {kind} ({error}): copy or train it again"
+            f"{name}: is damaged or not a napari-n2n {kind} ({error}): copy or train it again"
         ) from error
     try:
         header = json.loads(metadata[_KEY])
         found, note = header["kind"], header["note"]
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f"{path}: was not written by napari-n2n: choose a file that 'napari-n2n train' saved"
+            f"{name}: was not written by napari-n2n: choose a file that 'napari-n2n train' saved"
         ) from error
     if found != kind:
-        raise BadInput(f"{path}: holds a napari-n2n {found}, not a {kind}: choose another file")
+        raise BadInput(f"{name}: holds a napari-n2n {found}, not a {kind}: choose another file")
     return tensors, note

@@ -42,13 +42,38 @@ class Mapped:
         return np.array(pixels[where])
 
 
+class Paged:
+    """Pixels that lie compressed in a file, decoded page by page.
+
+    It travels to other processes by its path.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        store = tifffile.imread(path, aszarr=True, series=0, level=0)
+        self._array: Any = zarr.open_array(store, mode="r")
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+        self.ndim, self.chunks = len(self.shape), self._array.chunks
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        return np.asarray(self._array[where])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Paged, (self.path,)
+
+
 def read(path: Path) -> tuple[Any, Header]:
     """Open a TIFF's first image without reading its pixels.
 
     Returns
     -------
     tuple
-        Something to slice (`Mapped`, or a `zarr.Array` where the file is compressed), and the
+        Something to slice (`Mapped`, or `Paged` where the file is compressed), and the
         header; its axes are those that the file names, which may be letters of no meaning here.
 
     Raises
@@ -68,9 +93,9 @@ def read(path: Path) -> tuple[Any, Header]:
             byteorder = dtype.newbyteorder(tif.byteorder)
             pixels: Any = Mapped(path, series.dataoffset, shape, byteorder)
         else:
-            pixels = zarr.open(tifffile.imread(path, aszarr=True, series=0, level=0), mode="r")
+            pixels = Paged(path)
             if pixels.shape != shape:
-                pixels = np.asarray(pixels).reshape(shape)
+                pixels = np.asarray(pixels[...]).reshape(shape)
         steps = _steps(tif)
         channels = _channels(tif)
     known = [steps.get(axis, (1.0, "pixel")) for axis in axes]
