@@ -245,12 +245,11 @@ def stack(scene):
 
 
 @pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
-@pytest.mark.parametrize("failing", [1, 3, 7])
+@pytest.mark.parametrize("failing", [1, 3, 5])
 def test_a_run_that_broke_off_goes_on_and_ends_with_the_same_bytes(
     tmp_path, denoiser, stack, ending, failing, monkeypatch
 ):
-    monkeypatch.setattr("napari_n2n.ngff.SHARD_SIDE", 256)
-    monkeypatch.setattr("napari_n2n.tiff._STRIP_ROWS", 128)
+    monkeypatch.setattr("napari_n2n.writers.SHARD_SIDE", 256)
     options = {"axes": "TYX", "device": "cpu"}
     whole, broken = tmp_path / f"whole{ending}", tmp_path / f"clean{ending}"
     denoise(denoiser, stack, out=whole, **options)
@@ -269,7 +268,7 @@ def test_a_run_that_broke_off_goes_on_and_ends_with_the_same_bytes(
     assert not broken.exists()
     before = len(calls)
     denoise(denoiser, stack, out=broken, resume=True, **options)
-    total = 12 if ending == ".ome.zarr" else 9
+    total = 12 if ending == ".ome.zarr" else 6
     assert total - failing <= len(calls) - before <= total - failing + 2  # what was done is kept
     if ending == ".tif":
         assert whole.read_bytes() == broken.read_bytes()

@@ -13,7 +13,7 @@ from typing import Any
 
 from napari_n2n.acquisition import Region
 from napari_n2n.device import choose_device
-from napari_n2n.engine import SHARD_DEPTH, Engine
+from napari_n2n.engine import Engine
 from napari_n2n.errors import BadInput
 from napari_n2n.model import from_bytes
 from napari_n2n.plan import Plan
@@ -104,8 +104,8 @@ def _make(
     name, region = part
     engine = _engine(key, model, work, tile, memory, device)
     values = engine.compute(region, engine.read(region))
-    depth = SHARD_DEPTH if engine.denoiser.dims == 3 else 1
-    open_writer(path, work.header, depth=depth, resume=True).write(region, values)
+    dims = engine.denoiser.dims
+    open_writer(path, work.header, dims=dims, resume=True).write(region, values)
     return name
 
 

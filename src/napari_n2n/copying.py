@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from napari_n2n import tiff
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
+from napari_n2n.writers import open_writer
 
 
 def copy(acquisition: Acquisition, path: Path, *, overwrite: bool = False) -> Iterator[float]:
@@ -18,7 +18,7 @@ def copy(acquisition: Acquisition, path: Path, *, overwrite: bool = False) -> It
     """
     if path.exists() and not overwrite:
         raise BadInput(f"{path}: exists already: choose another folder or add --overwrite")
-    writer = tiff.Writer(path, acquisition.header)
+    writer = open_writer(path, acquisition.header)
     try:
         parts = list(writer.shards())
         for number, (_, region) in enumerate(parts):

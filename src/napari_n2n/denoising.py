@@ -18,7 +18,7 @@ from napari_n2n.acquisition import Region
 from napari_n2n.cluster import shards_on_cluster
 from napari_n2n.device import choose_device
 from napari_n2n.durable import partial_path
-from napari_n2n.engine import SHARD_DEPTH, Engine
+from napari_n2n.engine import Engine
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import run_to_end
 from napari_n2n.journal import Journal
@@ -214,8 +214,8 @@ def _begun(
     path.parent.mkdir(parents=True, exist_ok=True)
     journal = Journal(journal_path(path), job, resume=resume)
     engine.tile = tuple(journal.job["_tile"])
-    depth = SHARD_DEPTH if denoiser.dims == 3 else 1
-    return journal, open_writer(path, header, depth=depth, resume=bool(journal.done))
+    resumed = bool(journal.done)
+    return journal, open_writer(path, header, dims=denoiser.dims, resume=resumed)
 
 
 def _flowing(parts: list[tuple[str, Region]], engine: Engine, writer: Writer) -> Iterator[str]:

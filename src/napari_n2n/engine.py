@@ -1,12 +1,13 @@
 """From a region of a result to its pixels: what must be read, and the network in exact tiles."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
 
-from napari_n2n import ngff
 from napari_n2n.acquisition import Acquisition, Region
 from napari_n2n.device import free_memory
 from napari_n2n.errors import BadInput
@@ -15,11 +16,11 @@ from napari_n2n.pair import not_finite
 from napari_n2n.plan import Plan, Scene
 from napari_n2n.registration import common_part
 from napari_n2n.tiles import Tile, mirrored, tiles
+from napari_n2n.writers import shard_sides
 
-MARGIN = 16
-SHARD_DEPTH = 32
 _SMALLEST_TILE = 64
-_TILE_SHARE = 0.45
+_MOST_CUTS = 40
+_TILE_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,31 +67,31 @@ class Engine:
     def __init__(self, denoiser: Denoiser, work: Plan, device: torch.device, memory: int) -> None:
         self.denoiser, self.work, self.memory = denoiser.to(device), work, memory
         free = free_memory(device)
-        self.tile = self._fitting(memory * _TILE_SHARE if free is None else 0.6 * free)
         self._margin = tuple(
-            min(MARGIN, length // 2) for length in work.header.shape[-denoiser.dims :]
+            min(2 * step, length // 2)
+            for step, length in zip(
+                denoiser.stride, work.header.shape[-denoiser.dims :], strict=True
+            )
         )
+        self.tile = self._fitting(memory * _TILE_SHARE if free is None else 0.6 * free)
         self._held: dict[tuple[int, int], tuple[Region, np.ndarray]] = {}
 
     def _fitting(self, memory: float) -> tuple[int, ...]:
-        """Choose tiles as large as memory allows; whole rows where possible."""
-        halo, stride = self.denoiser.receptive_field, self.denoiser.stride
+        """Choose the tiles that fit into memory and compute the fewest pixels twice."""
         shape = self.work.header.shape[-self.denoiser.dims :]
-        tile = [min(length, ngff.SHARD_SIDE) for length in shape]
-        around = [2 * (reach + step) for reach, step in zip(halo, stride, strict=True)]
-        if self.denoiser.dims == 3:
-            tile[0] = min(shape[0], SHARD_DEPTH)
+        limits = shard_sides(self.denoiser.dims)
+        numbers = (self.denoiser.receptive_field, self.denoiser.stride, self._margin)
+        options = [
+            _cuts(min(length, limit), length, *along)
+            for length, limit, *along in zip(shape, limits, *numbers, strict=True)
+        ]
         allowed = memory / self.denoiser.bytes_per_pixel
-
-        def pixels() -> float:
-            return float(np.prod([side + more for side, more in zip(tile, around, strict=True)]))
-
-        while pixels() > allowed and max(tile) > _SMALLEST_TILE:
-            rows_first = tile[-2] * 4 >= tile[-1]
-            axis = -2 if rows_first and tile[-2] > _SMALLEST_TILE else -1
-            count = -(-shape[axis] // tile[axis]) + 1
-            tile[axis] = max(_SMALLEST_TILE, _up(-(-shape[axis] // count), stride[axis]))
-        return tuple(tile)
+        choices = list(product(*options))
+        fitting = [one for one in choices if math.prod(cut.read for cut in one) <= allowed]
+        if not fitting:
+            fitting = [min(choices, key=lambda one: math.prod(cut.read for cut in one))]
+        best = min(fitting, key=lambda one: (math.prod(cut.computed for cut in one), -one[-1].side))
+        return tuple(cut.side for cut in best)
 
     def read(self, region: Region) -> list[Input]:
         """Read what the network needs for a region of the result: one plane, or one volume."""
@@ -148,7 +149,7 @@ class Engine:
         reach = [slice(part.start, part.stop) for part in wanted]
         numbers = (self.denoiser.receptive_field, self.denoiser.stride)
         for axis, (halo, step) in enumerate(zip(*numbers, strict=True), start=-dims):
-            more = halo + 2 * step + MARGIN
+            more = halo + 4 * step  # to the grid, and for the mirror image at the edges
             first, last = reach[axis].start - more, reach[axis].stop + more
             reach[axis] = slice(max(0, first), min(shape[axis], last))
         return tuple(reach)
@@ -205,6 +206,37 @@ class Engine:
     def _tiles(self, spatial: Region, shape: tuple[int, ...]) -> Iterator[Tile]:
         halo, stride = self.denoiser.receptive_field, self.denoiser.stride
         return tiles(spatial, shape, self.tile, halo, stride, self._margin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A way to cut a shard along one axis.
+
+    Attributes
+    ----------
+    side
+        Of a tile, without surroundings.
+    read
+        Most pixels that a tile computes.
+    computed
+        Pixels that all tiles together compute.
+    """
+
+    side: int
+    read: int
+    computed: int
+
+
+def _cuts(shard: int, length: int, halo: int, stride: int, margin: int) -> list[_Cut]:
+    """List ways to cut an axis of a shard into equal tiles."""
+    halo, around = _up(halo, stride), _up(margin, stride)
+    found: list[_Cut] = []
+    for count in range(1, _MOST_CUTS + 1):
+        side = _up(-(-shard // count), stride)
+        read = min(side + 2 * halo, length + 2 * around + stride)
+        if not found or side < found[-1].side:
+            found.append(_Cut(side, read, -(-shard // side) * read))
+    return found
 
 
 def _relative(region: Region, origin: Sequence[int]) -> Region:

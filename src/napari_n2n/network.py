@@ -84,8 +84,8 @@ class CompactUNet(nn.Module):
 
     @property
     def bytes_per_pixel(self) -> float:
-        """Memory that a pass takes for each pixel of its input: about seven maps of features."""
-        return 7 * 4 * self.width / math.prod(self._steps[0]) + 16 * self.channels
+        """Memory that a pass takes for each pixel of its input: six maps of features."""
+        return 6 * 4 * self.width / math.prod(self._steps[0]) + 8 * self.channels
 
     def forward(self, image: Tensor) -> Tensor:
         """Denoise `image` of shape (N, channels, [Z,] Y, X), sides multiples of `stride`."""

@@ -22,8 +22,7 @@ Region = tuple[slice, ...]
 
 _AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 _UNFINISHED = "napari-n2n: unfinished"
-CHUNK_SIDE = 256
-SHARD_SIDE = 2048
+CHUNK_SIDE, CHUNK_DEPTH = 256, 16
 PYRAMID_TOP = 256
 
 
@@ -101,13 +100,15 @@ class Writer:
         ``path + ".partial"``.
     header
         Of the full resolution.
-    depth
-        Number of planes in a shard, along Z.
+    shard
+        Most pixels in a shard along the last axes, each a multiple of `CHUNK_SIDE` or one chunk.
     resume
         Go on with the store that an earlier run left, instead of beginning anew.
     """
 
-    def __init__(self, path: Path, header: Header, *, depth: int = 1, resume: bool = False) -> None:
+    def __init__(
+        self, path: Path, header: Header, *, shard: tuple[int, ...], resume: bool = False
+    ) -> None:
         self.path, self.header = path, header
         self._building = partial_path(path)
         if resume and (self._building / "zarr.json").exists():
@@ -118,7 +119,7 @@ class Writer:
             self._group = zarr.open_group(self._building, mode="w", zarr_format=3)
             self._group.attrs[_UNFINISHED] = "a result being written: no image yet"
         self._levels = [
-            self._level(level, shape, depth) for level, shape in enumerate(self._shapes())
+            self._level(level, shape, shard) for level, shape in enumerate(self._shapes())
         ]
 
     @property
@@ -133,20 +134,15 @@ class Writer:
             shape = (*shape[:-2], -(-shape[-2] // 2), -(-shape[-1] // 2))
             yield shape
 
-    def _level(self, level: int, shape: tuple[int, ...], depth: int) -> zarr.Array:
+    def _level(self, level: int, shape: tuple[int, ...], shard: tuple[int, ...]) -> zarr.Array:
         if str(level) in self._group:
             existing: Any = self._group[str(level)]
             return existing
         chunks, shards = [1] * len(shape), [1] * len(shape)
-        if "Z" in self.header.axes:
-            axis = self.header.axes.index("Z")
-            shards[axis] = min(depth, shape[axis])
-            chunks[axis] = min(shards[axis], max(1, shards[axis] // 4))
-            shards[axis] = -(-shards[axis] // chunks[axis]) * chunks[axis]
-        for axis in (-2, -1):
-            chunks[axis] = min(CHUNK_SIDE, shape[axis])
-            side = min(SHARD_SIDE, shape[axis])
-            shards[axis] = -(-side // chunks[axis]) * chunks[axis]
+        for axis, side in zip(range(-len(shard), 0), shard, strict=True):
+            most = CHUNK_SIDE if axis > -3 else CHUNK_DEPTH
+            chunks[axis] = min(most, shape[axis], side)
+            shards[axis] = -(-min(side, shape[axis]) // chunks[axis]) * chunks[axis]
         return self._group.create_array(
             str(level),
             shape=shape,

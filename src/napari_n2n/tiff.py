@@ -1,5 +1,6 @@
 """TIFF in and out: lazily read, progressively written, under its own name only when whole."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -17,7 +18,6 @@ from napari_n2n.header import Channel, Header, unit_name
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _LIMIT = 2**31
-_STRIP_ROWS = 2048
 
 
 class Mapped:
@@ -165,14 +165,16 @@ class Writer:
         ``path + ".partial"``.
     header
         Of the stack.
-    depth
-        Number of planes to be written at once, along Z.
+    shard
+        Most pixels to be written at once, along the last axes; rows are always whole.
     resume
         Go on with the file that an earlier run left, instead of beginning anew.
     """
 
-    def __init__(self, path: Path, header: Header, *, depth: int = 1, resume: bool = False) -> None:
-        self.path, self.header, self._depth = path, header, depth
+    def __init__(
+        self, path: Path, header: Header, *, shard: tuple[int, ...], resume: bool = False
+    ) -> None:
+        self.path, self.header, self._shard = path, header, shard
         self._building = partial_path(path)
         if not (resume and self._building.exists()):
             self._building.parent.mkdir(parents=True, exist_ok=True)
@@ -201,11 +203,12 @@ class Writer:
         )
 
     def shards(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
-        """Yield the name and place of every strip: up to 2048 whole rows of some planes."""
+        """Yield the name and place of every strip: whole rows of one plane or more."""
         shape, sides = self.header.shape, [1] * len(self.header.shape)
-        if "Z" in self.header.axes:
-            sides[self.header.axes.index("Z")] = self._depth
-        sides[-2:] = [min(_STRIP_ROWS, shape[-2]), shape[-1]]
+        sides[-len(self._shard) :] = self._shard
+        sides = [min(side, length) for side, length in zip(sides, shape, strict=True)]
+        rows = max(1, math.prod(sides) // math.prod(sides[:-2]) // shape[-1])
+        sides[-2:] = [min(rows, shape[-2]), shape[-1]]
         counts = [-(-length // side) for length, side in zip(shape, sides, strict=True)]
         for place in np.ndindex(*counts):
             yield (
