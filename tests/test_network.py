@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from napari_n2n.network import NETWORKS, CompactUNet, flat_levels
+from napari_n2n.network import NETWORKS, CompactUNet, flat_levels, folded
 
 
 def reach(network, sides):
@@ -49,6 +49,21 @@ def test_the_receptive_field_covers_what_the_network_sees(network):
 def test_flat_voxels_are_not_pooled_along_depth(scale, flat):
     assert flat_levels(scale, depth=1) == flat
     assert CompactUNet(1, 4, 1, dims=3, flat=flat).stride == (4 // 2**flat, 4, 4)
+
+
+def test_folding_the_norms_changes_nothing_but_rounding():
+    torch.manual_seed(0)
+    for network, sides in (
+        (CompactUNet(1, 8, 2), (48, 56)),
+        (CompactUNet(1, 4, 1, dims=3), (8, 12, 16)),
+    ):
+        for _ in range(3):  # statistics other than those of the start
+            network(torch.randn(4, 1, *sides) * 3 + 1)
+        image = torch.randn(1, 1, *sides)
+        with torch.inference_mode():
+            torch.testing.assert_close(
+                folded(network)(image), network.eval()(image), rtol=1e-4, atol=1e-5
+            )
 
 
 def test_the_papers_network_has_the_papers_size():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from napari_n2n import tensorfile
 from napari_n2n.affine import Affine
 from napari_n2n.errors import BadInput
-from napari_n2n.network import NETWORKS
+from napari_n2n.network import NETWORKS, folded
 
 SUFFIX = ".n2n"
 
@@ -44,6 +44,7 @@ class Denoiser:
     def __post_init__(self) -> None:
         for network in self.networks:
             network.eval()
+        self._folded = [folded(network) for network in self.networks]
 
     @property
     def dims(self) -> int:
@@ -70,7 +71,7 @@ class Denoiser:
 
     def to(self, device: torch.device | str) -> "Denoiser":
         """Move the networks to a device, and return self."""
-        for network in self.networks:
+        for network in (*self.networks, *self._folded):
             network.to(device=device, memory_format=self._format)  # type: ignore[call-overload]
         return self
 
@@ -93,7 +94,7 @@ class Denoiser:
         numpy.ndarray
             float32, of the same shape and unit.
         """
-        network = self.networks[channel if len(self.networks) > 1 else 0]
+        network = self._folded[channel if len(self.networks) > 1 else 0]
         scale = self.scales[channel if len(self.scales) > 1 else 0]
         device = next(network.parameters()).device
         normal = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)

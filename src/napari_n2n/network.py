@@ -6,12 +6,14 @@ of its `stride`, and an output pixel depends on no input pixel farther away than
 whole plane would give.
 """
 
+import copy
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class _Block(nn.Sequential):
@@ -29,6 +31,17 @@ class _Block(nn.Sequential):
                 nn.LeakyReLU(0.1, inplace=True),
             ]
         super().__init__(*layers)
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """Return a copy for inference alone, its norms folded into the convolutions before them."""
+    ready = copy.deepcopy(network).eval()
+    for block in ready.modules():
+        if isinstance(block, _Block):
+            for at in range(0, len(block), 3):
+                block[at] = fuse_conv_bn_eval(block[at], block[at + 1])  # type: ignore[type-var, arg-type]
+                block[at + 1] = nn.Identity()
+    return ready.requires_grad_(False)
 
 
 class CompactUNet(nn.Module):
