@@ -36,6 +36,7 @@ def write(folder, kind):
 def test_files_open_lazily_with_their_pixels(tmp_path, kind):
     opened = Acquisition.open(write(tmp_path, kind))
     assert isinstance(opened.data, da.Array)
+    assert opened.data.npartitions <= len(STACK)  # no chunk is smaller than a plane
     assert opened.axes == "ZYX"
     np.testing.assert_array_equal(opened.plane(2), STACK[2])
     assert opened.plane(2).dtype == STACK.dtype

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,6 +276,24 @@ def test_a_run_that_broke_off_goes_on_and_ends_with_the_same_bytes(
     else:
         assert files(whole) == files(broken)
     assert sorted(path.name for path in tmp_path.iterdir()) == [broken.name, whole.name]
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+@pytest.mark.parametrize("axes", ["TCZYX", "RYX"])
+def test_results_have_any_axes(tmp_path, ending, axes):
+    stack = np.zeros((*range(2, len(axes)), 40, 40), np.float32)
+    out = denoise(UNTRAINED, stack, out=tmp_path / f"clean{ending}", axes=axes, device="cpu")
+    assert Acquisition.open(out).axes == axes
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nobody lists the open files here")
+def test_a_stopped_run_leaves_no_file_open(tmp_path, denoiser, stack):
+    out = tmp_path / "clean.tif"
+    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    growing = next(run).growing
+    run.close()
+    opened = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    assert growing.exists() and growing not in opened
 
 
 def test_an_unfinished_result_is_no_result_and_belongs_to_its_job(tmp_path, denoiser, stack):

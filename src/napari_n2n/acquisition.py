@@ -112,7 +112,11 @@ class Acquisition:
         """The pixels as a lazy dask array."""
         array = self.source
         if not isinstance(array, da.Array):
-            chunks = getattr(array, "shards", None) or _chunks(array)
+            plane = tuple(
+                length if dimension in self.order[-2:] else 1
+                for dimension, length in enumerate(array.shape)
+            )
+            chunks = getattr(array, "shards", None) or getattr(array, "chunks", None) or plane
             # A random name: dask would otherwise read the whole file to make one of its content.
             name = f"n2n-{uuid.uuid4().hex}"
             array = da.from_array(array, chunks=chunks, name=name, inline_array=True)

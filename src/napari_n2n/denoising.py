@@ -84,6 +84,8 @@ def denoise_by_shards(
         if not journal.done:  # nothing to go on from
             writer.discard()
             journal.remove()
+        else:
+            writer.close()
         raise
     writer.finish()
     journal.remove()

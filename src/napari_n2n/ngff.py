@@ -20,7 +20,7 @@ from napari_n2n.header import Channel, Header, unit_name
 
 Region = tuple[slice, ...]
 
-_AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+_AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
 _UNFINISHED = "napari-n2n: unfinished"
 CHUNK_SIDE, CHUNK_DEPTH = 256, 16
 PYRAMID_TOP = 256
@@ -193,6 +193,9 @@ class Writer:
         for file in (self._building / "zarr.json", self._building):
             flushed(file)
         return moved_into_place(self._building, self.path)
+
+    def close(self) -> None:
+        """Leave the store as it is, to be gone on with."""
 
     def discard(self) -> None:
         """Remove what was written so far."""

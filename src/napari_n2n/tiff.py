@@ -188,7 +188,8 @@ class Writer:
         size = int(np.prod(header.shape)) * header.dtype.itemsize
         named_ome = self.path.name.lower().endswith((".ome.tif", ".ome.tiff"))
         plain = not named_ome and str(header.dtype) in _IMAGEJ_TYPES and size < _LIMIT
-        imagej = plain and not header.channels
+        in_order = header.axes == "".join(axis for axis in "TZCYX" if axis in header.axes)
+        imagej = plain and in_order and not header.channels
         tifffile.imwrite(
             self._building,
             shape=header.shape,
@@ -243,6 +244,10 @@ class Writer:
         os.close(self._file)
         flushed(self._building)
         return moved_into_place(self._building, self.path)
+
+    def close(self) -> None:
+        """Leave the file as it is, to be gone on with."""
+        os.close(self._file)
 
     def discard(self) -> None:
         """Remove what was written so far."""
