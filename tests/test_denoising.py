@@ -286,11 +286,24 @@ def test_results_have_any_axes(tmp_path, ending, axes):
     assert Acquisition.open(out).axes == axes
 
 
+def test_a_run_says_where_it_stands_from_before_its_first_shard_on(tmp_path, denoiser, stack):
+    out = tmp_path / "clean.ome.zarr"
+    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    first = next(run)
+    growing = zarr.open_array(first.growing / "0", mode="r")
+    assert growing.shape == stack.shape and (first.done, first.progress) == (0, 0)
+    steps = list(run)
+    assert [step.done for step in steps] == [1, 2, 3, 3, 3, 3] and steps[0].total == 3
+    progress = [step.progress for step in steps]
+    assert progress == sorted(progress) and progress[-1] == 1
+    assert progress[2] > 0.9  # the coarser levels take next to no time
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nobody lists the open files here")
 def test_a_stopped_run_leaves_no_file_open(tmp_path, denoiser, stack):
     out = tmp_path / "clean.tif"
     run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
-    growing = next(run).growing
+    growing = [next(run) for _ in range(2)][-1].growing
     run.close()
     opened = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
     assert growing.exists() and growing not in opened
@@ -299,7 +312,7 @@ def test_a_stopped_run_leaves_no_file_open(tmp_path, denoiser, stack):
 def test_an_unfinished_result_is_no_result_and_belongs_to_its_job(tmp_path, denoiser, stack):
     out = tmp_path / "clean.ome.zarr"
     run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
-    growing = next(run).growing
+    growing = [next(run) for _ in range(2)][-1].growing
     run.close()
     assert not out.exists() and growing.exists()
     with pytest.raises(BadInput, match="unfinished"):

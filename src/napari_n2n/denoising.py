@@ -8,7 +8,6 @@ in whatever way goes on where it was, and ends with the same bytes.
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,10 @@ from napari_n2n.plan import Plan, plan
 from napari_n2n.settings import MEMORY
 from napari_n2n.writers import ENDINGS, Writer, open_writer
 
+Part = tuple[str, Region]
+
+_COARSER_COST = 0.02  # of a shard, against one that goes through the network
+
 
 @dataclass(frozen=True, slots=True)
 class DenoisingStep:
@@ -35,19 +38,17 @@ class DenoisingStep:
     Attributes
     ----------
     done, total
-        Shards of the result, those of its coarser levels included.
+        Shards of the full resolution.
+    progress
+        Share of the run that is done, coarser levels included, 0 to 1.
     growing
         The store or file that the result is written to until it is whole.
     """
 
     done: int
     total: int
+    progress: float
     growing: Path
-
-    @property
-    def progress(self) -> float:
-        """Share of the run that is done, 0 to 1."""
-        return self.done / self.total
 
 
 def denoise_by_shards(
@@ -63,23 +64,21 @@ def denoise_by_shards(
 ) -> Generator[DenoisingStep, None, Path]:
     """Denoise into a file; a generator that yields after every shard and returns the path.
 
+    It yields once before the first shard, when there is something to look at that will fill.
     Closing it before its end leaves an unfinished result to resume. See `denoise` for the
     parameters.
     """
     path = checked_output(Path(out), overwrite=overwrite, resume=resume)
     engine = Engine(denoiser, work, choose_device(device), memory)
     journal, writer = _begun(path, denoiser, work, engine, resume)
-    try:
-        left = [part for part in writer.shards() if part[0] not in journal.done]
+
+    def make(parts: list[Part]) -> Iterator[str]:
         if scheduler is None:
-            made = _flowing(left, engine, writer)
-        else:
-            made = shards_on_cluster(scheduler, left, engine, path, device)
-        coarser = [part for part in writer.pyramid() if part[0] not in journal.done]
-        total = len(journal.done) + len(left) + len(coarser)
-        for name in chain(made, _averaged(coarser)):
-            journal.add(name)
-            yield DenoisingStep(len(journal.done), total, partial_path(path))
+            return _flowing(parts, engine, writer)
+        return shards_on_cluster(scheduler, parts, engine, path, device)
+
+    try:
+        yield from _steps(writer, journal, make, partial_path(path))
     except BaseException:
         if not journal.done:  # nothing to go on from
             writer.discard()
@@ -92,11 +91,30 @@ def denoise_by_shards(
     return path
 
 
-def _averaged(coarser: list[tuple[str, Callable[[], None]]]) -> Iterator[str]:
-    """Make the shards of coarser levels one after the other; yields the name of each."""
-    for name, make in coarser:
-        make()
-        yield name
+def _steps(
+    writer: Writer, journal: Journal, make: Callable[[list[Part]], Iterator[str]], growing: Path
+) -> Iterator[DenoisingStep]:
+    """Have all shards made that are not yet done, the coarser levels last."""
+    parts, coarser = list(writer.shards()), list(writer.pyramid())
+    left = [part for part in parts if part[0] not in journal.done]
+    whole = len(parts) + _COARSER_COST * len(coarser)
+    done = len(parts) - len(left)
+    made = len(journal.done) - done
+
+    def where() -> DenoisingStep:
+        return DenoisingStep(done, len(parts), (done + _COARSER_COST * made) / whole, growing)
+
+    yield where()
+    for name in make(left):
+        journal.add(name)
+        done += 1
+        yield where()
+    for name, average in coarser:
+        if name not in journal.done:
+            average()
+            journal.add(name)
+            made += 1
+            yield where()
 
 
 def denoise(
