@@ -92,6 +92,14 @@ def test_what_cannot_be_opened_is_refused_in_one_line(tmp_path, make, words):
     assert "\n" not in str(refusal.value)
 
 
+def test_a_stack_that_was_stored_as_colours_opens_by_its_true_axes(tmp_path):
+    path = tmp_path / "frames.tif"
+    tifffile.imwrite(path, STACK, photometric="rgb", planarconfig="separate")
+    with pytest.raises(BadInput, match="colour"):
+        Acquisition.open(path)
+    np.testing.assert_array_equal(Acquisition.open(path, axes="RYX").plane(1), STACK[1])
+
+
 def test_axes_that_do_not_fit_or_that_nobody_names_are_refused():
     with pytest.raises(BadInput, match="do not fit"):
         Acquisition.open(np.zeros((2, 40, 40)), axes="YX")

@@ -375,6 +375,8 @@ def _open_path(path: Path, axes: str | None) -> Acquisition:
             f"{path}: cannot be read as {suffix or 'zarr'} ({cause}): "
             "save it again or check the copy"
         ) from error
+    if "S" in header.axes and axes is None:
+        raise _colour(str(path))
     named = axes or _meant(header.axes, len(header.shape))
     opened = _from_array(pixels, _stem(path), named, header)
     return replace(opened, path=path.absolute())

@@ -12,7 +12,6 @@ import tifffile
 import zarr
 
 from napari_n2n.durable import flushed, moved_into_place, partial_path
-from napari_n2n.errors import BadInput
 from napari_n2n.header import Channel, Header, unit_name
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
@@ -74,21 +73,12 @@ def read(path: Path) -> tuple[Any, Header]:
     -------
     tuple
         Something to slice (`Mapped`, or `Paged` where the file is compressed), and the
-        header; its axes are those that the file names, which may be letters of no meaning here.
-
-    Raises
-    ------
-    BadInput
-        If it is a colour picture.
+        header; its axes are those that the file names, which may be letters of no meaning here,
+        such as S for colours.
     """
     with tifffile.TiffFile(path) as tif:
         series = tif.series[0]
         shape, dtype, axes = tuple(series.shape), np.dtype(series.dtype), str(series.axes)
-        if "S" in axes:
-            raise BadInput(
-                f"{path}: is a colour (RGB) picture, not a measurement: give the grey-scale "
-                "channel (in napari: Layers > Data > Split RGB)"
-            )
         if series.keyframe.is_final and series.dataoffset is not None:
             byteorder = dtype.newbyteorder(tif.byteorder)
             pixels: Any = Mapped(path, series.dataoffset, shape, byteorder)

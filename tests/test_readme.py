@@ -1,0 +1,52 @@
+"""What README.md tells people to type works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import blobs, noisy
+
+from napari_n2n import Acquisition, cli
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    (napari-n2n .*)$", README, re.MULTILINE)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with the files that README.md names, and runs that end soon."""
+    scene = blobs((64, 64))
+    for seed, name in enumerate(("a", "b", "c", "a1", "b1", "a2", "b2")):
+        tifffile.imwrite(tmp_path / f"{name}.tif", noisy(scene, seed))
+    tifffile.imwrite(tmp_path / "clean.tif", scene)
+    frames = np.stack([noisy(scene, seed) for seed in range(4)])
+    tifffile.imwrite(
+        tmp_path / "movie.tif", frames, metadata={"axes": "TYX"}, photometric="minisblack"
+    )
+    tifffile.imwrite(tmp_path / "stack.tif", frames, photometric="minisblack")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("napari_n2n.run.VIEWS", 0)
+    monkeypatch.setattr("napari_n2n.run.SHORTEST_RUN", 3)
+    return tmp_path
+
+
+def test_the_python_example_runs(desk):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(example, {})
+    assert Acquisition.open(desk / "clean.ome.zarr").shape == (64, 64)
+
+
+def test_the_commands_run(desk, monkeypatch, capsys):
+    assert len(COMMANDS) >= 8
+    for command in COMMANDS:
+        words = shlex.split(command, comments=True)
+        if any("ome.zarr" in word for word in words) and "--dims" in words:
+            continue  # volumes are as large as people's: see test_denoising.py
+        more = ["--overwrite"] if words[1] == "train" else []
+        monkeypatch.setattr("sys.argv", [*words, *more])
+        with pytest.raises(SystemExit) as leave:
+            cli.main()
+        assert leave.value.code == 0, (command, capsys.readouterr().err)
