@@ -352,7 +352,7 @@ def test_every_channel_is_denoised_by_its_own_statistics(scene):
     pairs = open_pairs([a, b], axes="CYX")
     assert [pair.channel for pair in pairs] == [0, 1]
     for channels in ("together", "separate"):
-        chosen = TrainingSettings(steps=60, batch=2, channels=channels, device="cpu")
+        chosen = TrainingSettings(steps=100, batch=2, channels=channels, device="cpu")
         denoiser = train(pairs, chosen)
         clean = denoise(denoiser, a, axes="CYX", device="cpu")
         assert clean.shape == a.shape
