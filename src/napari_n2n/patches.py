@@ -13,7 +13,7 @@ can be repeated, and resumed, to the bit.
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -258,7 +258,7 @@ class Patches:
         for view, pixels in enumerate(block.pixels):
             self._pool[slot, view, : len(pixels)].copy_(pixels, non_blocking=True)
         self._counts[slot, : len(block.counts)].copy_(block.counts, non_blocking=True)
-        self._resident[slot] = block
+        self._resident[slot] = replace(block, pixels=[], counts=block.counts[:0])  # now in the pool
 
     def _read(self, index: int) -> _Block:
         """Read a block; in the reader's thread."""
