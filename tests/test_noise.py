@@ -81,6 +81,15 @@ def test_the_correlation_length_comes_back(width, seed):
     assert report.loss == "l2" and report.training_factor > 1
 
 
+@settings(max_examples=8, deadline=None)
+@given(
+    width=st.floats(0.5, 1.5), gain=st.floats(0.6, 1.8), frames=st.sampled_from((1, 4)), seed=seeds
+)
+def test_the_gain_between_two_exposures_comes_back(width, gain, frames, seed):
+    a, *others = (gaussian(8, seed + view, blur=width)[0] for view in range(1 + frames))
+    assert measured([a, gain * np.mean(others, axis=0)]).gain_ratio == pytest.approx(gain, rel=0.05)
+
+
 @settings(max_examples=6, deadline=None)
 @given(dy=st.floats(-2, 2), dx=st.floats(-2, 2), seed=seeds)
 def test_the_shift_comes_back(dy, dx, seed):

@@ -6,19 +6,56 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_n2n import quality
+from napari_n2n.simulate import Brown, Camera, Gaussian
 
 SCENE = blobs((512, 512), 7)
 
 
-@settings(max_examples=12, deadline=None)
-@given(blur=st.floats(0.3, 4), sigma=st.floats(5, 40), seed=st.integers(0, 99))
-def test_the_psnr_without_a_clean_image_agrees_with_the_true_one(blur, sigma, seed):
-    a, b = noisy(SCENE, seed, sigma), noisy(SCENE, seed + 100, 1.5 * sigma)
+def grainy(scene, seed, sigma, width):
+    """Noise that neighbours share over `width` pixels."""
+    noise = Brown(sigma, width) if width else Gaussian(sigma)
+    return noise.apply(scene, np.random.default_rng(seed))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    blur=st.floats(0.3, 4),
+    sigma=st.floats(5, 40),
+    ratio=st.floats(0.4, 2),
+    width=st.sampled_from((0, 0.7, 1.5)),
+    seed=st.integers(0, 99),
+)
+def test_the_psnr_without_a_clean_image_agrees_with_the_true_one(blur, sigma, ratio, width, seed):
+    a, b = grainy(SCENE, seed, sigma, width), grainy(SCENE, seed + 100, ratio * sigma, width)
     result = ndimage.gaussian_filter(a, blur)
     estimate = quality.reference_free_error(result, a, b)
     found = quality.psnr_reference_free(estimate, 255.0)
     true = quality.psnr(SCENE, result, 255.0)
     assert found.value == pytest.approx(true, abs=max(0.1, 4 * found.error))
+
+
+def smoothed(a, sigma):
+    return ndimage.gaussian_filter(a, sigma, axes=(1, 2))
+
+
+RESULTS = {
+    "raw": lambda a: a,
+    "under-trained": lambda a: (a + 2 * smoothed(a, 1)) / 3,
+    "good": lambda a: smoothed(a, 1.5),
+    "over-smoothed": lambda a: smoothed(a, 5),
+}
+
+
+@pytest.mark.parametrize("made", RESULTS.values(), ids=RESULTS.keys())
+@pytest.mark.parametrize("frames", [1, 4])
+def test_on_many_pixels_it_agrees_within_a_fifth_of_a_decibel(made, frames):
+    scene = smoothed(np.stack([blobs((512, 512), seed) for seed in range(4)]), 3)
+    camera, rng = Camera(2.2, 1.6, 100), np.random.default_rng(0)
+    a, *others = (camera.apply(scene, rng) for _ in range(1 + frames))
+    estimate = quality.reference_free_error(made(a), a, np.mean(others, axis=0))
+    found = quality.psnr_reference_free(estimate, 255.0)
+    off = found.value - quality.psnr(scene, made(a), 255.0)
+    assert found.error < 0.1 and abs(off) < min(0.2, 3 * found.error)
 
 
 def test_an_error_below_its_own_uncertainty_has_no_psnr():

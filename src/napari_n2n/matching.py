@@ -6,7 +6,10 @@ import numpy as np
 from scipy import optimize
 
 from napari_n2n.affine import Affine
-from napari_n2n.quality import neighbourhood
+from napari_n2n.quality import balanced, neighbourhood
+
+_ROUNDS = 4
+_SETTLED = 1e-3
 
 
 def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> Affine:
@@ -15,31 +18,53 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that neither
     acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
     means is fitted with soft-L1 weights. Where it does not differ from the identity by three
-    standard errors, it is the identity.
+    standard errors, it is the identity. How much either acquisition counts in the neighbourhood
+    depends on its noise on the scale of both, and so on the line itself: from a guess by the
+    spread of the neighbourhoods, it is fitted again until it stays.
     """
-    a, b, bins = [], [], []
-    for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
-        a.append(plane_a.ravel())
-        b.append(plane_b.ravel())
-        bins.append(neighbourhood(plane_a + plane_b).ravel())
-    values_a, values_b, instrument = (np.concatenate(parts) for parts in (a, b, bins))
+    a, b, around_a, around_b = (
+        np.concatenate([plane.ravel() for plane in planes])
+        for planes in (
+            planes_a,
+            planes_b,
+            [neighbourhood(plane) for plane in planes_a],
+            [neighbourhood(plane) for plane in planes_b],
+        )
+    )
+    spread_a, spread_b = (
+        float(np.std(values, dtype=np.float64)) for values in (around_a, around_b)
+    )
+    gain = spread_b / spread_a if spread_a and spread_b else 1.0
+    line = Affine(gain, _mean_difference(gain * a, b))
+    for _ in range(_ROUNDS):
+        before = line
+        line = _line(a, b, balanced(a, before.inverse(b), around_a, before.inverse(around_b)))
+        if abs(line.gain - before.gain) < _SETTLED * before.gain:
+            break
+    return line
+
+
+def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(b.mean(dtype=np.float64) - a.mean(dtype=np.float64))
+
+
+def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray) -> Affine:
     low, high = np.percentile(instrument, (0.5, 99.9))
     if not high > low:
-        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
+        return Affine(1.0, _mean_difference(a, b))
     where = ((instrument - low) * (40 / (high - low))).astype(int).clip(0, 39)
     count = np.bincount(where, minlength=40)
     used = count >= 50
     mean_a, mean_b = (
-        np.bincount(where, values, minlength=40)[used] / count[used]
-        for values in (values_a, values_b)
+        np.bincount(where, values, minlength=40)[used] / count[used] for values in (a, b)
     )
-    difference = values_b - values_a
+    difference = b - a
     variance = (
         np.bincount(where, difference.astype(np.float64) ** 2, minlength=40)[used] / count[used]
     )
     error = np.sqrt(np.maximum(variance - (mean_b - mean_a) ** 2, 1e-12) / count[used])
     if used.sum() < 3:
-        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
+        return Affine(1.0, _mean_difference(a, b))
     centre = float(np.average(mean_a, weights=count[used]))
     fit = optimize.least_squares(
         lambda line: (mean_b - line[0] * (mean_a - centre) - line[1]) / error,
@@ -53,7 +78,7 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
     if abs(gain - 1) < 3 * gain_error and abs(level - centre) < 3 * level_error:
         return Affine()
     if gain <= 0 or gain_error > 0.1:
-        return Affine(1.0, float(np.mean(values_b) - np.mean(values_a)))
+        return Affine(1.0, _mean_difference(a, b))
     return Affine(gain, level - gain * centre)
 
 

@@ -75,6 +75,30 @@ def _separable(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return planes
 
 
+def balanced(
+    a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray
+) -> np.ndarray:
+    """Combine the surroundings of pixels in two acquisitions so that noise favours neither.
+
+    Where neighbours share noise, the surroundings of a pixel know of its own: binned by a plain
+    mean of both, the noisier acquisition would seem to follow the scene more closely than it does.
+    Weighed by the inverses of var(A) and var(B), their noise is uncorrelated with that of B - A.
+    The weights follow from ``E[(B - mB)(B - A)] = var(B) (1 - r)`` and, with D = B - A, from
+    ``E[(D - mD) D] = (var(A) + var(B)) (1 - r)``; m is the surroundings, and r the correlation of a
+    pixel's noise with theirs.
+
+    Parameters
+    ----------
+    a, b, around_a, around_b
+        Pixels and their `neighbourhood`, of one shape and in one intensity scale.
+    """
+    apart, detail = b - a, b - around_b
+    total = float(np.mean((detail - (a - around_a)) * apart, dtype=np.float64))
+    share = float(np.mean(detail * apart, dtype=np.float64)) / total if total > 0 else 0.5
+    share = min(max(share, 0.0), 1.0)
+    return share * around_a + (1 - share) * around_b
+
+
 def reference_free_error(
     result: np.ndarray, a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None
 ) -> Estimate:
@@ -100,9 +124,19 @@ def reference_free_error(
     """
     result, a, b = (np.asarray(values, np.float64) for values in (result, a, b))
     weight = np.ones_like(b) if weight is None else np.asarray(weight, np.float64)
-    surroundings = neighbourhood(((a + b) / 2).astype(np.float32))
-    terms = (result - b) ** 2 - (b - surroundings) * (b - a)
-    sums, counts = _block_sums(terms * weight), _block_sums(weight)
+    surroundings = balanced(a, b, neighbourhood(a), neighbourhood(b))
+    return mean_over_blocks((result - b) ** 2 - (b - surroundings) * (b - a), weight)
+
+
+def mean_over_blocks(values: np.ndarray, weight: np.ndarray) -> Estimate:
+    """Weighted mean, with the standard error that the scatter of 16x16 pixel blocks gives it.
+
+    Parameters
+    ----------
+    values, weight
+        Shape (..., Y, X); weight 0 leaves a pixel out.
+    """
+    sums, counts = _block_sums(values * weight), _block_sums(np.asarray(weight, np.float64))
     total = counts.sum()
     if total == 0:
         return Estimate(None, None)
