@@ -20,7 +20,7 @@ import tifffile
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from report import PAGE, machine, publish, table
+from report import PAGE, Verdict, judged, machine, publish, table
 from scipy import stats
 
 from napari_n2n import Pair, TrainingSettings, denoise, train
@@ -131,7 +131,6 @@ class Run:
     seconds: float
 
 
-Verdict = tuple[bool, str]
 Scores = dict[tuple[str, str], dict[str, Score]]
 
 
@@ -625,8 +624,8 @@ def main() -> None:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             figure.savefig(folder / f"{section}.png")
-        lines = "\n".join(f"- {'pass' if ok else 'FAIL'}: {words}" for ok, words in verdicts)
-        page = f"{text}\n\n{lines}\n\n![{name}](figures/{section}.png)\n\n{machine(given.device)}"
+        picture = f"![{name}](figures/{section}.png)"
+        page = "\n\n".join([text, judged(verdicts), picture, machine(given.device)])
         publish(section, page) if publishing else print(page, flush=True)
 
 

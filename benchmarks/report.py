@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 import torch
 
 PAGE = Path(__file__).with_name("README.md")
+
+Verdict = tuple[bool, str]
+"""Whether something came out as it should, and what."""
 
 
 def machine(device: str = "cpu") -> str:
@@ -22,7 +26,8 @@ def machine(device: str = "cpu") -> str:
     if device.startswith("cuda"):
         name = f"{torch.cuda.get_device_name()}, {name}"
     return (
-        f"{name}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{name}, {os.cpu_count()} cores, torch on {torch.get_num_threads()} of them, "
+        f"Python {platform.python_version()}, "
         f"torch {torch.__version__}, napari-n2n {version('napari-n2n')}, {date.today()}"
     )
 
@@ -31,6 +36,11 @@ def table(header: list[str], rows: list[list[object]]) -> str:
     """Format a markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def judged(verdicts: Sequence[Verdict]) -> str:
+    """Format verdicts as a markdown list."""
+    return "\n".join(f"- {'pass' if ok else 'FAIL'}: {words}" for ok, words in verdicts)
 
 
 def publish(section: str, text: str) -> None:
