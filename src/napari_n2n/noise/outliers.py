@@ -8,15 +8,44 @@ the pedestal is known, so that only p and the width of the peak, the ordinary no
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import special
 
+from napari_n2n.noise.sample import Sample
+from napari_n2n.quality import neighbourhood
+
+_BRIGHTNESSES = (0, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96, 1)
+_FAR_SHARE = 5e-4
+_OUTLYING = 4.0
 _LEVELS = 256
 _ROUNDS = 2
 _STARTS = 3
 _FAR = 5.0
 _SHARES = np.concatenate([[0.0], np.geomspace(2e-4, 0.02, 14), np.linspace(0.03, 0.97, 48)])
+
+
+@dataclass(frozen=True, eq=False)
+class Outliers:
+    """What hit the pixels of a sample, other than noise.
+
+    Attributes
+    ----------
+    share
+        Of the pixels of each acquisition that is hit, 0 to 1.
+    shift
+        How far that pulls the mean: root mean square over eight signal levels, in ADU.
+    clustered
+        True where patches are hit (text, dust) rather than single pixels.
+    pixels
+        True where the two acquisitions differ by more than noise; shape (planes, Y, X).
+    """
+
+    share: float
+    shift: float
+    clustered: bool
+    pixels: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +66,79 @@ class Mixture:
     share: float
     noise: float
     far: float
+
+
+def find_outliers(sample: Sample) -> Outliers:
+    """Tell outliers from noise, and what they do to the mean."""
+    mixture = _mixture(sample)
+    if mixture.share == 0:
+        return Outliers(0.0, 0.0, False, np.zeros(sample.a.shape, bool))
+    far = np.abs(sample.difference) > _OUTLYING * np.sqrt(2) * mixture.noise
+    return Outliers(mixture.share, _shift(sample, far), _clustered(far), far)
+
+
+def _mixture(sample: Sample) -> Mixture:
+    """Fit the mixture at several brightnesses; outliers are what all of them show.
+
+    Photon noise in the dark has a heavy tail that looks like sparse outliers, but only there.
+    Patches of outliers change the brightness around them, in the lower of two acquisitions or in
+    the higher, so that both are tried.
+    """
+    found = [
+        _mixture_by(sample, neighbourhood(end(sample.a, sample.b)))
+        for end in (np.minimum, np.maximum)
+    ]
+    return max(found, key=lambda mixture: mixture.share)
+
+
+def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
+    a, b, m = (values[sample.valid] for values in (sample.a, sample.b, brightness))
+    low, high = (float(end) for end in np.quantile(np.concatenate([a, b]), (1e-4, 1 - 1e-4)))
+    fits = []
+    for first, last in pairwise(np.quantile(m, _BRIGHTNESSES)):
+        here = (m >= first) & (m <= last)
+        if here.sum() >= 500:
+            fits.append(fit_mixture(a[here], b[here], (low, high), sample.quantum))
+    if not fits:
+        return Mixture(0.0, 0.0, 0.0)
+    bright = fits[len(fits) // 2 :]
+    share, noise, far = (
+        float(np.median([getattr(fit, name) for fit in group]))
+        for name, group in (("share", fits), ("noise", fits), ("far", bright))
+    )
+    if far < _FAR_SHARE:
+        return Mixture(0.0, noise, far)
+    if share > 0.6:  # too few untouched pixels for a fit at every brightness
+        return fit_mixture(a, b, (low, high), sample.quantum)
+    return Mixture(share, noise, far)
+
+
+def _shift(sample: Sample, far: np.ndarray) -> float:
+    """Pull of the outliers on the mean: root mean square over eight signal levels, in ADU."""
+    centre = _level(sample, far)
+    edges = np.quantile(centre, np.linspace(0, 1, 9))
+    shifts = []
+    for low, high in pairwise(edges):
+        here = (centre >= low) & (centre <= high)
+        clean = here & ~far
+        if clean.any():
+            shifts.append(float(sample.a[here].mean() - sample.a[clean].mean()))
+    return float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
+
+
+def _level(sample: Sample, far: np.ndarray) -> np.ndarray:
+    """Level of the ordinary pixels around each one."""
+    mean = (sample.a + sample.b) / 2
+    level = neighbourhood(np.where(far, 0.0, mean).astype(np.float32))
+    weight = neighbourhood((~far).astype(np.float32))
+    return np.where(weight > 0.02, level / np.maximum(weight, 0.02), sample.surroundings)
+
+
+def _clustered(far: np.ndarray) -> bool:
+    """Tell whether outliers have outliers for neighbours more often than by chance."""
+    share = float(far.mean())
+    beside = float((far[..., 1:] & far[..., :-1]).mean())
+    return beside > 2 * share**2 + 0.1 * share
 
 
 def fit_mixture(

@@ -3,24 +3,19 @@
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from napari_n2n import quality
 from napari_n2n.noise.advice import Evidence, advise
 from napari_n2n.noise.change import drift, moved_share
 from napari_n2n.noise.correlation import Correlation, autocorrelation, shared_noise
-from napari_n2n.noise.outliers import Mixture, fit_mixture
+from napari_n2n.noise.outliers import find_outliers
 from napari_n2n.noise.sample import GROUPS, Sample
-from napari_n2n.noise.transfer import TransferCurve, transfer_curve
-from napari_n2n.pair import Finding, Pair, saturated_share
+from napari_n2n.noise.transfer import TransferCurve, clipping_shift, transfer_curve
+from napari_n2n.pair import Finding, Pair
 
-_OUTLIER_BINS = (0, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96, 1)
-_FAR_SHARE = 5e-4
-_OUTLYING = 4.0
 _MANY_OUTLIERS = 0.05
 
 
@@ -168,11 +163,10 @@ def measure_noise(pair: Pair) -> NoiseReport:
 def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     """Measure the noise, and keep the curves behind the figures."""
     sample, match = Sample.of(pair), pair.matches[1]
-    mixture = _outliers(sample)
-    centre, outlying = _outlying(sample, mixture)
-    curve = transfer_curve(sample, ~outlying)
+    outliers = find_outliers(sample)
+    curve = transfer_curve(sample, ~outliers.pixels)
     correlation = autocorrelation(sample.difference)
-    share = mixture.share
+    share = outliers.share
     if share > _MANY_OUTLIERS:  # those that look like noise spoil the curve
         curve = replace(
             curve, photon_gain=None, read_noise=None, read_noise_error=None, pedestal=None
@@ -182,8 +176,8 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     scene = float(np.mean((sample.a - sample.a.mean()) * (sample.b - sample.b.mean())))
     evidence = Evidence(
         outlier_share=share,
-        outlier_shift=_outlier_shift(sample, centre, outlying) if share else 0.0,
-        outliers_clustered=share > 0 and _clustered(outlying),
+        outlier_shift=outliers.shift,
+        outliers_clustered=outliers.clustered,
         noise=float(np.sqrt(np.mean(curve.variance))),
         signal=float(np.mean(sample.surroundings)) - (curve.pedestal or 0.0),
         skewness=curve.skewness,
@@ -195,7 +189,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         correlation_area=correlation.area,
         shared_noise=shared_noise(sample.a, sample.b),
         black_share=black,
-        clipping_shift=_clipping_shift(sample, curve) if black else 0.0,
+        clipping_shift=clipping_shift(sample, curve) if black else 0.0,
         moved_share=moved_share(sample, curve) if share < 0.01 else 0.0,
         drift=drift(sample) if share < 0.01 else 0.0,
     )
@@ -214,21 +208,14 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         skewness=curve.skewness,
         median_shift=curve.median_shift,
         outlier_share=share,
-        outlier_shift=evidence.outlier_shift,
-        outliers_clustered=evidence.outliers_clustered,
+        outlier_shift=outliers.shift,
+        outliers_clustered=outliers.clustered,
         noise_correlation=evidence.correlation,
         correlation_length=correlation.length,
         shared_noise=evidence.shared_noise,
         noise_a=sigma_a,
         noise_b=sigma_b,
-        saturated_share=float(
-            np.mean(
-                [
-                    saturated_share(one, [plane for _, plane in one.spread_planes(2)])
-                    for one in pair.acquisitions[:2]
-                ]
-            )
-        ),
+        saturated_share=sample.saturated_share,
         black_share=black,
         clipping_shift=evidence.clipping_shift,
         moved_share=evidence.moved_share,
@@ -245,81 +232,6 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         frequency=frequency,
         ring_correlation=rings,
     )
-
-
-def _outliers(sample: Sample) -> Mixture:
-    """Fit the mixture at several brightnesses; outliers are what all of them show.
-
-    Photon noise in the dark has a heavy tail that looks like sparse outliers, but only there.
-    Patches of outliers change the brightness around them, in the lower of two acquisitions or in
-    the higher, so that both are tried.
-    """
-    found = [
-        _outliers_by(sample, quality.neighbourhood(end(sample.a, sample.b)))
-        for end in (np.minimum, np.maximum)
-    ]
-    return max(found, key=lambda mixture: mixture.share)
-
-
-def _outliers_by(sample: Sample, brightness: np.ndarray) -> Mixture:
-    a, b, m = (values[sample.valid] for values in (sample.a, sample.b, brightness))
-    low, high = (float(end) for end in np.quantile(np.concatenate([a, b]), (1e-4, 1 - 1e-4)))
-    fits = []
-    for first, last in pairwise(np.quantile(m, _OUTLIER_BINS)):
-        here = (m >= first) & (m <= last)
-        if here.sum() >= 500:
-            fits.append(fit_mixture(a[here], b[here], (low, high), sample.quantum))
-    if not fits:
-        return Mixture(0.0, 0.0, 0.0)
-    bright = fits[len(fits) // 2 :]
-    share, noise, far = (
-        float(np.median([getattr(fit, name) for fit in group]))
-        for name, group in (("share", fits), ("noise", fits), ("far", bright))
-    )
-    if far < _FAR_SHARE:
-        return Mixture(0.0, noise, far)
-    if share > 0.6:  # too few untouched pixels for a fit at every brightness
-        return fit_mixture(a, b, (low, high), sample.quantum)
-    return Mixture(share, noise, far)
-
-
-def _outlying(sample: Sample, mixture: Mixture) -> tuple[np.ndarray, np.ndarray]:
-    """Return the level of the ordinary pixels around each one, and which pixels are outliers."""
-    if mixture.share == 0:
-        return sample.surroundings, np.zeros(sample.a.shape, bool)
-    far = np.abs(sample.difference) > _OUTLYING * np.sqrt(2) * mixture.noise
-    mean = (sample.a + sample.b) / 2
-    level = quality.neighbourhood(np.where(far, 0.0, mean).astype(np.float32))
-    weight = quality.neighbourhood((~far).astype(np.float32))
-    return np.where(weight > 0.02, level / np.maximum(weight, 0.02), sample.surroundings), far
-
-
-def _outlier_shift(sample: Sample, centre: np.ndarray, outlying: np.ndarray) -> float:
-    """Pull of the outliers on the mean: root mean square over eight signal levels, in ADU."""
-    edges = np.quantile(centre, np.linspace(0, 1, 9))
-    shifts = []
-    for low, high in pairwise(edges):
-        here = (centre >= low) & (centre <= high)
-        clean = here & ~outlying
-        if clean.any():
-            shifts.append(float(sample.a[here].mean() - sample.a[clean].mean()))
-    return float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
-
-
-def _clustered(outlying: np.ndarray) -> bool:
-    """Tell whether outliers have outliers for neighbours more often than by chance."""
-    share = float(outlying.mean())
-    beside = float((outlying[..., 1:] & outlying[..., :-1]).mean())
-    return beside > 2 * share**2 + 0.1 * share
-
-
-def _clipping_shift(sample: Sample, curve: TransferCurve) -> float:
-    """Mean of ``E[max(s + n, 0)] - s`` over the darkest tenth of the pixels, Gaussian noise."""
-    level = np.quantile(sample.surroundings, 0.1)
-    sigma = float(np.sqrt(curve.variance_at(np.array(level))))
-    ratio = float(level) / sigma
-    density = float(np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi))
-    return sigma * density - float(level) * float(special.ndtr(-ratio))
 
 
 def _errors(sample: Sample, curve: TransferCurve, correlation: Correlation) -> dict[str, float]:

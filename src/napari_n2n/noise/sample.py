@@ -1,5 +1,6 @@
 """The pixels that noise is measured on: a few planes of a pair, with their surroundings."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,8 @@ class Sample:
         no part in it.
     valid
         False where one of the two is saturated.
+    saturated_share
+        Of the pixels of both, at the largest value that their type can hold.
     group
         Numbers 0 to 7 in blocks of 32x32 pixels (less in a small plane, so that every number
         occurs), for standard errors by leaving groups out.
@@ -38,6 +41,7 @@ class Sample:
     b: np.ndarray
     surroundings: np.ndarray
     valid: np.ndarray
+    saturated_share: float
     group: np.ndarray
     quantum: float
 
@@ -55,10 +59,12 @@ class Sample:
             for one in (first, second)
         )
         b = pair.matches[1].inverse(raw)
-        valid = np.ones(a.shape, bool)
-        for values, one in ((a, first), (raw, second)):
-            if one.saturation is not None:
-                valid &= values < one.saturation
+        saturated = np.stack(
+            [
+                values >= (math.inf if one.saturation is None else one.saturation)
+                for values, one in ((a, first), (raw, second))
+            ]
+        )
         block = min(_BLOCK, min(a.shape[1:]) // GROUPS)
         y, x = (np.arange(length) // block for length in a.shape[1:])
         pattern = (y[:, None] + 3 * x[None, :]) % GROUPS
@@ -67,7 +73,8 @@ class Sample:
             a=a,
             b=b,
             surroundings=neighbourhood((a + b) / 2),
-            valid=valid,
+            valid=~(saturated[0] | saturated[1]),
+            saturated_share=float(saturated.mean()),
             group=np.broadcast_to(pattern, a.shape),
             quantum=1.0 if whole else 0.0,
         )

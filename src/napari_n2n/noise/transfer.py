@@ -10,6 +10,7 @@ pedestal, which the line alone cannot.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from napari_n2n.noise.sample import GROUPS, Sample
 
@@ -138,6 +139,15 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
         skewness_error=errors["skewness"],
         median_shift=float(whole["median_shift"]),
     )
+
+
+def clipping_shift(sample: Sample, curve: TransferCurve) -> float:
+    """Mean of ``E[max(s + n, 0)] - s`` over the darkest tenth of the pixels, Gaussian noise."""
+    level = np.quantile(sample.surroundings, 0.1)
+    sigma = float(np.sqrt(curve.variance_at(np.array(level))))
+    ratio = float(level) / sigma
+    density = float(np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi))
+    return sigma * density - float(level) * float(special.ndtr(-ratio))
 
 
 _FIGURES = ("gain", "read_square", "skewness")
