@@ -15,13 +15,13 @@ import re
 import string
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_type_hints
 
 import numpy as np
 from scipy import ndimage
 
+from napari_n2n import lettering
 from napari_n2n.errors import BadInput
 from napari_n2n.writers import Writer, open_writer
 
@@ -30,8 +30,6 @@ Range = tuple[float, float]
 
 _NUMBER = r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)"
 _BRIGHTEST = 1e15
-_STRINGS = 512
-_LETTERS = string.ascii_letters + string.digits + string.punctuation
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +322,7 @@ class Text(Replacement):
         colours = clean.shape[-3] if channels else 1
         pictures = noisy.reshape(-1, colours, *clean.shape[-2:])
         for picture, covered in zip(pictures, hit.reshape(-1, *clean.shape[-2:]), strict=True):
-            _write_text(picture, covered, float(self.share), limits, rng)  # type: ignore[arg-type]
+            lettering.write(picture, covered, float(self.share), limits, rng)  # type: ignore[arg-type]
         return noisy, hit
 
 
@@ -526,42 +524,3 @@ def _mask_shape(image: np.ndarray, channels: bool) -> tuple[int, ...]:
     if not channels:
         return image.shape
     return (*image.shape[:-3], 1, *image.shape[-2:])
-
-
-def _write_text(
-    picture: np.ndarray,
-    covered: np.ndarray,
-    share: float,
-    limits: Range,
-    rng: np.random.Generator,
-) -> None:
-    """Write into `picture` (C, Y, X), and into `covered` (Y, X), which is counted."""
-    strings, count = _strings(), 0
-    rows, columns = covered.shape
-    while count < share * covered.size:
-        letters = strings[rng.integers(len(strings))]
-        height, width = letters.shape
-        top, left = int(rng.integers(1 - height, rows)), int(rng.integers(1 - width, columns))
-        place = (slice(max(top, 0), top + height), slice(max(left, 0), left + width))
-        inside = letters[max(-top, 0) : rows - top, max(-left, 0) : columns - left]
-        count += int(np.count_nonzero(inside > covered[place]))
-        covered[place] |= inside
-        colour = rng.uniform(*limits, len(picture))
-        picture[:, *place][:, inside] = colour[:, None]
-
-
-@cache
-def _strings() -> list[np.ndarray]:
-    """Render the strings once, as bool masks: drawing letters is too slow to do it anew."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    rng = np.random.default_rng(0)
-    fonts = {size: ImageFont.load_default(size) for size in range(8, 33, 2)}
-    masks = []
-    for size in rng.choice(list(fonts), _STRINGS):
-        text = "".join(rng.choice(list(_LETTERS), rng.integers(3, 11)))
-        left, top, right, bottom = (int(edge) for edge in fonts[size].getbbox(text))
-        picture = Image.new("L", (right - left + 1, bottom - top + 1))
-        ImageDraw.Draw(picture).text((-left, -top), text, fill=255, font=fonts[size])
-        masks.append(np.asarray(picture) > 127)
-    return masks
