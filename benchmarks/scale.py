@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import statistics
@@ -103,8 +102,12 @@ def frames(gigabytes: float) -> int:
 
 
 def peak() -> float:
-    """Return the high-water mark of this process's memory, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    """Return the high-water mark of this process's memory, in GB (Linux).
+
+    Not `resource.ru_maxrss`, which begins with the memory of the process that started this one.
+    """
+    (line,) = (one for one in Path("/proc/self/status").open() if one.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e9
 
 
 def opened(kind: str, path: Path) -> Any:
