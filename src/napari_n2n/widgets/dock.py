@@ -1,11 +1,16 @@
 """What docks have in common: they scroll, stay narrow, and let go of the viewer at their end."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFrame, QScrollArea, QWidget
+from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QPushButton, QScrollArea, QWidget
+
+from napari_n2n.errors import BadInput
+
+_BREAK = "\u200b"
 
 
 class Dock(QScrollArea):
@@ -40,3 +45,48 @@ def keep_narrow(*menus: ComboBox) -> None:
         menu.native.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
+
+
+def plainly(error: BadInput) -> str:
+    """Say what is wrong in the words of a window: its fields are called like the options."""
+    return re.sub(r"--(\w)", lambda option: option[1].upper(), str(error))
+
+
+class Words(QLabel):
+    """Lines for the person; long names and paths break rather than widen the dock."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setText(text)
+
+    def setText(self, text: str) -> None:
+        """Show a text, or nothing at all."""
+        super().setText(breakable(text))
+        if self.parent() is not None or not text:  # without a parent it would be a window
+            self.setVisible(bool(text))
+
+    def text(self) -> str:
+        """Return what is shown."""
+        return super().text().replace(_BREAK, "")
+
+
+def breakable(text: str) -> str:
+    """Let a line end after the marks that join the parts of names and paths."""
+    return re.sub(r"(?<=[/\\_])(?=\w)", _BREAK, text)
+
+
+def button(text: str, tooltip: str) -> QPushButton:
+    """Return a button that says what it does."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    return made
+
+
+def time_left(seconds: float) -> str:
+    """Say how long something still takes."""
+    if seconds > 5400:
+        return f"{seconds / 3600:.1f} h left"
+    return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"

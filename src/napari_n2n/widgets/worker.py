@@ -5,14 +5,16 @@ No exception leaves the generator: an escaping one may vanish and leave napari b
 that a failure travels as a value instead.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-from napari.qt.threading import create_worker
+from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
 
 from napari_n2n.errors import BadInput
+from napari_n2n.widgets.dock import plainly
 
 _FINE = 1000
 
@@ -24,6 +26,41 @@ class Failure:
     message: str
 
 
+class _Worker(GeneratorWorker):
+    """A worker whose job hears that napari wants it to end, long before it next yields."""
+
+    on_quit: Callable[[], None]
+
+    def quit(self) -> None:
+        """End the job; napari calls this when the window really closes."""
+        self.on_quit()
+        super().quit()
+
+
+class _Inbox:
+    """Handles what arrives one after the other.
+
+    Drawing napari's progress bar lets further messages in: they would be handled before the one
+    that is being handled, the last one first.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._busy = False
+
+    def take(self, handle: Callable[[], None]) -> None:
+        """Handle something, now or when its turn comes."""
+        self._waiting.append(handle)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._waiting:
+                self._waiting.popleft()()
+        finally:
+            self._busy = False
+
+
 def start(
     job: Callable[[], Generator[Any, None, Any]],
     title: str,
@@ -31,7 +68,8 @@ def start(
     on_yield: Callable[[Any], None],
     on_return: Callable[[Any], None],
     on_failure: Callable[[str], None],
-    on_abort: Callable[[], None],
+    on_abort: Callable[[], None] = lambda: None,
+    on_quit: Callable[[], None] = lambda: None,
 ) -> Any:
     """Run a job in the background.
 
@@ -45,9 +83,13 @@ def start(
     on_yield, on_return, on_failure
         Called on the GUI's thread; the last one with one line for the person.
     on_abort
-        Called instead when napari ends the work, because its window closes.
+        Called instead when napari has ended the work, because its window closes.
+    on_quit
+        Called when napari begins to end the work: set here the event that the job looks at.
     """
     running: list[Generator[Any, None, Any]] = []
+    returned: list[Any] = []
+    inbox = _Inbox()
 
     def guarded() -> Generator[Any, None, Any]:
         try:
@@ -56,6 +98,7 @@ def start(
         except Exception as error:
             return Failure(_one_line(error))
 
+    guarded.__qualname__ = title  # napari asks with this name whether to close the window
     activity = progress(total=_FINE, desc=title)
 
     def show(message: Any) -> None:
@@ -64,29 +107,28 @@ def start(
             activity.update(round(_FINE * share) - activity.n)
         on_yield(message)
 
-    def finish(result: Any) -> None:
-        activity.close()
-        if isinstance(result, Failure):
-            on_failure(result.message)
-        else:
-            on_return(result)
-
-    def abandon() -> None:
+    def end() -> None:
         activity.close()
         for generator in running:
             generator.close()  # napari only drops it: let it tidy up what it began
-        on_abort()
+        if not returned:
+            on_abort()
+        elif isinstance(returned[0], Failure):
+            on_failure(returned[0].message)
+        else:
+            on_return(returned[0])
 
-    worker = create_worker(guarded, _start_thread=False)
-    worker.yielded.connect(show)
-    worker.returned.connect(finish)
-    worker.aborted.connect(abandon)
+    worker = create_worker(guarded, _start_thread=False, _worker_class=_Worker)
+    worker.on_quit = on_quit
+    worker.yielded.connect(lambda message: inbox.take(lambda: show(message)))
+    worker.returned.connect(lambda result: returned.append(result))
+    worker.finished.connect(lambda: inbox.take(end))
     worker.start()
     return worker
 
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, BadInput):
-        return str(error)
+        return plainly(error)
     first = str(error).strip().splitlines()
     return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
