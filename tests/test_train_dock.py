@@ -1,5 +1,7 @@
 """The Train dock in a real napari window."""
 
+import threading
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import zarr
 from conftest import blobs, noisy
 
 from napari_n2n import load
+from napari_n2n.engine import Engine
 from napari_n2n.network import CompactUNet
 
 SCENE = blobs((64, 64))
@@ -112,6 +115,27 @@ def test_stop_keeps_the_model_and_save_writes_it(viewer, qtbot, tmp_path):
     assert len(viewer.layers) == 3
     widget.save(tmp_path / "model.n2n")
     assert load(tmp_path / "model.n2n").record["stopped"]
+
+
+def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbot, monkeypatch):
+    compute, parts = Engine.compute, threading.Semaphore(2)
+
+    def when_let(*given):
+        parts.acquire()
+        return compute(*given)
+
+    monkeypatch.setattr(Engine, "compute", when_let)
+    add_pair(viewer, shape=(4, 64, 64))
+    _, widget = open_dock(viewer)
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
+    result = viewer.layers["first + second denoised (unfinished)"]
+    assert np.asarray(result.data[0]).any() and not np.asarray(result.data[2]).any()
+    widget.stop_button.click()
+    parts.release(9)
+    qtbot.waitUntil(ended(widget), timeout=30_000)
+    assert "Not all is denoised" in widget.words.text() and widget.save_button.isEnabled()
+    assert result in viewer.layers and not np.asarray(result.data[3]).any()
 
 
 def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, monkeypatch):

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_n2n import ngff
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
 from napari_n2n.simulate import NOISES, Noise, SimulationStep, simulate_by_planes
@@ -118,7 +119,8 @@ class SimulateWidget(Dock):
 
     def _finish(self, paths: list[Path], source: Image) -> None:
         for path in paths:
-            self.viewer.add_image(**layer_arguments(path, source))
+            order = Acquisition.open(source).order
+            self.viewer.add_image(**layer_arguments(*ngff.read(path), source, order))
         self._show(f"Made two noisy copies of '{source.name}'.", ready=True)
 
     def _fail(self, message: str) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 from magicgui.widgets import ComboBox, FloatSpinBox
 from napari.utils.notifications import show_error, show_info
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -22,9 +21,9 @@ from napari_n2n.losses import LOSSES
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.curve import TrainingCurve
-from napari_n2n.widgets.dock import Dock, connect_while_alive
+from napari_n2n.widgets.dock import Dock, button, connect_while_alive, time_left
 from napari_n2n.widgets.pick import PairPicker
-from napari_n2n.widgets.session import session_of
+from napari_n2n.widgets.session import TrainingSession, session_of
 
 _AUTO = "auto - by the noise"
 
@@ -40,7 +39,7 @@ class TrainWidget(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.session = session_of(napari_viewer)
+        self.session = session_of(napari_viewer, TrainingSession)
         self._build()
         self._connect()
         self._show_state()
@@ -76,9 +75,9 @@ class TrainWidget(Dock):
         self.minutes.native.setSpecialValueText("until nothing improves")
         for field in (self.loss, self.device, self.minutes):
             self.picker.rows.addRow(field.label, field.native)
-        self.train_button = _button("Train", "Learn from the two acquisitions, in the background")
-        self.stop_button = _button("Stop", "End the training now; the model so far is kept")
-        self.save_button = _button("Save model ...", "Keep the model for other recordings like it")
+        self.train_button = button("Train", "Learn from the two acquisitions, in the background")
+        self.stop_button = button("Stop", "End the training now; the model so far is kept")
+        self.save_button = button("Save model ...", "Keep the model for other recordings like it")
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.words = QLabel()
@@ -155,14 +154,7 @@ class TrainWidget(Dock):
             self.words.setText(str(error))
             show_error(str(error))
             return
-        self.window().installEventFilter(self)
         self.session.train(sources, settings)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """End the run when the window closes."""
-        if event.type() == QEvent.Type.Close:
-            self.session.stop()
-        return super().eventFilter(watched, event)
 
     def _show_state(self) -> None:
         running = self.session.running
@@ -214,16 +206,3 @@ _WELCOME = (
     "Choose two noisy recordings of the same scene: two exposures, two scans, or two frames. "
     "No clean image is needed."
 )
-
-
-def time_left(seconds: float) -> str:
-    """Say how long something still takes."""
-    if seconds > 5400:
-        return f"{seconds / 3600:.1f} h left"
-    return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
-
-
-def _button(text: str, tooltip: str) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tooltip)
-    return button

@@ -1,0 +1,110 @@
+"""Denoising behind a window: it says first what it will make, and may be stopped anywhere."""
+
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_n2n.acquisition import Acquisition
+from napari_n2n.denoising import DenoisingStep, denoise_by_shards
+from napari_n2n.header import Header
+from napari_n2n.model import Denoiser
+from napari_n2n.plan import plan
+from napari_n2n.widgets.result_layer import contrast_limits
+
+_SAMPLED_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What is known of a result before its first pixel.
+
+    Attributes
+    ----------
+    out
+        Where it will stand.
+    header, order
+        Of the result, and for each of its axes the dimension of the source that it is.
+    limits
+        Contrast limits that suit the source.
+    warnings
+        Sentences for the person.
+    """
+
+    out: Path
+    header: Header
+    order: tuple[int, ...]
+    limits: tuple[float, float]
+    warnings: tuple[str, ...]
+
+
+class _Stopped(Exception):
+    """The person does not want the rest."""
+
+
+def denoised(
+    denoiser: Denoiser,
+    sources: list[Any],
+    out: Path,
+    stop: threading.Event,
+    *,
+    axes: str | None = None,
+    **options: Any,
+) -> Generator[Canvas | DenoisingStep, None, Path | None]:
+    """Denoise into a file.
+
+    Parameters
+    ----------
+    denoiser, sources, axes
+        As `napari_n2n.plan.plan` takes them.
+    out
+        Where the result goes.
+    stop
+        Set it, and the work ends within one layer of the network; what is done stays to be resumed.
+    options
+        As `denoise_by_shards` takes them.
+
+    Returns
+    -------
+    pathlib.Path or None
+        Where the result is; None if it was stopped.
+    """
+    opened = [Acquisition.open(source, axes=axes) for source in sources]
+    work = plan(denoiser, *opened)
+    ((_, plane),) = opened[0].spread_planes(1, _SAMPLED_SIDE)
+    yield Canvas(out, work.header, opened[0].order, contrast_limits(plane), work.warnings)
+    try:
+        run = denoise_by_shards(denoiser, work, out, **options)
+        with closing(run), _interrupted_by(stop, denoiser):
+            for step in run:
+                yield step
+                if stop.is_set():
+                    return None
+    except _Stopped:
+        return None
+    return out
+
+
+@contextmanager
+def _interrupted_by(stop: threading.Event, denoiser: Denoiser) -> Iterator[None]:
+    """Let every layer of the networks look first whether it is still wanted.
+
+    A shard of a volume may take minutes, and a window that closes waits for the step under way.
+    """
+
+    def look(*_: Any) -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    hooks = [
+        module.register_forward_pre_hook(look)
+        for network in denoiser.networks
+        for module in network.modules()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

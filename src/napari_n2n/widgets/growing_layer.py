@@ -1,0 +1,101 @@
+"""A result that fills: the layer is there from the first moment, and shows what is on the disk.
+
+The worker only writes shards; the layer looks at the same store. When the result is whole its
+folder takes another name, and the layer is handed the array that lies there.
+"""
+
+from typing import Any
+from weakref import ref
+
+import zarr
+from napari.layers import Image
+from superqt.utils import qthrottled
+
+from napari_n2n.acquisition import Acquisition
+from napari_n2n.denoising import DenoisingStep
+from napari_n2n.durable import partial_path
+from napari_n2n.widgets.denoising_job import Canvas
+from napari_n2n.widgets.result_layer import (
+    contrast_limits,
+    layer_arguments,
+    middle_plane,
+    turned_back,
+)
+
+_REFRESH_MS = 200
+
+
+class GrowingLayer:
+    """The layer of one result, from before its first shard on; a TIFF has none until it is whole.
+
+    Parameters
+    ----------
+    viewer
+        Receives the layer.
+    canvas
+        What `denoised` yielded first.
+    source
+        What the result is made from; where that is a layer, the result lies on it and looks alike.
+    """
+
+    def __init__(self, viewer: Any, canvas: Canvas, source: Any) -> None:
+        self.canvas = canvas
+        self._viewer = ref(viewer)
+        self._source = source if isinstance(source, Image) else None
+        self._layer: Image | None = None
+        self._name = f"{canvas.header.name} (unfinished)"
+        self._refresh = qthrottled(self._look_again, timeout=_REFRESH_MS)
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer; None before there is something to see, and after the person has removed it."""
+        viewer = self._viewer()
+        there = viewer is not None and self._layer is not None and self._layer in viewer.layers
+        return self._layer if there else None
+
+    def goes_on_with(self, canvas: Canvas) -> bool:
+        """Tell whether this layer shows the unfinished part of the same result."""
+        return self.canvas == canvas and self.layer is not None
+
+    def follow(self, step: DenoisingStep) -> None:
+        """Show what has been written."""
+        if self._layer is not None:
+            self._refresh()
+        elif step.growing.is_dir():
+            array = zarr.open_array(step.growing / "0", mode="r")
+            self._add(array, self._name, self.canvas.limits)
+
+    def finish(self) -> None:
+        """Show the whole result, which stands at its own place now."""
+        header = self.canvas.header
+        opened = Acquisition.open(self.canvas.out)
+        whole = opened.source
+        if not isinstance(whole, zarr.Array):
+            whole = opened.data.reshape(header.shape)  # a TIFF forgets axes of length one
+        if self._layer is None:
+            self._add(whole, header.name)
+        elif (layer := self.layer) is not None:
+            layer.data = whole if self._source is None else turned_back(whole, self.canvas.order)
+            if layer.name == self._name:
+                layer.name = header.name
+            if self._source is None and tuple(layer.contrast_limits) == self.canvas.limits:
+                layer.contrast_limits = contrast_limits(middle_plane(whole))
+
+    def stop(self) -> None:
+        """Keep the layer if a part of the result is kept; it may be gone on with."""
+        viewer, layer = self._viewer(), self.layer
+        if viewer is not None and layer is not None and not partial_path(self.canvas.out).exists():
+            viewer.layers.remove(layer)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if (layer := self.layer) is not None:
+            layer.refresh(extent=False, highlight=False)
+
+    def _add(self, array: Any, name: str, limits: tuple[float, float] | None = None) -> None:
+        viewer, canvas = self._viewer(), self.canvas
+        if viewer is None:
+            return
+        arguments = layer_arguments(array, canvas.header, self._source, canvas.order, limits)
+        self._layer = viewer.add_image(**(arguments | {"name": name}))
+        self._name = self._layer.name
