@@ -16,10 +16,10 @@ from psygnal import Signal
 
 from napari_n2n.denoising import DenoisingStep
 from napari_n2n.model import Denoiser
-from napari_n2n.noise import NoiseReport, measure_noise
-from napari_n2n.pair import Pair
+from napari_n2n.noise import NoiseReport
+from napari_n2n.pair import open_pairs
 from napari_n2n.settings import TrainingSettings
-from napari_n2n.training import TrainingStep, fit
+from napari_n2n.training import TrainingStep, fit, measure_channels
 from napari_n2n.widgets import worker
 from napari_n2n.widgets.denoising_job import Canvas, denoised
 from napari_n2n.widgets.growing_layer import GrowingLayer
@@ -212,12 +212,12 @@ def _job(
     stop: threading.Event,
     stop_denoising: threading.Event,
 ) -> Generator[NoiseReport | TrainingStep | Canvas | DenoisingStep | Words, None, Outcome]:
-    pair = Pair.open(*sources)
+    pairs = open_pairs(sources)
     yield Words("Measuring the noise ...")
-    report = measure_noise(pair)
-    yield report
+    reports = measure_channels(pairs)
+    yield reports[0]
     yield Words("Starting the training ...")
-    denoiser = yield from fit(pair, settings, reports=[report], stop=stop)
+    denoiser = yield from fit(pairs, settings, reports=reports, stop=stop)
     yield Words("Denoising ...")
     out = scratch_folder() / "denoised.ome.zarr"
     run = denoised(denoiser, sources, out, stop_denoising, device=settings.device)
