@@ -334,7 +334,7 @@ def overlap(folder: Path, _: list[float]) -> str:
 
     from napari_n2n import Acquisition
     from napari_n2n.engine import Engine
-    from napari_n2n.model import load
+    from napari_n2n.model import Denoiser, load
     from napari_n2n.network import CompactUNet
     from napari_n2n.plan import plan
 
@@ -352,7 +352,7 @@ def overlap(folder: Path, _: list[float]) -> str:
         rows.append(["2D", f"{SIDE}x{SIDE}", by(engine.tile, sides is None), f"{ratio:.3f}"])
     shape = (64, 512, 512)
     network = CompactUNet(1, 24, 1, dims=3, flat=1)
-    denoiser.networks = (network.eval(),)
+    denoiser = Denoiser((network,), {}, denoiser.scales)
     volume = Acquisition.open(np.zeros(shape, np.uint16), axes="ZYX")
     for sides in (None, (32, 128, 128), (64, 256, 256)):
         engine = Engine(denoiser, plan(denoiser, volume), torch.device("cpu"), MEMORY)
