@@ -88,10 +88,13 @@ def shards_on_cluster(
                 _make, sent, part, path, key=f"n2n-{path}-{part[0]}", retries=_RETRIES, pure=False
             )
 
-        first = [submit(part) for part in islice(waiting, _QUEUED * threads)]
-        running = as_completed(first, loop=client.loop)
+        running = as_completed(
+            [submit(part) for part in islice(waiting, _QUEUED * threads)], loop=client.loop
+        )
         for finished in running:
-            yield finished.result()
+            name = finished.result()
+            finished.release()  # or the loss of its worker would have it made, and written, again
+            yield name
             for part in islice(waiting, 1):
                 running.add(submit(part))
 
