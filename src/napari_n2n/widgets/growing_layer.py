@@ -4,6 +4,7 @@ The worker only writes shards; the layer looks at the same store. When the resul
 folder takes another name, and the layer is handed the array that lies there.
 """
 
+import time
 from typing import Any
 from weakref import ref
 
@@ -23,6 +24,7 @@ from napari_n2n.widgets.result_layer import (
 )
 
 _REFRESH_MS = 200
+_REST = 5  # times as long as reading a large plane takes, the window is left to the person
 
 
 class GrowingLayer:
@@ -62,7 +64,10 @@ class GrowingLayer:
         if self._layer is not None:
             self._refresh()
         elif step.growing.is_dir():
-            array = zarr.open_array(step.growing / "0", mode="r")
+            try:
+                array = zarr.open_array(step.growing / "0", mode="r")
+            except (FileNotFoundError, ValueError):
+                return  # the run has ended before the window came to look
             self._add(array, self._name, self.canvas.limits)
 
     def finish(self) -> None:
@@ -84,13 +89,19 @@ class GrowingLayer:
     def stop(self) -> None:
         """Keep the layer if a part of the result is kept; it may be gone on with."""
         viewer, layer = self._viewer(), self.layer
-        if viewer is not None and layer is not None and not partial_path(self.canvas.out).exists():
+        if viewer is not None and layer is not None and not self._grows():
             viewer.layers.remove(layer)
         self._look_again()
 
+    def _grows(self) -> bool:
+        return partial_path(self.canvas.out).exists()
+
     def _look_again(self) -> None:
-        if (layer := self.layer) is not None:
+        if (layer := self.layer) is not None and self._grows():
+            began = time.perf_counter()
             layer.refresh(extent=False, highlight=False)
+            taken = 1000 * (time.perf_counter() - began)
+            self._refresh.setTimeout(max(_REFRESH_MS, round(_REST * taken)))
 
     def _add(self, array: Any, name: str, limits: tuple[float, float] | None = None) -> None:
         viewer, canvas = self._viewer(), self.canvas
