@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from magicgui.widgets import ComboBox
+from magicgui.widgets import ComboBox, FileEdit
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QPushButton, QScrollArea, QWidget
 
@@ -38,9 +38,12 @@ def connect_while_alive(widget: QWidget, slots: list[tuple[Any, Callable[..., An
     widget.destroyed.connect(lambda: [signal.disconnect(slot) for signal, slot in slots])
 
 
-def keep_narrow(*menus: ComboBox) -> None:
-    """Let long names of layers not widen a dock."""
-    for menu in menus:
+def keep_narrow(*fields: ComboBox | FileEdit) -> None:
+    """Let long names of layers not widen a dock, and leave room for those of files."""
+    for menu in fields:
+        if isinstance(menu, FileEdit):
+            menu.choose_btn.text = "..."
+            continue
         menu.native.setMinimumContentsLength(12)
         menu.native.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon

@@ -1,8 +1,9 @@
-"""A form that asks for two acquisitions, from layers or from files; docks add rows of their own."""
+"""Forms that ask for recordings, from layers or from files; docks add rows of their own."""
 
 from pathlib import Path
 from typing import Any
 
+from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, FileEdit
 from napari.layers import Image
 from qtpy.QtCore import Signal
@@ -12,6 +13,10 @@ from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 
 _TIP = "noisy recording of the scene; any of the two may be this one"
+_FILES = {
+    "files": FileDialogMode.EXISTING_FILE,
+    "OME-Zarr folders": FileDialogMode.EXISTING_DIRECTORY,
+}
 
 
 class PairPicker(QWidget):
@@ -31,25 +36,33 @@ class PairPicker(QWidget):
     """
 
     changed = Signal()
+    labels = ("A", "B")
+    tips = (f"One {_TIP}", f"Another {_TIP}")
+    second_needed = True
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = viewer
         self.source = ComboBox(
             label="From",
-            choices=["layers", "files"],
-            tooltip="Take the two acquisitions from open layers, or straight from files",
+            choices=["layers", *_FILES],
+            tooltip="Take the recordings from open layers, or straight from the disk",
         )
-        self.layer_a = ComboBox(label="A", choices=self._image_layers, tooltip=f"One {_TIP}")
-        self.layer_b = ComboBox(label="B", choices=self._image_layers, tooltip=f"Another {_TIP}")
+        self.layer_a, self.layer_b = (
+            ComboBox(label=label, choices=self._image_layers, tooltip=tip, nullable=not needed)
+            for label, tip, needed in zip(
+                self.labels, self.tips, (True, self.second_needed), strict=True
+            )
+        )
         kinds = "TIFF, OME-Zarr, npy or PNG"
-        self.file_a = FileEdit(label="A", tooltip=f"One {_TIP}: {kinds}")
-        self.file_b = FileEdit(label="B", tooltip=f"Another {_TIP}: {kinds}")
+        self.file_a, self.file_b = (
+            FileEdit(label=label, tooltip=f"{tip}: {kinds}")
+            for label, tip in zip(self.labels, self.tips, strict=True)
+        )
         self.fields = (self.source, self.layer_a, self.layer_b, self.file_a, self.file_b)
         self.rows = QFormLayout(self)
         self.rows.setContentsMargins(0, 0, 0, 0)
         self.rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        keep_narrow(self.layer_a, self.layer_b)
         for field in self.fields:
             self.rows.addRow(field.label, field.native)
         self._show_source()
@@ -68,37 +81,63 @@ class PairPicker(QWidget):
         return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Image)]
 
     def reset_choices(self, _event: Any = None) -> None:
-        """Offer the layers that are there now; the second menu starts on the second one."""
+        """Offer the layers that are there now; a second one that is needed starts on the second."""
         untouched = self.layer_a.value is self.layer_b.value
         self.layer_a.reset_choices()
         self.layer_b.reset_choices()
         choices = self.layer_b.choices
-        if untouched and len(choices) > 1:
+        if self.second_needed and untouched and len(choices) > 1:
             self.layer_b.value = choices[1]
 
     def _show_source(self) -> None:
-        files = self.source.value == "files"
+        mode = _FILES.get(self.source.value)
         for field in self.fields[1:]:
-            self.rows.setRowVisible(field.native, isinstance(field, FileEdit) == files)
+            is_file = isinstance(field, FileEdit)
+            self.rows.setRowVisible(field.native, is_file == (mode is not None))
+        for edit in (self.file_a, self.file_b):
+            edit.mode = mode or edit.mode
+        keep_narrow(self.layer_a, self.layer_b, self.file_a, self.file_b)
 
     def chosen(self) -> list[Any]:
-        """Return the two acquisitions that are chosen: layers or paths.
+        """Return the recordings that are chosen: layers or paths.
 
         Raises
         ------
         BadInput
             If one is missing or they are the same.
         """
-        if self.source.value == "files":
+        from_layers = self.source.value == "layers"
+        if from_layers:
+            given = [self.layer_a.value, self.layer_b.value]
+        else:
             paths = [Path(str(edit.value)) for edit in (self.file_a, self.file_b)]
-            if any(path == Path() for path in paths):
-                raise BadInput("Choose two files: two noisy recordings of the same scene")
-            return paths
-        layers = [self.layer_a.value, self.layer_b.value]
-        if None in layers:
-            raise BadInput("Open two noisy recordings of the same scene first (or choose files)")
-        if layers[0] is layers[1]:
+            given = [None if path == Path() else path for path in paths]
+        if given[0] is None or (given[1] is None and self.second_needed):
+            raise BadInput(self._missing(from_layers))
+        if from_layers and given[0] is given[1]:
             raise BadInput(
-                f"A and B are both '{layers[0].name}': choose two separate recordings of the scene"
+                f"{' and '.join(self.labels)} are both '{given[0].name}': "
+                "choose two separate recordings of the scene"
             )
-        return layers
+        return [one for one in given if one is not None]
+
+    def _missing(self, from_layers: bool) -> str:
+        if from_layers:
+            return "Open two noisy recordings of the same scene first (or choose files)"
+        return "Choose two files: two noisy recordings of the same scene"
+
+
+class ScenePicker(PairPicker):
+    """Choose a recording, and perhaps another one of the same scene."""
+
+    labels = ("Image", "Second")
+    tips = (
+        "Noisy recording to be cleaned",
+        "Another recording of the same scene, if there is one: both are cleaned and averaged",
+    )
+    second_needed = False
+
+    def _missing(self, from_layers: bool) -> str:
+        if from_layers:
+            return "Open an image to denoise first (or choose a file)"
+        return "Choose the file to denoise"

@@ -1,0 +1,196 @@
+"""The Denoise dock: apply a model to other recordings, and watch the result fill."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+
+from napari_n2n.denoising import DenoisingStep, checked_output, journal_path
+from napari_n2n.errors import BadInput
+from napari_n2n.settings import MEMORY
+from napari_n2n.widgets.denoising_session import DenoisingSession
+from napari_n2n.widgets.dock import (
+    Dock,
+    Words,
+    button,
+    connect_while_alive,
+    keep_narrow,
+    plainly,
+    time_left,
+)
+from napari_n2n.widgets.pick import ScenePicker
+from napari_n2n.widgets.pick_model import ModelPicker
+from napari_n2n.widgets.session import session_of
+
+_GB = 10**9
+_WELCOME = "Cleans a recording with a model that was trained on others like it."
+_UNFINISHED = "An unfinished result lies there: Resume goes on with it, Overwrite begins anew."
+_STANDS = "A result of this name exists: choose another name, or Overwrite it."
+
+
+class DenoiseWidget(Dock):
+    """Choose a model and a recording; a clean layer fills.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose layers are offered and which receives the result.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.session = session_of(napari_viewer, DenoisingSession)
+        self._build()
+        self._connect()
+        self._show_state()
+
+    # -- what is on it ------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.picker = ScenePicker(self.viewer)
+        self.model = ModelPicker(self.viewer, self.picker.rows)
+        self.axes = LineEdit(
+            label="Axes",
+            tooltip="Letters of the dimensions as they lie: T time, C channels, Z depth, Y rows, "
+            "X columns, e.g. TZYX; needed only where the recording does not name them",
+        )
+        self.axes.native.setPlaceholderText("as the recording says")
+        self.out = FileEdit(
+            label="Save to",
+            mode=FileDialogMode.OPTIONAL_FILE,
+            tooltip="Where the result goes: a name ending in .ome.zarr, which shows while it "
+            "fills, or .tif; left empty, the result is lost when napari closes",
+        )
+        keep_narrow(self.out)
+        self.out.line_edit.native.setPlaceholderText(".ome.zarr or .tif")
+        self.memory = FloatSpinBox(
+            label="Memory",
+            value=MEMORY / _GB,
+            min=0.1,
+            max=1000,
+            step=0.5,
+            tooltip="How much of the computer's memory may be used; less is slower, not worse",
+        )
+        self.memory.native.setSuffix(" GB")
+        self.device = ComboBox(
+            label="Device",
+            choices=["auto", "cpu", "cuda", "mps"],
+            tooltip="Where to compute; auto takes the graphics card if there is one",
+        )
+        for field in (self.axes, self.out, self.memory, self.device):
+            self.picker.rows.addRow(field.label, field.native)
+        self.button = button("Denoise", "Clean the recording, in the background")
+        self.cancel_button = button("Cancel", "Stop now; what is done can be gone on with later")
+        self.overwrite_button = button(
+            "Overwrite", "Throw away what lies at 'Save to' and begin anew"
+        )
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1000)
+        self.words, self.warnings = Words(_WELCOME), Words()
+
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.button, 2)
+        buttons.addWidget(self.overwrite_button, 1)
+        buttons.addWidget(self.cancel_button, 1)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addWidget(self.picker)
+        column.addLayout(buttons)
+        for part in (self.progress, self.words, self.warnings):
+            column.addWidget(part)
+        column.addStretch(1)
+        self.setWidget(inside)
+
+    def _connect(self) -> None:
+        slots: list[tuple[Any, Any]] = [
+            (self.session.started, self._show_state),
+            (self.session.stepped, self._show_step),
+            (self.session.said, self._show_words),
+            (self.session.finished, self._show_state),
+            (self.session.failed, self._show_state),
+        ]
+        connect_while_alive(self, slots)
+        self.model.changed.connect(self._forget)
+        self.picker.changed.connect(self._forget)
+        for field in (self.axes, self.out):
+            field.changed.connect(self._forget)
+        self.button.clicked.connect(self.denoise)
+        self.overwrite_button.clicked.connect(self.overwrite)
+        self.cancel_button.clicked.connect(self.session.stop)
+
+    # -- where the result goes ----------------------------------------------------------------
+
+    def output(self) -> Path | None:
+        """Return the name that the result shall have; None if it was given none."""
+        path = Path(str(self.out.value))
+        return None if path == Path() else path
+
+    def _found(self) -> tuple[bool, bool]:
+        """Tell whether a result, and whether an unfinished one, lies where this one shall go."""
+        place = self.output() or self.session.unsaved
+        stands = place is not None and place.exists()
+        return stands, place is not None and not stands and journal_path(place).exists()
+
+    def _forget(self) -> None:
+        """Take what the last run said for what it was: about something else."""
+        if not self.session.running:
+            self.session.forget()
+            self._show_state()
+
+    # -- running ------------------------------------------------------------------------------
+
+    def denoise(self) -> None:
+        """Clean the recording that is chosen; go on where an unfinished result lies."""
+        _, unfinished = self._found()
+        self._start(resume=unfinished)
+
+    def overwrite(self) -> None:
+        """Clean the recording, and let the result replace what lies there."""
+        self._start(overwrite=True)
+
+    def _start(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        out, flags = self.output(), {"resume": resume, "overwrite": overwrite}
+        try:
+            denoiser, sources = self.model.chosen(), self.picker.chosen()
+            if out is not None:
+                checked_output(out, **flags)
+        except BadInput as error:
+            self.words.setText(plainly(error))
+            show_error(plainly(error))
+            return
+        self.progress.reset()
+        self.session.denoise(
+            denoiser,
+            sources,
+            out,
+            axes=self.axes.value.strip().upper() or None,
+            memory=round(self.memory.value * _GB),
+            device=self.device.value,
+            **flags,
+        )
+
+    def _show_state(self) -> None:
+        running, (stands, unfinished) = self.session.running, self._found()
+        self.picker.setEnabled(not running)
+        self.button.setEnabled(not running)
+        self.button.setText("Resume" if unfinished else "Denoise")
+        self.overwrite_button.setVisible((unfinished or stands) and not running)
+        self.cancel_button.setVisible(running)
+        self.progress.setVisible(running)
+        hint = _UNFINISHED if unfinished else _STANDS if stands else _WELCOME
+        self.words.setText(self.session.words or hint)
+        self.warnings.setText("\n".join(f"⚠ {words}" for words in self.session.warnings))
+
+    def _show_words(self, words: str) -> None:
+        self.words.setText(words)
+
+    def _show_step(self, step: DenoisingStep) -> None:
+        left = self.session.remaining
+        self.progress.setValue(round(1000 * step.progress))
+        self.progress.setFormat("%p%  " + (time_left(left) if math.isfinite(left) else ""))
+        self.warnings.setText("\n".join(f"⚠ {words}" for words in self.session.warnings))
