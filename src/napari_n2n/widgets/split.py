@@ -1,0 +1,142 @@
+"""The Split dock: even and odd frames of a stack as two layers, which are a pair to train on."""
+
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import ComboBox, LineEdit
+from napari.layers import Image
+from napari.utils.notifications import show_error
+from napari.utils.transforms import Affine
+from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
+
+from napari_n2n.acquisition import Acquisition
+from napari_n2n.errors import BadInput
+from napari_n2n.widgets.dock import (
+    Dock,
+    Words,
+    button,
+    connect_while_alive,
+    keep_narrow,
+    plainly,
+)
+from napari_n2n.widgets.result_layer import turned_back
+
+_WELCOME = (
+    "Frames 0, 2, 4 ... and 1, 3, 5 ... of a movie that hardly moves are two recordings of one "
+    "scene: a pair to train on. Nothing is copied."
+)
+
+
+class SplitWidget(Dock):
+    """Choose a stack and an axis; two layers come out.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose layers are offered and which receives the two.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self._build()
+        self._connect()
+        self.layer.reset_choices()
+        self._offer_axes()
+
+    def _build(self) -> None:
+        tip = "Stack of which neighbouring frames show the same"
+        self.layer = ComboBox(label="Stack", choices=self._image_layers, tooltip=tip)
+        self.axes = LineEdit(
+            label="Axes",
+            tooltip="Letters of the dimensions as they lie: T time, C channels, Z depth, Y rows, "
+            "X columns, e.g. TZYX; needed only where the layer does not name them",
+        )
+        self.axes.native.setPlaceholderText("as the layer says")
+        tip = "Along which axis neighbours show the same: usually time"
+        self.axis = ComboBox(label="Along", choices=[], tooltip=tip)
+        keep_narrow(self.layer, self.axis)
+        self.button = button("Split", "Add even and odd frames as two layers")
+        self.words = Words(_WELCOME)
+        rows = QFormLayout()
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for field in (self.layer, self.axes, self.axis):
+            rows.addRow(field.label, field.native)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(6, 6, 6, 6)
+        column.addLayout(rows)
+        column.addWidget(self.button)
+        column.addWidget(self.words)
+        column.addStretch(1)
+        self.setWidget(inside)
+
+    def _connect(self) -> None:
+        events = self.viewer.layers.events
+        signals = (events.inserted, events.removed, events.reordered)
+        connect_while_alive(self, [(signal, self._offer_layers) for signal in signals])
+        self.layer.changed.connect(self._offer_axes)
+        self.axes.changed.connect(self._offer_axes)
+        self.button.clicked.connect(self.split)
+
+    def _image_layers(self, _menu: Any = None) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image)]
+
+    def _offer_layers(self, _event: Any = None) -> None:
+        self.layer.reset_choices()
+
+    def _opened(self) -> Acquisition:
+        if self.layer.value is None:
+            raise BadInput("Open a stack first")
+        return Acquisition.open(self.layer.value, axes=self.axes.value.strip().upper() or None)
+
+    def _offer_axes(self) -> None:
+        """Offer the axes along which there is more than one frame."""
+        try:
+            stack, words = self._opened(), _WELCOME
+        except BadInput as error:
+            self.axis.choices = []
+            self.words.setText(plainly(error) if self.layer.value is not None else _WELCOME)
+            return
+        frames = dict(zip(stack.axes[:-2], stack.shape[:-2], strict=True))
+        self.axis.choices = [
+            (f"{'first axis' if stack.axes_assumed else letter} ({count} frames)", letter)
+            for letter, count in frames.items()
+            if count > 1
+        ]
+        self.words.setText(words if self.axis.choices else f"{stack.name}: is a single frame")
+
+    def split(self) -> None:
+        """Add the even and the odd frames as layers."""
+        try:
+            stack = self._opened()
+            if self.axis.value is None:
+                raise BadInput(f"{stack.name}: is a single frame: choose a stack")
+            halves = stack.split(self.axis.value)
+        except BadInput as error:
+            self.words.setText(plainly(error))
+            show_error(plainly(error))
+            return
+        source, dimension = self.layer.value, stack.order[stack.axes.index(self.axis.value)]
+        for first, half in enumerate(halves):
+            self.viewer.add_image(
+                turned_back(half.data, half.order),
+                name=half.name,
+                rgb=False,
+                cache=False,
+                **_every_other(source, dimension, first),
+            )
+        self.words.setText(f"{halves[0].name} and {halves[1].name}: train on these two.")
+
+
+def _every_other(source: Image, dimension: int, first: int) -> dict[str, Any]:
+    """Return the looks of a layer that has every other frame of another one, and its place."""
+    place = Affine(
+        scale=source.scale, translate=source.translate, rotate=source.rotate, shear=source.shear
+    )
+    start, step = np.zeros(source.ndim), np.ones(source.ndim)
+    start[dimension], step[dimension] = first, 2
+    looks = ("rotate", "shear", "affine", "units", "axis_labels", "contrast_limits", "colormap")
+    return {name: getattr(source, name) for name in (*looks, "blending", "projection_mode")} | {
+        "scale": source.scale * step,
+        "translate": place(start),
+    }
