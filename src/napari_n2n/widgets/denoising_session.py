@@ -103,4 +103,4 @@ class DenoisingSession(Session):
 
 
 _RESUME = "What is done is kept: Resume goes on with it."
-_SCRATCH = "Done. The result is kept until napari closes; a name at 'Save to' keeps it for good."
+_SCRATCH = "Done. The result is gone when napari closes: save the layer to keep it."

@@ -40,14 +40,13 @@ def connect_while_alive(widget: QWidget, slots: list[tuple[Any, Callable[..., An
 
 def keep_narrow(*fields: ComboBox | FileEdit) -> None:
     """Let long names of layers not widen a dock, and leave room for those of files."""
-    for menu in fields:
-        if isinstance(menu, FileEdit):
-            menu.choose_btn.text = "..."
-            continue
-        menu.native.setMinimumContentsLength(12)
-        menu.native.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+    policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    for field in fields:
+        if isinstance(field, FileEdit):
+            field.choose_btn.text = "..."
+        else:
+            field.native.setMinimumContentsLength(12)
+            field.native.setSizeAdjustPolicy(policy)
 
 
 def plainly(error: BadInput) -> str:
