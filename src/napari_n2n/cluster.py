@@ -1,7 +1,8 @@
 """The same shards as tasks on an existing `dask.distributed` cluster.
 
 The model and the plan are sent once to each worker; every shard has one writer at a time, is
-retried elsewhere when its worker is lost, and comes out with the same bytes wherever it is made.
+retried elsewhere when its worker is lost, and comes out with the same bytes wherever it is made
+(workers compute with one thread for each of theirs; another number of threads rounds differently).
 Workers must see the files under the same paths as the client.
 """
 
