@@ -26,6 +26,8 @@ class Denoiser:
     ----------
     networks
         In evaluation mode: one for all channels, or one for each.
+    ready
+        The networks as they compute: their norms folded into the convolutions.
     architecture
         Name in `NETWORKS` and arguments, from which a network can be built again.
     scales
@@ -44,7 +46,7 @@ class Denoiser:
     def __post_init__(self) -> None:
         for network in self.networks:
             network.eval()
-        self._folded = [folded(network) for network in self.networks]
+        self.ready = tuple(folded(network) for network in self.networks)
 
     @property
     def dims(self) -> int:
@@ -71,7 +73,7 @@ class Denoiser:
 
     def to(self, device: torch.device | str) -> "Denoiser":
         """Move the networks to a device, and return self."""
-        for network in (*self.networks, *self._folded):
+        for network in (*self.networks, *self.ready):
             network.to(device=device, memory_format=self._format)  # type: ignore[call-overload]
         return self
 
@@ -94,7 +96,7 @@ class Denoiser:
         numpy.ndarray
             float32, of the same shape and unit.
         """
-        network = self._folded[channel if len(self.networks) > 1 else 0]
+        network = self.ready[channel if len(self.networks) > 1 else 0]
         scale = self.scales[channel if len(self.scales) > 1 else 0]
         device = next(network.parameters()).device
         normal = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)

@@ -100,7 +100,7 @@ def _interrupted_by(stop: threading.Event, denoiser: Denoiser) -> Iterator[None]
 
     hooks = [
         module.register_forward_pre_hook(look)
-        for network in denoiser.networks
+        for network in denoiser.ready
         for module in network.modules()
     ]
     try:
