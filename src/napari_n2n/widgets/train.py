@@ -5,25 +5,16 @@ from typing import Any
 
 from magicgui.widgets import ComboBox, FloatSpinBox
 from napari.utils.notifications import show_error, show_info
-from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
 
 from napari_n2n.errors import BadInput
 from napari_n2n.losses import LOSSES
 from napari_n2n.settings import TrainingSettings
-from napari_n2n.training import TrainingStep
-from napari_n2n.widgets.curve import TrainingCurve
-from napari_n2n.widgets.dock import Dock, button, connect_while_alive, time_left
+from napari_n2n.widgets.dock import Dock, button, connect_while_alive
 from napari_n2n.widgets.pick import PairPicker
 from napari_n2n.widgets.session import TrainingSession, session_of
+from napari_n2n.widgets.watch import Watch
 
 _AUTO = "auto - by the noise"
 
@@ -76,46 +67,31 @@ class TrainWidget(Dock):
         for field in (self.loss, self.device, self.minutes):
             self.picker.rows.addRow(field.label, field.native)
         self.train_button = button("Train", "Learn from the two acquisitions, in the background")
-        self.stop_button = button("Stop", "End the training now; the model so far is kept")
         self.save_button = button("Save model ...", "Keep the model for other recordings like it")
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.words = QLabel()
-        self.words.setWordWrap(True)
-        self.words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.curve = TrainingCurve()
+        self.watch = Watch(self.viewer, self.session)
+        self.stop_button, self.words = self.watch.stop_button, self.watch.words
 
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.train_button, 2)
-        buttons.addWidget(self.stop_button, 1)
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.picker)
         column.addWidget(self.loss_words)
-        column.addLayout(buttons)
-        column.addWidget(self.progress)
-        column.addWidget(self.words)
-        column.addWidget(self.curve, 1)
+        column.addWidget(self.train_button)
+        column.addWidget(self.watch, 1)
         column.addWidget(self.save_button)
         self.setWidget(inside)
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [
-            (self.viewer.events.theme, self._use_theme),
             (self.session.started, self._show_state),
             (self.session.measured, self._show_loss),
-            (self.session.stepped, self._show_step),
-            (self.session.said, self._show_words),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
         ]
         connect_while_alive(self, slots)
-        self._use_theme()
         self.picker.changed.connect(self._forget_noise)
         self.loss.changed.connect(self._show_loss)
         self.train_button.clicked.connect(self.train)
-        self.stop_button.clicked.connect(self.session.stop)
         self.save_button.clicked.connect(self._ask_where_to_save)
 
     # -- the loss -----------------------------------------------------------------------------
@@ -160,23 +136,8 @@ class TrainWidget(Dock):
         running = self.session.running
         self.picker.setEnabled(not running)
         self.train_button.setEnabled(not running)
-        self.stop_button.setEnabled(running)
         self.save_button.setEnabled(not running and self.session.denoiser is not None)
-        self.progress.setVisible(running)
         self._show_loss()
-        self.words.setText(self.session.words or _WELCOME)
-        self.curve.show_steps(self.session.curve)
-        self.curve.setVisible(bool(self.session.curve) or running)
-
-    def _show_words(self, words: str) -> None:
-        self.words.setText(words)
-
-    def _show_step(self, step: TrainingStep) -> None:
-        self.progress.setValue(round(1000 * step.progress))
-        self.progress.setFormat(f"%p%  {time_left(step.remaining)}")
-        score = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB on held-out blocks"
-        self.words.setText(f"Step {step.step}{score}")
-        self.curve.show_steps(self.session.curve)
 
     # -- keeping ------------------------------------------------------------------------------
 
@@ -197,12 +158,3 @@ class TrainWidget(Dock):
             show_error(f"{path}: cannot be written ({error.strerror}): choose another folder")
             return
         show_info(f"Saved {saved}")
-
-    def _use_theme(self, _event: Any = None) -> None:
-        self.curve.use_theme(get_theme(self.viewer.theme))
-
-
-_WELCOME = (
-    "Choose two noisy recordings of the same scene: two exposures, two scans, or two frames. "
-    "No clean image is needed."
-)
