@@ -31,6 +31,14 @@ class Dock(QScrollArea):
         self.setMinimumWidth(300)
 
 
+def open_dock(viewer: Any, name: str) -> Any:
+    """Bring up the dock of a name, the one that is there or a new one, and return its widget."""
+    frame, widget = viewer.window.add_plugin_dock_widget("napari-n2n", name)
+    frame.show()
+    frame.raise_()
+    return widget
+
+
 def connect_while_alive(widget: QWidget, slots: list[tuple[Any, Callable[..., Any]]]) -> None:
     """Connect (signal, slot) pairs of things that outlive a widget, until the widget ends."""
     for signal, slot in slots:

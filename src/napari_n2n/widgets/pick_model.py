@@ -82,6 +82,11 @@ class ModelPicker(QObject):
             self.card.show_words(plainly(error))
         self.changed.emit()
 
+    def choose(self, path: Path) -> None:
+        """Take a model file."""
+        self.file.value = path
+        self.which.value = _FILE
+
     def chosen(self) -> Denoiser:
         """Return the model.
 

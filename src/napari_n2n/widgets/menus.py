@@ -1,0 +1,57 @@
+"""The entries of napari's Layers menu: each opens a dock on the layers that are selected."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import napari
+from napari.layers import Image
+
+from napari_n2n.widgets.dock import open_dock
+
+
+def denoise_selected(viewer: napari.Viewer) -> None:
+    """Open Denoise on the selected layer, or on two of one scene."""
+    _show_pair(open_dock(viewer, "Denoise").picker, viewer)
+
+
+def learn_from_selected(viewer: napari.Viewer) -> None:
+    """Open Train on the two selected layers."""
+    _show_pair(open_dock(viewer, "Train").picker, viewer)
+
+
+def measure_selected(viewer: napari.Viewer) -> None:
+    """Open Noise on the two selected layers."""
+    _show_pair(open_dock(viewer, "Noise").picker, viewer)
+
+
+def split_selected(viewer: napari.Viewer) -> None:
+    """Open Split on the selected layer."""
+    _show_one(open_dock(viewer, "Split"), viewer)
+
+
+def simulate_on_selected(viewer: napari.Viewer) -> None:
+    """Open Simulate on the selected layer."""
+    _show_one(open_dock(viewer, "Simulate"), viewer)
+
+
+def _selected(viewer: Any) -> Iterator[Image]:
+    """Give the selected images in the order of the list of layers."""
+    for layer in viewer.layers:
+        if layer in viewer.layers.selection and isinstance(layer, Image):
+            yield layer
+
+
+def _show_pair(picker: Any, viewer: Any) -> None:
+    layers = list(_selected(viewer))
+    if not layers or not picker.isEnabled():  # a run that is under way keeps its layers
+        return
+    picker.source.value = "layers"
+    picker.layer_a.value = layers[0]
+    if len(layers) > 1 or not picker.second_needed:
+        picker.layer_b.value = layers[1] if len(layers) > 1 else None
+
+
+def _show_one(dock: Any, viewer: Any) -> None:
+    for layer in _selected(viewer):
+        dock.layer.value = layer
+        return
