@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit
+from magicgui.widgets import FileEdit
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 
 from napari_n2n.denoising import DenoisingStep, checked_output, journal_path
 from napari_n2n.errors import BadInput
-from napari_n2n.settings import MEMORY
 from napari_n2n.widgets.denoising_session import DenoisingSession
 from napari_n2n.widgets.dock import (
     Dock,
@@ -22,11 +21,11 @@ from napari_n2n.widgets.dock import (
     plainly,
     time_left,
 )
+from napari_n2n.widgets.form import axes_field, axes_in, bytes_in, device_menu, memory_field
 from napari_n2n.widgets.pick import ScenePicker
 from napari_n2n.widgets.pick_model import ModelPicker
 from napari_n2n.widgets.session import session_of
 
-_GB = 10**9
 _WELCOME = "Cleans a recording with a model that was trained on others like it."
 _UNFINISHED = "An unfinished result lies there: Resume goes on with it, Overwrite begins anew."
 _STANDS = "A result of this name exists: choose another name, or Overwrite it."
@@ -53,12 +52,7 @@ class DenoiseWidget(Dock):
     def _build(self) -> None:
         self.picker = ScenePicker(self.viewer)
         self.model = ModelPicker(self.viewer, self.picker.rows)
-        self.axes = LineEdit(
-            label="Axes",
-            tooltip="Letters of the dimensions as they lie: T time, C channels, Z depth, Y rows, "
-            "X columns, e.g. TZYX; needed only where the recording does not name them",
-        )
-        self.axes.native.setPlaceholderText("as the recording says")
+        self.axes = axes_field("recording")
         self.out = FileEdit(
             label="Save to",
             mode=FileDialogMode.OPTIONAL_FILE,
@@ -67,20 +61,7 @@ class DenoiseWidget(Dock):
         )
         keep_narrow(self.out)
         self.out.line_edit.native.setPlaceholderText(".ome.zarr or .tif")
-        self.memory = FloatSpinBox(
-            label="Memory",
-            value=MEMORY / _GB,
-            min=0.1,
-            max=1000,
-            step=0.5,
-            tooltip="How much of the computer's memory may be used; less is slower, not worse",
-        )
-        self.memory.native.setSuffix(" GB")
-        self.device = ComboBox(
-            label="Device",
-            choices=["auto", "cpu", "cuda", "mps"],
-            tooltip="Where to compute; auto takes the graphics card if there is one",
-        )
+        self.memory, self.device = memory_field(), device_menu()
         for field in (self.axes, self.out, self.memory, self.device):
             self.picker.rows.addRow(field.label, field.native)
         self.button = button("Denoise", "Clean the recording, in the background")
@@ -96,15 +77,7 @@ class DenoiseWidget(Dock):
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.overwrite_button, 1)
         buttons.addWidget(self.cancel_button, 1)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.addWidget(self.picker)
-        column.addLayout(buttons)
-        for part in (self.progress, self.words, self.warnings):
-            column.addWidget(part)
-        column.addStretch(1)
-        self.setWidget(inside)
+        self.stack(self.picker, buttons, self.progress, self.words, self.warnings)
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [
@@ -168,8 +141,8 @@ class DenoiseWidget(Dock):
             denoiser,
             sources,
             out,
-            axes=self.axes.value.strip().upper() or None,
-            memory=round(self.memory.value * _GB),
+            axes=axes_in(self.axes),
+            memory=bytes_in(self.memory),
             device=self.device.value,
             **flags,
         )

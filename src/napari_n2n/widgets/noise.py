@@ -8,14 +8,13 @@ from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_n2n.errors import BadInput
 from napari_n2n.noise.report import NoiseCurves, NoiseReport, measure_with_curves
 from napari_n2n.pair import Pair
 from napari_n2n.plot import panels
 from napari_n2n.widgets import worker
-from napari_n2n.widgets.dock import Dock, connect_while_alive
+from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive
 from napari_n2n.widgets.panel_plot import PanelPlot
 from napari_n2n.widgets.pick import PairPicker
 
@@ -37,20 +36,14 @@ class NoiseWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.picker = PairPicker(napari_viewer)
-        self.button = QPushButton("Measure")
-        self.button.setToolTip("Measure the noise on a few planes of both, in the background")
-        self.loss, self.words, self.warnings, self.figures = (_label() for _ in range(4))
+        tip = "Measure the noise on a few planes of both, in the background"
+        self.button = button("Measure", tip)
+        self.loss, self.words, self.warnings, self.figures = (Words() for _ in range(4))
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self.loss.setStyleSheet("font-size: 16pt; font-weight: bold")
         self.plots: list[PanelPlot] = []
-        inside = QWidget()
-        self._column = QVBoxLayout(inside)
-        self._column.setContentsMargins(6, 6, 6, 6)
         labels = (self.loss, self.words, self.warnings, self.figures)
-        for part in (self.picker, self.button, *labels):
-            self._column.addWidget(part)
-        self._column.addStretch(1)
-        self.setWidget(inside)
+        self._column = self.stack(self.picker, self.button, *labels)
         self._connect()
         self._clear(_WELCOME)
 
@@ -86,8 +79,6 @@ class NoiseWidget(Dock):
         self.words.setText(report.reason)
         self.warnings.setText("\n\n".join(f"⚠ {warning.message}" for warning in report.warnings))
         self.figures.setText(_table(report))
-        for label in (self.loss, self.warnings, self.figures):
-            label.setVisible(bool(label.text()))
         self.plots = [PanelPlot(panel) for panel in panels(report, curves)]
         for plot in self.plots:
             self._column.insertWidget(self._column.count() - 1, plot)
@@ -103,8 +94,7 @@ class NoiseWidget(Dock):
         """Show nothing but a line of words."""
         self.words.setText(words)
         for label in (self.loss, self.warnings, self.figures):
-            label.clear()
-            label.hide()
+            label.setText("")
         for plot in self.plots:
             self._column.removeWidget(plot)
             plot.deleteLater()
@@ -117,14 +107,6 @@ class NoiseWidget(Dock):
     def _use_theme(self, _event: Any = None) -> None:
         for plot in self.plots:
             plot.use_theme(get_theme(self.viewer.theme))
-
-
-def _label() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
 
 
 def _table(report: NoiseReport) -> str:

@@ -5,12 +5,12 @@ from typing import Any
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, FileEdit
-from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
+from napari_n2n.widgets.form import form, layer_menu
 
 _TIP = "noisy recording of the scene; any of the two may be this one"
 _FILES = {
@@ -49,7 +49,7 @@ class PairPicker(QWidget):
             tooltip="Take the recordings from open layers, or straight from the disk",
         )
         self.layer_a, self.layer_b = (
-            ComboBox(label=label, choices=self._image_layers, tooltip=tip, nullable=not needed)
+            layer_menu(viewer, label, tip, optional=not needed)
             for label, tip, needed in zip(
                 self.labels, self.tips, (True, self.second_needed), strict=True
             )
@@ -60,11 +60,7 @@ class PairPicker(QWidget):
             for label, tip in zip(self.labels, self.tips, strict=True)
         )
         self.fields = (self.source, self.layer_a, self.layer_b, self.file_a, self.file_b)
-        self.rows = QFormLayout(self)
-        self.rows.setContentsMargins(0, 0, 0, 0)
-        self.rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for field in self.fields:
-            self.rows.addRow(field.label, field.native)
+        self.rows = form(*self.fields, inside=self)
         self._show_source()
         self.reset_choices()
         self._connect()
@@ -76,9 +72,6 @@ class PairPicker(QWidget):
         self.source.changed.connect(self._show_source)
         for field in self.fields:
             field.changed.connect(lambda _value: self.changed.emit())
-
-    def _image_layers(self, _menu: Any = None) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Image)]
 
     def reset_choices(self, _event: Any = None) -> None:
         """Offer the layers that are there now; a second one that is needed starts on the second."""

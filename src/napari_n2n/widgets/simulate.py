@@ -5,24 +5,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox, Widget
+from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.compat import isalive
-from qtpy.QtWidgets import (
-    QFormLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
 
 from napari_n2n import ngff
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
 from napari_n2n.simulate import NOISES, Noise, SimulationStep, simulate_by_planes
 from napari_n2n.widgets import worker
-from napari_n2n.widgets.dock import Dock, connect_while_alive, keep_narrow
+from napari_n2n.widgets.dock import Dock, Words, button, keep_narrow
+from napari_n2n.widgets.form import form, layer_menu
 from napari_n2n.widgets.result_layer import layer_arguments, scratch_folder
 
 _WELCOME = "Makes two noisy copies of a clean image: a pair to learn from, with a known truth."
@@ -41,52 +35,27 @@ class SimulateWidget(Dock):
         super().__init__(napari_viewer)
         self._build()
         self._connect()
-        self.reset_choices()
         self._show_noise()
 
     def _build(self) -> None:
         tip = "Image that counts as the truth"
-        self.layer = ComboBox(label="Clean image", choices=self._image_layers, tooltip=tip)
+        self.layer = layer_menu(self.viewer, "Clean image", tip)
         noises = [(noise.title, noise.name) for noise in NOISES.values()]
         self.noise = ComboBox(label="Noise", choices=noises, tooltip="What spoils the image")
-        keep_narrow(self.layer, self.noise)
-        self.noise_words, self.words = QLabel(), QLabel(_WELCOME)
+        keep_narrow(self.noise)
+        self.noise_words, self.words = Words(), Words(_WELCOME)
         self.numbers = {name: _fields(noise()) for name, noise in NOISES.items()}
         tip = "Another number gives other noise of the same kind"
         self.seed = SpinBox(label="Seed", max=2**31 - 1, tooltip=tip)
-        self.button = QPushButton("Make two noisy copies")
-        self.button.setToolTip("Adds two layers with independent noise, in the background")
-
-        self._rows = QFormLayout()
-        self._rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        fields: list[Widget] = [self.layer, self.noise, *chain(*self.numbers.values()), self.seed]
-        for field in fields:
-            self._rows.addRow(field.label, field.native)
+        tip = "Adds two layers with independent noise, in the background"
+        self.button = button("Make two noisy copies", tip)
+        self._rows = form(self.layer, self.noise, *chain(*self.numbers.values()), self.seed)
         self._rows.insertRow(2, "", self.noise_words)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.addLayout(self._rows)
-        column.addWidget(self.button)
-        column.addWidget(self.words)
-        column.addStretch(1)
-        for label in (self.noise_words, self.words):
-            label.setWordWrap(True)
-        self.setWidget(inside)
+        self.stack(self._rows, self.button, self.words)
 
     def _connect(self) -> None:
-        events = self.viewer.layers.events
-        signals = (events.inserted, events.removed, events.reordered)
-        connect_while_alive(self, [(signal, self.reset_choices) for signal in signals])
         self.noise.changed.connect(self._show_noise)
         self.button.clicked.connect(self.simulate)
-
-    def _image_layers(self, _menu: Any = None) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image)]
-
-    def reset_choices(self, _event: Any = None) -> None:
-        """Offer the layers that are there now."""
-        self.layer.reset_choices()
 
     def _show_noise(self) -> None:
         self.noise_words.setText(NOISES[self.noise.value].words)

@@ -3,22 +3,15 @@
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, LineEdit
+from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from napari.utils.transforms import Affine
-from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
-from napari_n2n.widgets.dock import (
-    Dock,
-    Words,
-    button,
-    connect_while_alive,
-    keep_narrow,
-    plainly,
-)
+from napari_n2n.widgets.dock import Dock, Words, button, keep_narrow, plainly
+from napari_n2n.widgets.form import axes_field, axes_in, form, layer_menu
 from napari_n2n.widgets.result_layer import turned_back
 
 _WELCOME = (
@@ -40,54 +33,28 @@ class SplitWidget(Dock):
         super().__init__(napari_viewer)
         self._build()
         self._connect()
-        self.layer.reset_choices()
         self._offer_axes()
 
     def _build(self) -> None:
         tip = "Stack of which neighbouring frames show the same"
-        self.layer = ComboBox(label="Stack", choices=self._image_layers, tooltip=tip)
-        self.axes = LineEdit(
-            label="Axes",
-            tooltip="Letters of the dimensions as they lie: T time, C channels, Z depth, Y rows, "
-            "X columns, e.g. TZYX; needed only where the layer does not name them",
-        )
-        self.axes.native.setPlaceholderText("as the layer says")
+        self.layer = layer_menu(self.viewer, "Stack", tip)
+        self.axes = axes_field("layer")
         tip = "Along which axis neighbours show the same: usually time"
         self.axis = ComboBox(label="Along", choices=[], tooltip=tip)
-        keep_narrow(self.layer, self.axis)
+        keep_narrow(self.axis)
         self.button = button("Split", "Add even and odd frames as two layers")
         self.words = Words(_WELCOME)
-        rows = QFormLayout()
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for field in (self.layer, self.axes, self.axis):
-            rows.addRow(field.label, field.native)
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.addLayout(rows)
-        column.addWidget(self.button)
-        column.addWidget(self.words)
-        column.addStretch(1)
-        self.setWidget(inside)
+        self.stack(form(self.layer, self.axes, self.axis), self.button, self.words)
 
     def _connect(self) -> None:
-        events = self.viewer.layers.events
-        signals = (events.inserted, events.removed, events.reordered)
-        connect_while_alive(self, [(signal, self._offer_layers) for signal in signals])
         self.layer.changed.connect(self._offer_axes)
         self.axes.changed.connect(self._offer_axes)
         self.button.clicked.connect(self.split)
 
-    def _image_layers(self, _menu: Any = None) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image)]
-
-    def _offer_layers(self, _event: Any = None) -> None:
-        self.layer.reset_choices()
-
     def _opened(self) -> Acquisition:
         if self.layer.value is None:
             raise BadInput("Open a stack first")
-        return Acquisition.open(self.layer.value, axes=self.axes.value.strip().upper() or None)
+        return Acquisition.open(self.layer.value, axes=axes_in(self.axes))
 
     def _offer_axes(self) -> None:
         """Offer the axes along which there is more than one frame."""

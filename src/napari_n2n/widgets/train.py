@@ -6,12 +6,13 @@ from typing import Any
 from magicgui.widgets import ComboBox, FloatSpinBox
 from napari.utils.notifications import show_error, show_info
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel
 
 from napari_n2n.errors import BadInput
 from napari_n2n.losses import LOSSES
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.widgets.dock import Dock, button, connect_while_alive
+from napari_n2n.widgets.form import device_menu
 from napari_n2n.widgets.pick import PairPicker
 from napari_n2n.widgets.session import TrainingSession, session_of
 from napari_n2n.widgets.watch import Watch
@@ -50,11 +51,7 @@ class TrainWidget(Dock):
         self.loss_words = QLabel()
         self.loss_words.setWordWrap(True)
         self.loss_words.setTextFormat(Qt.TextFormat.PlainText)
-        self.device = ComboBox(
-            label="Device",
-            choices=["auto", "cpu", "cuda", "mps"],
-            tooltip="Where to compute; auto takes the graphics card if there is one",
-        )
+        self.device = device_menu()
         self.minutes = FloatSpinBox(
             label="Minutes",
             value=2.0,
@@ -71,15 +68,14 @@ class TrainWidget(Dock):
         self.watch = Watch(self.viewer, self.session)
         self.stop_button, self.words = self.watch.stop_button, self.watch.words
 
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.addWidget(self.picker)
-        column.addWidget(self.loss_words)
-        column.addWidget(self.train_button)
-        column.addWidget(self.watch, 1)
-        column.addWidget(self.save_button)
-        self.setWidget(inside)
+        self.stack(
+            self.picker,
+            self.loss_words,
+            self.train_button,
+            self.watch,
+            self.save_button,
+            stretched=self.watch,
+        )
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [

@@ -1,0 +1,82 @@
+"""Fields that several docks ask for, and the form they stand in: the same words everywhere."""
+
+from typing import Any
+
+from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit
+from magicgui.widgets.bases import Widget
+from napari.layers import Image
+from qtpy.QtWidgets import QFormLayout, QWidget
+
+from napari_n2n.settings import MEMORY
+from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
+
+_GB = 10**9
+
+
+def form(*fields: Widget, inside: QWidget | None = None) -> QFormLayout:
+    """Return rows of labelled fields that take the width there is, for a widget if one is given."""
+    rows = QFormLayout(inside) if inside is not None else QFormLayout()
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for field in fields:
+        rows.addRow(field.label, field.native)
+    return rows
+
+
+def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> ComboBox:
+    """Return a menu of a viewer's image layers that follows what is opened and closed."""
+
+    def image_layers(_menu: Any = None) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in viewer.layers if isinstance(layer, Image)]
+
+    menu = ComboBox(label=label, choices=image_layers, tooltip=tooltip, nullable=optional)
+    keep_narrow(menu)
+    events = viewer.layers.events
+    signals = (events.inserted, events.removed, events.reordered)
+    connect_while_alive(menu.native, [(signal, menu.reset_choices) for signal in signals])
+    menu.reset_choices()
+    return menu
+
+
+def axes_field(whose: str) -> LineEdit:
+    """Ask for the letters of the dimensions of a layer, a recording, a stack ..."""
+    field = LineEdit(
+        label="Axes",
+        tooltip="Letters of the dimensions as they lie: T time, C channels, Z depth, Y rows, "
+        f"X columns, R repeats, e.g. TZYX; needed only where the {whose} does not name them",
+    )
+    field.native.setPlaceholderText(f"as the {whose} says")
+    return field
+
+
+def axes_in(field: LineEdit) -> str | None:
+    """Return the letters that an axes field holds; None if it is empty."""
+    return field.value.strip().upper() or None
+
+
+def device_menu() -> ComboBox:
+    """Ask where to compute."""
+    return ComboBox(
+        label="Device",
+        choices=["auto", "cpu", "cuda", "mps"],
+        tooltip="Where to compute; auto takes the graphics card if there is one",
+    )
+
+
+def memory_field() -> FloatSpinBox:
+    """Ask for the limit of memory."""
+    field = FloatSpinBox(
+        label="Memory",
+        value=MEMORY / _GB,
+        min=0.1,
+        max=1000,
+        step=0.5,
+        tooltip="How much of the computer's memory may be used; less is slower, not worse",
+    )
+    field.native.setSuffix(" GB")
+    return field
+
+
+def bytes_in(field: FloatSpinBox) -> int:
+    """Return the bytes that a memory field stands for."""
+    return round(field.value * _GB)
