@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from napari.layers import Image
 
 from napari_n2n import Acquisition, BadInput
+from napari_n2n.finite import read_finite
 from napari_n2n.samples import sample
 
 STACK = np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50)
@@ -141,3 +142,13 @@ def test_axes_lie_in_any_order_and_views_read_what_numpy_would(axes, make, data)
 def _text(path):
     path.write_text("not an image")
     return path
+
+
+def test_a_missing_pixel_in_a_volume_is_named_with_its_own_plane():
+    volume = np.zeros((2, 5, 40, 40), np.float32)
+    volume[1, 2, 3, 3] = np.inf
+    opened = Acquisition.open(volume, axes="TZYX", name="cells")
+    region = (slice(1, 2), slice(1, 5), slice(0, 20), slice(0, 20))
+    with pytest.raises(BadInput, match=r"cells: 0\.25% of plane 7 is"):
+        read_finite(opened, region)
+    assert read_finite(opened, (slice(0, 1), *region[1:])).shape == (1, 4, 20, 20)

@@ -14,6 +14,7 @@ LAYERS = """
 errors affine settings progress generators durable header lettering
 tensorfile device schedule tiff samples ngff quality journal fields
 acquisition losses tiles registration matching writers
+finite
 pair copying simulate
 network noise normalisation
 patches

@@ -11,8 +11,8 @@ import torch
 from napari_n2n.acquisition import Acquisition, Region
 from napari_n2n.device import free_memory
 from napari_n2n.errors import BadInput
+from napari_n2n.finite import read_finite
 from napari_n2n.model import Denoiser
-from napari_n2n.pair import not_finite
 from napari_n2n.plan import Plan, Scene
 from napari_n2n.registration import common_part
 from napari_n2n.tiles import Tile, mirrored, tiles
@@ -110,10 +110,6 @@ class Engine:
                 continue
             reach = self._surroundings(wanted, one.shape)
             pixels = self._fetched((id(scene), view), one, reach)
-            if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-                leading = [part.start for part in reach[:-2]]
-                index = int(np.ravel_multi_index(leading, one.shape[:-2])) if leading else 0
-                raise not_finite(one, index, float(1 - np.isfinite(pixels).mean()))
             origin = tuple(part.start for part in reach)
             inputs.append(Input(view, tuple(target), tuple(wanted), pixels, origin))
         return inputs
@@ -171,8 +167,8 @@ class Engine:
         )
         size = np.prod([part.stop - part.start for part in whole]) * one.dtype.itemsize
         if not longer or size > self.memory / 8:
-            return one.read(region)
-        pixels = one.read(whole)
+            return read_finite(one, region)
+        pixels = read_finite(one, whole)
         self._held[key] = whole, pixels
         return pixels[_relative(region, [part.start for part in whole])]
 

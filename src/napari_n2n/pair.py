@@ -15,6 +15,7 @@ import numpy as np
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.affine import Affine
 from napari_n2n.errors import BadInput
+from napari_n2n.finite import finite
 from napari_n2n.matching import match_intensity, noise_levels
 from napari_n2n.registration import measure_shift, whole_pixels
 
@@ -194,24 +195,13 @@ def _sample(acquisition: Acquisition) -> list[np.ndarray]:
     """Read a few planes, or the middle of each where they are large, and check their values."""
     planes = []
     for index, plane in acquisition.spread_planes(_SAMPLED_PLANES, _SAMPLED_SIDE):
-        if not np.isfinite(plane).all():
-            share = 1 - np.isfinite(plane).mean()
-            raise not_finite(acquisition, index, share)
-        planes.append(plane)
+        planes.append(finite(plane, acquisition, index))
     if all(np.ptp(plane) == 0 for plane in planes):
         raise BadInput(
             f"{acquisition.name}: every pixel is {planes[0].flat[0]:g}: "
             "there is nothing to learn from; check the exposure or the channel"
         )
     return planes
-
-
-def not_finite(acquisition: Acquisition, index: int, share: float) -> BadInput:
-    """Return the error for a plane with NaN or infinite pixels."""
-    return BadInput(
-        f"{acquisition.name}: {share:.2%} of plane {index} is NaN or infinite: "
-        "crop it off or fill it with the background level"
-    )
 
 
 def _refuse_duplicate(

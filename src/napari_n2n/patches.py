@@ -21,11 +21,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from napari_n2n.acquisition import Acquisition, Region, spread
+from napari_n2n.acquisition import Region, spread
 from napari_n2n.affine import Affine
 from napari_n2n.errors import BadInput
+from napari_n2n.finite import read_finite
 from napari_n2n.normalisation import Normalisation
-from napari_n2n.pair import HeldOut, Pair, not_finite
+from napari_n2n.pair import HeldOut, Pair
 
 BLOCK = {2: (1024, 1024), 3: (64, 256, 256)}
 _PLACE = {2: (256, 256), 3: (24, 128, 128)}
@@ -265,7 +266,7 @@ class Patches:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         pair = self.pairs[number]
         region = self._blocks[number].region(index - int(self._starts[number]))
-        pixels = [_finite(acquisition, region) for acquisition in pair.acquisitions]
+        pixels = [read_finite(acquisition, region) for acquisition in pair.acquisitions]
         shape = (-1, *(part.stop - part.start for part in region[-self.dims :]))
         scale = self.normalisations[pair.channel].scale
         flat = [torch.from_numpy(self._stored(values)) for values in pixels]
@@ -402,7 +403,7 @@ class Patches:
         core = ndimage.binary_erosion(self._masks[number].mask(*region[-2:]), iterations=_RIM)
         scale = self.normalisations[pair.channel].scale
         views = [
-            _finite(one, region).reshape(shape).astype(np.float32) for one in pair.acquisitions
+            read_finite(one, region).reshape(shape).astype(np.float32) for one in pair.acquisitions
         ]
         parts = []
         for source in range(len(views)):
@@ -422,15 +423,6 @@ class Patches:
                 for images in zip(*parts, strict=True)
             )
         )
-
-
-def _finite(acquisition: Acquisition, region: Region) -> np.ndarray:
-    values = acquisition.read(region)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        leading = [part.start for part in region[:-2]]
-        index = int(np.ravel_multi_index(leading, acquisition.shape[:-2])) if leading else 0
-        raise not_finite(acquisition, index, float(1 - np.isfinite(values).mean()))
-    return values
 
 
 def _interest(values: np.ndarray, scale: Affine) -> float:

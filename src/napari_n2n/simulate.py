@@ -23,6 +23,7 @@ from scipy import ndimage
 
 from napari_n2n import lettering
 from napari_n2n.errors import BadInput
+from napari_n2n.finite import finite
 from napari_n2n.writers import Writer, open_writer
 
 Level = float | tuple[float, float]
@@ -468,7 +469,7 @@ def simulate_by_planes(
                 open_writer(path, replace(clean.header, dtype=np.dtype(np.float32), name=name))
             )
         for index, leading in enumerate(np.ndindex(*clean.shape[:-2])):
-            plane = _finite_plane(clean, index)
+            plane = finite(clean.plane(index), clean, index)
             where = (*(slice(i, i + 1) for i in leading), *(slice(0, n) for n in plane.shape))
             for view, writer in enumerate(writers):
                 rng = np.random.default_rng((seed, index, view))
@@ -486,19 +487,9 @@ def simulate_by_planes(
 
 
 def _stack_range(clean: Any) -> Range:
-    planes = (_finite_plane(clean, index) for index in range(clean.plane_count))
+    planes = (finite(clean.plane(index), clean, index) for index in range(clean.plane_count))
     ends = [value_range(plane) for plane in planes]
     return min(low for low, _ in ends), max(high for _, high in ends)
-
-
-def _finite_plane(clean: Any, index: int) -> np.ndarray:
-    plane: np.ndarray = clean.plane(index)
-    if not np.isfinite(plane).all():
-        raise BadInput(
-            f"{clean.name}: plane {index} has pixels that are no numbers (NaN or infinite): "
-            "replace them first"
-        )
-    return plane
 
 
 def _shown(level: Level) -> str:
