@@ -16,7 +16,7 @@ from report import Verdict, judged, machine, publish, table
 from scipy import ndimage
 
 from napari_n2n import NoiseReport, Pair, TrainingSettings, denoise, measure_noise, train
-from napari_n2n.pair import held_out_mask
+from napari_n2n.pair import HeldOut
 from napari_n2n.quality import Estimate, mean_over_blocks, psnr, reference_free_error
 
 LOSSES = ("l2", "l1")
@@ -59,7 +59,9 @@ class Trial:
 
 def scored_blocks(pair: Pair, seed: int) -> np.ndarray:
     """Mask of the held-out pixels that training scores, (Y, X): blocks without their rim."""
-    return ndimage.binary_erosion(held_out_mask(pair.first.plane_shape, seed), iterations=RIM)
+    shape = pair.first.plane_shape
+    held_out = HeldOut(shape, seed).mask(*(slice(0, length) for length in shape))
+    return ndimage.binary_erosion(held_out, iterations=RIM)
 
 
 def tried(pair: Pair, settings: TrainingSettings) -> Trial:
