@@ -419,9 +419,11 @@ def kills(folder: Path, _: list[float]) -> str:
 
 def killed(command: list[str], out: Path, chance: random.Random, resume: list[str]) -> int:
     """Kill a command at random moments until it has been killed ten times, then let it end."""
+    from napari_n2n.denoising import journal_path
+
     died = 0
     while died < KILLS:
-        going = [*command, *(resume if journal(out).exists() else [])]
+        going = [*command, *(resume if journal_path(out).exists() else [])]
         run = subprocess.Popen(going, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             run.wait(chance.uniform(4, 9))
@@ -433,14 +435,9 @@ def killed(command: list[str], out: Path, chance: random.Random, resume: list[st
         if died < KILLS and out.exists():  # it was done before all kills: begin anew
             shutil.rmtree(out) if out.is_dir() else out.unlink()
     subprocess.run(
-        [*command, *(resume if journal(out).exists() else [])], check=True, capture_output=True
+        [*command, *(resume if journal_path(out).exists() else [])], check=True, capture_output=True
     )
     return died
-
-
-def journal(out: Path) -> Path:
-    """Where a growing result notes its progress."""
-    return out.with_name(out.name + ".journal")
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
