@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "napari_n2n"
 # A folder counts as one module, and what its files import from each other is its own affair.
 LAYERS = """
 errors affine settings progress generators durable header lettering
-tensorfile device schedule tiff samples ngff quality journal fields
-acquisition losses tiles registration matching writers
+tensorfile device schedule tiff samples ngff quality journal
+acquisition fields losses tiles registration matching writers
 finite
 pair copying simulate
 network noise normalisation

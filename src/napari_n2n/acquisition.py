@@ -350,16 +350,13 @@ def _open_path(path: Path, axes: str | None) -> Acquisition:
     if not path.exists():
         raise BadInput(f"{path}: no such file: check the spelling and the folder")
     suffix = path.suffix.lower()
-    looks_like_zarr = path.is_dir() and any(
-        (path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray")
-    )
     readers = {
         **dict.fromkeys(tiff.SUFFIXES, tiff.read),
         **dict.fromkeys(_PICTURE_SUFFIXES, _read_picture),
         ".zarr": ngff.read,
         ".npy": _read_npy,
     }
-    read = ngff.read if looks_like_zarr else readers.get(suffix)
+    read = ngff.read if ngff.is_zarr(path) else readers.get(suffix)
     if read is None:
         raise BadInput(
             f"{path}: cannot read {'this folder' if path.is_dir() else f'{suffix} files'}: "

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_n2n import ngff
 from napari_n2n.acquisition import Region
 from napari_n2n.cluster import shards_on_cluster
 from napari_n2n.device import choose_device
@@ -206,7 +207,7 @@ def checked_output(path: Path, *, overwrite: bool, resume: bool = False) -> Path
     if path.exists():
         if not overwrite:
             raise BadInput(f"{path}: exists already: choose another name or add --overwrite")
-        if path.is_dir() and not (path / "zarr.json").exists() and not (path / ".zgroup").exists():
+        if path.is_dir() and not ngff.is_zarr(path):
             raise BadInput(
                 f"{path}: is a folder but no zarr, and is not replaced: choose another name"
             )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from napari_n2n import ngff
 from napari_n2n.errors import BadInput
 
 BETWEEN = "+"
@@ -48,8 +49,7 @@ def _fields(sources: list[Path]) -> list[list[Path]]:
 
 
 def _is_folder(path: Path) -> bool:
-    markers = ("zarr.json", ".zgroup", ".zarray")
-    return path.is_dir() and not any((path / marker).exists() for marker in markers)
+    return path.is_dir() and not ngff.is_zarr(path)
 
 
 def _is_pattern(path: Path) -> bool:

@@ -26,6 +26,11 @@ CHUNK_SIDE, CHUNK_DEPTH = 256, 16
 PYRAMID_TOP = 256
 
 
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder holds a zarr array or group, of whichever version."""
+    return any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray"))
+
+
 def read(path: Path) -> tuple[zarr.Array, Header]:
     """Open a zarr array or the highest resolution of an OME-Zarr 0.4 or 0.5 image.
 
