@@ -15,7 +15,7 @@ from napari_n2n.finite import read_finite
 from napari_n2n.model import Denoiser
 from napari_n2n.plan import Plan, Scene
 from napari_n2n.registration import common_part
-from napari_n2n.tiles import Tile, mirrored, tiles
+from napari_n2n.tiles import Tile, mirrored, rounded_up, tiles
 from napari_n2n.writers import shard_sides
 
 _SMALLEST_TILE = 64
@@ -225,10 +225,10 @@ class _Cut:
 
 def _cuts(shard: int, length: int, halo: int, stride: int, margin: int) -> list[_Cut]:
     """List ways to cut an axis of a shard into equal tiles."""
-    halo, around = _up(halo, stride), _up(margin, stride)
+    halo, around = rounded_up(halo, stride), rounded_up(margin, stride)
     found: list[_Cut] = []
     for count in range(1, _MOST_CUTS + 1):
-        side = _up(-(-shard // count), stride)
+        side = rounded_up(-(-shard // count), stride)
         read = min(side + 2 * halo, length + 2 * around + stride)
         if not found or side < found[-1].side:
             found.append(_Cut(side, read, -(-shard // side) * read))
@@ -245,12 +245,8 @@ def _relative(region: Region, origin: Sequence[int]) -> Region:
 def _to_chunks(part: slice, length: int, size: int, phase: int) -> slice:
     """Widen a part of an axis to whole chunks of a size, one of which begins at a phase."""
     first = phase + (part.start - phase) // size * size
-    last = phase + _up(part.stop - phase, size)
+    last = phase + rounded_up(part.stop - phase, size)
     return slice(max(0, first), min(length, last))
-
-
-def _up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
 
 
 def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -71,18 +71,21 @@ def tiles(
 def _spans(
     part: slice, length: int, size: int, halo: int, stride: int, margin: int
 ) -> Iterator[tuple[tuple[int, int], slice, slice]]:
-    size, halo, padded, margin = (_up(number, stride) for number in (size, halo, length, margin))
+    size, halo, padded, margin = (
+        rounded_up(number, stride) for number in (size, halo, length, margin)
+    )
     start = part.start
     while start < part.stop:
         grid = start // stride * stride
         stop = min(grid + size, part.stop)
         first = max(-margin, grid - halo)
-        last = min(padded + margin, _up(stop, stride) + halo)
+        last = min(padded + margin, rounded_up(stop, stride) + halo)
         yield (first, last), slice(start - first, stop - first), slice(start, stop)
         start = stop
 
 
-def _up(number: int, multiple: int) -> int:
+def rounded_up(number: int, multiple: int) -> int:
+    """Return the smallest multiple that is no less than a number."""
     return -(-number // multiple) * multiple
 
 
