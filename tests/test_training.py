@@ -5,7 +5,17 @@ import pytest
 import torch
 from conftest import blobs, noisy
 
-from napari_n2n import BadInput, Pair, TrainingSettings, denoise, fit, load, train
+from napari_n2n import (
+    Acquisition,
+    BadInput,
+    Pair,
+    TrainingSettings,
+    denoise,
+    fit,
+    load,
+    open_pairs,
+    train,
+)
 from napari_n2n.network import CompactUNet
 from napari_n2n.normalisation import normalisations
 from napari_n2n.patches import Patches
@@ -170,3 +180,14 @@ def test_targets_are_mapped_to_the_gain_of_their_input():
     for source, target in zip(batch.input, batch.target, strict=True):
         assert float((source - target).abs().mean()) < 0.1
     assert float((batch.input[0] - batch.input[1]).abs().mean()) > 0.5
+
+
+def test_channels_trained_one_after_the_other_are_one_run_to_who_looks_on(scene, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training._YIELD_SECONDS", 0.0)
+    both = [np.stack([noisy(scene, seed), noisy(scene, seed + 5)]) for seed in (1, 2)]
+    pairs = open_pairs([Acquisition.open(stack, axes="CYX") for stack in both])
+    settings = QUICK.model_copy(update={"channels": "separate", "steps": 4})
+    seen = []
+    denoiser = train(pairs, settings, lambda step: seen.append(step.progress))
+    assert seen == sorted(seen) and seen[0] < 0.2 and seen[-1] == 1.0
+    assert len(denoiser.networks) == 2

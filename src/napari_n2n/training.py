@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 
 from napari_n2n.checkpoint import restore, save
 from napari_n2n.device import choose_device
-from napari_n2n.generators import run_to_end
+from napari_n2n.generators import mapped, run_to_end
 from napari_n2n.losses import LOSSES
 from napari_n2n.model import Denoiser, joined
 from napari_n2n.noise import NoiseReport, measure_noise
@@ -108,14 +109,13 @@ def fit(
         kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{channel}")
         again = resume and kept is not None and kept.exists()
         run = _run(own, settings, reports[channel : channel + 1], stop, kept, again)
-        while True:
-            try:
-                step = next(run)
-            except StopIteration as finished:
-                parts.append(finished.value)
-                break
-            yield replace(step, progress=(channel + step.progress) / channels)
+        parts.append((yield from mapped(run, partial(_of_all, channel=channel, count=channels))))
     return joined(parts)
+
+
+def _of_all(step: TrainingStep, *, channel: int, count: int) -> TrainingStep:
+    """Turn a step of one channel's run into one of all channels' runs."""
+    return replace(step, progress=(channel + step.progress) / count)
 
 
 def measure_channels(pairs: Sequence[Pair]) -> list[NoiseReport]:
