@@ -15,7 +15,9 @@ from napari_n2n.affine import Affine
 from napari_n2n.engine import Engine
 from napari_n2n.model import Denoiser
 from napari_n2n.network import CompactUNet
-from napari_n2n.widgets.session import Outcome, TrainingSession, session_of
+from napari_n2n.widgets.session import session_of
+from napari_n2n.widgets.training_job import Outcome
+from napari_n2n.widgets.training_session import TrainingSession
 
 torch.manual_seed(0)
 MODEL = Denoiser((CompactUNet(1, 8, 2),), {"name": "compact", "width": 8}, (Affine(0.01, -1),))

@@ -11,7 +11,8 @@ from napari_n2n.errors import BadInput
 from napari_n2n.model import Denoiser, load
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow, plainly
 from napari_n2n.widgets.model_card import ModelCard
-from napari_n2n.widgets.session import TrainingSession, session_of
+from napari_n2n.widgets.session import session_of
+from napari_n2n.widgets.training_session import TrainingSession
 
 _TRAINED, _FILE = "just trained", "file"
 

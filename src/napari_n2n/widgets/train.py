@@ -14,7 +14,8 @@ from napari_n2n.settings import TrainingSettings
 from napari_n2n.widgets.dock import Dock, button, connect_while_alive
 from napari_n2n.widgets.form import device_menu
 from napari_n2n.widgets.pick import PairPicker
-from napari_n2n.widgets.session import TrainingSession, session_of
+from napari_n2n.widgets.session import session_of
+from napari_n2n.widgets.training_session import TrainingSession
 from napari_n2n.widgets.watch import Watch
 
 _AUTO = "auto - by the noise"

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.curve import TrainingCurve
 from napari_n2n.widgets.dock import Words, button, connect_while_alive, time_left
-from napari_n2n.widgets.session import TrainingSession
+from napari_n2n.widgets.training_session import TrainingSession
 
 _WELCOME = (
     "Choose two noisy recordings of the same scene: two exposures, two scans, or two frames. "
