@@ -16,7 +16,7 @@ from report import Verdict, judged, machine, publish, table
 from scipy import ndimage
 
 from napari_n2n import NoiseReport, Pair, TrainingSettings, denoise, measure_noise, train
-from napari_n2n.pair import HeldOut
+from napari_n2n.held_out import HeldOut
 from napari_n2n.quality import Estimate, mean_over_blocks, psnr, reference_free_error
 
 LOSSES = ("l2", "l1")

@@ -16,7 +16,10 @@ tensorfile device schedule tiff samples ngff quality journal
 acquisition fields losses tiles registration matching writers
 finite
 pair copying simulate
-network noise normalisation
+network noise normalisation blocks
+batch
+held_out
+pool
 patches
 model
 run plan

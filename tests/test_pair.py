@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_n2n import BadInput, Pair
-from napari_n2n.pair import HeldOut
+from napari_n2n.held_out import HeldOut
 
 SCENE = blobs((160, 160))
 

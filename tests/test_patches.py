@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_n2n import Acquisition, BadInput, Pair, open_pairs
+from napari_n2n.blocks import Blocks
 from napari_n2n.normalisation import normalisations
-from napari_n2n.patches import Blocks, Patches
+from napari_n2n.patches import Patches
+from napari_n2n.pool import Pool
 
 PLANES, SIDE, CHUNK = 12, 128, 64
 STEP = 1000.0
@@ -59,7 +61,7 @@ def adu(patches, values):
 
 @pytest.mark.parametrize("memory", [10**9, 1_600_000], ids=["in memory", "streamed"])
 def test_every_region_is_visited_in_proportion(pair, memory, monkeypatch):
-    monkeypatch.setattr("napari_n2n.patches.BLOCK", {2: (64, 64)})
+    monkeypatch.setattr("napari_n2n.blocks.BLOCK", {2: (64, 64)})
     patches = open_patches([pair], memory)
     visits = np.zeros(4 * PLANES)
     for step in range(700):
@@ -83,7 +85,7 @@ def test_no_part_of_a_plane_is_left_out():
 
 
 def test_what_is_drawn_depends_on_seed_and_step_alone(pair, monkeypatch):
-    monkeypatch.setattr("napari_n2n.patches.BLOCK", {2: (64, 64)})
+    monkeypatch.setattr("napari_n2n.blocks.BLOCK", {2: (64, 64)})
     steps = (0, 1, 2, 40, 41, 300)
     through = open_patches([pair], 1_600_000)
     seen = {step: through.draw(step, 4) for step in range(301)}
@@ -94,16 +96,16 @@ def test_what_is_drawn_depends_on_seed_and_step_alone(pair, monkeypatch):
 
 
 def test_blocks_are_read_once_if_they_fit_and_few_are_kept_if_they_do_not(pair, monkeypatch):
-    monkeypatch.setattr("napari_n2n.patches.BLOCK", {2: (64, 64)})
+    monkeypatch.setattr("napari_n2n.blocks.BLOCK", {2: (64, 64)})
     reads = []
-    read = Patches._read
-    monkeypatch.setattr(Patches, "_read", lambda self, k: reads.append(k) or read(self, k))
+    read = Pool._read
+    monkeypatch.setattr(Pool, "_read", lambda self, k: reads.append(k) or read(self, k))
     fitting = open_patches([pair], 10**9)
     for step in range(200):
         fitting.draw(step, 8)
     assert sorted(reads) == list(range(4 * PLANES))
     small = open_patches([pair], 1_000_000)
-    assert small._pool.nbytes < 1_000_000 and len(small._pool) < 4 * PLANES
+    assert small.pool.nbytes < 1_000_000 and small.pool.slots < 4 * PLANES
 
 
 def test_a_chunk_that_exceeds_the_memory_is_refused_with_the_memory_it_needs():

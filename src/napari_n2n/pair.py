@@ -22,8 +22,6 @@ from napari_n2n.registration import measure_shift, whole_pixels
 SMALLEST_SIDE = 32
 _SAMPLED_PLANES = 6
 _SAMPLED_SIDE = 1024
-_HELD_OUT_SIDE = 20
-_HELD_OUT_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,42 +329,3 @@ def saturated_share(acquisition: Acquisition, planes: list[np.ndarray]) -> float
     if acquisition.saturation is None:
         return 0.0
     return float(np.mean([(plane >= acquisition.saturation).mean() for plane in planes]))
-
-
-class HeldOut:
-    """Small blocks, spread evenly over a plane, that never serve as a training target.
-
-    About a tenth of the plane, in squares of 20 pixels or less, one at a random place in each cell
-    of a grid.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns.
-    seed
-        The same seed chooses the same blocks.
-    """
-
-    def __init__(self, shape: tuple[int, int], seed: int) -> None:
-        self.side = min(_HELD_OUT_SIDE, min(shape) // 4)
-        rng = np.random.default_rng((seed, 0x4E32))
-        cell = self.side / math.sqrt(_HELD_OUT_SHARE)
-        cells = [max(1, round(length / cell)) for length in shape]
-        self.corners = np.empty((*cells, 2), np.int64)
-        for axis, (count, length) in enumerate(zip(cells, shape, strict=True)):
-            borders = np.arange(count + 1) * length // count
-            free = borders[1:] - borders[:-1] - self.side + 1
-            along = np.expand_dims(np.arange(count), 1 - axis)
-            self.corners[..., axis] = borders[along] + rng.integers(
-                np.broadcast_to(free[along], cells)
-            )
-
-    def mask(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return a part of the plane as booleans, True where held out."""
-        mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
-        top, left = self.corners[..., 0] - rows.start, self.corners[..., 1] - columns.start
-        touched = (top > -self.side) & (top < mask.shape[0])
-        touched &= (left > -self.side) & (left < mask.shape[1])
-        for y, x in zip(top[touched], left[touched], strict=True):
-            mask[max(y, 0) : y + self.side, max(x, 0) : x + self.side] = True
-        return mask

@@ -17,13 +17,14 @@ from torch import Tensor
 from napari_n2n import quality
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.affine import Affine
+from napari_n2n.batch import Batch
 from napari_n2n.errors import BadInput
 from napari_n2n.losses import Loss, masked_mean
 from napari_n2n.model import Denoiser, build_network
 from napari_n2n.network import flat_levels
 from napari_n2n.normalisation import normalisations
 from napari_n2n.pair import Pair
-from napari_n2n.patches import Batch, Patches
+from napari_n2n.patches import Patches
 from napari_n2n.schedule import RAMP_DOWN, follow, learning_rate
 from napari_n2n.settings import TrainingSettings
 
