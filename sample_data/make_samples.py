@@ -20,6 +20,7 @@ from scipy.special import expit
 
 PIXEL_SIZE = 0.1  # um
 FRAME_INTERVAL = 1.0  # s
+SLICE_DISTANCE = 0.3  # um
 TRUTH_STEP = 1 / 16  # ADU: a rounded truth compresses, and the step is far below the noise
 
 
@@ -201,18 +202,46 @@ def simulate_timelapse(rng: np.random.Generator) -> np.ndarray:
     return np.stack([through_optics(cell.light(t), behind.light(t)) for t in range(12)])
 
 
-def write(path: Path, image: np.ndarray) -> None:
-    """Write an OME-TIFF whose bytes depend on nothing but the image and the file's name."""
+def simulate_volume(rng: np.random.Generator) -> np.ndarray:
+    """Return the expected electrons of a rounded cell in slices, shape (Z, Y, X).
+
+    The fibres of a flat cell are laid over a dome, its body is thickened to an ellipsoid with a
+    texture of its own, and the optics blur along the axis more than across it.
+    """
+    shape = (20, 112, 112)
+    middle, thickness = shape[0] / 2, 7.5
+    cell = Cell(np.array([55.0, 57.0]), 62, shape[1:], rng)
+    distance = np.linalg.norm(cell.points - (55, 57), axis=-1) / 62
+    side = rng.choice([-1.0, 1.0], cell.weights.shape[1])
+    height = side * rng.uniform(0.4, 1, cell.weights.shape[1])
+    height = middle + thickness * height * np.sqrt(np.clip(1 - distance**2, 0, 1))
+    z = np.arange(shape[0])[:, None, None]
+    from_middle = np.abs(z - middle) / thickness
+    texture = gaussian_filter(rng.normal(size=shape), 1.8)
+    body = np.clip(cell.body - 0.1, 0, None) * np.exp(0.35 * texture / texture.std())
+    light = body * np.sqrt(np.clip(1 - from_middle**2, 0, 1))
+    for slice_, image in enumerate(light):
+        near = np.clip(1 - np.abs(height - slice_), 0, 1)
+        add_points(image, cell.points, 1.8 * near * cell.weights)
+    sharp = gaussian_filter(light, (1.3, 1.1, 1.1))
+    haze = gaussian_filter(light, (5, 7, 7))
+    return 1 + 18 * (sharp + 0.25 * haze)
+
+
+def write(path: Path, image: np.ndarray, axes: str) -> None:
+    """Write an OME-TIFF whose bytes depend on nothing but the image, its axes and its name."""
     metadata = {
-        "axes": "TYX"[-image.ndim :],
+        "axes": axes,
         "Name": path.stem,
         **{f"PhysicalSize{axis}": PIXEL_SIZE for axis in "XY"},
         **{f"PhysicalSize{axis}Unit": "µm" for axis in "XY"},
         "UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, path.name)),
         "Creator": Path(__file__).name,
     }
-    if image.ndim == 3:
+    if "T" in axes:
         metadata |= {"TimeIncrement": FRAME_INTERVAL, "TimeIncrementUnit": "s"}
+    if "Z" in axes:
+        metadata |= {"PhysicalSizeZ": SLICE_DISTANCE, "PhysicalSizeZUnit": "µm"}
     tifffile.imwrite(
         path,
         image,
@@ -227,6 +256,13 @@ def write(path: Path, image: np.ndarray) -> None:
     )
 
 
+SCENES = {
+    "cells": (simulate_cells, "YX"),
+    "timelapse": (simulate_timelapse, "TYX"),
+    "volume": (simulate_volume, "ZYX"),
+}
+
+
 def main() -> None:
     """Simulate every scene; write its truth and its two acquisitions."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -236,12 +272,12 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
 
     camera = Camera()
-    for name, simulate in {"cells": simulate_cells, "timelapse": simulate_timelapse}.items():
+    for name, (simulate, axes) in SCENES.items():
         scene_rng, *shot_rngs = np.random.default_rng(options.seed).spawn(3)
         truth = camera.expect(simulate(scene_rng))
-        write(options.output / f"{name}_truth.tif", truth)
+        write(options.output / f"{name}_truth.tif", truth, axes)
         for letter, rng in zip("ab", shot_rngs, strict=True):
-            write(options.output / f"{name}_{letter}.tif", camera.expose(truth, rng))
+            write(options.output / f"{name}_{letter}.tif", camera.expose(truth, rng), axes)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ tensorfile device schedule tiff samples ngff quality journal
 acquisition fields losses tiles registration matching writers
 finite
 pair copying simulate
-network noise normalisation blocks
+scenes network noise normalisation blocks
 batch
 held_out
 pool

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from napari_n2n.errors import BadInput
 
-SCENES = ("cells", "timelapse")
-
 
 def sample(scene: str, view: str) -> Path:
     """Return the file of a sample scene; `view` is "a", "b" or "truth"."""

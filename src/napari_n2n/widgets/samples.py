@@ -2,33 +2,57 @@
 
 from typing import Any
 
-import numpy as np
+from napari_n2n.scenes import recordings
+from napari_n2n.widgets.result_layer import contrast_limits, middle_plane
 
-from napari_n2n.acquisition import Acquisition
-from napari_n2n.samples import sample
+LayerData = tuple[Any, dict[str, Any], str]
 
 
-def nuclei_pair() -> list[tuple[Any, dict[str, Any], str]]:
+def cells() -> list[LayerData]:
     """Open two noisy acquisitions of cells, 512x512."""
-    return _pair("cells")
+    return _layers("cells")
 
 
-def timelapse_pair() -> list[tuple[Any, dict[str, Any], str]]:
+def timelapse() -> list[LayerData]:
     """Open two noisy acquisitions of a time-lapse, 12x160x160."""
-    return _pair("timelapse")
+    return _layers("timelapse")
 
 
-def _pair(scene: str) -> list[tuple[Any, dict[str, Any], str]]:
-    layers = []
-    for view in ("a", "b"):
-        acquisition = Acquisition.open(sample(scene, view))
-        pixels = acquisition.read((slice(None),) * len(acquisition.shape))
-        appearance = {
-            "name": acquisition.name,
-            "scale": acquisition.scale,
-            "units": acquisition.units,
-            "axis_labels": tuple(acquisition.axes.lower()),
-            "contrast_limits": tuple(float(end) for end in np.percentile(pixels, (0.1, 99.95))),
-        }
-        layers.append((pixels, appearance, "image"))
-    return layers
+def volume() -> list[LayerData]:
+    """Open two noisy acquisitions of a cell in slices, 20x112x112."""
+    return _layers("volume")
+
+
+def lettering() -> list[LayerData]:
+    """Open the cells under two different writings."""
+    return _layers("lettering")
+
+
+def impulses() -> list[LayerData]:
+    """Open the cells with half of their pixels gone, twice."""
+    return _layers("impulses")
+
+
+def long_timelapse() -> list[LayerData]:
+    """Open one long recording, to which a model of the time-lapse can be applied."""
+    return _layers("long_timelapse")
+
+
+def _layers(scene: str) -> list[LayerData]:
+    """Return the recordings of a scene as layers that look alike."""
+    views = recordings(scene)
+    limits = contrast_limits(middle_plane(views[0].source))
+    return [
+        (
+            one.source,
+            {
+                "name": one.name,
+                "scale": one.scale,
+                "units": one.units,
+                "axis_labels": tuple(one.axes.lower()),
+                "contrast_limits": limits,
+            },
+            "image",
+        )
+        for one in views
+    ]
