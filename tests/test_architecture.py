@@ -25,7 +25,7 @@ model
 run plan
 checkpoint engine
 cluster
-training denoising scoring plot
+training denoising scoring plot preview
 __init__
 demo
 cli widgets

@@ -242,9 +242,15 @@ class Run:
                 "python": platform.python_version(),
             },
         }
-        plain = json.loads(json.dumps(record))  # as it will be read from a file
+        return self._made(json.loads(json.dumps(record)))  # as it will be read from a file
+
+    def snapshot(self) -> Denoiser:
+        """Return the averaged weights as they are now; of their provenance, only the values."""
+        return self._made({"values": [list(one.values) for one in self.normalisations]})
+
+    def _made(self, record: dict[str, Any]) -> Denoiser:
         scales = tuple(one.scale for one in self.normalisations)
-        return Denoiser((copy.deepcopy(self.average),), self.architecture, scales, plain)
+        return Denoiser((copy.deepcopy(self.average),), self.architecture, scales, record)
 
 
 def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ nothing.
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ class TrainingStep:
     psnr, psnr_se
         Reference-free PSNR on the held-out blocks in dB and its standard error; None where it
         cannot be had.
+    denoiser
+        Call it for a copy of the averaged weights as they are now, to look at or to keep; None
+        once the run is over. Where channels are trained one after the other, it knows those that
+        have begun.
     """
 
     step: int
@@ -63,6 +68,7 @@ class TrainingStep:
     held_out: float | None
     psnr: float | None
     psnr_se: float | None
+    denoiser: Callable[[], Denoiser | None] = field(default=lambda: None, repr=False, compare=False)
 
 
 def fit(
@@ -103,19 +109,25 @@ def fit(
     channels = len(reports)
     if settings.channels == "together" or channels == 1:
         return (yield from _run(pairs, settings, reports, stop, checkpoint, resume))
-    parts = []
+    parts: list[Denoiser] = []
     for channel in range(channels):
         own = [replace(pair, channel=0) for pair in pairs if pair.channel == channel]
         kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{channel}")
         again = resume and kept is not None and kept.exists()
         run = _run(own, settings, reports[channel : channel + 1], stop, kept, again)
-        parts.append((yield from mapped(run, partial(_of_all, channel=channel, count=channels))))
+        of_all = partial(_of_all, before=tuple(parts), count=channels)
+        parts.append((yield from mapped(run, of_all)))
     return joined(parts)
 
 
-def _of_all(step: TrainingStep, *, channel: int, count: int) -> TrainingStep:
+def _of_all(step: TrainingStep, *, before: Sequence[Denoiser], count: int) -> TrainingStep:
     """Turn a step of one channel's run into one of all channels' runs."""
-    return replace(step, progress=(channel + step.progress) / count)
+
+    def denoiser() -> Denoiser | None:
+        own = step.denoiser()
+        return None if own is None else joined([*before, own])
+
+    return replace(step, progress=(len(before) + step.progress) / count, denoiser=denoiser)
 
 
 def measure_channels(pairs: Sequence[Pair]) -> list[NoiseReport]:
@@ -186,6 +198,12 @@ def _where(run: Run) -> TrainingStep:
     history, progress = run.history, run.progress()
     latest = history.curve[-1] if history.curve else {}
     remaining = history.seconds * (1 - progress) / progress if progress > 0 else math.inf
+    alive = weakref.ref(run)  # a list of steps keeps no pixels
+
+    def denoiser() -> Denoiser | None:
+        here = alive()
+        return None if here is None else here.snapshot()
+
     return TrainingStep(
         step=history.step,
         progress=progress,
@@ -195,4 +213,5 @@ def _where(run: Run) -> TrainingStep:
         held_out=latest.get("held_out"),
         psnr=latest.get("psnr"),
         psnr_se=latest.get("psnr_se"),
+        denoiser=denoiser,
     )

@@ -40,7 +40,7 @@ class Canvas:
     warnings: tuple[str, ...]
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     """The person does not want the rest."""
 
 
@@ -77,18 +77,18 @@ def denoised(
     yield Canvas(out, work.header, opened[0].order, contrast_limits(plane), work.warnings)
     try:
         run = denoise_by_shards(denoiser, work, out, **options)
-        with closing(run), _interrupted_by(stop, denoiser):
+        with closing(run), interrupted_by(stop, denoiser):
             for step in run:
                 yield step
                 if stop.is_set():
                     return None
-    except _Stopped:
+    except Stopped:
         return None
     return out
 
 
 @contextmanager
-def _interrupted_by(stop: threading.Event, denoiser: Denoiser) -> Iterator[None]:
+def interrupted_by(stop: threading.Event, denoiser: Denoiser) -> Iterator[None]:
     """Let every layer of the networks look first whether it is still wanted.
 
     A shard of a volume may take minutes, and a window that closes waits for the step under way.
@@ -96,7 +96,7 @@ def _interrupted_by(stop: threading.Event, denoiser: Denoiser) -> Iterator[None]
 
     def look(*_: Any) -> None:
         if stop.is_set():
-            raise _Stopped
+            raise Stopped
 
     hooks = [
         module.register_forward_pre_hook(look)
