@@ -16,7 +16,7 @@ tensorfile device schedule tiff samples ngff quality journal
 acquisition fields losses tiles registration matching writers
 finite
 pair copying simulate
-scenes network noise normalisation blocks
+recipe scenes network noise normalisation blocks
 batch
 held_out
 pool
@@ -25,7 +25,7 @@ model
 run plan
 checkpoint engine
 cluster
-training denoising scoring plot preview
+training estimate denoising scoring plot preview
 __init__
 demo
 cli widgets

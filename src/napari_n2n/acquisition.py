@@ -134,6 +134,12 @@ class Acquisition:
         return math.prod(self.shape[:-2])
 
     @property
+    def frames(self) -> dict[str, int]:
+        """Number of frames along each axis that a stack can be split along, first of all time."""
+        lengths = dict(zip(self.axes[:-2], self.shape[:-2], strict=True))
+        return {axis: lengths[axis] for axis in "TRZ" if axis in lengths and lengths[axis] > 1}
+
+    @property
     def saturation(self) -> float | None:
         """Largest value that the pixel type can hold; None for floats."""
         if np.issubdtype(self.dtype, np.integer):
@@ -322,7 +328,8 @@ def _chunks(array: Any) -> tuple[int, ...]:
 def _misfit(name: str, shape: tuple[int, ...], axes: str) -> BadInput:
     return BadInput(
         f"{name}: {len(shape)} dimensions of shape {shape} do not fit the axes '{axes}': "
-        f"name one letter of {AXES} for each dimension"
+        f"name one letter of {AXES} for each dimension",
+        "axes",
     )
 
 
@@ -427,7 +434,8 @@ def _from_array(
     if axes is None and len(shape) > 3:
         raise BadInput(
             f"{name}: nobody names the {len(shape)} axes of shape {shape}: say which are time, "
-            f"channels and depth, as in --axes {AXES[-len(shape) :]} (in napari: axis labels)"
+            f"channels and depth, as in --axes {AXES[-len(shape) :]} (in napari: axis labels)",
+            "axes",
         )
     if axes is not None and len(axes) != len(shape):
         raise _misfit(name, shape, axes)

@@ -87,6 +87,9 @@ def train(
     sources: Sources,
     output: Annotated[Path, typer.Option("-o", "--output", help="The model, MODEL.n2n.")],
     loss: Annotated[str, typer.Option(help="auto, l2, l1, l0 or hdr.")] = "auto",
+    preset: Annotated[
+        str, typer.Option(help="quick, balanced or thorough: how long to go on by itself.")
+    ] = "balanced",
     steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time for the run.")] = None,
     device: Device = "auto",
@@ -97,6 +100,8 @@ def train(
     channels: Annotated[
         str, typer.Option(help="together: one network for all; separate: one for each.")
     ] = "together",
+    patch: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 64,
+    batch: Annotated[int, typer.Option(help="Places in a batch.")] = 16,
     memory: Memory = "1GB",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     overwrite: Overwrite = False,
@@ -104,12 +109,15 @@ def train(
     """Train on two or more acquisitions of one scene. Ctrl-C stops and keeps the model."""
     settings = _settings(
         loss=loss,
+        preset=preset,
         steps=steps,
         minutes=minutes,
         device=device,
         seed=seed,
         dims=dims,
         channels=channels,
+        patch=patch,
+        batch=batch,
         memory=_bytes(memory),
     )
     if output.suffix != ".n2n":
@@ -292,18 +300,10 @@ def demo(
 
 
 def _pairs(sources: list[Path], axes: str | None, split: str | None) -> Any:
-    from napari_n2n import Acquisition, open_pairs
+    from napari_n2n import open_pairs
     from napari_n2n.fields import fields_of_view
 
-    fields: list[Any] = list(fields_of_view(sources))
-    if split is not None:
-        fields = [
-            Acquisition.open(one, axes=axes).split(split.upper())
-            for field in fields
-            for one in field
-        ]
-        axes = None
-    return open_pairs(*fields, axes=axes)
+    return open_pairs(*fields_of_view(sources), axes=axes, split=split and split.upper())
 
 
 def _bytes(words: str) -> int:

@@ -36,6 +36,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has done what it was asked for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that are free on a device; None where it shares the computer's memory."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

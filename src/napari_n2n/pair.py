@@ -118,12 +118,19 @@ class Pair:
         """The acquisition whose grid and intensities the others are compared with."""
         return self.acquisitions[0]
 
+    @property
+    def pixels(self) -> int:
+        """Number of pixels in all acquisitions together."""
+        return len(self.acquisitions) * math.prod(self.first.shape)
+
     def match(self, source: int, target: int) -> Affine:
         """Return the map from the intensities of acquisition `source` to those of `target`."""
         return self.matches[target].after(self.matches[source].inverse)
 
 
-def open_pairs(*fields: Sequence[Any], axes: str | None = None) -> list[Pair]:
+def open_pairs(
+    *fields: Sequence[Any], axes: str | None = None, split: str | None = None
+) -> list[Pair]:
     """Open several fields of view, and every channel of each, as pairs to be learned together.
 
     Parameters
@@ -133,6 +140,8 @@ def open_pairs(*fields: Sequence[Any], axes: str | None = None) -> list[Pair]:
         same channels.
     axes
         The letters of their dimensions, to overrule what the sources say.
+    split
+        Letter of an axis: the even and the odd frames along it are taken for two acquisitions.
 
     Returns
     -------
@@ -147,13 +156,13 @@ def open_pairs(*fields: Sequence[Any], axes: str | None = None) -> list[Pair]:
     pairs: list[Pair] = []
     expected = 0
     for sources in fields:
-        opened = _repeats(sources, axes)
+        opened = _repeats(sources, axes, split)
         channels = [acquisition.along("C") for acquisition in opened]
         expected = expected or len(channels[0])
-        for acquisition, split in zip(opened, channels, strict=True):
-            if len(split) != expected:
+        for acquisition, parts in zip(opened, channels, strict=True):
+            if len(parts) != expected:
                 raise BadInput(
-                    f"{acquisition.name}: has {len(split)} channels where others have {expected}: "
+                    f"{acquisition.name}: has {len(parts)} channels where others have {expected}: "
                     "all acquisitions must have the same channels"
                 )
         for channel, acquisitions in enumerate(zip(*channels, strict=True)):
@@ -161,15 +170,19 @@ def open_pairs(*fields: Sequence[Any], axes: str | None = None) -> list[Pair]:
     return pairs
 
 
-def _repeats(sources: Sequence[Any], axes: str | None) -> list[Acquisition]:
-    """Open sources, each repeat as an acquisition of its own."""
-    opened = [
-        repeat for source in sources for repeat in Acquisition.open(source, axes=axes).along("R")
-    ]
+def _repeats(
+    sources: Sequence[Any], axes: str | None, split: str | None = None
+) -> list[Acquisition]:
+    """Open sources, each half and each repeat as an acquisition of its own."""
+    opened = [Acquisition.open(source, axes=axes) for source in sources]
+    if split is not None:
+        opened = [half for stack in opened for half in stack.split(split)]
+    opened = [repeat for stack in opened for repeat in stack.along("R")]
     if len(opened) < 2:
         raise BadInput(
             "one acquisition is not a pair: give two recordings of the same scene, split a stack "
-            "of one scene into even and odd frames, or name its axis of repeats R"
+            "of one scene into even and odd frames, or name its axis of repeats R",
+            "single",
         )
     return opened
 
@@ -180,7 +193,8 @@ def _same_shape(acquisitions: list[Acquisition]) -> None:
         if other.shape != first.shape:
             raise BadInput(
                 f"{other.name}: shape {other.shape} differs from {first.name}'s {first.shape}: "
-                "both acquisitions must show the same field; crop them to one size"
+                "both acquisitions must show the same field; crop them to one size",
+                "shape",
             )
     if min(first.plane_shape) < SMALLEST_SIDE:
         raise BadInput(
@@ -215,7 +229,8 @@ def _refuse_duplicate(
         raise BadInput(
             f"{b.name}: is the same image as {a.name} (their difference has "
             f"{math.sqrt(differing):.3g} ADU where the noise of one has {math.sqrt(grain):.3g}): "
-            "two separate exposures are needed; split a stack into even and odd frames instead"
+            "two separate exposures are needed; split a stack into even and odd frames instead",
+            "duplicate",
         )
 
 

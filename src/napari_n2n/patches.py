@@ -85,7 +85,7 @@ class Patches:
     @property
     def pixels(self) -> int:
         """Number of pixels in all acquisitions together."""
-        return sum(len(pair.acquisitions) * math.prod(pair.first.shape) for pair in self.pairs)
+        return sum(pair.pixels for pair in self.pairs)
 
     def close(self) -> None:
         """End the reading."""

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import platform
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from napari_n2n.normalisation import normalisations
 from napari_n2n.pair import Pair
 from napari_n2n.patches import Patches
 from napari_n2n.schedule import RAMP_DOWN, follow, learning_rate
-from napari_n2n.settings import TrainingSettings
+from napari_n2n.settings import PRESETS, TrainingSettings
 
 # Where nobody gives the steps: how often every pixel is seen, within these limits. A small network
 # begins to memorise the noise of a single pair when it sees it much more often.
@@ -37,6 +38,7 @@ VOLUME_NETWORK = {"width": 24, "depth": 1}
 VOLUME_DEPTH = 16
 VOLUME_PLACES = 8
 _SAMPLED_SIDE = 1024
+_SEEDING = threading.Lock()
 _NO_PSNR = "with outliers in the target a mean squared error, and so a PSNR, means nothing"
 
 
@@ -71,12 +73,14 @@ class Run:
         device: torch.device,
         patience: float,
     ) -> None:
-        self.patience = patience
+        self.usual_patience = patience
         self.pairs, self.settings, self.loss, self.device = pairs, settings, loss, device
         self.normalisations = normalisations(pairs)
         self.architecture = architecture(settings, pairs)
         self.format = torch.channels_last if settings.dims == 2 else torch.channels_last_3d
-        network = build_network(self.architecture)
+        with _SEEDING:  # torch has one seed for all threads
+            torch.manual_seed(settings.seed)
+            network = build_network(self.architecture)
         self.network = network.to(device=device, memory_format=self.format)  # type: ignore[call-overload]
         volumes = settings.dims == 3
         self.places = max(1, settings.batch // VOLUME_PLACES) if volumes else settings.batch
@@ -99,11 +103,16 @@ class Run:
         )
         self.held_out = self.patches.held_out_batches()
         self.data_range = [_data_range(pairs, k) for k in range(len(self.normalisations))]
-        seen = 2 * self.places * math.prod(self.patches.side)
-        steps = min(max(VIEWS * self.patches.pixels / seen, SHORTEST_RUN), LONGEST_RUN)
-        self.longest = steps * patience
+        effort = PRESETS[settings.preset].effort
+        self.longest = effort * self.usual_steps(self.patches.pixels)
+        self.patience = max(1.0, effort) * patience
         self.history = History()
         self.best = self._weights()
+
+    def usual_steps(self, pixels: int) -> float:
+        """Return how many steps so many pixels need at most with the balanced preset."""
+        seen = 2 * self.places * math.prod(self.patches.side)
+        return self.usual_patience * min(max(VIEWS * pixels / seen, SHORTEST_RUN), LONGEST_RUN)
 
     def progress(self) -> float:
         """Share of the run that is done; 1 ends it."""

@@ -4,6 +4,7 @@ Widgets show it, the command line fills it, the model file stores it. With `step
 settings and seed give the same weights on the CPU.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,37 @@ MEMORY = 10**9
 
 LossName = Literal["auto", "l2", "l1", "l0", "hdr"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+PresetName = Literal["quick", "balanced", "thorough"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How long a run goes on by itself.
+
+    Attributes
+    ----------
+    name
+        The word used on the command line and in settings.
+    effort
+        Most steps, as a multiple of what the data usually need.
+    words
+        What it is for, in one plain sentence.
+    """
+
+    name: PresetName
+    effort: float
+    words: str
+
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset("quick", 0.3, "A first look: the noise goes, the finest detail is still soft."),
+        Preset("balanced", 1.0, "What most recordings need; ends when nothing improves any more."),
+        Preset("thorough", 3.0, "The last bit of detail: goes on for longer before it gives up."),
+    )
+}
+"""The presets by name."""
 
 
 class TrainingSettings(BaseModel):
@@ -22,6 +54,9 @@ class TrainingSettings(BaseModel):
 
     loss: LossName = "auto"
     """What the network is asked to find; "auto" lets the measured noise decide."""
+
+    preset: PresetName = "balanced"
+    """How long to go on where `steps` are not given."""
 
     steps: int | None = Field(default=None, ge=1)
     """Number of steps; None: until the held-out score stops improving, or `minutes` are over."""

@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from napari_n2n.checkpoint import restore, save
 from napari_n2n.device import choose_device
 from napari_n2n.generators import mapped, run_to_end
@@ -153,7 +151,6 @@ def _run(
 ) -> Generator[TrainingStep, None, Denoiser]:
     device = choose_device(settings.device)
     loss = LOSSES[advised_loss(reports) if settings.loss == "auto" else settings.loss]
-    torch.manual_seed(settings.seed)
     run = Run(pairs, settings, loss, device, max(report.training_factor for report in reports))
     with closing(run.patches):
         if resume and checkpoint is not None:

@@ -7,6 +7,7 @@ from magicgui.widgets.bases import Widget
 from napari.layers import Image
 from qtpy.QtWidgets import QFormLayout, QWidget
 
+from napari_n2n.acquisition import Acquisition
 from napari_n2n.settings import MEMORY
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 
@@ -52,6 +53,14 @@ def axes_field(whose: str) -> LineEdit:
 def axes_in(field: LineEdit) -> str | None:
     """Return the letters that an axes field holds; None if it is empty."""
     return field.value.strip().upper() or None
+
+
+def frame_choices(stack: Acquisition) -> list[tuple[str, str]]:
+    """List the axes along which a stack can be split, as a menu's (words, letter)."""
+    return [
+        (f"{'first axis' if stack.axes_assumed else letter} ({count} frames)", letter)
+        for letter, count in stack.frames.items()
+    ]
 
 
 def device_menu() -> ComboBox:

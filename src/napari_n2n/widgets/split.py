@@ -11,7 +11,7 @@ from napari.utils.transforms import Affine
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import Dock, Words, button, keep_narrow, plainly
-from napari_n2n.widgets.form import axes_field, axes_in, form, layer_menu
+from napari_n2n.widgets.form import axes_field, axes_in, form, frame_choices, layer_menu
 from napari_n2n.widgets.result_layer import turned_back
 
 _WELCOME = (
@@ -64,12 +64,7 @@ class SplitWidget(Dock):
             self.axis.choices = []
             self.words.setText(plainly(error) if self.layer.value is not None else _WELCOME)
             return
-        frames = dict(zip(stack.axes[:-2], stack.shape[:-2], strict=True))
-        self.axis.choices = [
-            (f"{'first axis' if stack.axes_assumed else letter} ({count} frames)", letter)
-            for letter, count in frames.items()
-            if count > 1
-        ]
+        self.axis.choices = frame_choices(stack)
         self.words.setText(words if self.axis.choices else f"{stack.name}: is a single frame")
 
     def split(self) -> None:

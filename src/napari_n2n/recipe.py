@@ -1,0 +1,146 @@
+"""What a training run is made from, and the text that makes it again elsewhere."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_n2n.acquisition import Acquisition
+from napari_n2n.errors import BadInput
+from napari_n2n.pair import Pair, open_pairs
+from napari_n2n.settings import TrainingSettings
+
+_SAMPLED_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Recordings of one scene, as a person names them.
+
+    Attributes
+    ----------
+    sources
+        Whatever `Acquisition.open` takes.
+    axes
+        Letters of their dimensions, to overrule what they say.
+    split
+        Letter of an axis whose even and odd frames are taken for two recordings.
+    """
+
+    sources: tuple[Any, ...]
+    axes: str | None = None
+    split: str | None = None
+
+    def pairs(self) -> list[Pair]:
+        """Open them; raises `BadInput` as `open_pairs` does."""
+        return open_pairs(self.sources, axes=self.axes, split=self.split)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Recordings, and the settings to train on them with.
+
+    With steps given, or a preset and no minutes, the texts give the same weights on the CPU.
+    """
+
+    recordings: Recordings
+    settings: TrainingSettings
+
+    def as_python(self) -> str:
+        """Return a script that trains, saves the model and denoises the recordings."""
+        recordings = self.recordings
+        named = [_file_of(source, recordings) for source in recordings.sources]
+        places = [
+            repr(str(file)) if file else f"viewer.layers[{source.name!r}]"
+            for file, source in zip(named, recordings.sources, strict=True)
+        ]
+        axes = {"axes": recordings.axes} if recordings.axes else {}
+        how = _keywords(axes | ({"split": recordings.split} if recordings.split else {}))
+        use = _keywords(axes | _use(self.settings))
+        chosen = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
+        lines = [f"# {words}" for words in self._remarks()]
+        if not all(named):
+            lines.append(
+                "# viewer.layers[...] is known in napari's console; elsewhere name a file there."
+            )
+        return "\n".join(
+            [
+                *lines,
+                "import napari_n2n as n2n",
+                "",
+                f"recordings = [{', '.join(places)}]",
+                f"pairs = n2n.open_pairs(recordings{how})",
+                f"denoiser = n2n.train(pairs, n2n.TrainingSettings({chosen}))",
+                'denoiser.save("model.n2n")',
+                f'n2n.denoise(denoiser, *recordings, out="clean.ome.zarr"{use})',
+                "",
+            ]
+        )
+
+    def as_command(self) -> str:
+        """Return the commands that do the same in a terminal."""
+        lines = [f"# {words}" for words in self._remarks()]
+        recordings, files = self.recordings, []
+        for source in recordings.sources:
+            file = _file_of(source, recordings)
+            if file is None:
+                file = Path(f"{source.name}.tif")
+                lines.append(
+                    f"# Save the layer '{source.name}' as {file} first, or name its file instead."
+                )
+            files.append(str(file))
+        axes = {"axes": recordings.axes} if recordings.axes else {}
+        split = {"split": recordings.split} if recordings.split else {}
+        chosen = self.settings.model_dump(exclude_defaults=True)
+        train = ["train", *files, "-o", "model.n2n", *_options(axes | split | chosen)]
+        use = ["denoise", "model.n2n", *files, "-o", "clean.ome.zarr"]
+        use += _options(axes | _use(self.settings))
+        return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in (train, use))])
+
+    def _remarks(self) -> Iterator[str]:
+        if self.settings.minutes is not None and self.settings.steps is None:
+            yield "Minutes end this run: how many steps fit into them differs from run to run."
+
+
+def _use(settings: TrainingSettings) -> dict[str, Any]:
+    """Return those settings that denoising has as well, where they were changed."""
+    chosen = settings.model_dump(exclude_defaults=True)
+    return {name: chosen[name] for name in ("device", "memory") if name in chosen}
+
+
+def _keywords(values: dict[str, Any]) -> str:
+    return "".join(f", {name}={value!r}" for name, value in values.items())
+
+
+def _options(values: dict[str, Any]) -> list[str]:
+    words = []
+    for name, value in values.items():
+        words += [f"--{name}", f"{value / 1e6:.12g}MB" if name == "memory" else f"{value}"]
+    return words
+
+
+def _file_of(source: Any, recordings: Recordings) -> Path | None:
+    """Return the file that a source is, or that a layer shows unchanged; None if there is none."""
+    if isinstance(source, str | Path):
+        return Path(source)
+    path = getattr(getattr(source, "source", None), "path", None)
+    if path is None:
+        return None
+    try:
+        layer, file = (Acquisition.open(one, axes=recordings.axes) for one in (source, Path(path)))
+    except BadInput:
+        return None
+    alike = (layer.shape, layer.dtype) == (file.shape, file.dtype)
+    if not alike or not _called_alike(layer, file, recordings.split):
+        return None
+    ((_, shown),), ((_, stored),) = (one.spread_planes(1, _SAMPLED_SIDE) for one in (layer, file))
+    return Path(path) if np.array_equal(shown, stored) else None
+
+
+def _called_alike(layer: Acquisition, file: Acquisition, split: str | None) -> bool:
+    """Tell whether the axes of a file stand for the same; layers often do not name theirs."""
+    unnamed = layer.axes_assumed and split is None and not set("CR") & set(file.axes)
+    return layer.axes == file.axes or unnamed
