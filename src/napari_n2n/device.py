@@ -4,6 +4,8 @@ import torch
 
 from napari_n2n.errors import BadInput
 
+_ALL_THREADS = torch.get_num_threads()
+
 
 def choose_device(name: str) -> torch.device:
     """Return the device that a settings word stands for.
@@ -42,6 +44,14 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def use_threads(number: int) -> None:
+    """Let torch compute with a number of cores from here on, 0 for as many as it likes.
+
+    Call it in the thread that computes.
+    """
+    torch.set_num_threads(number or _ALL_THREADS)
 
 
 def free_memory(device: torch.device) -> int | None:

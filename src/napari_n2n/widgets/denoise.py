@@ -9,6 +9,7 @@ from magicgui.widgets import FileEdit
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 
+from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import DenoisingStep, checked_output, journal_path
 from napari_n2n.errors import BadInput
 from napari_n2n.widgets.denoising_session import DenoisingSession
@@ -24,6 +25,7 @@ from napari_n2n.widgets.dock import (
 from napari_n2n.widgets.form import axes_field, axes_in, bytes_in, device_menu, memory_field
 from napari_n2n.widgets.pick import ScenePicker
 from napari_n2n.widgets.pick_model import ModelPicker
+from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.session import session_of
 
 _WELCOME = "Cleans a recording with a model that was trained on others like it."
@@ -45,6 +47,7 @@ class DenoiseWidget(Dock):
         self.session = session_of(napari_viewer, DenoisingSession)
         self._build()
         self._connect()
+        self._suggest()
         self._show_state()
 
     # -- what is on it ------------------------------------------------------------------------
@@ -57,10 +60,10 @@ class DenoiseWidget(Dock):
             label="Save to",
             mode=FileDialogMode.OPTIONAL_FILE,
             tooltip="Where the result goes: a name ending in .ome.zarr, which shows while it "
-            "fills, or .tif; left empty, the result is lost when napari closes",
+            "fills, or .tif; left empty, it goes to the folder that napari's preferences name, or "
+            "is lost when napari closes",
         )
         keep_narrow(self.out)
-        self.out.line_edit.native.setPlaceholderText(".ome.zarr or .tif")
         self.memory, self.device = memory_field(), device_menu()
         for field in (self.axes, self.out, self.memory, self.device):
             self.picker.rows.addRow(field.label, field.native)
@@ -99,9 +102,20 @@ class DenoiseWidget(Dock):
     # -- where the result goes ----------------------------------------------------------------
 
     def output(self) -> Path | None:
-        """Return the name that the result shall have; None if it was given none."""
+        """Return where the result shall be kept; None if it shall not."""
         path = Path(str(self.out.value))
-        return None if path == Path() else path
+        return self._suggested if path == Path() else path
+
+    def _suggest(self) -> None:
+        """Find a place for a result without a name, where a folder for such is set."""
+        try:
+            axes = axes_in(self.axes)
+            names = [Acquisition.open(one, axes=axes).name for one in self.picker.chosen()]
+            self._suggested = preferences().place_for(" + ".join(names) + " denoised")
+        except BadInput:
+            self._suggested = None
+        hint = str(self._suggested or ".ome.zarr or .tif")
+        self.out.line_edit.native.setPlaceholderText(hint)
 
     def _found(self) -> tuple[bool, bool]:
         """Tell whether a result, and whether an unfinished one, lies where this one shall go."""
@@ -113,6 +127,7 @@ class DenoiseWidget(Dock):
         """Take what the last run said for what it was: about something else."""
         if not self.session.running:
             self.session.forget()
+            self._suggest()
             self._show_state()
 
     # -- running ------------------------------------------------------------------------------

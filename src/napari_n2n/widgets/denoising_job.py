@@ -9,9 +9,11 @@ from typing import Any
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import DenoisingStep, denoise_by_shards
+from napari_n2n.device import use_threads
 from napari_n2n.header import Header
 from napari_n2n.model import Denoiser
 from napari_n2n.plan import plan
+from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.result_layer import contrast_limits
 
 _SAMPLED_SIDE = 1024
@@ -71,6 +73,7 @@ def denoised(
     pathlib.Path or None
         Where the result is; None if it was stopped.
     """
+    use_threads(preferences().threads)
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     work = plan(denoiser, *opened)
     ((_, plane),) = opened[0].spread_planes(1, _SAMPLED_SIDE)

@@ -8,8 +8,8 @@ from napari.layers import Image
 from qtpy.QtWidgets import QFormLayout, QWidget
 
 from napari_n2n.acquisition import Acquisition
-from napari_n2n.settings import MEMORY
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
+from napari_n2n.widgets.preferences import preferences
 
 _GB = 10**9
 
@@ -67,6 +67,7 @@ def device_menu() -> ComboBox:
     """Ask where to compute."""
     return ComboBox(
         label="Device",
+        value=preferences().device,
         choices=["auto", "cpu", "cuda", "mps"],
         tooltip="Where to compute; auto takes the graphics card if there is one",
     )
@@ -76,7 +77,7 @@ def memory_field() -> FloatSpinBox:
     """Ask for the limit of memory."""
     field = FloatSpinBox(
         label="Memory",
-        value=MEMORY / _GB,
+        value=preferences().memory,
         min=0.1,
         max=1000,
         step=0.5,

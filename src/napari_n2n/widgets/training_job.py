@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.denoising import DenoisingStep
+from napari_n2n.device import use_threads
 from napari_n2n.model import Denoiser
 from napari_n2n.noise import NoiseReport
 from napari_n2n.pair import open_pairs
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.training import TrainingStep, fit, measure_channels
 from napari_n2n.widgets.denoising_job import Canvas, denoised
+from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.result_layer import scratch_folder
 
 
@@ -38,6 +40,7 @@ def trained(
     stop_denoising: threading.Event,
 ) -> Generator[NoiseReport | TrainingStep | Canvas | DenoisingStep | Words, None, Outcome]:
     """Train, and denoise what was learned from; the events end the one and the other."""
+    use_threads(preferences().threads)
     pairs = open_pairs(sources)
     yield Words("Measuring the noise ...")
     reports = measure_channels(pairs)

@@ -1,0 +1,50 @@
+"""What a person has set for this plugin in napari's preferences: docks begin with it.
+
+napari shows the page, which napari.yaml describes, and keeps what was set between starts.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari.settings import get_plugin_settings
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What a person has set.
+
+    Attributes
+    ----------
+    device
+        Where to compute, as in `TrainingSettings`.
+    memory
+        Limit for pixels and network, in GB.
+    threads
+        How many cores to compute with; 0 for as many as torch likes.
+    folder
+        Where results go that were given no name; None if they are not kept.
+    """
+
+    device: str
+    memory: float
+    threads: int
+    folder: Path | None
+
+    def place_for(self, name: str) -> Path | None:
+        """Return where a result of a name goes; None if it is not kept."""
+        if self.folder is None:
+            return None
+        return self.folder / (re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name) + ".ome.zarr")
+
+
+def preferences() -> Preferences:
+    """Return what is set now."""
+    settings = get_plugin_settings("napari-n2n")
+    folder = settings.results.folder.strip()
+    return Preferences(
+        device=settings.computing.device,
+        memory=settings.computing.memory,
+        threads=settings.computing.threads,
+        folder=Path(folder).expanduser() if folder else None,
+    )
