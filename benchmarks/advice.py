@@ -72,12 +72,12 @@ def tried(pair: Pair, settings: TrainingSettings) -> Trial:
     weight = np.broadcast_to(scored_blocks(pair, settings.seed), raw.shape)
     images, held_out = {"raw": raw}, {}
     for loss in LOSSES:
-        denoiser = train(pair, settings.model_copy(update={"loss": loss}), report=report)
+        denoiser = train(pair, settings.model_copy(update={"loss": loss}), reports=[report])
         clean = [denoise(denoiser, one, device=settings.device) for one in pair.acquisitions]
         images[loss] = np.stack(clean)
         held_out[loss] = reference_free_error(images[loss], raw, targets, weight).value
     squares = [(images[loss] - targets) ** 2 for loss in LOSSES]
-    scatter = mean_over_blocks(squares[1] - squares[0], weight).error
+    scatter = mean_over_blocks([((squares[1] - squares[0]) * weight, weight)]).error
     gain = Estimate(
         10 * math.log10(held_out["l2"] / held_out["l1"]),
         10 / math.log(10) * scatter / min(held_out.values()),

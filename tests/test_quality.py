@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_n2n import quality
+from napari_n2n.held_out import HeldOut
 from napari_n2n.simulate import Brown, Camera, Gaussian
 
 SCENE = blobs((512, 512), 7)
@@ -56,6 +57,38 @@ def test_on_many_pixels_it_agrees_within_a_fifth_of_a_decibel(made, frames):
     found = quality.psnr_reference_free(estimate, 255.0)
     off = found.value - quality.psnr(scene, made(a), 255.0)
     assert found.error < 0.1 and abs(off) < min(0.2, 3 * found.error)
+
+
+def deviations(width, held_out, runs=30):
+    """How many standard errors the estimate lies off the truth, for many draws of the noise."""
+    scene = blobs((256, 256), 7)
+    for seed in range(runs):
+        a, b = grainy(scene, seed, 20, width), grainy(scene, seed + 1000, 20, width)
+        inputs, targets = (np.stack([a, b]), np.stack([b, a])) if held_out else (a, b)
+        made = ndimage.gaussian_filter(inputs, 2 if held_out else 1.2, axes=(-2, -1))
+        counts = held_out_core(scene.shape, seed) if held_out else np.ones(scene.shape)
+        weight = np.broadcast_to(counts, inputs.shape)
+        errors = quality.squared_errors(made, inputs, targets, weight)
+        found = quality.mean_over_blocks([(errors, weight)])
+        yield (found.value - np.mean((made - scene) ** 2)) / found.error
+
+
+def held_out_core(shape, seed):
+    mask = HeldOut(shape, seed).mask(*(slice(0, length) for length in shape))
+    return ndimage.binary_erosion(mask, iterations=2).astype(float)
+
+
+@pytest.mark.parametrize("held_out", [False, True], ids=["other acquisition", "held-out blocks"])
+@pytest.mark.parametrize("width", [0, 0.7, 1.5])
+def test_the_standard_error_tells_how_far_off_the_estimate_is(width, held_out):
+    off = np.array(list(deviations(width, held_out)))
+    assert 0.6 < np.sqrt(np.mean(off**2)) < 1.3
+
+
+def test_a_single_block_cannot_tell_its_own_uncertainty():
+    flat = np.ones((16, 16))
+    estimate = quality.mean_over_blocks([(flat, flat)])
+    assert estimate.value == 1 and quality.psnr_reference_free(estimate, 255.0).value is None
 
 
 def test_an_error_below_its_own_uncertainty_has_no_psnr():

@@ -1,6 +1,7 @@
 """How good a result is: against the truth, or against the other acquisition where there is none."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,11 +93,22 @@ def balanced(
     a, b, around_a, around_b
         Pixels and their `neighbourhood`, of one shape and in one intensity scale.
     """
-    apart, detail = b - a, b - around_b
-    total = float(np.mean((detail - (a - around_a)) * apart, dtype=np.float64))
-    share = float(np.mean(detail * apart, dtype=np.float64)) / total if total > 0 else 0.5
-    share = min(max(share, 0.0), 1.0)
+    share, _ = _share(b - a, b - around_b, a - around_a)
     return share * around_a + (1 - share) * around_b
+
+
+def _share(
+    apart: np.ndarray, detail: np.ndarray, detail_a: np.ndarray
+) -> tuple[float, np.ndarray | float]:
+    """Return A's share in balanced surroundings, and how far each pixel pulls it from the rest.
+
+    The pulls add up to nothing; their scatter is that of the share (a linearised ratio of means).
+    """
+    total = float(np.mean((detail - detail_a) * apart, dtype=np.float64))
+    share = float(np.mean(detail * apart, dtype=np.float64)) / total if total > 0 else 0.5
+    if total <= 0 or not 0 <= share <= 1:
+        return min(max(share, 0.0), 1.0), 0.0
+    return share, apart * ((1 - share) * detail + share * detail_a) / (total * apart.size)
 
 
 def reference_free_error(
@@ -120,30 +132,59 @@ def reference_free_error(
     Returns
     -------
     Estimate
-        Squared error; its standard error is taken over blocks of 16x16 pixels.
+        Squared error, with the standard error of `mean_over_blocks`; leading axes are planes with a
+        noise of their own.
+    """
+    weight = np.ones(np.shape(b)) if weight is None else np.asarray(weight, np.float64)
+    errors = squared_errors(result, a, b, weight)
+    return mean_over_blocks(list(zip(_planes(errors), _planes(weight), strict=True)))
+
+
+def squared_errors(
+    result: np.ndarray, a: np.ndarray, b: np.ndarray, weight: np.ndarray
+) -> np.ndarray:
+    """Weighted terms of `reference_free_error`, pixel by pixel, for the same parameters.
+
+    How far a pixel moves the surroundings of all others is added to its own term: the sum stays,
+    and the scatter becomes that of the sum.
     """
     result, a, b = (np.asarray(values, np.float64) for values in (result, a, b))
-    weight = np.ones_like(b) if weight is None else np.asarray(weight, np.float64)
-    surroundings = balanced(a, b, neighbourhood(a), neighbourhood(b))
-    return mean_over_blocks((result - b) ** 2 - (b - surroundings) * (b - a), weight)
+    around_a, around_b, apart = neighbourhood(a), neighbourhood(b), b - a
+    share, pulls = _share(apart, b - around_b, a - around_a)
+    surroundings = share * around_a + (1 - share) * around_b
+    terms: np.ndarray = weight * ((result - b) ** 2 - (b - surroundings) * apart)
+    return terms + pulls * (weight * (around_a - around_b) * apart).sum()
 
 
-def mean_over_blocks(values: np.ndarray, weight: np.ndarray) -> Estimate:
-    """Weighted mean, with the standard error that the scatter of 16x16 pixel blocks gives it.
+def mean_over_blocks(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
+    """Weighted mean of pixels, with the standard error that the scatter of blocks gives it.
+
+    Noise that neighbours share does not average out within its reach: blocks of 32x32 pixels, each
+    overlapping the next by half, count as one measurement (Bartlett's kernel, as in Newey & West
+    1987, in two dimensions). So do all views of one place, as both directions of a pair see the
+    same noise.
 
     Parameters
     ----------
-    values, weight
-        Shape (..., Y, X); weight 0 leaves a pixel out.
+    parts
+        For each place that has nothing to do with the others, values times weights, and weights;
+        shape (..., Y, X), leading axes being views of it.
+
+    Returns
+    -------
+    Estimate
+        The error is infinite where a single block tells nothing about scatter.
     """
-    sums, counts = _block_sums(values * weight), _block_sums(np.asarray(weight, np.float64))
-    total = counts.sum()
+    sums = [(_block_sums(terms), _block_sums(weight)) for terms, weight in parts]
+    total = float(sum(counts.sum() for _, counts in sums))
     if total == 0:
         return Estimate(None, None)
-    mean = sums.sum() / total
-    blocks = counts > 0
-    scatter = float(((sums[blocks] - mean * counts[blocks]) ** 2).sum())
-    return Estimate(float(mean), math.sqrt(scatter) / float(total))
+    mean = float(sum(terms.sum() for terms, _ in sums)) / total
+    scatter = sum((_windows(terms - mean * counts) ** 2).sum() for terms, counts in sums) / 4
+    number = 4 * total**2 / sum((_windows(counts) ** 2).sum() for _, counts in sums)
+    if number < 1 + 1e-6:
+        return Estimate(mean, math.inf)
+    return Estimate(mean, math.sqrt(scatter * number / (number - 1)) / total)
 
 
 def psnr_reference_free(error: Estimate, data_range: float) -> Estimate:
@@ -222,6 +263,13 @@ def _planes(stack: np.ndarray) -> np.ndarray:
 
 
 def _block_sums(values: np.ndarray) -> np.ndarray:
-    planes = _planes(values)
-    edges = [np.arange(0, length, _BLOCK) for length in planes.shape[1:]]
-    return np.add.reduceat(np.add.reduceat(planes, edges[0], axis=1), edges[1], axis=2)
+    plane = _planes(values).sum(axis=0, dtype=np.float64)
+    edges = [np.arange(0, length, _BLOCK) for length in plane.shape]
+    return np.add.reduceat(np.add.reduceat(plane, edges[0], axis=0), edges[1], axis=1)
+
+
+def _windows(blocks: np.ndarray) -> np.ndarray:
+    """Sums over all 2x2 neighbours, also those that reach past the edges."""
+    padded = np.pad(blocks, 1)
+    pairs = padded[1:] + padded[:-1]
+    return pairs[:, 1:] + pairs[:, :-1]

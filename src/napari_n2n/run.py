@@ -194,23 +194,15 @@ class Run:
         """Reference-free PSNR over all held-out blocks, each in the range of its channel."""
         if self.loss.statistic != "mean":  # outliers: the mean squared error means nothing
             return quality.Estimate(None, None)
-        errors, weights = [], []
+        parts = []
         for prediction, (channel, batch) in zip(predictions, self.held_out, strict=True):
             result, a, b, weight = (
                 tensor[:, 0].cpu().numpy()
                 for tensor in (prediction, batch.input, batch.target, batch.weight)
             )
-            estimate = quality.reference_free_error(result, a, b, weight)
-            if estimate.value is not None:
-                unit = self.normalisations[channel].scale.gain * self.data_range[channel]
-                errors.append((estimate.value / unit**2, estimate.error / unit**2))  # type: ignore[operator]
-                weights.append(float(batch.weight.sum()))
-        if not errors:
-            return quality.Estimate(None, None)
-        values, each = (np.array(column, float) for column in zip(*errors, strict=True))
-        share = np.array(weights) / sum(weights)
-        error = float(np.sqrt(((share * each) ** 2).sum()))
-        return quality.psnr_reference_free(quality.Estimate(float(share @ values), error), 1.0)
+            unit = self.normalisations[channel].scale.gain * self.data_range[channel]
+            parts.append((quality.squared_errors(result, a, b, weight) / unit**2, weight))
+        return quality.psnr_reference_free(quality.mean_over_blocks(parts), 1.0)
 
     def _plateau(self) -> bool:
         """Tell whether the last third of the looks brought nothing."""
