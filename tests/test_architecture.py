@@ -22,6 +22,7 @@ held_out
 pool
 patches
 model
+likeness
 run plan
 checkpoint engine
 cluster

@@ -1,6 +1,6 @@
 """What is denoised into what: acquisitions of one scene, their weights, and the result's header."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +10,9 @@ from napari_n2n.acquisition import Acquisition
 from napari_n2n.affine import Affine
 from napari_n2n.errors import BadInput
 from napari_n2n.header import Header
+from napari_n2n.likeness import differences
 from napari_n2n.model import Denoiser
 from napari_n2n.pair import Pair
-
-_SAMPLED_SIDE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class Plan:
     header
         Of the result, which has the grid of the first acquisition.
     warnings
-        Sentences for the person: values outside of what the model was trained on, and so on.
+        Sentences for the person: how the recordings differ from what the model learned from.
     """
 
     scenes: tuple[Scene, ...]
@@ -110,7 +109,7 @@ def plan(
         dtype=first.dtype if dtype == "same" else np.dtype(np.float32),
         name=" + ".join(one.name for one in opened) + " denoised",
     )
-    return Plan(scenes, header, tuple(_warnings(denoiser, scenes)))
+    return Plan(scenes, header, tuple(differences(denoiser, [one.acquisitions for one in scenes])))
 
 
 def _scene(acquisitions: Sequence[Acquisition]) -> Scene:
@@ -126,19 +125,3 @@ def _scene(acquisitions: Sequence[Acquisition]) -> Scene:
         tuple(gains / gains.sum()),
         pair.offsets,
     )
-
-
-def _warnings(denoiser: Denoiser, scenes: tuple[Scene, ...]) -> Iterator[str]:
-    trained = denoiser.record.get("values", ())
-    if len(scenes) > len(trained) == 1:
-        trained = trained * len(scenes)
-    for scene, (low, high) in zip(scenes, trained, strict=False):
-        for one in scene.acquisitions:
-            sample = [plane.ravel()[::11] for _, plane in one.spread_planes(4, _SAMPLED_SIDE)]
-            bottom, top = (float(end) for end in np.percentile(np.concatenate(sample), (1, 99.9)))
-            if top > high + 0.5 * (high - low) or bottom < low - 0.5 * (high - low):
-                yield (
-                    f"{one.name}: values from {bottom:.4g} to {top:.4g} lie outside of the "
-                    f"{low:.4g} to {high:.4g} that the model was trained on: "
-                    "train on acquisitions with this exposure for a result to trust"
-                )
