@@ -101,6 +101,19 @@ class NoiseReport:
         """Return plain JSON."""
         return asdict(self)
 
+    def line(self) -> str:
+        """Say in one line what the noise is."""
+        parts = [f"Noise {self.noise_a:.3g} and {self.noise_b:.3g} ADU in A and B"]
+        if self.snr is not None:
+            parts.append(f"SNR {self.snr:.2g}")
+        if self.photon_gain is not None:
+            parts.append(f"{self.photon_gain:.3g} ADU/electron")
+        if max(self.correlation_length) > 0:
+            parts.append(f"correlated over {max(self.correlation_length):.1f} px")
+        if self.outlier_share > 0.001:
+            parts.append(f"{self.outlier_share:.1%} outliers")
+        return ", ".join(parts)
+
     def lines(self) -> Iterator[str]:
         """Say it in words, a line for each figure."""
         yield f"{'loss':<14}{self.loss.upper()}: {self.reason}"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, FileEdit
@@ -54,6 +55,29 @@ class Dock(QScrollArea):
         self.setWidget(inside)
         return column
 
+    def take_drops(self, picker: Any) -> None:
+        """Let files and folders that are dropped on the dock be chosen."""
+        self._picker = picker
+        self.setAcceptDrops(True)
+
+    def dragEnterEvent(self, event: Any) -> None:
+        """Take files and folders, unless a run is under way."""
+        if _dropped(event) and self._picker.isEnabled():
+            event.acceptProposedAction()
+
+    def dragMoveEvent(self, event: Any) -> None:
+        """Go on taking them."""
+        self.dragEnterEvent(event)
+
+    def dropEvent(self, event: Any) -> None:
+        """Choose what is dropped."""
+        self._picker.take(_dropped(event))
+        event.acceptProposedAction()
+
+
+def _dropped(event: Any) -> list[Path]:
+    return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+
 
 def open_dock(viewer: Any, name: str) -> Any:
     """Bring up the dock of a name, the one that is there or a new one, and return its widget."""
@@ -81,7 +105,7 @@ def keep_narrow(*fields: ComboBox | FileEdit) -> None:
             field.native.setSizeAdjustPolicy(policy)
 
 
-def plainly(error: BadInput) -> str:
+def plainly(error: BadInput | str) -> str:
     """Say what is wrong in the words of a window: its fields are called like the options."""
     return re.sub(r"--(\w)", lambda option: option[1].upper(), str(error))
 
@@ -119,8 +143,13 @@ def button(text: str, tooltip: str) -> QPushButton:
     return made
 
 
+def time_of(seconds: float) -> str:
+    """Say how long something takes."""
+    if seconds > 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
 def time_left(seconds: float) -> str:
     """Say how long something still takes."""
-    if seconds > 5400:
-        return f"{seconds / 3600:.1f} h left"
-    return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
+    return f"{time_of(seconds)} left"

@@ -5,13 +5,15 @@ from typing import Any
 from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit
 from magicgui.widgets.bases import Widget
 from napari.layers import Image
-from qtpy.QtWidgets import QFormLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFormLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 from napari_n2n.widgets.preferences import preferences
 
 _GB = 10**9
+_LABEL = 42  # so that forms below each other are one to the eye
 
 
 def form(*fields: Widget, inside: QWidget | None = None) -> QFormLayout:
@@ -21,7 +23,42 @@ def form(*fields: Widget, inside: QWidget | None = None) -> QFormLayout:
     rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     for field in fields:
         rows.addRow(field.label, field.native)
+        rows.labelForField(field.native).setMinimumWidth(_LABEL)
     return rows
+
+
+class Folded(QWidget):
+    """A part of a form that is out of sight until its title is pressed.
+
+    Parameters
+    ----------
+    title
+        What is under it.
+    rows
+        The part.
+    """
+
+    def __init__(self, title: str, rows: QFormLayout) -> None:
+        super().__init__()
+        self.title = QToolButton()
+        self.title.setText(title)
+        self.title.setCheckable(True)
+        self.title.setAutoRaise(True)
+        self.title.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.title.setToolTip("Show or hide what most people never need")
+        self.inside = QWidget()
+        self.inside.setLayout(rows)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.title)
+        column.addWidget(self.inside)
+        self.title.toggled.connect(self.show_inside)
+        self.show_inside(False)
+
+    def show_inside(self, shown: bool) -> None:
+        """Unfold it, or fold it away."""
+        self.inside.setVisible(shown)
+        self.title.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
 
 
 def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> ComboBox:

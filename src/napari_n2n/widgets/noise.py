@@ -16,7 +16,7 @@ from napari_n2n.plot import panels
 from napari_n2n.widgets import worker
 from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive
 from napari_n2n.widgets.panel_plot import PanelPlot
-from napari_n2n.widgets.pick import PairPicker
+from napari_n2n.widgets.pick_pair import PairPicker
 
 _WELCOME = (
     "Measures the noise of two recordings of one scene, without a clean image, and says which loss "

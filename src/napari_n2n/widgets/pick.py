@@ -12,15 +12,15 @@ from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 from napari_n2n.widgets.form import form, layer_menu
 
-_TIP = "noisy recording of the scene; any of the two may be this one"
 _FILES = {
     "files": FileDialogMode.EXISTING_FILE,
     "OME-Zarr folders": FileDialogMode.EXISTING_DIRECTORY,
 }
+_KINDS = "TIFF, OME-Zarr, npy or PNG; may be dropped here"
 
 
-class PairPicker(QWidget):
-    """Choose A and B.
+class Picker(QWidget):
+    """Choose one recording and another one of the same scene.
 
     Parameters
     ----------
@@ -37,12 +37,11 @@ class PairPicker(QWidget):
 
     changed = Signal()
     labels = ("A", "B")
-    tips = (f"One {_TIP}", f"Another {_TIP}")
+    tips = ("One recording of the scene", "Another recording of the scene")
     second_needed = True
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
-        self._viewer = viewer
         self.source = ComboBox(
             label="From",
             choices=["layers", *_FILES],
@@ -54,42 +53,62 @@ class PairPicker(QWidget):
                 self.labels, self.tips, (True, self.second_needed), strict=True
             )
         )
-        kinds = "TIFF, OME-Zarr, npy or PNG"
         self.file_a, self.file_b = (
-            FileEdit(label=label, tooltip=f"{tip}: {kinds}")
+            FileEdit(label=label, tooltip=f"{tip}: {_KINDS}")
             for label, tip in zip(self.labels, self.tips, strict=True)
         )
-        self.fields = (self.source, self.layer_a, self.layer_b, self.file_a, self.file_b)
-        self.rows = form(*self.fields, inside=self)
+        keep_narrow(self.file_a, self.file_b)
+        fields = (self.source, self.layer_a, self.layer_b, self.file_a, self.file_b)
+        self.rows = form(*fields, inside=self)
         self._show_source()
-        self.reset_choices()
-        self._connect()
-
-    def _connect(self) -> None:
-        events = self._viewer.layers.events
+        self._offer_second()
+        events = viewer.layers.events
         signals = (events.inserted, events.removed, events.reordered)
-        connect_while_alive(self, [(signal, self.reset_choices) for signal in signals])
+        connect_while_alive(self, [(signal, self._offer_second) for signal in signals])
         self.source.changed.connect(self._show_source)
-        for field in self.fields:
-            field.changed.connect(lambda _value: self.changed.emit())
+        for field in fields:
+            field.changed.connect(self._tell)
 
-    def reset_choices(self, _event: Any = None) -> None:
-        """Offer the layers that are there now; a second one that is needed starts on the second."""
-        untouched = self.layer_a.value is self.layer_b.value
-        self.layer_a.reset_choices()
-        self.layer_b.reset_choices()
+    def _tell(self, _value: Any = None) -> None:
+        self.changed.emit()
+
+    def _offer_second(self, _event: Any = None) -> None:
+        """Let a second layer that is needed start on the second there is."""
         choices = self.layer_b.choices
+        untouched = self.layer_a.value is self.layer_b.value
         if self.second_needed and untouched and len(choices) > 1:
             self.layer_b.value = choices[1]
 
     def _show_source(self) -> None:
         mode = _FILES.get(self.source.value)
-        for field in self.fields[1:]:
-            is_file = isinstance(field, FileEdit)
-            self.rows.setRowVisible(field.native, is_file == (mode is not None))
         for edit in (self.file_a, self.file_b):
             edit.mode = mode or edit.mode
-        keep_narrow(self.layer_a, self.layer_b, self.file_a, self.file_b)
+            edit.choose_btn.text = "..."
+        self.show_rows()
+
+    def show_rows(self) -> None:
+        """Show the rows that ask for what is wanted."""
+        from_layers = self.source.value == "layers"
+        for layer, file, wanted in (
+            (self.layer_a, self.file_a, True),
+            (self.layer_b, self.file_b, self.takes_second()),
+        ):
+            self.rows.setRowVisible(layer.native, from_layers and wanted)
+            self.rows.setRowVisible(file.native, not from_layers and wanted)
+
+    def takes_second(self) -> bool:
+        """Tell whether a second recording has a place."""
+        return True
+
+    def take(self, paths: list[Path]) -> list[Path]:
+        """Choose files or folders that were dropped, and return those that found no place."""
+        if self.source.value == "layers":
+            self.source.value = "OME-Zarr folders" if paths[0].is_dir() else "files"
+        edits = [self.file_a, self.file_b][: 1 + self.takes_second()]
+        empty = [edit for edit in edits if edit.value == Path()]
+        for edit, path in zip(empty, paths, strict=False):
+            edit.value = path
+        return paths[len(empty) :]
 
     def chosen(self) -> list[Any]:
         """Return the recordings that are chosen: layers or paths.
@@ -105,22 +124,22 @@ class PairPicker(QWidget):
         else:
             paths = [Path(str(edit.value)) for edit in (self.file_a, self.file_b)]
             given = [None if path == Path() else path for path in paths]
-        if given[0] is None or (given[1] is None and self.second_needed):
+        given = given[: 1 + self.takes_second()]
+        if given[0] is None or (given[-1] is None and self.second_needed):
             raise BadInput(self._missing(from_layers))
-        if from_layers and given[0] is given[1]:
+        if from_layers and len(given) > 1 and given[0] is given[1]:
             raise BadInput(
                 f"{' and '.join(self.labels)} are both '{given[0].name}': "
-                "choose two separate recordings of the scene"
+                "choose two separate recordings of the scene",
+                "duplicate",
             )
         return [one for one in given if one is not None]
 
     def _missing(self, from_layers: bool) -> str:
-        if from_layers:
-            return "Open two noisy recordings of the same scene first (or choose files)"
-        return "Choose two files: two noisy recordings of the same scene"
+        raise NotImplementedError
 
 
-class ScenePicker(PairPicker):
+class ScenePicker(Picker):
     """Choose a recording, and perhaps another one of the same scene."""
 
     labels = ("Image", "Second")

@@ -88,6 +88,11 @@ class ModelPicker(QObject):
         self.file.value = path
         self.which.value = _FILE
 
+    def choose_trained(self) -> None:
+        """Choose the model that was trained last in this window."""
+        if _TRAINED in self.which.choices:
+            self.which.value = _TRAINED
+
     def chosen(self) -> Denoiser:
         """Return the model.
 

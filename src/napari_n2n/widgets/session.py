@@ -113,15 +113,15 @@ class Session:
         self.said.emit(text)
 
 
-Kind = TypeVar("Kind", bound=Session)
+Kind = TypeVar("Kind")
 
-_sessions: WeakKeyDictionary[Any, dict[type[Session], Session]] = WeakKeyDictionary()
+_sessions: WeakKeyDictionary[Any, dict[type, Any]] = WeakKeyDictionary()
 
 
 def session_of(viewer: Any, kind: type[Kind]) -> Kind:
-    """Return a viewer's session of a kind, made on first use."""
+    """Return what a viewer has of a kind of session, made with the viewer on first use."""
     viewer = getattr(viewer, "__wrapped__", viewer)
     sessions = _sessions.setdefault(viewer, {})
     if kind not in sessions:
-        sessions[kind] = kind(viewer)
-    return sessions[kind]  # type: ignore[return-value]
+        sessions[kind] = kind(viewer)  # type: ignore[call-arg]
+    return sessions[kind]

@@ -1,24 +1,20 @@
-"""The Train dock: pick two acquisitions, train, get the clean layer, keep the model."""
+"""The Train dock: pick recordings, decide how to train, watch it, keep what comes out."""
 
-from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import ComboBox, FloatSpinBox
-from napari.utils.notifications import show_error, show_info
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QLabel
+from napari.utils.notifications import show_error
 
 from napari_n2n.errors import BadInput
-from napari_n2n.losses import LOSSES
-from napari_n2n.settings import TrainingSettings
-from napari_n2n.widgets.dock import Dock, button, connect_while_alive
-from napari_n2n.widgets.form import device_menu
-from napari_n2n.widgets.pick import PairPicker
+from napari_n2n.recipe import Recipe
+from napari_n2n.widgets.checks import Checks
+from napari_n2n.widgets.dock import Dock, button, connect_while_alive, plainly
+from napari_n2n.widgets.keep import Keep
+from napari_n2n.widgets.measuring import Measuring
+from napari_n2n.widgets.pick_pair import PairPicker
 from napari_n2n.widgets.session import session_of
+from napari_n2n.widgets.settings_form import SettingsForm
 from napari_n2n.widgets.training_session import TrainingSession
 from napari_n2n.widgets.watch import Watch
-
-_AUTO = "auto - by the noise"
 
 
 class TrainWidget(Dock):
@@ -33,8 +29,10 @@ class TrainWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.session = session_of(napari_viewer, TrainingSession)
+        self.measuring = session_of(napari_viewer, Measuring)
         self._build()
         self._connect()
+        self._look()
         self._show_state()
 
     # -- what is on it ------------------------------------------------------------------------
@@ -44,114 +42,77 @@ class TrainWidget(Dock):
         self.source = self.picker.source
         self.layer_a, self.layer_b = self.picker.layer_a, self.picker.layer_b
         self.file_a, self.file_b = self.picker.file_a, self.picker.file_b
-        self.loss = ComboBox(
-            label="Loss",
-            choices=[(_AUTO, "auto"), *((loss.title, loss.name) for loss in LOSSES.values())],
-            tooltip="Which value the network looks for among the noisy ones",
-        )
-        self.loss_words = QLabel()
-        self.loss_words.setWordWrap(True)
-        self.loss_words.setTextFormat(Qt.TextFormat.PlainText)
-        self.device = device_menu()
-        self.minutes = FloatSpinBox(
-            label="Minutes",
-            value=2.0,
-            min=0.0,
-            max=24 * 60,
-            step=0.5,
-            tooltip="How long to train; at 0 it ends by itself when nothing improves any more",
-        )
-        self.minutes.native.setSpecialValueText("until nothing improves")
-        for field in (self.loss, self.device, self.minutes):
-            self.picker.rows.addRow(field.label, field.native)
-        self.train_button = button("Train", "Learn from the two acquisitions, in the background")
-        self.save_button = button("Save model ...", "Keep the model for other recordings like it")
+        self.checks = Checks(self.measuring)
+        self.loss_words = self.checks.loss_words
+        self.form = SettingsForm(self.checks)
+        self.loss, self.minutes, self.device = self.form.loss, self.form.minutes, self.form.device
+        self.train_button = button("Train", "Learn from the recordings, in the background")
         self.watch = Watch(self.viewer, self.session)
         self.stop_button, self.words = self.watch.stop_button, self.watch.words
-
-        self.stack(
-            self.picker,
-            self.loss_words,
-            self.train_button,
-            self.watch,
-            self.save_button,
-            stretched=self.watch,
-        )
+        self.keep = Keep(self.viewer, self.session)
+        self.save_button, self.save = self.keep.save_button, self.keep.save
+        parts = (self.picker, self.form, self.train_button, self.watch, self.keep)
+        self.stack(*parts, stretched=self.watch)
+        self.take_drops(self.picker)
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [
             (self.session.started, self._show_state),
-            (self.session.measured, self._show_loss),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
+            (self.measuring.changed, self._show_measured),
         ]
         connect_while_alive(self, slots)
-        self.picker.changed.connect(self._forget_noise)
-        self.loss.changed.connect(self._show_loss)
+        self.picker.changed.connect(self._look)
+        self.form.changed.connect(self._decide)
+        self.checks.wanted.connect(self._go)
         self.train_button.clicked.connect(self.train)
-        self.save_button.clicked.connect(self._ask_where_to_save)
 
-    # -- the loss -----------------------------------------------------------------------------
+    # -- what is chosen -----------------------------------------------------------------------
 
-    def _forget_noise(self) -> None:
-        if not self.session.running:
-            self.session.report = None
-            self._show_loss()
+    def _look(self) -> None:
+        """Have the recordings that are chosen measured."""
+        if self.session.running:
+            return
+        try:
+            self.measuring.look(self.picker.recordings())
+        except BadInput as error:
+            self.measuring.refuse(error)
+        self._decide()
 
-    def _show_loss(self) -> None:
-        """Say what the loss is for, what the noise calls for, and what the noise warns of."""
-        loss, report = LOSSES.get(self.loss.value), self.session.report
-        words = [loss.right_when] if loss else []
-        if report is None:
-            words = words or ["The measured noise decides."]
-        elif loss is None:
-            words = [report.reason]
-        elif loss.name != report.loss:
-            words.append(f"But the measured noise calls for {report.loss.upper()}. {report.reason}")
-        if report is not None:
-            words += [f"⚠ {warning.message}" for warning in report.warnings]
-        self.loss_words.setText("\n".join(words))
+    def _decide(self) -> None:
+        settings = self.form.settings()
+        self.checks.show_loss(settings.loss)
+        self.measuring.time(settings)
+
+    def _show_measured(self) -> None:
+        first, problem = self.measuring.first, self.measuring.problem
+        unnamed = first is not None and first.axes_assumed and first.plane_count > 1
+        self.picker.ask_for_axes(unnamed or (problem is not None and problem.code == "axes"))
+        self.form.show_estimate(self.measuring.estimate)
+
+    def _go(self, way: str) -> None:
+        """Take a way out of what is wrong with the recordings."""
+        {
+            "split": self.picker.split_instead,
+            "other": self.picker.choose_other,
+            "swap": self.picker.swap,
+        }[way]()
 
     # -- running ------------------------------------------------------------------------------
 
     def train(self) -> None:
         """Start the run that the form describes."""
         try:
-            sources = self.picker.chosen()
-            settings = TrainingSettings(
-                loss=self.loss.value,
-                minutes=self.minutes.value or None,
-                device=self.device.value,
-            )
+            recipe = Recipe(self.picker.recordings(), self.form.settings())
         except BadInput as error:
-            self.words.setText(str(error))
-            show_error(str(error))
+            self.words.setText(plainly(error))
+            show_error(plainly(error))
             return
-        self.session.train(sources, settings)
+        self.session.train(recipe)
 
     def _show_state(self) -> None:
         running = self.session.running
         self.picker.setEnabled(not running)
+        self.form.setEnabled(not running)
         self.train_button.setEnabled(not running)
-        self.save_button.setEnabled(not running and self.session.denoiser is not None)
-        self._show_loss()
-
-    # -- keeping ------------------------------------------------------------------------------
-
-    def _ask_where_to_save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save model", "model.n2n", "napari-n2n model (*.n2n)"
-        )
-        if path:
-            self.save(Path(path))
-
-    def save(self, path: Path) -> None:
-        """Write the model of the last run."""
-        if self.session.denoiser is None:
-            return
-        try:
-            saved = self.session.denoiser.save(path)
-        except OSError as error:
-            show_error(f"{path}: cannot be written ({error.strerror}): choose another folder")
-            return
-        show_info(f"Saved {saved}")

@@ -4,16 +4,14 @@ import threading
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from napari_n2n.denoising import DenoisingStep
 from napari_n2n.device import use_threads
 from napari_n2n.model import Denoiser
-from napari_n2n.noise import NoiseReport
-from napari_n2n.pair import open_pairs
-from napari_n2n.settings import TrainingSettings
-from napari_n2n.training import TrainingStep, fit, measure_channels
+from napari_n2n.recipe import Recipe
+from napari_n2n.training import TrainingStep, fit
 from napari_n2n.widgets.denoising_job import Canvas, denoised
+from napari_n2n.widgets.measuring import Measured
 from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.result_layer import scratch_folder
 
@@ -34,20 +32,29 @@ class Outcome:
 
 
 def trained(
-    sources: list[Any],
-    settings: TrainingSettings,
+    recipe: Recipe,
+    known: Measured | None,
     stop: threading.Event,
     stop_denoising: threading.Event,
-) -> Generator[NoiseReport | TrainingStep | Canvas | DenoisingStep | Words, None, Outcome]:
+) -> Generator[Measured | TrainingStep | Canvas | DenoisingStep | Words, None, Outcome]:
     """Train, and denoise what was learned from; the events end the one and the other."""
     use_threads(preferences().threads)
-    pairs = open_pairs(sources)
-    yield Words("Measuring the noise ...")
-    reports = measure_channels(pairs)
-    yield reports[0]
+    recordings, settings = recipe.recordings, recipe.settings
+    if known is None:
+        yield Words("Measuring the noise ...")
+        known = Measured.of(recordings.pairs())
+        yield known
     yield Words("Starting the training ...")
-    denoiser = yield from fit(pairs, settings, reports=reports, stop=stop)
+    denoiser = yield from fit(known.pairs, settings, reports=known.reports, stop=stop)
     yield Words("Denoising ...")
     out = scratch_folder() / "denoised.ome.zarr"
-    run = denoised(denoiser, sources, out, stop_denoising, device=settings.device)
+    run = denoised(
+        denoiser,
+        list(recordings.sources),
+        out,
+        stop_denoising,
+        axes=recordings.axes,
+        device=settings.device,
+        memory=settings.memory,
+    )
     return Outcome(denoiser, (yield from run))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_n2n.denoising import DenoisingStep
-from napari_n2n.noise import NoiseReport
-from napari_n2n.settings import TrainingSettings
+from napari_n2n.recipe import Recipe
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.denoising_job import Canvas
-from napari_n2n.widgets.session import Session
+from napari_n2n.widgets.measuring import Measured, Measuring
+from napari_n2n.widgets.session import Session, session_of
 from napari_n2n.widgets.training_job import Outcome, Words, trained
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ class TrainingSession(Session):
         Every `TrainingStep` so far.
     denoiser
         The model of the last run; None before the first.
-    report
-        What the noise of the chosen pair is; None until a run has measured it.
+    recipe
+        What the last run is made from; None before the first.
     """
 
-    measured = Signal(NoiseReport)
     stepped = Signal(TrainingStep)
     finished = Signal(Outcome)
 
@@ -38,21 +37,24 @@ class TrainingSession(Session):
         super().__init__(viewer)
         self.curve: list[TrainingStep] = []
         self.denoiser: Denoiser | None = None
-        self.report: NoiseReport | None = None
+        self.recipe: Recipe | None = None
+        self._measuring = session_of(viewer, Measuring)
         self._stop, self._stop_denoising = threading.Event(), threading.Event()
 
-    def train(self, sources: list[Any], settings: TrainingSettings) -> None:
-        """Open the sources, train, and denoise them, in the background."""
+    def train(self, recipe: Recipe) -> None:
+        """Open the recordings, train, and denoise them, in the background."""
         if self.running:
             raise RuntimeError("a run is under way in this viewer")
         self.curve = []
-        self.report = None
+        self.recipe = recipe
         self._growing = None
+        known = self._measuring.known(recipe.recordings)
+        self._measuring.hold(True)
         stops = self._stop, self._stop_denoising = threading.Event(), threading.Event()
         self._run(
-            lambda: trained(sources, settings, *stops),
+            lambda: trained(recipe, known, *stops),
             "napari-n2n: training",
-            sources,
+            list(recipe.recordings.sources),
             *stops,
         )
 
@@ -62,14 +64,12 @@ class TrainingSession(Session):
         if self.running:
             self._say("Stopping ...")
 
-    def _receive(
-        self, message: NoiseReport | TrainingStep | Canvas | DenoisingStep | Words
-    ) -> None:
+    def _receive(self, message: Measured | TrainingStep | Canvas | DenoisingStep | Words) -> None:
         if isinstance(message, Words):
             self._say(message.text)
-        elif isinstance(message, NoiseReport):
-            self.report = message
-            self.measured.emit(message)
+        elif isinstance(message, Measured):
+            if self.recipe is not None:
+                self._measuring.learn(self.recipe.recordings, message)
         elif isinstance(message, TrainingStep):
             self.curve.append(message)
             self.stepped.emit(message)
@@ -85,6 +85,11 @@ class TrainingSession(Session):
         rest = "" if outcome.result else " Not all is denoised: the Denoise dock applies the model."
         self._say(_summary(outcome.denoiser.record) + rest)
         self.finished.emit(outcome)
+        self._measuring.hold(False)
+
+    def _fail(self, message: str) -> None:
+        super()._fail(message)
+        self._measuring.hold(False)
 
 
 def _summary(record: dict[str, Any]) -> str:

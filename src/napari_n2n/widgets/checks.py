@@ -1,0 +1,146 @@
+"""What the measurement of a pair says, and ways out of what is wrong with it, a click each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+
+from napari_n2n.losses import LOSSES
+from napari_n2n.noise import NoiseReport
+from napari_n2n.pair import Finding
+from napari_n2n.training import advised_loss
+from napari_n2n.widgets.dock import Words, button, connect_while_alive, plainly
+from napari_n2n.widgets.measuring import Measuring
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way out: what it is called, what it does, and for which findings it is one."""
+
+    name: str
+    title: str
+    tip: str
+    codes: frozenset[str]
+
+
+WAYS = {
+    way.name: way
+    for way in (
+        Way(
+            "split",
+            "Split A instead",
+            "Take the even and the odd frames of A for two recordings",
+            frozenset({"duplicate", "shape", "motion", "single"}),
+        ),
+        Way(
+            "other",
+            "Choose another B",
+            "Choose another recording of the scene as B",
+            frozenset({"duplicate", "shape"}),
+        ),
+        Way(
+            "swap",
+            "Swap A and B",
+            "Let A and B change places: results are as bright as A",
+            frozenset({"gain"}),
+        ),
+    )
+}
+
+
+class Checks(QWidget):
+    """The noise in a line, the loss and why, what to mind, and buttons that mend it.
+
+    Parameters
+    ----------
+    measuring
+        What is known.
+
+    Attributes
+    ----------
+    wanted
+        Emitted with the name of the way that was chosen.
+    """
+
+    wanted = Signal(str)
+
+    def __init__(self, measuring: Measuring) -> None:
+        super().__init__()
+        self._measuring = measuring
+        self._loss = "auto"
+        self.noise_words, self.loss_words = Words(), Words()
+        self.buttons = {way.name: button(way.title, way.tip) for way in WAYS.values()}
+        column, grid = QVBoxLayout(self), QGridLayout()
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.noise_words)
+        column.addWidget(self.loss_words)
+        for number, (name, made) in enumerate(self.buttons.items()):
+            made.clicked.connect(lambda _checked=False, name=name: self.wanted.emit(name))
+            grid.addWidget(made, *divmod(number, 2))
+        column.addLayout(grid)
+        connect_while_alive(self, [(measuring.changed, self.show_findings)])
+        self.show_findings()
+
+    def show_loss(self, name: str) -> None:
+        """Say whether the noise calls for the loss that is chosen; "auto" is the one it calls for.
+
+        Parameters
+        ----------
+        name
+            Of the loss.
+        """
+        self._loss = name
+        self.show_findings()
+
+    def show_findings(self) -> None:
+        """Show what is known now."""
+        known = self._measuring
+        reports = known.measured.reports if known.measured else []
+        findings = [known.problem] if known.problem else _distinct(reports)
+        self.noise_words.setText("Looking at the recordings ..." if known.busy else _noise(reports))
+        words = [*_reason(self._loss, reports), *(f"⚠ {plainly(one.message)}" for one in findings)]
+        self.loss_words.setText("\n".join(words))
+        codes = {one.code for one in findings}
+        for name, made in self.buttons.items():
+            made.setVisible(bool(codes & WAYS[name].codes) and self._possible(name))
+
+    def _possible(self, way: str) -> bool:
+        known = self._measuring
+        first, recordings = known.first, known.recordings
+        several = recordings is None or len(recordings.sources) > 1
+        if way == "split":
+            return first is not None and bool(first.frames) and several
+        return several
+
+
+def _reason(name: str, reports: list[NoiseReport]) -> Iterator[str]:
+    """Say what a loss is for, and what the noise calls for."""
+    loss = LOSSES.get(name)
+    if loss is not None:
+        yield loss.right_when
+    elif not reports:
+        yield "The measured noise decides."
+    if reports:
+        advised = advised_loss(reports)
+        report = next(one for one in reports if one.loss == advised)
+        if loss is None:
+            yield report.reason
+        elif loss.name != advised:
+            yield f"But the measured noise calls for {advised.upper()}. {report.reason}"
+
+
+def _noise(reports: list[NoiseReport]) -> str:
+    if len(reports) == 1:
+        return reports[0].line()
+    return "\n".join(f"Channel {number}: {one.line()}" for number, one in enumerate(reports))
+
+
+def _distinct(reports: list[NoiseReport]) -> list[Finding]:
+    found: dict[Any, Finding] = {}
+    for number, report in enumerate(reports):
+        for one in report.warnings:
+            place = f"Channel {number}: " if len(reports) > 1 else ""
+            found.setdefault(one.message, Finding(one.code, place + one.message))
+    return list(found.values())

@@ -1,0 +1,165 @@
+"""Picking and deciding in the Train dock, in a real napari window."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+from conftest import blobs, noisy
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+from napari_n2n.estimate import Estimate
+from napari_n2n.widgets import measuring
+
+SCENE = blobs((64, 64))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Tell at once how long a run takes; tests of the estimate itself stand elsewhere."""
+    monkeypatch.setattr(measuring, "estimate", lambda *_: Estimate(0.1, 5, 1500, 1, "cpu"))
+
+
+def open_train(viewer):
+    return viewer.window.add_plugin_dock_widget("napari-n2n", "Train")[1]
+
+
+def add(viewer, *seeds, gain=1.0):
+    return [viewer.add_image(gain * noisy(SCENE, seed), name=f"n{seed}") for seed in seeds]
+
+
+def looked_at(widget, qtbot):
+    def check():
+        assert widget.measuring.recordings is not None and not widget.measuring.busy
+        assert widget.measuring.problem or widget.measuring.estimate is not None
+
+    qtbot.waitUntil(check, timeout=60_000)
+
+
+def offered(widget):
+    return {name for name, made in widget.checks.buttons.items() if not made.isHidden()}
+
+
+def test_a_chosen_pair_is_measured_at_once_and_timed(viewer, qtbot, told):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    assert widget.checks.noise_words.text() == "Looking at the recordings ..."
+    looked_at(widget, qtbot)
+    assert "ADU in A and B" in widget.checks.noise_words.text()
+    assert "L2 finds its mean" in widget.loss_words.text() and not offered(widget)
+    assert "At most 3 min here: 5 steps on your data" in widget.form.time_words.text()
+    widget.form.preset.value = "quick"
+    assert "At most 48 s" in widget.form.time_words.text()
+
+
+def test_a_late_answer_about_another_choice_is_dropped(viewer, qtbot, told):
+    add(viewer, 1, 2)
+    viewer.add_image(noisy(SCENE, 3, sigma=60), name="worse")
+    widget = open_train(viewer)
+    qtbot.waitUntil(lambda: widget.measuring.first is not None, timeout=60_000)
+    widget.layer_b.value = viewer.layers["worse"]
+    assert widget.measuring.busy
+    looked_at(widget, qtbot)
+    assert widget.measuring.measured.reports[0].noise_b == pytest.approx(60, rel=0.2)
+
+
+def test_the_same_image_twice_offers_ways_out(viewer, qtbot, told):
+    movie = da.from_array(np.stack([noisy(SCENE, seed) for seed in range(6)]))
+    viewer.add_image(movie, name="movie", axis_labels=("t", "y", "x"))
+    viewer.add_image(movie, name="copy", axis_labels=("t", "y", "x"))
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert "same image" in widget.loss_words.text() and offered(widget) == {"split", "other"}
+    widget.checks.buttons["split"].click()
+    assert widget.picker.axis.value == "T" and widget.layer_b.native.isHidden()
+    looked_at(widget, qtbot)
+    assert "movie" in widget.measuring.measured.pairs[0].first.name
+    assert widget.measuring.measured.pairs[0].first.shape == (3, 64, 64) and not offered(widget)
+
+
+def test_brighter_b_may_be_swapped(viewer, qtbot, told):
+    scene = blobs((128, 128))
+    viewer.add_image(noisy(scene, 1), name="dim")
+    viewer.add_image(1.5 * noisy(scene, 2), name="bright")
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert offered(widget) == {"swap"}
+    widget.checks.buttons["swap"].click()
+    assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("bright", "dim")
+
+
+def test_one_layer_chosen_twice_is_said_before_anything_is_read(viewer, told):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    widget.layer_b.value = widget.layer_a.value
+    assert "both 'n1'" in widget.loss_words.text() and not widget.measuring.busy
+
+
+def test_unnamed_axes_are_asked_for(viewer, qtbot, told):
+    for seed in (1, 2):
+        viewer.add_image(np.stack([[noisy(SCENE, seed)] * 2] * 2), name=f"n{seed}")
+    widget = open_train(viewer)
+    assert widget.picker.axes.native.isHidden()
+    looked_at(widget, qtbot)
+    assert "say which are time" in widget.loss_words.text()
+    assert not widget.picker.axes.native.isHidden()
+    widget.picker.axes.value = "tcyx"
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.reports) == 2
+    assert "Channel 1: Noise" in widget.checks.noise_words.text()
+
+
+def test_more_than_two_recordings_are_learned_from(viewer, qtbot, told, tmp_path):
+    layers = add(viewer, 1, 2, 3)
+    widget = open_train(viewer)
+    np.save(tmp_path / "fourth.npy", noisy(SCENE, 4))
+    widget.picker.more.add(layers[2], tmp_path / "fourth.npy")
+    assert widget.picker.recordings().sources == (*layers, tmp_path / "fourth.npy")
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.pairs[0].acquisitions) == 4
+    viewer.layers.remove("n3")
+    assert len(widget.picker.recordings().sources) == 3
+    widget.picker.more.remove_button.click()
+    assert len(widget.picker.recordings().sources) == 2 and widget.picker.more.list.isHidden()
+
+
+def test_dropped_files_are_chosen_and_opened_lazily(viewer, qtbot, told, tmp_path):
+    paths = [tmp_path / f"{seed}.tif" for seed in (1, 2, 3)]
+    for seed, path in enumerate(paths):
+        tifffile.imwrite(path, noisy(SCENE, seed))
+    widget = open_train(viewer)
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    where = (QPointF(5, 5), Qt.DropAction.CopyAction, mime)
+    widget.dropEvent(QDropEvent(*where, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier))
+    assert widget.picker.recordings().sources == tuple(paths) and not viewer.layers
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.pairs[0].acquisitions) == 3
+
+
+def test_what_cannot_be_trained_is_said_where_it_is_decided(viewer, qtbot):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    widget.form.dims.value = 3
+    looked_at(widget, qtbot)
+    assert "volumes are asked for" in widget.form.time_words.text()
+    widget.form.advanced.title.click()
+    assert not widget.form.advanced.inside.isHidden()
+    assert widget.widget().minimumSizeHint().width() <= 300
+
+
+def test_the_form_is_the_settings(viewer):
+    widget = open_train(viewer)
+    form = widget.form
+    fields = {"loss": "l1", "preset": "thorough", "minutes": 3.0, "steps": 70.0, "dims": 3}
+    fields |= {"channels": "separate", "device": "cpu", "memory": 2.0, "seed": 4}
+    fields |= {"patch": 96, "batch": 8}
+    for name, value in fields.items():
+        getattr(form, name).value = value
+    settings = form.settings().model_dump()
+    assert {name: settings[name] for name in fields} == fields | {"memory": 2 * 10**9}
