@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import blobs, noisy
@@ -7,6 +9,7 @@ from scipy import ndimage
 
 from napari_n2n import BadInput, Pair
 from napari_n2n.held_out import HeldOut
+from napari_n2n.simulate import Brown, Gaussian
 
 SCENE = blobs((160, 160))
 
@@ -58,6 +61,30 @@ def test_whole_pixel_shifts_are_cropped_away(dy, dx, seed):
     assert first.shape == second.shape == (160 - abs(dy), 160 - abs(dx))
     smooth = [ndimage.gaussian_filter(plane, 1.5) for plane in (first, second)]
     assert np.corrcoef(smooth[0].ravel(), smooth[1].ravel())[0, 1] > 0.98
+
+
+def scenes():
+    """Scenes of which most, or all, is flat."""
+    flat = np.full((256, 256), 100, np.float32)
+    disc, points = flat.copy(), flat.copy()
+    rows, columns = np.ogrid[:256, :256]
+    disc[(rows - 128) ** 2 + (columns - 128) ** 2 < 40**2] = 300
+    points[tuple(np.random.default_rng(0).integers(8, 248, (2, 30)))] = 2000
+    return {"flat": flat, "disc": disc, "points": points}
+
+
+@pytest.mark.parametrize("scene", scenes().values(), ids=scenes().keys())
+@pytest.mark.parametrize("grain", [Gaussian(1), Brown(1, 1.5)], ids=["white", "grainy"])
+@pytest.mark.parametrize("sigmas", [(20, 20), (10, 20), (20, 10)])
+@pytest.mark.parametrize("seed", range(2))
+def test_flat_scenes_tell_the_noise_of_each_and_no_gain(scene, grain, sigmas, seed):
+    rngs = (np.random.default_rng((seed, view)) for view in range(2))
+    noises = [replace(grain, sigma=sigma) for sigma in sigmas]
+    views = [noise.apply(scene, rng) for noise, rng in zip(noises, rngs, strict=True)]
+    pair = Pair.open(*views)
+    assert pair.matches[1].gain == pytest.approx(1, abs=0.03)
+    for found, view in zip(pair.noise, views, strict=True):
+        assert found == pytest.approx(np.std(view - scene), rel=0.1)
 
 
 def test_fractions_of_a_pixel_are_reported():

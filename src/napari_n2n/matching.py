@@ -6,10 +6,11 @@ import numpy as np
 from scipy import optimize
 
 from napari_n2n.affine import Affine
-from napari_n2n.quality import balanced, neighbourhood
+from napari_n2n.quality import balanced, mean_over_blocks, neighbourhood, noise_share
 
 _ROUNDS = 4
 _SETTLED = 1e-3
+_SURE = 5.0
 
 
 def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> Affine:
@@ -18,9 +19,10 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that neither
     acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
     means is fitted with soft-L1 weights. Where it does not differ from the identity by three
-    standard errors, it is the identity. How much either acquisition counts in the neighbourhood
-    depends on its noise on the scale of both, and so on the line itself: from a guess by the
-    spread of the neighbourhoods, it is fitted again until it stays.
+    standard errors, it is the identity; where no scene shows in both, the gain is 1. How much
+    either acquisition counts in the neighbourhood depends on its noise on the scale of both, and so
+    on the line itself: from a guess by the spread of the neighbourhoods, it is fitted again until
+    it stays.
     """
     a, b, around_a, around_b = (
         np.concatenate([plane.ravel() for plane in planes])
@@ -41,7 +43,27 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
         line = _line(a, b, balanced(a, before.inverse(b), around_a, before.inverse(around_b)))
         if abs(line.gain - before.gain) < _SETTLED * before.gain:
             break
-    return line
+    shape = (len(planes_a), *planes_a[0].shape)
+    if _share_a_scene(around_a.reshape(shape), line.inverse(around_b).reshape(shape)):
+        return line
+    return Affine() if line == Affine() else Affine(1.0, _mean_difference(a, b))
+
+
+def _share_a_scene(around_a: np.ndarray, around_b: np.ndarray) -> bool:
+    """Tell whether surroundings vary together more than independent noises do by chance.
+
+    The chance is told by their difference, in which no scene is left: for Gaussian noises of
+    covariances C and C', ``var(mean(A B))`` goes with ``C C'``, at most an eighth of
+    ``var(mean((B - A)^2))``, which goes with ``2 (C + C')^2``.
+    """
+    deviation_a, deviation_b = (
+        values - values.mean(dtype=np.float64) for values in (around_a, around_b)
+    )
+    every = np.ones(around_a.shape[1:])
+    squares = (deviation_b - deviation_a) ** 2
+    error = mean_over_blocks([(plane, every) for plane in squares]).error
+    together = float(np.mean(deviation_a * deviation_b))
+    return error is not None and together > _SURE * error / math.sqrt(8)
 
 
 def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -85,36 +107,24 @@ def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray) -> Affine:
 def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -> tuple[float, ...]:
     """Standard deviation of each acquisition's noise, in its own intensities.
 
-    With independent zero-mean noises and matched gains, A being one acquisition, B the mean of the
-    others and m the surroundings of a pixel in all: ``E[(A - B)^2] = var(A) + var(B)`` and
-    ``E[(A - B)(A + B - 2m)] = var(A) - var(B)``. The second scatters more; where it does not
-    differ from equal exposures by four standard errors, they are taken to be equal.
+    With independent zero-mean noises and matched gains, A being one acquisition and B the mean of
+    the others, ``E[(A - B)^2] = var(A) + var(B)``, of which `noise_share` tells B's part. Where
+    that does not differ from equal exposures by four standard errors, they are taken to be equal.
     """
-    count = len(matches)
-    sums, differences = [], []
-    for planes in zip(*sampled, strict=True):
-        views = np.stack(
-            [match.inverse(plane) for match, plane in zip(matches, planes, strict=True)]
-        )
-        mean = views.mean(axis=0)
-        surroundings = neighbourhood(mean)
-        others = (count * mean - views) / (count - 1)
-        apart = views - others
-        sums.append(_block_means(apart**2))
-        differences.append(_block_means(apart * (views + others - 2 * surroundings)))
-    total = np.concatenate(sums, axis=1).mean(axis=1)
-    each = np.concatenate(differences, axis=1)
-    difference, error = each.mean(axis=1), each.std(axis=1) / math.sqrt(each.shape[1])
-    equal = total * (1 - 1 / (count - 1)) / (1 + 1 / (count - 1))
-    difference = np.where(np.abs(difference - equal) < 4 * error, equal, difference)
-    deviations = np.sqrt(np.maximum((total + difference) / 2, 0.0))
-    return tuple(
-        float(deviation) * match.gain for deviation, match in zip(deviations, matches, strict=True)
+    views = np.stack(
+        [match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)]
     )
-
-
-def _block_means(views: np.ndarray) -> np.ndarray:
-    """Means over 32x32 blocks, shape (views, blocks)."""
-    rows, columns = (length // 32 * 32 for length in views.shape[1:])
-    cut = views[:, :rows, :columns].reshape(len(views), rows // 32, 32, columns // 32, 32)
-    return cut.mean(axis=(2, 4), dtype=np.float64).reshape(len(views), -1)
+    count, mean = len(views), views.mean(axis=0)
+    deviations = []
+    for one in views:
+        others = (count * mean - one) / (count - 1)
+        share, pulls = noise_share(one, others, neighbourhood(one), neighbourhood(others))
+        every = np.ones(pulls.shape[1:])
+        error = mean_over_blocks([(plane * pulls.size, every) for plane in pulls]).error
+        if error is None or abs(share - 1 / count) < 4 * error:
+            share = 1 / count
+        total = float(np.mean((one - others) ** 2, dtype=np.float64))
+        deviations.append(math.sqrt(total * min(max(1 - share, 0.0), 1.0)))
+    return tuple(
+        deviation * match.gain for deviation, match in zip(deviations, matches, strict=True)
+    )

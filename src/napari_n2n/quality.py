@@ -76,6 +76,34 @@ def _separable(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return planes
 
 
+def noise_share(
+    a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """B's share in the noise variance of two acquisitions, var(B) / (var(A) + var(B)).
+
+    It follows from ``E[(B - mB)(B - A)] = var(B) (1 - r)`` and, with D = B - A, from
+    ``E[(D - mD) D] = (var(A) + var(B)) (1 - r)``; m is the surroundings, and r the correlation of a
+    pixel's noise with theirs, the same in both.
+
+    Parameters
+    ----------
+    a, b, around_a, around_b
+        Pixels and their `neighbourhood`, of one shape and in one intensity scale.
+
+    Returns
+    -------
+    share, pulls
+        The share, by chance also below 0 or above 1; and by how much each pixel pulls it away
+        from that of all others (the linearised ratio of two means). Pulls add up to nothing.
+    """
+    apart, detail_a, detail_b = b - a, a - around_a, b - around_b
+    total = float(np.mean((detail_b - detail_a) * apart, dtype=np.float64))
+    if total <= 0:
+        return 0.5, np.zeros_like(apart)
+    share = float(np.mean(detail_b * apart, dtype=np.float64)) / total
+    return share, apart * ((1 - share) * detail_b + share * detail_a) / (total * apart.size)
+
+
 def balanced(
     a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray
 ) -> np.ndarray:
@@ -84,31 +112,10 @@ def balanced(
     Where neighbours share noise, the surroundings of a pixel know of its own: binned by a plain
     mean of both, the noisier acquisition would seem to follow the scene more closely than it does.
     Weighed by the inverses of var(A) and var(B), their noise is uncorrelated with that of B - A.
-    The weights follow from ``E[(B - mB)(B - A)] = var(B) (1 - r)`` and, with D = B - A, from
-    ``E[(D - mD) D] = (var(A) + var(B)) (1 - r)``; m is the surroundings, and r the correlation of a
-    pixel's noise with theirs.
-
-    Parameters
-    ----------
-    a, b, around_a, around_b
-        Pixels and their `neighbourhood`, of one shape and in one intensity scale.
+    See `noise_share` for the parameters.
     """
-    share, _ = _share(b - a, b - around_b, a - around_a)
+    share = min(max(noise_share(a, b, around_a, around_b)[0], 0.0), 1.0)
     return share * around_a + (1 - share) * around_b
-
-
-def _share(
-    apart: np.ndarray, detail: np.ndarray, detail_a: np.ndarray
-) -> tuple[float, np.ndarray | float]:
-    """Return A's share in balanced surroundings, and how far each pixel pulls it from the rest.
-
-    The pulls add up to nothing; their scatter is that of the share (a linearised ratio of means).
-    """
-    total = float(np.mean((detail - detail_a) * apart, dtype=np.float64))
-    share = float(np.mean(detail * apart, dtype=np.float64)) / total if total > 0 else 0.5
-    if total <= 0 or not 0 <= share <= 1:
-        return min(max(share, 0.0), 1.0), 0.0
-    return share, apart * ((1 - share) * detail + share * detail_a) / (total * apart.size)
 
 
 def reference_free_error(
@@ -150,9 +157,12 @@ def squared_errors(
     """
     result, a, b = (np.asarray(values, np.float64) for values in (result, a, b))
     around_a, around_b, apart = neighbourhood(a), neighbourhood(b), b - a
-    share, pulls = _share(apart, b - around_b, a - around_a)
+    measured, pulls = noise_share(a, b, around_a, around_b)
+    share = min(max(measured, 0.0), 1.0)
     surroundings = share * around_a + (1 - share) * around_b
     terms: np.ndarray = weight * ((result - b) ** 2 - (b - surroundings) * apart)
+    if share != measured:  # held at its end: no pixel moves it
+        return terms
     return terms + pulls * (weight * (around_a - around_b) * apart).sum()
 
 
