@@ -326,6 +326,23 @@ def test_the_model_just_trained_is_offered_first_with_its_card(viewer, qtbot, de
     assert "bright: values from" in widget.warnings.text() and "⚠" in widget.warnings.text()
 
 
+def test_a_recording_unlike_those_of_the_training_is_told_as_soon_as_it_is_chosen(
+    viewer, qtbot, denoiser, model, tmp_path
+):
+    viewer.add_image(noisy(blobs(), 3), name="like it")
+    viewer.add_image(noisy(blobs(), 3, sigma=2), name="quiet")
+    _, widget = open_dock(viewer, denoiser.save(tmp_path / "trained"))
+    widget.picker.layer_a.value = viewer.layers["quiet"]
+    qtbot.waitUntil(lambda: "quiet: a noise of about" in widget.warnings.text(), timeout=20_000)
+    with qtbot.waitSignal(widget.comparing.found, timeout=20_000):
+        widget.picker.layer_a.value = viewer.layers["like it"]
+    assert widget.warnings.text() == ""
+    widget.picker.layer_a.value = viewer.layers["quiet"]
+    with qtbot.waitSignal(widget.comparing.found, timeout=20_000):
+        widget.model.choose(model)  # of which nobody knows what it learned from
+    assert widget.warnings.text() == ""
+
+
 def test_a_closed_dock_loses_nothing_and_another_one_finds_the_run(viewer, qtbot, model, parts):
     viewer.add_image(STACK, name="cells", **LOOKS)
     dock, widget = open_dock(viewer, model)

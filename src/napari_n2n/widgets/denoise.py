@@ -1,6 +1,7 @@
 """The Denoise dock: apply a model to other recordings, and watch the result fill."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import DenoisingStep, checked_output, journal_path
 from napari_n2n.errors import BadInput
+from napari_n2n.widgets.comparing import Comparing
 from napari_n2n.widgets.denoising_session import DenoisingSession
 from napari_n2n.widgets.dock import (
     Dock,
@@ -45,10 +47,12 @@ class DenoiseWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.session = session_of(napari_viewer, DenoisingSession)
+        self.comparing = Comparing()
         self._build()
         self._connect()
         self._suggest()
         self._show_state()
+        self._compare()
 
     # -- what is on it ------------------------------------------------------------------------
 
@@ -89,6 +93,7 @@ class DenoiseWidget(Dock):
             (self.session.said, self._show_words),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
+            (self.comparing.found, self._show_warnings),
         ]
         connect_while_alive(self, slots)
         self.model.changed.connect(self._forget)
@@ -129,6 +134,18 @@ class DenoiseWidget(Dock):
             self.session.forget()
             self._suggest()
             self._show_state()
+            self._compare()
+
+    def _compare(self) -> None:
+        """Find out whether the recording suits the model, before anybody waits for the result."""
+        self.comparing.forget()
+        if self.session.running:
+            return
+        try:
+            denoiser, sources = self.model.chosen(), self.picker.chosen()
+        except BadInput:
+            return  # nothing to compare yet
+        self.comparing.ask(denoiser, sources, axes_in(self.axes))
 
     # -- running ------------------------------------------------------------------------------
 
@@ -152,6 +169,7 @@ class DenoiseWidget(Dock):
             show_error(plainly(error))
             return
         self.progress.reset()
+        self.comparing.forget()
         self.session.denoise(
             denoiser,
             sources,
@@ -172,7 +190,7 @@ class DenoiseWidget(Dock):
         self.progress.setVisible(running)
         hint = _UNFINISHED if unfinished else _STANDS if stands else _WELCOME
         self.words.setText(self.session.words or hint)
-        self.warnings.setText("\n".join(f"⚠ {words}" for words in self.session.warnings))
+        self._show_warnings(self.session.warnings)
 
     def _show_words(self, words: str) -> None:
         self.words.setText(words)
@@ -181,4 +199,7 @@ class DenoiseWidget(Dock):
         left = self.session.remaining
         self.progress.setValue(round(1000 * step.progress))
         self.progress.setFormat("%p%  " + (time_left(left) if math.isfinite(left) else ""))
-        self.warnings.setText("\n".join(f"⚠ {words}" for words in self.session.warnings))
+        self._show_warnings(self.session.warnings)
+
+    def _show_warnings(self, warnings: Sequence[str]) -> None:
+        self.warnings.setText("\n".join(f"⚠ {words}" for words in warnings))
