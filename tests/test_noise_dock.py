@@ -111,3 +111,32 @@ def test_a_dock_closed_while_it_measures_does_no_harm(viewer, qtbot):
     _, again = open_dock(viewer)
     measure(again, qtbot)
     assert len(again.plots) == 4
+
+
+def test_every_channel_is_measured_when_the_axes_are_named(viewer, qtbot):
+    for seed in (1, 2):
+        channels = [noisy(SCENE, seed, sigma) for sigma in (20, 40)]
+        viewer.add_image(np.stack([channels]), name=f"n{seed}")
+    _, widget = open_dock(viewer)
+    widget.picker.axes.value = "tcyx"
+    measure(widget, qtbot)
+    assert not widget.channel.native.isHidden() and len(widget.channel.choices) == 2
+    before = widget.figures.text()
+    widget.channel.value = 1
+    assert widget.figures.text() != before and len(widget.plots) == 4
+
+
+def test_train_takes_what_was_measured_and_noise_what_train_measured(viewer, qtbot):
+    add_pair(viewer)
+    viewer.add_image(noisy(SCENE, 3), name="third")
+    _, widget = open_dock(viewer)
+    widget.picker.layer_b.value = viewer.layers["third"]
+    measure(widget, qtbot)
+    widget.train_button.click()
+    _, train = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert train.layer_b.value.name == "third"
+    assert train.measuring.measured is widget.measuring.measured is not None
+    widget.picker.layer_b.value = viewer.layers["second"]
+    assert not widget.plots
+    widget.picker.layer_b.value = viewer.layers["third"]
+    assert len(widget.plots) == 4

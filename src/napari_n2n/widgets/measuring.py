@@ -1,4 +1,4 @@
-"""What is known of the recordings that are chosen: measured once, for all docks of a viewer.
+"""What is known of the recordings that are chosen: measured once, in the background.
 
 A job at a time looks at them in the background; its answer is dropped if something else has been
 chosen by then. No Qt here.
@@ -44,12 +44,12 @@ class Measured:
 
 
 class Measuring:
-    """The measurement of the recordings that were chosen last in a viewer.
+    """The measurement of the recordings that were chosen last.
 
     Parameters
     ----------
     viewer
-        Only for `session_of`, which keeps one measurement a viewer.
+        Whose it is; `session_of` keeps the one of its training.
 
     Attributes
     ----------
@@ -115,9 +115,9 @@ class Measuring:
         self._next()
 
     def hold(self, held: bool) -> None:
-        """Begin nothing while something else computes."""
+        """Time no steps while a run computes."""
         self._held = held
-        if held:
+        if held and self.measured is not None:
             self._stop.set()
         self._next()
 
@@ -128,8 +128,10 @@ class Measuring:
     def learn(self, recordings: Recordings, measured: Measured) -> None:
         """Take a measurement that somebody else has made."""
         if recordings == self.recordings and self.measured is None:
-            self.measured = measured
+            self._stop.set()
+            self.first, self.measured, self.problem = measured.pairs[0].first, measured, None
             self.changed.emit()
+            self._next()
 
     # -- how it is answered -------------------------------------------------------------------
 
@@ -148,7 +150,7 @@ class Measuring:
     def _next(self) -> None:
         """Begin the job that is to be done now, if no other one is under way."""
         recordings, measured, settings = self.recordings, self.measured, self._settings
-        if self._busy or self._held or recordings is None or self.problem is not None:
+        if self._busy or recordings is None or self.problem is not None:
             return
         if measured is None:
             self._start(
@@ -156,7 +158,7 @@ class Measuring:
                 "looking at the recordings",
                 lambda message: Finding("", message),
             )
-        elif settings is not None and self.estimate is None:
+        elif settings is not None and self.estimate is None and not self._held:
             self._start(lambda _stop: _time(measured, settings), "timing a few steps", str)
 
     def _start(
@@ -181,7 +183,7 @@ class Measuring:
             self._next()
 
         def abort() -> None:
-            self._busy, self._held = False, True
+            self._busy = False
 
         worker.start(
             lambda: job(stop),

@@ -1,22 +1,30 @@
-"""The Noise dock: what the noise of two acquisitions is, and which loss it calls for."""
+"""The Noise dock: what the noise of recordings is, and which loss it calls for."""
 
-from collections.abc import Generator
 from html import escape
 from typing import Any
 
+from magicgui.widgets import ComboBox
 from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
-from qtpy.compat import isalive
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout
 
 from napari_n2n.errors import BadInput
-from napari_n2n.noise.report import NoiseCurves, NoiseReport, measure_with_curves
-from napari_n2n.pair import Pair
+from napari_n2n.noise import NoiseReport
 from napari_n2n.plot import panels
-from napari_n2n.widgets import worker
-from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive
+from napari_n2n.widgets.dock import (
+    Dock,
+    Words,
+    button,
+    connect_while_alive,
+    keep_narrow,
+    open_dock,
+    plainly,
+)
+from napari_n2n.widgets.measuring import Measured, Measuring
 from napari_n2n.widgets.panel_plot import PanelPlot
 from napari_n2n.widgets.pick_pair import PairPicker
+from napari_n2n.widgets.session import session_of
 
 _WELCOME = (
     "Measures the noise of two recordings of one scene, without a clean image, and says which loss "
@@ -25,7 +33,7 @@ _WELCOME = (
 
 
 class NoiseWidget(Dock):
-    """Choose two acquisitions; advice, figures and plots come out.
+    """Choose recordings; advice, figures and plots come out.
 
     Parameters
     ----------
@@ -35,74 +43,148 @@ class NoiseWidget(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.picker = PairPicker(napari_viewer)
+        self.measuring = Measuring(napari_viewer)
+        self._trained_on = session_of(napari_viewer, Measuring)
+        self._measured: Measured | None = None
+        self._waiting = False
+        self._build()
+        self._connect()
+        self._clear(_WELCOME)
+        self._recall()
+
+    def _build(self) -> None:
+        self.picker = PairPicker(self.viewer)
+        self.channel = ComboBox(
+            label="Channel",
+            choices=[],
+            tooltip="Each channel has a noise of its own: choose the one to look at",
+        )
+        keep_narrow(self.channel)
+        self.picker.rows.addRow(self.channel.label, self.channel.native)
         tip = "Measure the noise on a few planes of both, in the background"
         self.button = button("Measure", tip)
+        tip = "Open the Train dock with these recordings; they are not measured again"
+        self.train_button = button("Train with these", tip)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.button, 1)
+        buttons.addWidget(self.train_button, 1)
         self.loss, self.words, self.warnings, self.figures = (Words() for _ in range(4))
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self.loss.setStyleSheet("font-size: 16pt; font-weight: bold")
         self.plots: list[PanelPlot] = []
         labels = (self.loss, self.words, self.warnings, self.figures)
-        self._column = self.stack(self.picker, self.button, *labels)
-        self._connect()
-        self._clear(_WELCOME)
+        self._column = self.stack(self.picker, buttons, *labels)
+        self.take_drops(self.picker)
 
     def _connect(self) -> None:
-        connect_while_alive(self, [(self.viewer.events.theme, self._use_theme)])
-        self.picker.changed.connect(lambda: self._clear(_WELCOME))
+        slots = [
+            (self.viewer.events.theme, self._use_theme),
+            (self.measuring.changed, self._show_measured),
+        ]
+        connect_while_alive(self, slots)
+        self.picker.changed.connect(self._recall)
+        self.channel.changed.connect(self._show_channel)
         self.button.clicked.connect(self.measure)
+        self.train_button.clicked.connect(self.train)
+
+    # -- measuring ----------------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """Show what is known already of the recordings that are chosen."""
+        self._clear(_WELCOME)
+        try:
+            recordings = self.picker.recordings()
+        except BadInput as error:
+            self.picker.ask_for_axes(error.code == "axes")
+            return
+        known = self._trained_on.known(recordings)
+        if known is not None:
+            self._show(known)
 
     def measure(self) -> None:
         """Measure the noise of what is chosen."""
         try:
-            sources = self.picker.chosen()
+            recordings = self.picker.recordings()
         except BadInput as error:
-            self._fail(str(error))
+            self._fail(plainly(error))
             return
-        self._set_ready(False)
         self._clear("Measuring ...")
-        worker.start(
-            lambda: _job(sources),
-            "napari-n2n: measuring noise",
-            on_yield=lambda _words: None,
-            on_return=self._show,
-            on_failure=self._fail,
-            on_abort=lambda: None,
-        )
+        self._wait(True)
+        self.measuring.look(recordings, again=True)
 
-    def _show(self, measured: tuple[NoiseReport, NoiseCurves]) -> None:
-        if not isalive(self):  # the dock may be closed while it measures
+    def _show_measured(self) -> None:
+        known = self.measuring
+        if not self._waiting or known.busy:
             return
-        self._set_ready(True)
-        report, curves = measured
+        self._wait(False)
+        if known.problem is not None:
+            self._fail(plainly(known.problem.message))
+            self.picker.ask_for_axes(known.problem.code == "axes")
+        elif known.measured is not None:
+            first = known.measured.pairs[0].first
+            self.picker.ask_for_axes(first.axes_assumed and first.plane_count > 1)
+            self._show(known.measured)
+
+    def _fail(self, message: str) -> None:
+        self._clear(message)
+        show_error(message)
+
+    def _wait(self, waiting: bool) -> None:
+        self._waiting = waiting
+        self.button.setEnabled(not waiting)
+        self.picker.setEnabled(not waiting)
+
+    def train(self) -> None:
+        """Open the Train dock with what is chosen here, and what is known of it."""
+        try:
+            recordings = self.picker.recordings()
+        except BadInput as error:
+            self._fail(plainly(error))
+            return
+        open_dock(self.viewer, "Train").picker.choose(recordings)
+        if self._measured is not None:
+            self._trained_on.learn(recordings, self._measured)
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _show(self, measured: Measured) -> None:
+        self._measured = measured
+        names = [pair.first.name for pair in measured.pairs]
+        with self.channel.changed.blocked():
+            self.channel.choices = [(name, number) for number, name in enumerate(names)]
+        self.picker.rows.setRowVisible(self.channel.native, len(names) > 1)
+        self._show_channel()
+
+    def _show_channel(self) -> None:
+        if self._measured is None:
+            return
+        self._remove_plots()
+        report = self._measured.reports[self.channel.value]
+        curves = self._measured.curves[self.channel.value]
         self.loss.setText(f"Train with {report.loss.upper()}")
         self.words.setText(report.reason)
-        self.warnings.setText("\n\n".join(f"⚠ {warning.message}" for warning in report.warnings))
+        warnings = (f"⚠ {plainly(warning.message)}" for warning in report.warnings)
+        self.warnings.setText("\n\n".join(warnings))
         self.figures.setText(_table(report))
         self.plots = [PanelPlot(panel) for panel in panels(report, curves)]
         for plot in self.plots:
             self._column.insertWidget(self._column.count() - 1, plot)
         self._use_theme()
 
-    def _fail(self, message: str) -> None:
-        if isalive(self):
-            self._set_ready(True)
-            self._clear(message)
-        show_error(message)
-
     def _clear(self, words: str) -> None:
         """Show nothing but a line of words."""
+        self._measured = None
         self.words.setText(words)
         for label in (self.loss, self.warnings, self.figures):
             label.setText("")
+        self.picker.rows.setRowVisible(self.channel.native, False)
+        self._remove_plots()
+
+    def _remove_plots(self) -> None:
         for plot in self.plots:
             self._column.removeWidget(plot)
             plot.deleteLater()
         self.plots = []
-
-    def _set_ready(self, ready: bool) -> None:
-        self.button.setEnabled(ready)
-        self.picker.setEnabled(ready)
 
     def _use_theme(self, _event: Any = None) -> None:
         for plot in self.plots:
@@ -115,11 +197,3 @@ def _table(report: NoiseReport) -> str:
         for name, words in report.figures()
     )
     return f"<table cellspacing='0'>{''.join(rows)}</table>"
-
-
-def _job(
-    sources: list[Any],
-) -> Generator[str, None, tuple[NoiseReport, NoiseCurves]]:
-    pair = Pair.open(*sources)
-    yield "the pair is fine"
-    return measure_with_curves(pair)

@@ -120,13 +120,34 @@ class PairPicker(Picker):
         else:
             self.file_b.line_edit.native.setFocus()
 
-    def choose_layers(self, layers: list[Any]) -> None:
-        """Choose layers: A, B and those beyond."""
+    def choose(self, recordings: Recordings) -> None:
+        """Choose what another form says, unless a run keeps what is chosen."""
+        if not self.isEnabled():
+            return
+        self.blockSignals(True)
+        first, *others = recordings.sources
+        self.kind.value = _SPLIT if recordings.split else _PAIR
+        self.axes.value = recordings.axes or ""
         self.more.clear()
-        self.source.value = "layers"
-        self.layer_a.value, self.layer_b.value = layers[:2]
-        if layers[2:]:
-            self.more.add(*layers[2:])
+        if isinstance(first, Path):
+            self.source.value = "OME-Zarr folders" if first.is_dir() else "files"
+        else:
+            self.source.value = "layers"
+        second = others[:1] if others and isinstance(others[0], type(first)) else []
+        from_layers = self.source.value == "layers"
+        for layer, file, source in zip(
+            (self.layer_a, self.layer_b),
+            (self.file_a, self.file_b),
+            (first, *second),
+            strict=False,
+        ):
+            (layer if from_layers else file).value = source
+        if others[len(second) :]:
+            self.more.add(*others[len(second) :])
+        if recordings.split:
+            self.axis.value = recordings.split
+        self.blockSignals(False)
+        self.changed.emit()
 
     def _missing(self, from_layers: bool) -> str:
         if not self.takes_second():
