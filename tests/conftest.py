@@ -1,13 +1,14 @@
 """A small scene that every test may use, a model trained on it for a moment, and patience."""
 
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_n2n import Pair, TrainingSettings, train
+from napari_n2n import Pair, TrainingSettings, cli, load, train
 
 
 def blobs(shape=(96, 96), seed=0):
@@ -38,6 +39,28 @@ def pair(scene):
 @pytest.fixture(scope="session")
 def denoiser(pair):
     return train(pair, TrainingSettings(steps=120, patch=64, batch=2, device="cpu"))
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch):
+    """Type a text, as a script or into a terminal, in an empty folder; get the model it saves."""
+
+    def run(text):
+        folder = tmp_path / f"folder {len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        if "import" in text:
+            exec(text, {})
+        else:
+            for line in text.splitlines():
+                monkeypatch.setattr("sys.argv", shlex.split(line, comments=True))
+                with pytest.raises(SystemExit) as leave:
+                    cli.main()
+                assert leave.value.code == 0, line
+        assert (folder / "clean.ome.zarr" / "zarr.json").exists()
+        return load("model.n2n")
+
+    return run
 
 
 def wait_until_ready(qtbot, dock):

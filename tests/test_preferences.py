@@ -10,7 +10,7 @@ from napari import settings as napari_settings
 from napari_n2n import Acquisition
 from napari_n2n.device import use_threads
 from napari_n2n.engine import Engine
-from napari_n2n.settings import MEMORY
+from napari_n2n.settings import MEMORY, TrainingSettings
 from napari_n2n.widgets.preferences import preferences
 
 
@@ -24,17 +24,19 @@ def page(plugin_settings, npe2pm):
 def test_nobody_has_to_set_anything(page):
     untouched = preferences()
     assert (untouched.device, untouched.threads, untouched.folder) == ("auto", 0, None)
+    assert untouched.preset == TrainingSettings().preset
     assert untouched.memory * 10**9 == MEMORY and untouched.place_for("cells") is None
 
 
 def test_what_was_set_is_remembered_and_docks_begin_with_it(page, make_napari_viewer):
     page.computing.device, page.computing.memory = "cpu", 2.5
+    page.training.preset = "quick"
     napari_settings._clear_plugin_settings_cache()  # as a new start of napari
     viewer = make_napari_viewer()
     _, denoise = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     _, train = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
     assert (denoise.device.value, denoise.memory.value) == ("cpu", 2.5)
-    assert train.device.value == "cpu"
+    assert (train.device.value, train.form.preset.value) == ("cpu", "quick")
 
 
 def test_a_result_without_a_name_is_kept_in_the_folder_for_results(

@@ -1,6 +1,5 @@
 """The text of a run, and how long it takes."""
 
-import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +10,10 @@ from conftest import blobs, noisy
 from napari.layers import Image
 
 from napari_n2n import (
-    Acquisition,
     BadInput,
     Pair,
     TrainingSettings,
     cli,
-    load,
     measure_noise,
     open_pairs,
     train,
@@ -34,28 +31,6 @@ def movie(tmp_path):
     path = tmp_path / "a movie.tif"
     tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"})
     return path
-
-
-@pytest.fixture
-def typed(tmp_path, monkeypatch):
-    """Type a text, as a script or into a terminal, in an empty folder; get the model it saves."""
-
-    def run(text):
-        folder = tmp_path / f"folder {len(list(tmp_path.iterdir()))}"
-        folder.mkdir()
-        monkeypatch.chdir(folder)
-        if "import" in text:
-            exec(text, {})
-        else:
-            for line in text.splitlines():
-                monkeypatch.setattr("sys.argv", shlex.split(line, comments=True))
-                with pytest.raises(SystemExit) as leave:
-                    cli.main()
-                assert leave.value.code == 0, line
-        assert Acquisition.open("clean.ome.zarr").plane_shape == (64, 64)
-        return load("model.n2n")
-
-    return run
 
 
 def same(one, other):

@@ -4,11 +4,13 @@ import dask.array as da
 import numpy as np
 import pytest
 import tifffile
+import torch
 from conftest import blobs, noisy
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent
+from qtpy.QtGui import QDropEvent, QGuiApplication
 
 from napari_n2n.estimate import Estimate
+from napari_n2n.samples import sample
 from napari_n2n.widgets import measuring
 
 SCENE = blobs((64, 64))
@@ -163,3 +165,30 @@ def test_the_form_is_the_settings(viewer):
         getattr(form, name).value = value
     settings = form.settings().model_dump()
     assert {name: settings[name] for name in fields} == fields | {"memory": 2 * 10**9}
+
+
+def test_what_is_copied_makes_the_weights_of_the_run_again(viewer, qtbot, typed):
+    widget = open_train(viewer)
+    assert not widget.keep.python_button.isEnabled()
+    widget.picker.take([sample("cells", "a"), sample("cells", "b")])
+    fields = {"device": "cpu", "steps": 4.0, "patch": 32, "batch": 2, "seed": 3}
+    for name, value in fields.items():
+        getattr(widget.form, name).value = value
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=120_000)
+    here = widget.session.denoiser.networks[0].state_dict()
+    assert here
+    for copy in (widget.keep.python_button, widget.keep.command_button):
+        copy.click()
+        there = typed(QGuiApplication.clipboard().text()).networks[0].state_dict()
+        assert all(torch.equal(here[name], there[name]) for name in here)
+
+
+def test_the_model_is_applied_to_another_layer_in_the_denoise_dock(viewer, denoiser):
+    widget = open_train(viewer)
+    assert not widget.keep.apply_button.isEnabled()
+    widget.session.denoiser = denoiser
+    widget.session.finished.emit(None)
+    widget.keep.apply_button.click()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
+    assert dock.model.chosen() is denoiser

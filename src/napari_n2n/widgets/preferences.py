@@ -22,6 +22,8 @@ class Preferences:
         Limit for pixels and network, in GB.
     threads
         How many cores to compute with; 0 for as many as torch likes.
+    preset
+        How long to train, as in `TrainingSettings`.
     folder
         Where results go that were given no name; None if they are not kept.
     """
@@ -29,6 +31,7 @@ class Preferences:
     device: str
     memory: float
     threads: int
+    preset: str
     folder: Path | None
 
     def place_for(self, name: str) -> Path | None:
@@ -46,5 +49,6 @@ def preferences() -> Preferences:
         device=settings.computing.device,
         memory=settings.computing.memory,
         threads=settings.computing.threads,
+        preset=settings.training.preset,
         folder=Path(folder).expanduser() if folder else None,
     )

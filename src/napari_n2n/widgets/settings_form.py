@@ -11,6 +11,7 @@ from napari_n2n.losses import LOSSES
 from napari_n2n.settings import PRESETS, TrainingSettings
 from napari_n2n.widgets.dock import Words, time_of
 from napari_n2n.widgets.form import Folded, bytes_in, device_menu, form, memory_field
+from napari_n2n.widgets.preferences import preferences
 
 _AUTO = "auto - by the noise"
 _DEFAULT = TrainingSettings()
@@ -43,7 +44,7 @@ class SettingsForm(QWidget):
         self.preset = ComboBox(
             label="Train",
             choices=list(PRESETS),
-            value=_DEFAULT.preset,
+            value=preferences().preset,
             tooltip="How long to go on: "
             + "; ".join(f"{one.name}: {one.words}" for one in PRESETS.values()),
         )
