@@ -24,6 +24,7 @@ MODEL = Denoiser((CompactUNet(1, 8, 2),), {"name": "compact", "width": 8}, (Affi
 STACK = np.stack([noisy(blobs((48, 40)), seed) for seed in range(4)])
 PLACE = {"scale": (2, 0.5, 0.5), "translate": (1, 3, 3), "units": ("s", "um", "um")}
 LOOKS = {"axis_labels": ("t", "y", "x"), "contrast_limits": (90, 500), "colormap": "green"}
+LOOK = {"contrast_limits": (90, 500), "colormap": "green"}
 
 
 def expected(*sources, axes="TYX"):
@@ -103,12 +104,12 @@ def test_the_result_lies_on_its_source_and_fills(viewer, qtbot, model, parts, tm
     widget.button.click()
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
     result = viewer.layers["cells denoised (unfinished)"]
-    assert not np.asarray(result.data).any() and result.data.shape == STACK.shape
+    assert np.isnan(result.data).all() and result.data.shape == STACK.shape
     for name in ("scale", "translate", "rotate", "shear", "units", "contrast_limits"):
         np.testing.assert_array_equal(getattr(result, name), getattr(source, name))
     assert result.colormap.name == "green"
     middle = source.data_to_world((0, 24, 20))
-    assert result.get_value(middle, world=True) == 0
+    assert np.isnan(result.get_value(middle, world=True))  # and so the source shines through
     parts.release(3)
     qtbot.waitUntil(says(widget, "2 of 4"), timeout=20_000)
     assert widget.progress.isVisibleTo(widget) and widget.progress.value() == 500
@@ -116,7 +117,7 @@ def test_the_result_lies_on_its_source_and_fills(viewer, qtbot, model, parts, tm
     value = pytest.approx(CLEAN[0, 24, 20], rel=1e-5)
     qtbot.waitUntil(lambda: result.get_value(middle, world=True) == value, timeout=5_000)
     viewer.dims.set_point(0, source.data_to_world((1, 24, 20))[0])
-    assert np.asarray(result.data[1]).any() and not np.asarray(result.data[3]).any()
+    assert np.isfinite(result.data[1]).all() and np.isnan(result.data[3]).all()
     parts.release(10)
     wait_until_ready(qtbot, widget)
     assert result.name == "cells denoised" and isinstance(result.data, zarr.Array)
@@ -224,6 +225,29 @@ def test_lazy_and_multiscale_layers_are_taken_as_they_are(viewer, qtbot, model):
         run(widget, qtbot)
         result = viewer.layers[f"{name} denoised"]
         np.testing.assert_allclose(np.asarray(result.data), CLEAN, rtol=1e-5)
+
+
+def test_a_large_result_has_all_its_resolutions_and_looks_as_it_did(
+    viewer, qtbot, model, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("napari_n2n.widgets.growing_layer._LARGE", 300)
+    source = viewer.add_image(noisy(blobs((320, 330)), 1), name="field", scale=(0.5, 0.5), **LOOK)
+    viewer.add_points(name="on top")
+    _, widget = open_dock(viewer, model, tmp_path / "clean.ome.zarr")
+
+    def darken(event):
+        if "unfinished" in event.value.name:
+            event.value.gamma = 0.7
+
+    viewer.layers.events.inserted.connect(darken)
+    run(widget, qtbot)
+    assert {layer.name for layer in viewer.layers} == {"field", "on top", "field denoised"}
+    result = viewer.layers["field denoised"]
+    assert result.multiscale and [level.shape for level in result.data] == [(320, 330), (160, 165)]
+    assert result.gamma == 0.7 and result.colormap.name == "green"
+    np.testing.assert_array_equal(result.extent.world, source.extent.world)
+    expected_values = expected(source.data, axes="YX")
+    np.testing.assert_allclose(np.asarray(result.data[0]), expected_values, rtol=1e-5)
 
 
 def test_a_layer_whose_axes_lie_otherwise_gets_a_result_that_lies_as_it_does(viewer, qtbot, model):

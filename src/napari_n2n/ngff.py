@@ -91,6 +91,12 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
     )
 
 
+def levels(path: Path) -> list[zarr.Array]:
+    """Open all resolutions of a result that `Writer` has finished, the highest first."""
+    group = zarr.open_group(path, mode="r")
+    return [array for _, array in sorted(group.arrays(), key=lambda level: int(level[0]))]
+
+
 def _bare(array: zarr.Array, axes: str) -> Header:
     return Header(array.shape, array.dtype, axes, (1.0,) * len(axes), ("pixel",) * len(axes))
 
@@ -152,6 +158,7 @@ class Writer:
             str(level),
             shape=shape,
             dtype=self.header.dtype,
+            fill_value=np.nan if self.header.dtype.kind == "f" else 0,  # no value, where no pixel
             chunks=tuple(chunks),
             shards=tuple(shards),
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")],
@@ -173,7 +180,7 @@ class Writer:
         file = self._building / str(level) / array.metadata.encode_chunk_key(place)
         file.unlink(missing_ok=True)  # of a run that was stopped: begin this one anew
         array[region] = values
-        if file.exists():  # a shard of zeros alone is not stored
+        if file.exists():  # of integers, a shard of zeros alone is not stored
             for name in (file, *file.parents[: len(place) + 1]):
                 flushed(name)
 

@@ -1,7 +1,8 @@
 """A result that fills: the layer is there from the first moment, and shows what is on the disk.
 
-The worker only writes shards; the layer looks at the same store. When the result is whole its
-folder takes another name, and the layer is handed the array that lies there.
+The worker only writes shards; the layer looks at the same store, and where nothing has been written
+the source shines through. When the result is whole its folder takes another name, and the layer is
+handed the array that lies there; a large one is replaced by a layer of all its resolutions.
 """
 
 import time
@@ -15,6 +16,7 @@ from superqt.utils import qthrottled
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import DenoisingStep
 from napari_n2n.durable import partial_path
+from napari_n2n.ngff import levels as levels_of
 from napari_n2n.widgets.denoising_job import Canvas
 from napari_n2n.widgets.result_layer import (
     contrast_limits,
@@ -24,6 +26,7 @@ from napari_n2n.widgets.result_layer import (
 )
 
 _REFRESH_MS = 200
+_LARGE = 2048  # pixels along a side, from which on looking at the whole takes long
 _REST = 5  # times as long as reading a large plane takes, the window is left to the person
 
 
@@ -80,11 +83,13 @@ class GrowingLayer:
         if self._layer is None:
             self._add(whole, header.name)
         elif (layer := self.layer) is not None:
-            layer.data = whole if self._source is None else turned_back(whole, self.canvas.order)
+            layer.data = self._turned(whole)
             if layer.name == self._name:
                 layer.name = header.name
             if self._source is None and tuple(layer.contrast_limits) == self.canvas.limits:
                 layer.contrast_limits = contrast_limits(middle_plane(whole))
+        if isinstance(whole, zarr.Array) and max(header.shape[-2:]) > _LARGE:
+            self._show_levels()
 
     def stop(self) -> None:
         """Keep the layer if a part of the result is kept; it may be gone on with."""
@@ -102,6 +107,22 @@ class GrowingLayer:
             layer.refresh(extent=False, highlight=False)
             taken = 1000 * (time.perf_counter() - began)
             self._refresh.setTimeout(max(_REFRESH_MS, round(_REST * taken)))
+
+    def _turned(self, array: Any) -> Any:
+        return array if self._source is None else turned_back(array, self.canvas.order)
+
+    def _show_levels(self) -> None:
+        """Put a layer of all resolutions in the place of the layer, which cannot become one."""
+        viewer, layer = self._viewer(), self.layer
+        if viewer is None or layer is None:
+            return
+        _, looks, _ = layer.as_layer_data_tuple()
+        levels = [self._turned(level) for level in levels_of(self.canvas.out)]
+        several = Image(levels, **(looks | {"multiscale": True, "cache": False}))
+        viewer.layers.insert(viewer.layers.index(layer), several)
+        viewer.layers.remove(layer)
+        several.name = layer.name
+        self._layer = several
 
     def _add(self, array: Any, name: str, limits: tuple[float, float] | None = None) -> None:
         viewer, canvas = self._viewer(), self.canvas
