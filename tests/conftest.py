@@ -63,6 +63,17 @@ def typed(tmp_path, monkeypatch):
     return run
 
 
+def drop(dock, *paths):
+    """Drop files on a dock."""
+    from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+    from qtpy.QtGui import QDropEvent
+
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    where = (QPointF(5, 5), Qt.DropAction.CopyAction, mime)
+    dock.dropEvent(QDropEvent(*where, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier))
+
+
 def wait_until_ready(qtbot, dock):
     """Wait until a dock's button may be pressed again; if it never may, say what the dock says."""
 

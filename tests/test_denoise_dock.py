@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from conftest import blobs, noisy, wait_until_ready
+from conftest import blobs, drop, noisy, wait_until_ready
 
 from napari_n2n import Acquisition, denoise
 from napari_n2n.affine import Affine
@@ -399,3 +399,12 @@ def test_long_names_do_not_widen_the_dock(viewer, qtbot, model):
     widget.button.click()
     assert name in widget.words.text() and widget.widget().minimumSizeHint().width() <= 290
     assert all(field.tooltip for field in (*widget.picker.fields[1:], widget.axes, widget.out))
+
+
+def test_a_model_and_a_recording_may_be_dropped_on_the_dock(viewer, model, tmp_path):
+    widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")[1]
+    for name in ("one", "two"):
+        np.save(tmp_path / f"{name}.npy", STACK)
+        drop(widget, model, tmp_path / f"{name}.npy")
+    assert widget.model.file.value == model
+    assert widget.picker.chosen() == [tmp_path / "two.npy"]

@@ -1,13 +1,14 @@
 """Picking and deciding in the Train dock, in a real napari window."""
 
+from pathlib import Path
+
 import dask.array as da
 import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import blobs, noisy
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDropEvent, QGuiApplication
+from conftest import blobs, drop, noisy
+from qtpy.QtGui import QGuiApplication
 
 from napari_n2n.estimate import Estimate
 from napari_n2n.samples import sample
@@ -93,6 +94,7 @@ def test_brighter_b_may_be_swapped(viewer, qtbot, told):
     assert offered(widget) == {"swap"}
     widget.checks.buttons["swap"].click()
     assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("bright", "dim")
+    assert widget.file_a.value == widget.file_b.value == Path()
 
 
 def test_one_layer_chosen_twice_is_said_before_anything_is_read(viewer, told):
@@ -135,10 +137,7 @@ def test_dropped_files_are_chosen_and_opened_lazily(viewer, qtbot, told, tmp_pat
     for seed, path in enumerate(paths):
         tifffile.imwrite(path, noisy(SCENE, seed))
     widget = open_train(viewer)
-    mime = QMimeData()
-    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    where = (QPointF(5, 5), Qt.DropAction.CopyAction, mime)
-    widget.dropEvent(QDropEvent(*where, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier))
+    drop(widget, *paths)
     assert widget.picker.recordings().sources == tuple(paths) and not viewer.layers
     looked_at(widget, qtbot)
     assert len(widget.measuring.measured.pairs[0].acquisitions) == 3

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import DenoisingStep, checked_output, journal_path
 from napari_n2n.errors import BadInput
+from napari_n2n.model import SUFFIX
 from napari_n2n.widgets.comparing import Comparing
 from napari_n2n.widgets.denoising_session import DenoisingSession
 from napari_n2n.widgets.dock import (
@@ -85,6 +86,7 @@ class DenoiseWidget(Dock):
         buttons.addWidget(self.overwrite_button, 1)
         buttons.addWidget(self.cancel_button, 1)
         self.stack(self.picker, buttons, self.progress, self.words, self.warnings)
+        self.take_drops(self.take)
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [
@@ -103,6 +105,15 @@ class DenoiseWidget(Dock):
         self.button.clicked.connect(self.denoise)
         self.overwrite_button.clicked.connect(self.overwrite)
         self.cancel_button.clicked.connect(self.session.stop)
+
+    def take(self, paths: list[Path]) -> None:
+        """Choose what is dropped: a model, recordings, or both."""
+        models = [path for path in paths if path.suffix == SUFFIX]
+        recordings = [path for path in paths if path not in models]
+        if models and self.picker.isEnabled():
+            self.model.choose(models[0])
+        if recordings:
+            self.picker.take(recordings)
 
     # -- where the result goes ----------------------------------------------------------------
 

@@ -55,14 +55,14 @@ class Dock(QScrollArea):
         self.setWidget(inside)
         return column
 
-    def take_drops(self, picker: Any) -> None:
-        """Let files and folders that are dropped on the dock be chosen."""
-        self._picker = picker
+    def take_drops(self, take: Callable[[list[Path]], Any]) -> None:
+        """Hand over the files and folders that are dropped on the dock."""
+        self._take = take
         self.setAcceptDrops(True)
 
     def dragEnterEvent(self, event: Any) -> None:
-        """Take files and folders, unless a run is under way."""
-        if _dropped(event) and self._picker.isEnabled():
+        """Accept files and folders."""
+        if _dropped(event):
             event.acceptProposedAction()
 
     def dragMoveEvent(self, event: Any) -> None:
@@ -70,8 +70,8 @@ class Dock(QScrollArea):
         self.dragEnterEvent(event)
 
     def dropEvent(self, event: Any) -> None:
-        """Choose what is dropped."""
-        self._picker.take(_dropped(event))
+        """Hand over what is dropped."""
+        self._take(_dropped(event))
         event.acceptProposedAction()
 
 

@@ -74,7 +74,7 @@ class NoiseWidget(Dock):
         self.plots: list[PanelPlot] = []
         labels = (self.loss, self.words, self.warnings, self.figures)
         self._column = self.stack(self.picker, buttons, *labels)
-        self.take_drops(self.picker)
+        self.take_drops(self.picker.take)
 
     def _connect(self) -> None:
         slots = [

@@ -101,7 +101,9 @@ class Picker(QWidget):
         return True
 
     def take(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders that were dropped, and return those that found no place."""
+        """Choose files or folders, unless a run is under way; returns those without a place."""
+        if not self.isEnabled():
+            return []
         if self.source.value == "layers":
             self.source.value = "OME-Zarr folders" if paths[0].is_dir() else "files"
         edits = [self.file_a, self.file_b][: 1 + self.takes_second()]
@@ -148,6 +150,13 @@ class ScenePicker(Picker):
         "Another recording of the same scene, if there is one: both are cleaned and averaged",
     )
     second_needed = False
+
+    def take(self, paths: list[Path]) -> list[Path]:
+        """Choose files or folders in place of those that are chosen; see `Picker.take`."""
+        if self.isEnabled():
+            for edit in (self.file_a, self.file_b):
+                edit.line_edit.value = ""
+        return super().take(paths)
 
     def _missing(self, from_layers: bool) -> str:
         if from_layers:

@@ -95,7 +95,7 @@ class PairPicker(Picker):
     def take(self, paths: list[Path]) -> list[Path]:
         """Choose files or folders; those for which A and B have no place come after them."""
         rest = super().take(paths)
-        if not self.takes_second():
+        if not self.takes_second() and self.isEnabled():
             self.file_a.value = paths[0]
         elif rest:
             self.more.add(*rest)
@@ -103,9 +103,10 @@ class PairPicker(Picker):
 
     def swap(self) -> None:
         """Let A and B change places: results are on the intensity scale of A."""
-        for a, b in ((self.layer_a, self.layer_b), (self.file_a, self.file_b)):
-            with a.changed.blocked(), b.changed.blocked():
-                a.value, b.value = b.value, a.value
+        layers, files = (self.layer_a, self.layer_b), (self.file_a, self.file_b)
+        a, b = layers if self.source.value == "layers" else files
+        with a.changed.blocked(), b.changed.blocked():
+            a.value, b.value = b.value, a.value
         self.changed.emit()
 
     def split_instead(self) -> None:

@@ -53,7 +53,7 @@ class TrainWidget(Dock):
         self.save_button, self.save = self.keep.save_button, self.keep.save
         parts = (self.picker, self.form, self.train_button, self.watch, self.keep)
         self.stack(*parts, stretched=self.watch)
-        self.take_drops(self.picker)
+        self.take_drops(self.picker.take)
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [
