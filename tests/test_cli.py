@@ -258,3 +258,26 @@ def test_the_demo_writes_model_result_and_picture(monkeypatch, capsys, tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"cells.n2n", "cells.ome.zarr", "before_after.png"}
     assert np.isfinite(Acquisition.open(tmp_path / "cells.ome.zarr").plane(0)).all()
+
+
+def test_a_place_that_cannot_hold_the_model_is_refused_before_the_training(
+    monkeypatch, capsys, folder, tmp_path
+):
+    (tmp_path / "file").write_text("no folder")
+    output = tmp_path / "file" / "cells.n2n"
+    words = ("train", folder / "a.tif", folder / "b.tif", "-o", output, "--steps", 2)
+    status, _, err = call(monkeypatch, capsys, *words)
+    assert status == 2 and "step" not in err and err.count("\n") == 1
+    assert call(monkeypatch, capsys, "inspect", tmp_path)[2].count("is a folder but no zarr") == 1
+
+
+@pytest.mark.parametrize("command", ["train", "denoise", "split", "simulate", "score", "inspect"])
+def test_every_argument_of_a_command_is_explained(monkeypatch, capsys, command):
+    status, out, _ = call(monkeypatch, capsys, command, "--help")
+    arguments = out.partition("Arguments:")[2].partition("Options:")[0]
+    assert status == 0 and arguments
+    assert all(
+        len(line.split(">")[-1].split("[")[0].strip()) > 8
+        for line in arguments.splitlines()
+        if ">" in line
+    )

@@ -365,8 +365,10 @@ def _open_path(path: Path, axes: str | None) -> Acquisition:
     }
     read = ngff.read if ngff.is_zarr(path) else readers.get(suffix)
     if read is None:
+        if path.is_dir():
+            raise BadInput(f"{path}: is a folder but no zarr: name the acquisitions in it")
         raise BadInput(
-            f"{path}: cannot read {'this folder' if path.is_dir() else f'{suffix} files'}: "
+            f"{path}: cannot read {suffix} files: "
             "save as TIFF or OME-Zarr, or open it in napari and choose the layer"
         )
     try:

@@ -85,7 +85,9 @@ def inspect(
 @app.command()
 def train(
     sources: Sources,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The model, MODEL.n2n.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Where to save the model, MODEL.n2n.")
+    ],
     loss: Annotated[str, typer.Option(help="auto, l2, l1, l0 or hdr.")] = "auto",
     preset: Annotated[
         str, typer.Option(help="quick, balanced or thorough: how long to go on by itself.")
@@ -128,6 +130,7 @@ def train(
     kept = sorted(output.parent.glob(f"{checkpoint.name}*"))
     if resume and not kept:
         raise BadInput(f"{checkpoint}: there is no run to go on with: leave out --resume")
+    output.parent.mkdir(parents=True, exist_ok=True)  # or fail before the training, not after it
 
     from napari_n2n import train as train_on
 
@@ -155,13 +158,13 @@ def train(
 
 @app.command()
 def denoise(
-    model: Path,
-    a: Path,
+    model: Annotated[Path, typer.Argument(help="A trained model, MODEL.n2n.")],
+    a: Annotated[Path, typer.Argument(help="The acquisition to denoise.")],
     more: Annotated[
         list[Path] | None, typer.Argument(help="Further acquisitions of the scene, to average.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Ends in .ome.zarr or .tif.")
+        Path, typer.Option("-o", "--output", help="The result: ends in .ome.zarr or .tif.")
     ] = ...,  # type: ignore[assignment]
     axes: Axes = None,
     device: Device = "auto",
@@ -206,7 +209,7 @@ def denoise(
 
 @app.command()
 def split(
-    stack: Path,
+    stack: Annotated[Path, typer.Argument(help="A movie or stack that hardly moves.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
     axis: Annotated[str, typer.Option(help="Letter of the axis of frames.")] = "T",
     axes: Axes = None,
@@ -231,7 +234,7 @@ def split(
 
 @app.command()
 def simulate(
-    clean: Path,
+    clean: Annotated[Path, typer.Argument(help="An image without noise.")],
     noise: Annotated[
         str,
         typer.Option(help="E.g. gaussian:25; gaussian:0-50 draws a level per plane."),
@@ -262,7 +265,7 @@ def simulate(
 
 @app.command()
 def score(
-    out: Path,
+    out: Annotated[Path, typer.Argument(help="The result to score.")],
     against: Annotated[
         Path, typer.Option(help="An acquisition that the result was not made from.")
     ],
@@ -326,7 +329,9 @@ def _settings(**given: Any) -> Any:
         return TrainingSettings(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadInput(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from error
+        raise BadInput(
+            f"--{first['loc'][0]} {first['input']}: {first['msg'].replace('Input should', 'must')}"
+        ) from error
 
 
 def _step_words(step: Any) -> str:
