@@ -19,6 +19,7 @@ MINUTES = 1.0
 def run(folder: Path, on_step: Callable[[TrainingStep], None]) -> list[str]:
     """Do the whole job in `folder`; returns the lines to print."""
     a, b, truth = (sample("cells", view) for view in ("a", "b", "truth"))
+    folder.mkdir(parents=True, exist_ok=True)  # or fail before the training, not after it
     pair = Pair.open(a, b)
     denoiser = train(pair, TrainingSettings(minutes=MINUTES), on_step)
     model = denoiser.save(folder / "cells.n2n")
