@@ -97,6 +97,24 @@ def test_brighter_b_may_be_swapped(viewer, qtbot, told):
     assert widget.file_a.value == widget.file_b.value == Path()
 
 
+def test_displaced_layers_are_cropped_to_what_both_show(viewer, qtbot, told):
+    scene, looks = blobs((120, 120)), {"scale": (0.5, 0.5), "translate": (3, 1), "units": "um"}
+    viewer.add_image(da.from_array(noisy(scene[:100, :100], 1)), name="here", **looks)
+    viewer.add_image(noisy(scene[4:104, 6:106], 2), name="moved", **looks)
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert offered(widget) == {"crop"}
+    widget.checks.buttons["crop"].click()
+    layers = widget.picker.recordings().sources
+    assert [layer.name for layer in layers] == ["here cropped", "moved cropped"]
+    for layer in layers:
+        assert isinstance(layer.data, da.Array) and layer.data.shape == (96, 94)
+        np.testing.assert_allclose(layer.translate, (3 + 4 * 0.5, 1 + 6 * 0.5))
+    looked_at(widget, qtbot)
+    assert widget.measuring.measured.reports[0].shift == pytest.approx((0, 0), abs=0.5)
+    assert not offered(widget)
+
+
 def test_one_layer_chosen_twice_is_said_before_anything_is_read(viewer, told):
     add(viewer, 1, 2)
     widget = open_train(viewer)

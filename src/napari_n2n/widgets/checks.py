@@ -11,6 +11,7 @@ from napari_n2n.losses import LOSSES
 from napari_n2n.noise import NoiseReport
 from napari_n2n.pair import Finding
 from napari_n2n.training import advised_loss
+from napari_n2n.widgets.crop import can_crop
 from napari_n2n.widgets.dock import Words, button, connect_while_alive, plainly
 from napari_n2n.widgets.measuring import Measuring
 
@@ -39,6 +40,12 @@ WAYS = {
             "Choose another B",
             "Choose another recording of the scene as B",
             frozenset({"duplicate", "shape"}),
+        ),
+        Way(
+            "crop",
+            "Crop to what all show",
+            "Add layers with the part of the scene that all recordings show, and take these",
+            frozenset({"shift"}),
         ),
         Way(
             "swap",
@@ -112,6 +119,13 @@ class Checks(QWidget):
         several = recordings is None or len(recordings.sources) > 1
         if way == "split":
             return first is not None and bool(first.frames) and several
+        if way == "crop":
+            measured = known.measured
+            return (
+                recordings is not None
+                and measured is not None
+                and can_crop(recordings, measured.pairs[0])
+            )
         return several
 
 

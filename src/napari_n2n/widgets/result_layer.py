@@ -10,6 +10,8 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from napari.layers import Image
+from napari.utils.transforms import Affine
 
 from napari_n2n.header import Header
 
@@ -24,7 +26,7 @@ def scratch_folder() -> Path:
 def layer_arguments(
     array: Any,
     header: Header,
-    source: Any | None,
+    source: Image | None,
     order: Sequence[int],
     limits: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
@@ -64,6 +66,14 @@ def layer_arguments(
         "blending": source.blending,
         "projection_mode": source.projection_mode,
     }
+
+
+def place_of(layer: Image, pixel: np.ndarray) -> np.ndarray:
+    """Return the translation of a layer that begins at a pixel of another one, and lies alike."""
+    turned = Affine(
+        scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
+    )
+    return turned(pixel)
 
 
 def turned_back(array: Any, order: Sequence[int]) -> Any:

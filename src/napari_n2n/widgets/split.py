@@ -6,13 +6,12 @@ import numpy as np
 from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from napari.utils.transforms import Affine
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import Dock, Words, button, keep_narrow, plainly
 from napari_n2n.widgets.form import axes_field, axes_in, form, frame_choices, layer_menu
-from napari_n2n.widgets.result_layer import turned_back
+from napari_n2n.widgets.result_layer import place_of, turned_back
 
 _WELCOME = (
     "Frames 0, 2, 4 ... and 1, 3, 5 ... of a movie that hardly moves are two recordings of one "
@@ -92,13 +91,10 @@ class SplitWidget(Dock):
 
 def _every_other(source: Image, dimension: int, first: int) -> dict[str, Any]:
     """Return the looks of a layer that has every other frame of another one, and its place."""
-    place = Affine(
-        scale=source.scale, translate=source.translate, rotate=source.rotate, shear=source.shear
-    )
     start, step = np.zeros(source.ndim), np.ones(source.ndim)
     start[dimension], step[dimension] = first, 2
     looks = ("rotate", "shear", "affine", "units", "axis_labels", "contrast_limits", "colormap")
     return {name: getattr(source, name) for name in (*looks, "blending", "projection_mode")} | {
         "scale": source.scale * step,
-        "translate": place(start),
+        "translate": place_of(source, start),
     }

@@ -7,6 +7,7 @@ from napari.utils.notifications import show_error
 from napari_n2n.errors import BadInput
 from napari_n2n.recipe import Recipe
 from napari_n2n.widgets.checks import Checks
+from napari_n2n.widgets.crop import add_cropped
 from napari_n2n.widgets.dock import Dock, button, connect_while_alive, plainly
 from napari_n2n.widgets.keep import Keep
 from napari_n2n.widgets.measuring import Measuring
@@ -97,7 +98,13 @@ class TrainWidget(Dock):
             "split": self.picker.split_instead,
             "other": self.picker.choose_other,
             "swap": self.picker.swap,
+            "crop": self._crop,
         }[way]()
+
+    def _crop(self) -> None:
+        recordings, measured = self.measuring.recordings, self.measuring.measured
+        if recordings is not None and measured is not None:
+            self.picker.choose(add_cropped(self.viewer, recordings, measured.pairs[0]))
 
     # -- running ------------------------------------------------------------------------------
 
