@@ -22,7 +22,7 @@ held_out
 pool
 patches
 model
-likeness
+likeness warm_start
 run plan
 checkpoint engine
 cluster

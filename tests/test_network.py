@@ -64,6 +64,16 @@ def test_folding_the_norms_changes_nothing_but_rounding():
             torch.testing.assert_close(
                 folded(network)(image), network.eval()(image), rtol=1e-4, atol=1e-5
             )
+        assert torch.equal(folded(folded(network))(image), folded(network)(image))
+
+
+def test_folded_weights_fit_a_network_built_without_norms():
+    torch.manual_seed(0)
+    with_norms, without = CompactUNet(1, 8, 2), CompactUNet(1, 8, 2, norm=False)
+    without.load_state_dict(folded(with_norms).state_dict())
+    image = torch.randn(1, 1, 48, 56)
+    with torch.inference_mode():
+        assert torch.equal(without.eval()(image), folded(with_norms)(image))
 
 
 def test_the_papers_network_has_the_papers_size():

@@ -73,10 +73,11 @@ def test_menu_and_command_line_open_the_same_widget():
     assert manifest.display_name == manifest.name
 
 
-def test_a_wheel_brings_the_manifest_and_the_samples(archives, samples):
+def test_a_wheel_brings_the_manifest_the_samples_and_the_warm_start(archives, samples):
     wheel, _, _ = archives
     files = wheel_files(wheel)
-    assert {"napari_n2n/napari.yaml", "napari_n2n/py.typed"} <= files
+    own = ("napari.yaml", "py.typed", "warm_start.n2n")
+    assert {f"napari_n2n/{name}" for name in own} <= files
     assert {f"napari_n2n/{name}" for name in samples} <= files
     with zipfile.ZipFile(wheel) as archive:
         packed = archive.read("napari_n2n/napari.yaml")

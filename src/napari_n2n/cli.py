@@ -102,6 +102,9 @@ def train(
     channels: Annotated[
         str, typer.Option(help="together: one network for all; separate: one for each.")
     ] = "together",
+    start: Annotated[
+        str, typer.Option(help="warm: from weights that know noise; cold: from chance; auto.")
+    ] = "auto",
     patch: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 64,
     batch: Annotated[int, typer.Option(help="Places in a batch.")] = 16,
     memory: Memory = "1GB",
@@ -118,6 +121,7 @@ def train(
         seed=seed,
         dims=dims,
         channels=channels,
+        start=start,
         patch=patch,
         batch=batch,
         memory=_bytes(memory),

@@ -28,30 +28,40 @@ class _Block(nn.Sequential):
         Of the convolutions.
     padding
         What lies beyond the edges: "zeros", or "replicate" for the outermost values.
+    norm
+        False leaves the norms out: the convolutions have a bias instead.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, dims: int, padding: Padding) -> None:
-        convolution, norm = (
+    def __init__(
+        self, channels_in: int, channels_out: int, dims: int, padding: Padding, norm: bool
+    ) -> None:
+        convolution, batch_norm = (
             (nn.Conv2d, nn.BatchNorm2d) if dims == 2 else (nn.Conv3d, nn.BatchNorm3d)
         )
         layers: list[nn.Module] = []
         for channels in (channels_in, channels_out):
             layers += [
-                convolution(channels, channels_out, 3, padding=1, bias=False, padding_mode=padding),
-                norm(channels_out),
+                convolution(
+                    channels, channels_out, 3, padding=1, bias=not norm, padding_mode=padding
+                ),
+                batch_norm(channels_out) if norm else nn.Identity(),
                 nn.LeakyReLU(0.1, inplace=True),
             ]
         super().__init__(*layers)
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """Return a copy for inference alone, its norms folded into the convolutions before them."""
+    """Return a copy for inference alone, its norms folded into the convolutions before them.
+
+    What is left has the weights of a network that was built without norms.
+    """
     ready = copy.deepcopy(network).eval()
     for block in ready.modules():
         if isinstance(block, _Block):
             for at in range(0, len(block), 3):
-                block[at] = fuse_conv_bn_eval(block[at], block[at + 1])  # type: ignore[type-var, arg-type]
-                block[at + 1] = nn.Identity()
+                if not isinstance(block[at + 1], nn.Identity):
+                    block[at] = fuse_conv_bn_eval(block[at], block[at + 1])  # type: ignore[type-var, arg-type]
+                    block[at + 1] = nn.Identity()
     return ready.requires_grad_(False)
 
 
@@ -79,10 +89,19 @@ class CompactUNet(nn.Module):
     flat
         For volumes: number of first levels, the space-to-depth being one, that leave Z as it is,
         because a step along Z is still longer than one along X.
+    norm
+        False leaves the batch norms out, whose place is at the start from chance: weights that
+        have been trained before do without them.
     """
 
     def __init__(
-        self, channels: int = 1, width: int = 32, depth: int = 2, dims: int = 2, flat: int = 0
+        self,
+        channels: int = 1,
+        width: int = 32,
+        depth: int = 2,
+        dims: int = 2,
+        flat: int = 0,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         self.channels, self.width, self.depth = channels, width, depth
@@ -90,11 +109,12 @@ class CompactUNet(nn.Module):
         self._steps = [(z, 2, 2)[-dims:] for z in along_z]
         cells = channels * math.prod(self._steps[0])
         self.down = nn.ModuleList(
-            _Block(cells if level == 0 else width, width, dims, _padding(level))
+            _Block(cells if level == 0 else width, width, dims, _padding(level), norm)
             for level in range(depth + 1)
         )
         self.up = nn.ModuleList(
-            _Block(2 * width, width, dims, _padding(level)) for level in reversed(range(depth))
+            _Block(2 * width, width, dims, _padding(level), norm)
+            for level in reversed(range(depth))
         )
         self.head = (nn.Conv2d if dims == 2 else nn.Conv3d)(width, cells, 1)
         self._pool = F.max_pool2d if dims == 2 else F.max_pool3d

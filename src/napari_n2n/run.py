@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_n2n import quality
+from napari_n2n import quality, warm_start
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.affine import Affine
 from napari_n2n.batch import Batch
@@ -76,11 +76,12 @@ class Run:
         self.usual_patience = patience
         self.pairs, self.settings, self.loss, self.device = pairs, settings, loss, device
         self.normalisations = normalisations(pairs)
-        self.architecture = architecture(settings, pairs)
+        self.warm = warm_start.wanted(settings, loss)
+        self.architecture = warm_start.ARCHITECTURE if self.warm else architecture(settings, pairs)
         self.format = torch.channels_last if settings.dims == 2 else torch.channels_last_3d
         with _SEEDING:  # torch has one seed for all threads
             torch.manual_seed(settings.seed)
-            network = build_network(self.architecture)
+            network = warm_start.network() if self.warm else build_network(self.architecture)
         self.network = network.to(device=device, memory_format=self.format)  # type: ignore[call-overload]
         volumes = settings.dims == 3
         self.places = max(1, settings.batch // VOLUME_PLACES) if volumes else settings.batch
@@ -94,9 +95,10 @@ class Run:
             device=device,
             memory=settings.memory,
         )
-        mean = float(np.mean([one.mean for one in self.normalisations]))
-        with torch.no_grad():  # start from the mean, not from black
-            self.network.head.bias.fill_(mean)
+        if not self.warm:
+            mean = float(np.mean([one.mean for one in self.normalisations]))
+            with torch.no_grad():  # start from the mean, not from black
+                self.network.head.bias.fill_(mean)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99)
@@ -137,10 +139,7 @@ class Run:
         except torch.OutOfMemoryError as error:
             self.optimizer.zero_grad(set_to_none=True)
             if self.places == 1:
-                raise BadInput(
-                    f"{self.device}: out of memory even with one patch at a time: close other "
-                    "programs that use it, choose a smaller patch, or train on the CPU"
-                ) from error
+                raise self._full() from error
             self.places //= 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -150,6 +149,12 @@ class Run:
             history.loss = value if math.isnan(history.loss) else 0.8 * history.loss + 0.2 * value
         history.step += 1
         follow(self.average, self.network, history.step, self.settings.averaging)
+
+    def _full(self) -> BadInput:
+        return BadInput(
+            f"{self.device}: out of memory even with one patch at a time: close other "
+            "programs that use it, choose a smaller patch, or train on the CPU"
+        )
 
     def _step(self, progress: float) -> Tensor:
         batch = self.patches.draw(self.history.step, self.places)
@@ -164,7 +169,10 @@ class Run:
     def look_at_held_out(self) -> None:
         """Score the averaged weights on the held-out blocks; keep them if they are the best."""
         history = self.history
-        predictions = [self._predict(batch) for _, batch in self.held_out]
+        try:
+            predictions = [self._predict(batch) for _, batch in self.held_out]
+        except torch.OutOfMemoryError as error:
+            raise self._full() from error
         losses = [
             masked_mean(self.loss.held_out(prediction, batch.target), batch.weight)
             for prediction, (_, batch) in zip(predictions, self.held_out, strict=True)

@@ -73,6 +73,10 @@ class TrainingSettings(BaseModel):
     network: Literal["compact", "paper"] = "compact"
     """"compact" learns one pair within minutes; "paper" is the U-Net of the Noise2Noise paper."""
 
+    start: Literal["auto", "warm", "cold"] = "auto"
+    """From weights that know noise from simulations ("warm") or from chance ("cold"); "auto" starts
+    warm on planes whose noise averages out."""
+
     dims: Literal[2, 3] = 2
     """2 takes a stack plane by plane; 3 learns volumes, for which it needs a depth axis."""
 

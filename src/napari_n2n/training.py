@@ -159,6 +159,8 @@ def _run(
         started = time.monotonic() - history.seconds
         yielded = saved = time.monotonic()
 
+        if run.warm and history.step == 0:  # it is worth a look before the first step
+            run.look_at_held_out()
         while (progress := run.progress()) < 1.0 and not stop.is_set():
             run.advance(progress)
             history.seconds = time.monotonic() - started

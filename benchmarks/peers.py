@@ -1,0 +1,147 @@
+"""Run a peer on a pair, in the peer's own environment: speed.py calls it, see scripts/peers.
+
+Usage: python benchmarks/peers.py METHOD A.tif B.tif OUT.npz [--seconds 120] [--threads 2]
+
+Writes the denoised A at several times (seconds from the start of the training, without the time
+that looking takes), or once where nothing is trained.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+MARKS = (6, 12, 23, 45, 60, 90, 120, 150, 180)
+METHODS = ("careamics", "careamics-mse", "bm3d", "nlm", "predict")
+
+
+def careamics(
+    a: np.ndarray, b: np.ndarray, seconds: float, threads: int, *, mse: bool
+) -> dict[str, np.ndarray]:
+    """Train N2N as CAREamics sets it up, or with its other loss; look at the marks."""
+    import torch
+    from careamics import CAREamist
+    from careamics.config import create_n2n_config
+    from lightning.pytorch.callbacks import Callback
+
+    torch.set_num_threads(threads)
+    images: dict[str, np.ndarray] = {}
+
+    class Look(Callback):
+        def on_train_start(self, trainer, module) -> None:  # type: ignore[no-untyped-def]
+            self.away = 0.0
+
+        def on_train_batch_end(self, trainer, module, *_unused) -> None:  # type: ignore[no-untyped-def]
+            paused = time.monotonic()
+            mark = next((m for m in MARKS if str(m) not in images), None)
+            elapsed = paused - began - self.away
+            if mark is not None and elapsed >= mark:
+                images[str(mark)] = forward(module, a)
+            self.away += time.monotonic() - paused
+            if elapsed >= seconds:
+                trainer.should_stop = True
+
+    def forward(module, image: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
+        module.eval()
+        normal = torch.from_numpy((image - a.mean()) / a.std()).float()[None, None]
+        with torch.inference_mode():
+            result = module.model(normal)[0, 0].numpy()
+        module.train()
+        return result * b.std() + b.mean()
+
+    config = create_n2n_config(
+        experiment_name="pair",
+        data_type="array",
+        axes="YX",
+        patch_size=(64, 64),
+        batch_size=16,
+        num_epochs=100_000,
+    )
+    if mse:
+        config.algorithm_config.loss = "mse"
+    with tempfile.TemporaryDirectory() as folder:
+        engine = CAREamist(config, work_dir=folder, callbacks=[Look()], enable_progress_bar=False)
+        began = time.monotonic()
+        engine.train(train_data=a, train_data_target=b)
+        predicted = engine.predict(a, in_memory=True)[0][0].squeeze()
+    images["end"] = predicted
+    return images
+
+
+def predict(a: np.ndarray, b: np.ndarray, threads: int) -> dict[str, np.ndarray]:
+    """Time CAREamics' prediction, as its defaults have it, of a stack tiled from A."""
+    import torch
+    from careamics import CAREamist
+    from careamics.config import create_n2n_config
+
+    torch.set_num_threads(threads)
+    config = create_n2n_config(
+        experiment_name="pair",
+        data_type="array",
+        axes="YX",
+        patch_size=(64, 64),
+        batch_size=16,
+        num_epochs=1,
+        num_steps=1,
+    )
+    plane = np.tile(a, (2, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        engine = CAREamist(config, work_dir=folder, enable_progress_bar=False)
+        engine.train(train_data=a, train_data_target=b)
+        took = []
+        for _ in range(3):
+            began = time.monotonic()
+            engine.predict(plane, tile_size=(256, 256), in_memory=True)
+            took.append(time.monotonic() - began)
+    return {"megapixels_per_second": np.array(plane.size / 1e6 / np.median(took))}
+
+
+def bm3d_filtered(a: np.ndarray) -> dict[str, np.ndarray]:
+    """Run BM3D with the noise that scikit-image estimates."""
+    import bm3d
+    from skimage.restoration import estimate_sigma
+
+    began = time.monotonic()
+    image = bm3d.bm3d(a, sigma_psd=estimate_sigma(a))
+    return {f"{time.monotonic() - began:.1f}": image}
+
+
+def nlm(a: np.ndarray) -> dict[str, np.ndarray]:
+    """Run scikit-image's non-local means with the noise that it estimates."""
+    from skimage.restoration import denoise_nl_means, estimate_sigma
+
+    began = time.monotonic()
+    sigma = float(estimate_sigma(a))
+    image = denoise_nl_means(
+        a, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True,
+        preserve_range=True,
+    )  # fmt: skip
+    return {f"{time.monotonic() - began:.1f}": image}
+
+
+def main() -> None:
+    """Run one method."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("method", choices=METHODS)
+    parser.add_argument("a", type=Path)
+    parser.add_argument("b", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    a, b = (tifffile.imread(path).astype(np.float32) for path in (given.a, given.b))
+    if given.method.startswith("careamics"):
+        mse = given.method.endswith("mse")
+        images = careamics(a, b, given.seconds, given.threads, mse=mse)
+    elif given.method == "predict":
+        images = predict(a, b, given.threads)
+    else:
+        images = {"bm3d": bm3d_filtered, "nlm": nlm}[given.method](a)
+    np.savez(given.out, **images)
+
+
+if __name__ == "__main__":
+    main()

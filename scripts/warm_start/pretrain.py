@@ -1,0 +1,121 @@
+"""Pretrain the weights that a run on planes may start from.
+
+The scenes and the noise are simulated here: photon and read noise in any proportion, at any level,
+with and without correlation between neighbours. The network sees every scene in the normalisation
+that `napari_n2n.normalisation` gives recordings. It learns with clean targets; on a person's pair,
+training goes on with noisy ones, whose minimiser is that of the pair, wherever it started.
+
+Usage: python scripts/warm_start/pretrain.py [--steps 8000] [--scenes 1500] [--seed 0] [-o FILE]
+Half an hour on one core.
+"""
+
+import argparse
+import copy
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scenes import scene
+from scipy.ndimage import gaussian_filter
+
+from napari_n2n.affine import Affine
+from napari_n2n.model import Denoiser
+from napari_n2n.network import CompactUNet, folded
+from napari_n2n.schedule import follow
+from napari_n2n.warm_start import ARCHITECTURE
+
+WEIGHTS = Path(__file__).parents[2] / "src" / "napari_n2n" / "warm_start.n2n"
+SIDE, PATCH, BATCH = 192, 64, 32
+PEAK, DECAY = 1.5e-3, 0.999
+RATIO = (0.07, 3.0)  # deviation of the noise against that of the scene
+CORRELATED = 0.4  # share of draws whose noise is correlated between neighbours
+_SAMPLE = 3000
+
+
+def example(clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+    """Draw a patch of a scene: noisy, clean, both normalised, and its weight."""
+    ratio = np.exp(rng.uniform(*np.log(RATIO)))
+    variance = (ratio * max(float(clean.std()), 0.02)) ** 2
+    photon_share = rng.choice((1.0, rng.random()))
+    pedestal = rng.choice((0.0, rng.uniform(0, 0.3)))
+    bright = clean + pedestal
+    photons = float(bright.mean()) / max(variance * photon_share, 1e-9)  # at brightness 1
+    read = np.sqrt(variance * (1 - photon_share))
+
+    def noise_of(values: np.ndarray) -> np.ndarray:
+        noise = rng.normal(0, read, values.shape) if read > 0 else np.zeros(values.shape)
+        if photons < 1e7:
+            noise += rng.poisson(values * photons) / photons - values
+        return noise
+
+    sample = bright.ravel()[rng.integers(bright.size, size=_SAMPLE)]
+    seen = sample + noise_of(sample)
+    deviation, black = float(seen.std()), float(np.percentile(seen, 1))
+
+    margin = 6
+    y, x = rng.integers(0, SIDE - PATCH - 2 * margin, 2)
+    wide = bright[y : y + PATCH + 2 * margin, x : x + PATCH + 2 * margin]
+    noise = noise_of(wide)
+    if rng.random() < CORRELATED:
+        width = rng.uniform(0.3, 1.3) * np.array(((1, 1), (1, 1), (0, 1))[rng.integers(3)])
+        before = noise.std()
+        noise = gaussian_filter(noise, width)
+        noise *= before / max(noise.std(), 1e-9)
+    cut = np.s_[margin:-margin, margin:-margin]
+    pair = np.stack([wide + noise, wide])[(slice(None), *cut)]
+    pair = np.rot90(pair, int(rng.integers(4)), (1, 2))[:, :: int(rng.choice((-1, 1)))]
+    noisy, target = ((pair - black) / deviation).astype(np.float32)
+    return noisy, target, 1 / (variance / deviation**2 + 0.03)
+
+
+def learned(scenes: list[np.ndarray], steps: int, seed: int) -> CompactUNet:
+    """Train, and return the averaged network."""
+    torch.manual_seed(seed)
+    network = CompactUNet().to(memory_format=torch.channels_last)
+    average = copy.deepcopy(network).eval().requires_grad_(False)
+    optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
+    started, recent = time.monotonic(), 0.0
+    for step in range(steps):
+        rng = np.random.default_rng((seed, 1, step))
+        examples = [example(scenes[rng.integers(len(scenes))], rng) for _ in range(BATCH)]
+        noisy, target, weight = (
+            torch.from_numpy(np.array(part, np.float32)) for part in zip(*examples, strict=True)
+        )
+        noisy = noisy[:, None].contiguous(memory_format=torch.channels_last)
+        rate = PEAK * min(1, (step + 1) / 100) * 0.5 * (1 + np.cos(np.pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        error = (network(noisy) - target[:, None]) ** 2
+        loss = (error.mean((1, 2, 3)) * weight).mean()
+        loss.backward()
+        optimizer.step()
+        follow(average, network, step + 1, DECAY)
+        recent += (loss.item() - recent) * max(0.01, 1 / (step + 1))
+        if (step + 1) % 200 == 0:
+            print(step + 1, f"{recent:.4f}", f"{time.monotonic() - started:.0f} s", flush=True)
+    return average
+
+
+def main() -> None:
+    """Draw the scenes, train, and write the model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--scenes", type=int, default=1500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--out", type=Path, default=WEIGHTS)
+    given = parser.parse_args()
+    scenes = [scene(SIDE, np.random.default_rng((given.seed, k))) for k in range(given.scenes)]
+    network = folded(learned(scenes, given.steps, given.seed))
+    record = {
+        "about": "simulated scenes and noise: what training on planes may start from",
+        "steps": given.steps,
+        "scenes": given.scenes,
+        "seed": given.seed,
+    }
+    Denoiser((network,), ARCHITECTURE, (Affine(),), record).save(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Scenes of no particular sample, from which a network can learn what noise is not.
+
+Opaque shapes that hide each other (edges), curved fibres, spots, soft textures; mixed, masked,
+hazed, and blurred as by optics. Nothing here imitates a recording that anything is measured on.
+"""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+
+def scene(side: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a scene.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, (side, side), between 0 and 1.
+    """
+    kinds = rng.choice(4, size=rng.integers(1, 4), replace=False, p=(0.35, 0.25, 0.2, 0.2))
+    image = np.zeros((side, side))
+    for kind in kinds:
+        layer = (_shapes, _fibres, _spots, _texture)[kind](side, rng)
+        image += rng.uniform(0.2, 1) * layer
+    if rng.random() < 0.5:  # islands of sample in an empty field
+        island = gaussian_filter(rng.normal(size=image.shape), side * rng.uniform(0.04, 0.2))
+        image *= 1 / (1 + np.exp(-(island / island.std() + rng.normal(0, 0.7)) / 0.2))
+    image = gaussian_filter(image, rng.uniform(0.5, 2.0))
+    if rng.random() < 0.5:
+        image += rng.uniform(0.1, 0.8) * gaussian_filter(image, side * rng.uniform(0.03, 0.15))
+    image -= image.min()
+    return (image / image.max()).astype(np.float32) ** rng.uniform(0.8, 1.6)
+
+
+def _shapes(side: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw ellipses and boxes that hide each other, many small ones and few large ones."""
+    image = np.full((side, side), rng.random())
+    rows, columns = np.indices(image.shape)
+    smallest = rng.uniform(1.5, 5)
+    for _ in range(rng.integers(40, 300)):
+        size = min(smallest / (rng.random() + 1e-3) ** 0.7, side / 2)
+        aspect, turn = rng.uniform(0.4, 1), rng.uniform(0, np.pi)
+        y, x = rng.uniform(0, side, 2)
+        reach = int(size) + 1
+        part = np.s_[
+            max(0, int(y) - reach) : int(y) + reach + 1, max(0, int(x) - reach) : int(x) + reach + 1
+        ]
+        v, u = rows[part] - y, columns[part] - x
+        u, v = (
+            u * np.cos(turn) + v * np.sin(turn),
+            (v * np.cos(turn) - u * np.sin(turn)) / aspect,
+        )
+        inside = (np.hypot(u, v) if rng.random() < 0.7 else np.maximum(abs(u), abs(v))) < size
+        shade = rng.random() ** 1.5 + rng.normal(0, 0.3) * u / size * (rng.random() < 0.5)
+        image[part] = np.where(inside, shade, image[part])
+    return np.clip(image, 0, None)
+
+
+def _fibres(side: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw curved lines, side by side in bundles."""
+    image = np.zeros((side, side))
+    bend = rng.uniform(0.0, 0.06)
+    for _ in range(rng.integers(3, 40)):
+        count, steps = int(rng.integers(1, 6)), int(rng.integers(side // 4, 2 * side))
+        turns = np.cumsum(rng.normal(0, bend, steps))
+        heading = rng.uniform(0, 2 * np.pi) + gaussian_filter(turns, 5)
+        path = np.cumsum(np.stack([np.sin(heading), np.cos(heading)]), axis=1)
+        path += rng.uniform(0, side, 2)[:, None]
+        shift = rng.normal(0, 4, (count, 2, 1))
+        y, x = np.moveaxis(path + shift, 1, 0)
+        weight = np.broadcast_to(rng.lognormal(0, 0.5, (count, 1)), y.shape)
+        _splat(image, y, x, weight)
+    return _scaled(gaussian_filter(image, rng.uniform(0.5, 1.8)))
+
+
+def _spots(side: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw spots of various brightness and size."""
+    image = np.zeros((side, side))
+    for _ in range(rng.integers(1, 4)):
+        layer, count = np.zeros_like(image), int(rng.integers(10, 400))
+        y, x = rng.uniform(0, side, (2, count))
+        _splat(layer, y, x, rng.lognormal(0, 0.7, count))
+        image += _scaled(gaussian_filter(layer, rng.uniform(0.6, 5)))
+    return _scaled(image)
+
+
+def _texture(side: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw a random field whose contrast falls with the frequency; soft, or with hard borders."""
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
+    frequency[0, 0] = np.inf
+    wave = np.fft.rfft2(rng.normal(size=(side, side))) * frequency ** -rng.uniform(0.9, 2.0)
+    field = np.fft.irfft2(wave, s=(side, side))
+    field = (field - field.mean()) / field.std()
+    if rng.random() < 0.5:
+        field = np.tanh(field * rng.uniform(1, 6))
+    elif rng.random() < 0.5:
+        field = np.exp(rng.uniform(0.3, 1.2) * field)
+    return _scaled(field - field.min())
+
+
+def _splat(image: np.ndarray, y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
+    """Add weights at sub-pixel places, shared among the four pixels around them."""
+    row, column = np.floor(y).astype(int), np.floor(x).astype(int)
+    down, right = y - row, x - column
+    for step_y, part_y in ((0, 1 - down), (1, down)):
+        for step_x, part_x in ((0, 1 - right), (1, right)):
+            at = (row + step_y) % image.shape[0], (column + step_x) % image.shape[1]
+            np.add.at(image, at, weight * part_y * part_x)
+
+
+def _scaled(image: np.ndarray) -> np.ndarray:
+    return image / max(float(np.quantile(image, 0.999)), 1e-9)
