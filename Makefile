@@ -1,11 +1,12 @@
 # make demo    install into .venv, then denoise the sample data: pictures and scores in demo/
 # make test    the whole test suite, on a screen in memory   (make test ARGS="-k noise")
 # make lint    style and types
+# make test-pyside   the tests that open a window, on PySide6 instead of PyQt6
 # make clean   delete what make made
 #
 # Needs Python 3.11 or newer; PYTHON=/path/to/python chooses one.
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-pyside lint clean
 
 ifndef PYTHON
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
@@ -27,13 +28,18 @@ test: .venv/installed-test
 	scripts/debian-packages $(SCREEN)
 	$(XVFB) .venv/bin/python -m pytest $(ARGS)
 
+test-pyside: .venv-pyside/installed
+	scripts/debian-packages $(SCREEN)
+	QT_API=pyside6 PYTEST_QT_API=pyside6 $(XVFB) .venv-pyside/bin/python -m pytest \
+		$$(grep -l make_napari_viewer tests/test_*.py) $(ARGS)
+
 lint: .venv/installed-test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
 clean:
-	rm -rf .venv build dist demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-pyside build dist demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f src/napari_n2n/napari.yaml
 
 # The two files below .venv are stamps: pip runs again only when a requirement changed.
@@ -44,6 +50,15 @@ clean:
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/pip
 	.venv/bin/python -m pip install -c constraints.txt -e ".[all,test]"
 	touch $@ .venv/installed
+
+# The other binding is all that this one has of its own: the rest it takes from .venv.
+.venv-pyside/installed: .venv/installed-test
+	.venv/bin/python -m venv .venv-pyside
+	.venv-pyside/bin/python -m pip install -c constraints.txt PySide6-Essentials
+	.venv/bin/python -c 'import sysconfig; \
+		print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$(.venv-pyside/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth
+	touch $@
 
 # Debian keeps what `python3 -m venv` needs in a package of its own.
 .venv/bin/pip:
