@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -63,3 +65,13 @@ def test_no_cluster_at_the_address_is_said_in_one_line(tmp_path, denoiser, scene
     with pytest.raises(BadInput, match="no scheduler answers"):
         denoise(denoiser, scene, out=tmp_path / "a.tif", scheduler="tcp://127.0.0.1:9")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_address_that_is_none_ends_the_command_with_one_line(tmp_path, denoiser):
+    denoiser.save(tmp_path / "model.n2n")
+    np.save(tmp_path / "a.npy", blobs((64, 64)))
+    words = ["denoise", "model.n2n", "a.npy", "-o", "clean.tif", "--scheduler", "nowhere"]
+    command = [sys.executable, "-c", "from napari_n2n.cli import main; main()", *words]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    *_, last = run.stderr.splitlines()
+    assert run.returncode == 2 and last.startswith("error: --scheduler nowhere: no scheduler")

@@ -55,11 +55,13 @@ def shards_on_cluster(
     """
     try:
         from distributed import Client, as_completed
+        from distributed.comm import resolve_address
     except ImportError as error:
         raise BadInput(
             "--scheduler needs dask.distributed: pip install 'napari-n2n[distributed]'"
         ) from error
     try:
+        resolve_address(address)  # a client of no address at all hangs when it is thrown away
         client = Client(address, timeout=_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise BadInput(
