@@ -271,6 +271,25 @@ def test_a_place_that_cannot_hold_the_model_is_refused_before_the_training(
     assert call(monkeypatch, capsys, "inspect", tmp_path)[2].count("is a folder but no zarr") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        (("train", "a.tif", "b.tif"), "napari-n2n train --help"),
+        (("denoise", "model.n2n", "a.tif", "-o", "c.tif", "--fast"), "napari-n2n denoise --help"),
+        (("nonsense",), "napari-n2n --help"),
+        (("inspect", "a.tif"), "--split T"),
+    ],
+)
+def test_an_error_names_the_way_out(monkeypatch, capsys, folder, words, way_out):
+    monkeypatch.chdir(folder)
+    assert way_out in call(monkeypatch, capsys, *words)[2]
+
+
+def test_no_command_at_all_shows_the_help(monkeypatch, capsys):
+    status, out, err = call(monkeypatch, capsys)
+    assert (status, err) == (0, "") and "denoise" in out
+
+
 @pytest.mark.parametrize("command", ["train", "denoise", "split", "simulate", "score", "inspect"])
 def test_every_argument_of_a_command_is_explained(monkeypatch, capsys, command):
     status, out, _ = call(monkeypatch, capsys, command, "--help")

@@ -19,7 +19,6 @@ from napari_n2n.progress import progress
 app = typer.Typer(
     name="napari-n2n",
     help="Two noisy acquisitions in, clean images out: Noise2Noise denoising.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -372,7 +371,7 @@ def _say(line: str) -> None:
 def main() -> None:
     """Run the command line: exit status 0, 2 for bad input with one line, 130 for Ctrl-C."""
     try:
-        status = app(standalone_mode=False)
+        status = app(sys.argv[1:] or ["--help"], prog_name=app.info.name, standalone_mode=False)
     except typer.Exit as leave:
         status = leave.exit_code
     except BadInput as error:
@@ -388,6 +387,8 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's usage errors: a wrong word or option
             raise
-        _say(f"error: {error.format_message()}")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else app.info.name
+        _say(f"error: {error.format_message().rstrip('.')} (see {command} --help)")
         status = 2
     sys.exit(status or 0)

@@ -181,7 +181,7 @@ def _repeats(
     if len(opened) < 2:
         raise BadInput(
             "one acquisition is not a pair: give two recordings of the same scene, split a stack "
-            "of one scene into even and odd frames, or name its axis of repeats R",
+            "of one scene into even and odd frames (--split T), or name its axis of repeats R",
             "single",
         )
     return opened
