@@ -9,7 +9,7 @@ from conftest import blobs, noisy
 from napari_n2n import Acquisition, TrainingSettings, denoise, fit, open_pairs
 from napari_n2n.preview import Pace, Preview
 
-QUICK = TrainingSettings(steps=40, patch=64, batch=1, device="cpu")
+QUICK = TrainingSettings(steps=40, patch=64, batch=1, device="cpu", start="cold")
 CPU = torch.device("cpu")
 
 

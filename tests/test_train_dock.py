@@ -127,6 +127,7 @@ def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbo
     monkeypatch.setattr(Engine, "compute", when_let)
     add_pair(viewer, shape=(4, 64, 64))
     _, widget = open_dock(viewer)
+    widget.watch.preview.click()  # a preview is computed like a part of the result
     widget.train_button.click()
     qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
     result = viewer.layers["first + second denoised (unfinished)"]

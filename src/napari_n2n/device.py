@@ -1,5 +1,6 @@
 """Which processor computes."""
 
+import psutil
 import torch
 
 from napari_n2n.errors import BadInput
@@ -57,3 +58,21 @@ def use_threads(number: int) -> None:
 def free_memory(device: torch.device) -> int | None:
     """Return the bytes that are free on a device; None where it shares the computer's memory."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def memory_in_use(device: torch.device) -> tuple[int, int | None]:
+    """Return the bytes of memory that this process has in use, and those on a graphics card.
+
+    None where the device has no memory of its own.
+    """
+    own = None
+    if device.type == "cuda":
+        own = torch.cuda.memory_reserved(device)
+    return psutil.Process().memory_info().rss, own
+
+
+def device_title(device: torch.device) -> str:
+    """Return what people call a device."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return {"cpu": "the CPU", "mps": "the Apple GPU"}.get(device.type, device.type)

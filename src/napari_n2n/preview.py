@@ -83,7 +83,7 @@ class Preview:
         began = time.perf_counter()
         if self._channel >= 0 and region[self._channel].start >= len(denoiser.scales):
             return None
-        part = (*region[:-2], *(_middle(along, self._side) for along in region[-2:]))
+        part = middle(region, self._side)
         engine = Engine(denoiser, self._work, self._device, self._memory)
         if self._read is None or self._read[0] != part:
             self._read = part, engine.read(part)
@@ -125,7 +125,11 @@ class Pace:
             self._saved -= seconds
 
 
-def _middle(along: slice, side: int) -> slice:
-    length = min(side, along.stop - along.start)
-    first = along.start + (along.stop - along.start - length) // 2
-    return slice(first, first + length)
+def middle(region: Region, side: int) -> Region:
+    """Cut the rows and columns of a region to at most a number of pixels about their middle."""
+    cut = []
+    for along in region[-2:]:
+        length = min(side, along.stop - along.start)
+        first = along.start + (along.stop - along.start - length) // 2
+        cut.append(slice(first, first + length))
+    return (*region[:-2], *cut)

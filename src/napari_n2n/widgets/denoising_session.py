@@ -48,8 +48,7 @@ class DenoisingSession(Session):
 
         See `napari_n2n.widgets.denoising_job.denoised`.
         """
-        if self.running:
-            raise RuntimeError("a run is under way in this viewer")
+        self.refuse_a_second()
         path = out or self.unsaved or scratch_folder() / "denoised.ome.zarr"
         self._out, self._named = path, out is not None
         self._stop = stop = threading.Event()
@@ -58,7 +57,7 @@ class DenoisingSession(Session):
             lambda: denoised(denoiser, sources, path, stop, **options),
             "napari-n2n: denoising",
             sources,
-            stop,
+            stop.set,
         )
 
     def stop(self) -> None:

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFormLayout, QToolButton, QVBoxLayout, QWidget
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
+from napari_n2n.widgets.plane_on_screen import is_passing
 from napari_n2n.widgets.preferences import preferences
 
 _GB = 10**9
@@ -65,7 +66,11 @@ def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False)
     """Return a menu of a viewer's image layers that follows what is opened and closed."""
 
     def image_layers(_menu: Any = None) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in viewer.layers if isinstance(layer, Image)]
+        return [
+            (layer.name, layer)
+            for layer in viewer.layers
+            if isinstance(layer, Image) and not is_passing(layer)
+        ]
 
     menu = ComboBox(label=label, choices=image_layers, tooltip=tooltip, nullable=optional)
     keep_narrow(menu)

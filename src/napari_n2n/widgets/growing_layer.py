@@ -93,10 +93,15 @@ class GrowingLayer:
 
     def stop(self) -> None:
         """Keep the layer if a part of the result is kept; it may be gone on with."""
-        viewer, layer = self._viewer(), self.layer
-        if viewer is not None and layer is not None and not self._grows():
-            viewer.layers.remove(layer)
+        if not self._grows():
+            self.remove()
         self._look_again()
+
+    def remove(self) -> None:
+        """Take the layer away."""
+        viewer, layer = self._viewer(), self.layer
+        if viewer is not None and layer is not None:
+            viewer.layers.remove(layer)
 
     def _grows(self) -> bool:
         return partial_path(self.canvas.out).exists()

@@ -40,7 +40,7 @@ class Keep(QWidget):
         buttons = (self.save_button, self.apply_button, self.python_button, self.command_button)
         for number, one in enumerate(buttons):
             grid.addWidget(one, *divmod(number, 2))
-        signals = (session.started, session.finished, session.failed)
+        signals = (session.started, session.finished, session.discarded, session.failed)
         connect_while_alive(self, [(signal, self._show_state) for signal in signals])
         self.save_button.clicked.connect(self._ask_where_to_save)
         self.apply_button.clicked.connect(self.apply)

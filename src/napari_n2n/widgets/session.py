@@ -4,7 +4,6 @@ Docks come and go; a session stays with the viewer, so that a dock that is close
 finds its run.
 """
 
-import threading
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
@@ -13,6 +12,7 @@ from napari.utils.notifications import show_error
 from psygnal import Signal
 
 from napari_n2n.denoising import DenoisingStep
+from napari_n2n.errors import BadInput
 from napari_n2n.widgets import worker
 from napari_n2n.widgets.denoising_job import Canvas
 from napari_n2n.widgets.growing_layer import GrowingLayer
@@ -45,19 +45,20 @@ class Session:
         self.running = False
         self.words = ""
 
+    def refuse_a_second(self) -> None:
+        """Raise `BadInput` if a run is under way."""
+        if self.running:
+            raise BadInput(_BUSY)
+
     def _run(
         self,
         job: Callable[[], Generator[Any, None, Any]],
         title: str,
         sources: list[Any],
-        *stops: threading.Event,
+        on_quit: Callable[[], None],
     ) -> None:
-        """Start a job; it looks at the events, which are set when the window closes."""
-
-        def stop_all() -> None:
-            for stop in stops:
-                stop.set()
-
+        """Start a job, which `on_quit` ends when the window closes."""
+        self.refuse_a_second()
         self.running = True
         self._sources = sources
         self._say("Looking at the acquisitions ...")
@@ -69,7 +70,7 @@ class Session:
             on_return=self._finish,
             on_failure=self._fail,
             on_abort=self._end,
-            on_quit=stop_all,
+            on_quit=on_quit,
         )
 
     def _receive(self, message: Any) -> None:
@@ -112,6 +113,8 @@ class Session:
         self.words = text
         self.said.emit(text)
 
+
+_BUSY = "A run is under way in this window: wait for its end or stop it, or open another window"
 
 Kind = TypeVar("Kind")
 

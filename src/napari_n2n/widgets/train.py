@@ -60,6 +60,7 @@ class TrainWidget(Dock):
         slots: list[tuple[Any, Any]] = [
             (self.session.started, self._show_state),
             (self.session.finished, self._show_state),
+            (self.session.discarded, self._show_state),
             (self.session.failed, self._show_state),
             (self.measuring.changed, self._show_measured),
         ]
@@ -112,11 +113,10 @@ class TrainWidget(Dock):
         """Start the run that the form describes."""
         try:
             recipe = Recipe(self.picker.recordings(), self.form.settings())
+            self.session.train(recipe)
         except BadInput as error:
             self.words.setText(plainly(error))
             show_error(plainly(error))
-            return
-        self.session.train(recipe)
 
     def _show_state(self) -> None:
         running = self.session.running

@@ -1,19 +1,27 @@
 """Training behind a window: open, measure, train, denoise, and say at each turn what is done."""
 
+import shutil
 import threading
-from collections.abc import Generator
-from dataclasses import dataclass
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from napari_n2n.acquisition import Acquisition, Region
 from napari_n2n.denoising import DenoisingStep
-from napari_n2n.device import use_threads
+from napari_n2n.device import choose_device, use_threads
 from napari_n2n.model import Denoiser
+from napari_n2n.preview import Look, Pace, Preview
 from napari_n2n.recipe import Recipe
 from napari_n2n.training import TrainingStep, fit
-from napari_n2n.widgets.denoising_job import Canvas, denoised
+from napari_n2n.widgets.denoising_job import Canvas, Stopped, denoised, interrupted_by
 from napari_n2n.widgets.measuring import Measured
 from napari_n2n.widgets.preferences import preferences
-from napari_n2n.widgets.result_layer import scratch_folder
+from napari_n2n.widgets.result_layer import contrast_limits, scratch_folder
+from napari_n2n.widgets.worker import one_line
+
+_SAMPLED_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,14 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """What may be looked at while the network learns, and contrast limits that suit it."""
+
+    acquisition: Acquisition
+    limits: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run brought: the model, and where the result lies; None if that was stopped."""
 
@@ -31,13 +47,72 @@ class Outcome:
     result: Path | None
 
 
+Message = Measured | TrainingStep | Look | Opened | Canvas | DenoisingStep | Words
+
+
+class Orders:
+    """What a window wants of a run: said there at any time, heard here between two steps.
+
+    Attributes
+    ----------
+    stop, stop_denoising, discard
+        End the training, or the denoising after it; keep nothing of either.
+    paused
+        Whether the run shall wait.
+    region
+        What is looked at: a slice for each axis of the first acquisition; None for nothing.
+    """
+
+    def __init__(self) -> None:
+        self.stop, self.stop_denoising = threading.Event(), threading.Event()
+        self.discard = threading.Event()
+        self.paused = False
+        self.region: Region | None = None
+        self._news = threading.Event()
+
+    def pause(self, paused: bool) -> None:
+        """Let the run wait, or go on."""
+        self.paused = paused
+        self._news.set()
+
+    def look_at(self, region: Region | None) -> None:
+        """Ask for a preview of a region, again and again; None for no more."""
+        self.region = region
+        self._news.set()
+
+    def end(self, *, discard: bool = False) -> None:
+        """End everything as soon as can be."""
+        if discard:
+            self.discard.set()
+        self.stop.set()
+        self.stop_denoising.set()
+        self.pause(False)
+
+    def wait(self) -> None:
+        """Sleep until something is said."""
+        self._news.wait()
+        self._news.clear()
+
+
 def trained(
-    recipe: Recipe,
-    known: Measured | None,
-    stop: threading.Event,
-    stop_denoising: threading.Event,
-) -> Generator[Measured | TrainingStep | Canvas | DenoisingStep | Words, None, Outcome]:
-    """Train, and denoise what was learned from; the events end the one and the other."""
+    recipe: Recipe, known: Measured | None, orders: Orders
+) -> Generator[Message, None, Outcome | None]:
+    """Train, and denoise what was learned from.
+
+    Parameters
+    ----------
+    recipe
+        From what, and how.
+    known
+        What is known of the recordings; measured here if it is not given.
+    orders
+        What the window wants while the run is under way.
+
+    Returns
+    -------
+    Outcome or None
+        None if all shall be forgotten.
+    """
     use_threads(preferences().threads)
     recordings, settings = recipe.recordings, recipe.settings
     if known is None:
@@ -45,16 +120,69 @@ def trained(
         known = Measured.of(recordings.pairs())
         yield known
     yield Words("Starting the training ...")
-    denoiser = yield from fit(known.pairs, settings, reports=known.reports, stop=stop)
+    seen = Acquisition.open(recordings.sources[0], axes=recordings.axes)
+    ((_, plane),) = seen.spread_planes(1, _SAMPLED_SIDE)
+    yield Opened(seen, contrast_limits(plane))
+    preview = Preview(seen, choose_device(settings.device), settings.memory)
+    run = fit(known.pairs, settings, reports=known.reports, stop=orders.stop)
+    denoiser = yield from _watched(run, preview, orders)
+    if denoiser is None:
+        return None
     yield Words("Denoising ...")
     out = scratch_folder() / "denoised.ome.zarr"
-    run = denoised(
+    work = denoised(
         denoiser,
         list(recordings.sources),
         out,
-        stop_denoising,
+        orders.stop_denoising,
         axes=recordings.axes,
         device=settings.device,
         memory=settings.memory,
     )
-    return Outcome(denoiser, (yield from run))
+    result = yield from work
+    if orders.discard.is_set():
+        shutil.rmtree(out.parent, ignore_errors=True)
+        return None
+    return Outcome(denoiser, result)
+
+
+def _watched(
+    run: Generator[TrainingStep, None, Denoiser], preview: Preview, orders: Orders
+) -> Generator[TrainingStep | Look | Words, None, Denoiser | None]:
+    """Train, wait while that is wanted, and show between two steps what is looked at."""
+    pace = Pace()
+    with closing(run):
+        while True:
+            began = time.monotonic()
+            try:
+                step = next(run)
+            except StopIteration as finished:
+                return finished.value
+            pace.earn(time.monotonic() - began)
+            yield replace(step, denoiser=lambda: None)  # the network stays in this thread
+            yield from _looks(step, preview, pace, orders)
+            while orders.paused:
+                orders.wait()
+                yield from _looks(step, preview, pace, orders)
+            if orders.discard.is_set():
+                return None
+
+
+def _looks(
+    step: TrainingStep, preview: Preview, pace: Pace, orders: Orders
+) -> Iterator[Look | Words]:
+    region, idle = orders.region, orders.paused
+    if region is None or orders.stop.is_set() or not pace.allows(region, idle=idle):
+        return
+    began, look = time.monotonic(), None
+    try:
+        if (denoiser := step.denoiser()) is not None:
+            with interrupted_by(orders.stop, denoiser):
+                look = preview.look(denoiser, region)
+    except Stopped:
+        return
+    except Exception as error:  # a plane that cannot be shown is no reason to end a long run
+        yield Words(f"No preview of this plane: {one_line(error)}")
+    pace.spend(time.monotonic() - began, region, idle=idle)
+    if look is not None:
+        yield look

@@ -1,17 +1,18 @@
 """The training session of one viewer: its run, its curve, and the model that came out."""
 
-import threading
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Image
 from psygnal import Signal
 
-from napari_n2n.denoising import DenoisingStep
+from napari_n2n.preview import Look
 from napari_n2n.recipe import Recipe
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.denoising_job import Canvas
 from napari_n2n.widgets.measuring import Measured, Measuring
 from napari_n2n.widgets.session import Session, session_of
-from napari_n2n.widgets.training_job import Outcome, Words, trained
+from napari_n2n.widgets.stage import Stage
+from napari_n2n.widgets.training_job import Message, Opened, Orders, Outcome, Words, trained
 
 if TYPE_CHECKING:
     from napari_n2n.model import Denoiser
@@ -27,60 +28,122 @@ class TrainingSession(Session):
     denoiser
         The model of the last run; None before the first.
     recipe
-        What the last run is made from; None before the first.
+        What the last run is made from; None before the first, and of one that was discarded, that
+        of the run before.
+    stage
+        What the viewer shows of the run: the preview, and the divider.
     """
 
     stepped = Signal(TrainingStep)
+    paused_changed = Signal(bool)
     finished = Signal(Outcome)
+    discarded = Signal()
 
     def __init__(self, viewer: Any) -> None:
         super().__init__(viewer)
         self.curve: list[TrainingStep] = []
         self.denoiser: Denoiser | None = None
+        self._before: Recipe | None = None
         self.recipe: Recipe | None = None
         self._measuring = session_of(viewer, Measuring)
-        self._stop, self._stop_denoising = threading.Event(), threading.Event()
+        self.stage = Stage(viewer)
+        self._orders = Orders()
 
     def train(self, recipe: Recipe) -> None:
-        """Open the recordings, train, and denoise them, in the background."""
-        if self.running:
-            raise RuntimeError("a run is under way in this viewer")
+        """Open the recordings, train, and denoise them, in the background.
+
+        Raises
+        ------
+        BadInput
+            If a run is under way in this viewer.
+        """
+        self.refuse_a_second()
         self.curve = []
-        self.recipe = recipe
+        self._before, self.recipe = self.recipe, recipe
         self._growing = None
+        self.stage.close()
         known = self._measuring.known(recipe.recordings)
         self._measuring.hold(True)
-        stops = self._stop, self._stop_denoising = threading.Event(), threading.Event()
+        self._orders = orders = Orders()
         self._run(
-            lambda: trained(recipe, known, *stops),
+            lambda: trained(recipe, known, orders),
             "napari-n2n: training",
             list(recipe.recordings.sources),
-            *stops,
+            orders.end,
         )
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run waits."""
+        return self.running and self._orders.paused
+
+    @property
+    def learning(self) -> bool:
+        """Whether the network learns, or waits to go on; not while the result is made."""
+        return self.running and bool(self.curve) and self._growing is None
+
+    def pause(self, paused: bool) -> None:
+        """Let the training wait, or go on."""
+        if self.learning:
+            self._orders.pause(paused)
+            self._say("Paused. The plane on screen is still shown." if paused else "Going on ...")
+            self.paused_changed.emit(paused)
 
     def stop(self) -> None:
         """End the training, or the denoising after it; the best model so far is kept."""
-        (self._stop if self._growing is None else self._stop_denoising).set()
+        if self._growing is None:
+            self._orders.stop.set()
+            self._orders.pause(False)
+        else:
+            self._orders.stop_denoising.set()
         if self.running:
             self._say("Stopping ...")
 
-    def _receive(self, message: Measured | TrainingStep | Canvas | DenoisingStep | Words) -> None:
+    def discard(self) -> None:
+        """End the run and forget it, with all that it has brought."""
+        if not self.running:
+            return
+        self._orders.end(discard=True)
+        self.stage.close()
+        if self._growing is not None:
+            self._growing.remove()
+        self._say("Discarding ...")
+
+    def _receive(self, message: Message) -> None:
+        if self._orders.discard.is_set():
+            return
         if isinstance(message, Words):
             self._say(message.text)
         elif isinstance(message, Measured):
             if self.recipe is not None:
                 self._measuring.learn(self.recipe.recordings, message)
+        elif isinstance(message, Opened):
+            first = self._sources[0]
+            layer = first if isinstance(first, Image) else None
+            self.stage.open(message, layer, self._orders.look_at)
+        elif isinstance(message, Look):
+            self.stage.show(message)
         elif isinstance(message, TrainingStep):
             self.curve.append(message)
             self.stepped.emit(message)
         else:
             self._grow(message)
-            if isinstance(message, DenoisingStep):
+            if isinstance(message, Canvas):
+                self.stage.end_run()
+            else:
                 self._say(f"Denoising: {message.done} of {message.total} parts are done")
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: Outcome | None) -> None:
+        if outcome is None:
+            self.curve, self._growing, self.recipe = [], None, self._before
+            self._end()
+            self._say("Discarded.")
+            self.discarded.emit()
+            self._measuring.hold(False)
+            return
         self.denoiser = outcome.denoiser
         self._settle(whole=outcome.result is not None)
+        self.stage.end_run()
         self._end()
         rest = "" if outcome.result else " Not all is denoised: the Denoise dock applies the model."
         self._say(_summary(outcome.denoiser.record) + rest)
@@ -88,6 +151,7 @@ class TrainingSession(Session):
         self._measuring.hold(False)
 
     def _fail(self, message: str) -> None:
+        self.stage.close()
         super()._fail(message)
         self._measuring.hold(False)
 

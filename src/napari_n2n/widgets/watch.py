@@ -3,8 +3,18 @@
 from typing import Any
 
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QMessageBox,
+    QProgressBar,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_n2n.device import choose_device, device_title, memory_in_use
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.curve import TrainingCurve
 from napari_n2n.widgets.dock import Words, button, connect_while_alive, time_left
@@ -14,6 +24,8 @@ _WELCOME = (
     "Choose two noisy recordings of the same scene: two exposures, two scans, or two frames. "
     "No clean image is needed."
 )
+_FINE = 1000
+_GB = 10**9
 
 
 class Watch(QWidget):
@@ -34,48 +46,151 @@ class Watch(QWidget):
         self._connect()
         self._use_theme()
         self._show_state()
+        self._show_stage()
+
+    # -- what is on it ------------------------------------------------------------------------
 
     def _build(self) -> None:
+        self.pause_button = button("Pause", "Let the training wait, and go on later")
         self.stop_button = button("Stop", "End the training now; the model so far is kept")
+        self.discard_button = button("Discard", "End the run now and keep nothing of it")
+        self.preview = _checkbox(
+            "Preview",
+            "Shows the plane on screen as the network would clean it now, in a layer on top of the "
+            "others; follows the sliders, and the part in view of large planes",
+        )
+        self.split = _checkbox(
+            "Split view",
+            "Left of the divider the raw recording, right of it the cleaned one; drag the divider "
+            "with the mouse, or move it with the slider and the arrow keys",
+        )
+        self.divider = QSlider(Qt.Orientation.Horizontal)
+        self.divider.setRange(0, _FINE)
+        self.divider.setSingleStep(_FINE // 100)
+        self.divider.setToolTip("Where the divider stands: raw on its left, cleaned on its right")
+        self.divider.setAccessibleName("Divider")
         self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.words = Words()
+        self.progress.setRange(0, _FINE)
+        self.words, self.resources = Words(), Words()
         self.curve = TrainingCurve()
-        self.buttons = QHBoxLayout()
-        self.buttons.addWidget(self.stop_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(self.buttons)
+        column.addLayout(_row(self.pause_button, self.stop_button, self.discard_button))
         column.addWidget(self.progress)
         column.addWidget(self.words)
+        column.addWidget(self.resources)
+        column.addLayout(_row(self.preview, self.split))
+        column.addWidget(self.divider)
         column.addWidget(self.curve, 1)
 
     def _connect(self) -> None:
+        session = self.session
         slots: list[tuple[Any, Any]] = [
             (self._viewer.events.theme, self._use_theme),
-            (self.session.started, self._show_state),
-            (self.session.stepped, self._show_step),
-            (self.session.said, self.words.setText),
-            (self.session.finished, self._show_state),
-            (self.session.failed, self._show_state),
+            (session.started, self._show_state),
+            (session.stepped, self._show_step),
+            (session.said, self.words.setText),
+            (session.paused_changed, self._show_state),
+            (session.finished, self._show_state),
+            (session.discarded, self._show_state),
+            (session.failed, self._show_state),
+            (session.stage.changed, self._show_stage),
+            (session.stage.divider_moved, self._show_divider),
         ]
         connect_while_alive(self, slots)
-        self.stop_button.clicked.connect(self.session.stop)
+        self.pause_button.clicked.connect(lambda: session.pause(not session.paused))
+        self.stop_button.clicked.connect(session.stop)
+        self.discard_button.clicked.connect(self.discard)
+        self.preview.toggled.connect(self._ask_for_preview)
+        self.split.toggled.connect(self._ask_for_split)
+        self.divider.valueChanged.connect(self._move_divider)
+
+    # -- the run ------------------------------------------------------------------------------
+
+    def discard(self) -> None:
+        """End the run and drop it, once the person has said so twice."""
+        sure = QMessageBox.question(
+            self, "Discard this run?", "The run ends, and its model and its result are lost."
+        )
+        if sure == QMessageBox.StandardButton.Yes:
+            self.session.discard()
 
     def _show_state(self) -> None:
-        running = self.session.running
+        session = self.session
+        running = session.running
+        self.pause_button.setEnabled(session.learning)
+        self.pause_button.setText("Resume" if session.paused else "Pause")
         self.stop_button.setEnabled(running)
-        self.progress.setVisible(running)
-        self.words.setText(self.session.words or _WELCOME)
-        self.curve.show_steps(self.session.curve)
-        self.curve.setVisible(bool(self.session.curve) or running)
+        for one in (self.pause_button, self.stop_button, self.discard_button, self.progress):
+            one.setVisible(running)
+        self.words.setText(session.words or _WELCOME)
+        self.resources.setText(self._resources() if running else "")
+        self.curve.show_steps(session.curve)
+        self.curve.setVisible(bool(session.curve) or running)
+        if running and session.curve:
+            self._show_progress(session.curve[-1])
 
     def _show_step(self, step: TrainingStep) -> None:
-        self.progress.setValue(round(1000 * step.progress))
-        self.progress.setFormat(f"%p%  {time_left(step.remaining)}")
+        self._show_progress(step)
+        self.pause_button.setEnabled(self.session.learning)
         score = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB on held-out blocks"
-        self.words.setText(f"Step {step.step}{score}")
+        if not self.session.paused:  # a step may have been on its way
+            self.words.setText(f"Step {step.step}{score}")
+        self.resources.setText(self._resources())
         self.curve.show_steps(self.session.curve)
+
+    def _show_progress(self, step: TrainingStep) -> None:
+        self.progress.setValue(round(_FINE * step.progress))
+        self.progress.setFormat(f"%p%  {time_left(step.remaining)}")
+
+    def _resources(self) -> str:
+        if self.session.recipe is None:
+            return ""
+        device = choose_device(self.session.recipe.settings.device)
+        memory, own = memory_in_use(device)
+        card = "" if own is None else f"{own / _GB:.1f} GB of its memory and "
+        return f"On {device_title(device)}: {card}{memory / _GB:.1f} GB of memory in use"
+
+    # -- what the viewer shows ----------------------------------------------------------------
+
+    def _ask_for_preview(self, wanted: bool) -> None:
+        self.session.stage.preview = wanted
+
+    def _ask_for_split(self, wanted: bool) -> None:
+        self.session.stage.split = wanted
+
+    def _move_divider(self, value: int) -> None:
+        if (divider := self.session.stage.divider) is not None:
+            divider.share = value / _FINE
+
+    def _show_stage(self) -> None:
+        stage = self.session.stage
+        for box, on in ((self.preview, stage.preview), (self.split, stage.split)):
+            box.blockSignals(True)
+            box.setChecked(on)
+            box.blockSignals(False)
+        self.split.setEnabled(stage.is_open)
+        self.divider.setVisible(stage.split)
+        if stage.divider is not None:
+            self._show_divider(stage.divider.share)
+
+    def _show_divider(self, share: float) -> None:
+        self.divider.blockSignals(True)
+        self.divider.setValue(round(_FINE * share))
+        self.divider.blockSignals(False)
 
     def _use_theme(self, _event: Any = None) -> None:
         self.curve.use_theme(get_theme(self._viewer.theme))
+
+
+def _checkbox(text: str, tooltip: str) -> QCheckBox:
+    made = QCheckBox(text)
+    made.setToolTip(tooltip)
+    return made
+
+
+def _row(*parts: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for part in parts:
+        row.addWidget(part)
+    return row

@@ -12,6 +12,7 @@ from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
+from qtpy.QtCore import QThreadPool
 
 from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import plainly
@@ -96,9 +97,13 @@ def start(
             running.append(job())
             return (yield from running[0])
         except Exception as error:
-            return Failure(_one_line(error))
+            return Failure(one_line(error))
 
     guarded.__qualname__ = title  # napari asks with this name whether to close the window
+    # A run takes hours: it does not count among the threads that short works share, one for each
+    # core, so that neither napari nor a second window waits for it.
+    pool = QThreadPool.globalInstance()
+    pool.releaseThread()
     activity = progress(total=_FINE, desc=title)
 
     def show(message: Any) -> None:
@@ -108,6 +113,7 @@ def start(
         on_yield(message)
 
     def end() -> None:
+        pool.reserveThread()
         activity.close()
         for generator in running:
             generator.close()  # napari only drops it: let it tidy up what it began
@@ -127,7 +133,8 @@ def start(
     return worker
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Say what went wrong in one line, without a traceback."""
     if isinstance(error, BadInput):
         return plainly(error)
     first = str(error).strip().splitlines()
