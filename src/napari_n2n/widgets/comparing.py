@@ -17,6 +17,8 @@ class Comparing:
 
     Attributes
     ----------
+    busy
+        Whether a comparison is under way.
     found
         Emitted with sentences for the person: how the recordings differ from what the model learned
         from, or why they cannot be denoised with it.
@@ -26,7 +28,7 @@ class Comparing:
 
     def __init__(self) -> None:
         self._question: _Question | None = None
-        self._busy = False
+        self.busy = False
 
     def ask(self, denoiser: Denoiser, sources: list[Any], axes: str | None) -> None:
         """Compare what `napari_n2n.plan.plan` takes; one comparison at a time."""
@@ -39,12 +41,12 @@ class Comparing:
 
     def _next(self) -> None:
         question = self._question
-        if self._busy or question is None:
+        if self.busy or question is None:
             return
-        self._busy = True
+        self.busy = True
 
         def end(words: tuple[str, ...]) -> None:
-            self._busy = False
+            self.busy = False
             if self._question is question:
                 self._question = None
                 self.found.emit(words)
