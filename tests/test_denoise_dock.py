@@ -398,7 +398,9 @@ def test_long_names_do_not_widen_the_dock(viewer, qtbot, model):
     _, widget = open_dock(viewer, model, Path("/") / name / name / f"{name}.jpg")
     widget.button.click()
     assert name in widget.words.text() and widget.widget().minimumSizeHint().width() <= 290
-    assert all(field.tooltip for field in (*widget.picker.fields[1:], widget.axes, widget.out))
+    picker = widget.picker
+    fields = (picker.layer_a, picker.layer_b, picker.file_a, picker.file_b, widget.axes, widget.out)
+    assert all(field.tooltip for field in fields)
 
 
 def test_a_model_and_a_recording_may_be_dropped_on_the_dock(viewer, model, tmp_path):
