@@ -10,6 +10,7 @@ from conftest import blobs, noisy
 from napari.layers import Image
 
 from napari_n2n import (
+    Acquisition,
     BadInput,
     Pair,
     TrainingSettings,
@@ -65,6 +66,19 @@ def test_a_layer_that_shows_a_file_is_named_by_the_file(movie, monkeypatch):
     assert str(movie) in recipe.as_python() and "viewer" not in recipe.as_python()
     layer.data = layer.data + 1
     assert "viewer.layers['a movie']" in recipe.as_python()
+
+
+def test_each_recording_by_itself_is_in_the_texts_too(tmp_path, typed):
+    paths = []
+    for seed in (1, 2):
+        paths.append(tmp_path / f"{seed}.npy")
+        np.save(paths[-1], noisy(blobs((64, 64)), seed))
+    recipe = Recipe(Recordings(tuple(paths)), SHORT, each=True)
+    assert recipe.results() == [tuple(paths), (paths[0],), (paths[1],)]
+    for text in (recipe.as_python(), recipe.as_command()):
+        typed(text)
+        first, second = (Acquisition.open(f"clean_{k}.ome.zarr").plane(0) for k in (1, 2))
+        assert not np.array_equal(first, second)
 
 
 def test_the_command_line_has_an_option_for_all_that_a_window_offers():

@@ -209,3 +209,20 @@ def test_the_model_is_applied_to_another_layer_in_the_denoise_dock(viewer, denoi
     widget.keep.apply_button.click()
     _, dock = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     assert dock.model.chosen() is denoiser
+
+
+def test_each_recording_is_cleaned_by_itself_too_where_that_is_wanted(viewer, qtbot, told):
+    looks = {"n1": {"colormap": "green"}, "n2": {"colormap": "magenta", "translate": (4, 2)}}
+    for seed, (name, more) in enumerate(looks.items(), start=1):
+        viewer.add_image(noisy(SCENE, seed), name=name, contrast_limits=(80, 90 + seed), **more)
+    widget = open_train(viewer)
+    widget.form.each.value, widget.form.steps.value, widget.device.value = True, 3, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    for name in looks:
+        clean, source = viewer.layers[f"{name} denoised"], viewer.layers[name]
+        np.testing.assert_array_equal(clean.translate, source.translate)
+        assert clean.contrast_limits == source.contrast_limits
+        assert clean.colormap.name == source.colormap.name
+    both, first, second = (np.asarray(layer.data) for layer in viewer.layers[2:])
+    np.testing.assert_allclose(both, (first + second) / 2, rtol=0.02)

@@ -44,10 +44,23 @@ class Recipe:
     """Recordings, and the settings to train on them with.
 
     With steps given, or a preset and no minutes, the texts give the same weights on the CPU.
+
+    Attributes
+    ----------
+    recordings, settings
+        From what, and how.
+    each
+        Whether each recording is denoised by itself too, beside the average of all.
     """
 
     recordings: Recordings
     settings: TrainingSettings
+    each: bool = False
+
+    def results(self) -> list[tuple[Any, ...]]:
+        """Return of what there is a result: of all together, and of each if that is wanted."""
+        sources = self.recordings.sources
+        return [sources, *((one,) for one in sources if self.each and len(sources) > 1)]
 
     def as_python(self) -> str:
         """Return a script that trains, saves the model and denoises the recordings."""
@@ -62,6 +75,11 @@ class Recipe:
         use = _keywords(axes | _use(self.settings))
         chosen = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
         lines = [f"# {words}" for words in self._remarks()]
+        denoise = [f'n2n.denoise(denoiser, *recordings, out="clean.ome.zarr"{use})']
+        denoise += [
+            f'n2n.denoise(denoiser, recordings[{k}], out="clean_{k + 1}.ome.zarr"{use})'
+            for k in range(len(self.results()) - 1)
+        ]
         if not all(named):
             lines.append(
                 "# viewer.layers[...] is known in napari's console; elsewhere name a file there."
@@ -75,7 +93,7 @@ class Recipe:
                 f"pairs = n2n.open_pairs(recordings{how})",
                 f"denoiser = n2n.train(pairs, n2n.TrainingSettings({chosen}))",
                 'denoiser.save("model.n2n")',
-                f'n2n.denoise(denoiser, *recordings, out="clean.ome.zarr"{use})',
+                *denoise,
                 "",
             ]
         )
@@ -96,9 +114,14 @@ class Recipe:
         split = {"split": recordings.split} if recordings.split else {}
         chosen = self.settings.model_dump(exclude_defaults=True)
         train = ["train", *files, "-o", "model.n2n", *_options(axes | split | chosen)]
-        use = ["denoise", "model.n2n", *files, "-o", "clean.ome.zarr"]
-        use += _options(axes | _use(self.settings))
-        return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in (train, use))])
+        denoise = [(*files, "-o", "clean.ome.zarr")]
+        denoise += [
+            (file, "-o", f"clean_{k}.ome.zarr")
+            for k, file in enumerate(files[: len(self.results()) - 1], start=1)
+        ]
+        use = _options(axes | _use(self.settings))
+        commands = [train, *(["denoise", "model.n2n", *words, *use] for words in denoise)]
+        return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in commands)])
 
     def _remarks(self) -> Iterator[str]:
         if self.settings.minutes is not None and self.settings.steps is None:

@@ -33,6 +33,8 @@ class Canvas:
         Contrast limits that suit the source.
     warnings
         Sentences for the person.
+    source
+        What it is the result of; of several, the first.
     """
 
     out: Path
@@ -40,6 +42,7 @@ class Canvas:
     order: tuple[int, ...]
     limits: tuple[float, float]
     warnings: tuple[str, ...]
+    source: Any
 
 
 class Stopped(Exception):
@@ -77,7 +80,8 @@ def denoised(
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     work = plan(denoiser, *opened)
     ((_, plane),) = opened[0].spread_planes(1, _SAMPLED_SIDE)
-    yield Canvas(out, work.header, opened[0].order, contrast_limits(plane), work.warnings)
+    limits = contrast_limits(plane)
+    yield Canvas(out, work.header, opened[0].order, limits, work.warnings, sources[0])
     try:
         run = denoise_by_shards(denoiser, work, out, **options)
         with closing(run), interrupted_by(stop, denoiser):

@@ -38,15 +38,14 @@ class GrowingLayer:
     viewer
         Receives the layer.
     canvas
-        What `denoised` yielded first.
-    source
-        What the result is made from; where that is a layer, the result lies on it and looks alike.
+        What `denoised` yielded first; where its source is a layer, the result lies on it and looks
+        alike.
     """
 
-    def __init__(self, viewer: Any, canvas: Canvas, source: Any) -> None:
+    def __init__(self, viewer: Any, canvas: Canvas) -> None:
         self.canvas = canvas
         self._viewer = ref(viewer)
-        self._source = source if isinstance(source, Image) else None
+        self._source = canvas.source if isinstance(canvas.source, Image) else None
         self._layer: Image | None = None
         self._name = f"{canvas.header.name} (unfinished)"
         self._refresh = qthrottled(self._look_again, timeout=_REFRESH_MS)

@@ -86,7 +86,7 @@ class Session:
             if growing is not None:
                 growing.follow(message)
         elif viewer is not None and not (growing and growing.goes_on_with(message)):
-            self._growing = GrowingLayer(viewer, message, self._sources[0])
+            self._growing = GrowingLayer(viewer, message)
 
     def _settle(self, *, whole: bool) -> None:
         """Show the whole result, or keep of a stopped one what may be gone on with."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, SpinBox
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -117,6 +117,12 @@ class SettingsForm(QWidget):
             max=1024,
             tooltip="How many pieces a step looks at: fewer need less memory",
         )
+        self.each = CheckBox(
+            label="Results",
+            tooltip="Besides the average of all recordings, which has the least noise, also clean "
+            "each one by itself: to compare them, or to see what changed from one to the other",
+        )
+        self.each.native.setText("each alone, too")
         self._fields: dict[str, Any] = {
             "minutes": self.minutes,
             "steps": self.steps,
@@ -128,7 +134,7 @@ class SettingsForm(QWidget):
             "patch": self.patch,
             "batch": self.batch,
         }
-        return list(self._fields.values())
+        return [*self._fields.values(), self.each]
 
     def settings(self) -> TrainingSettings:
         """Return what the form says."""

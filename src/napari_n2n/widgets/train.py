@@ -112,7 +112,9 @@ class TrainWidget(Dock):
     def train(self) -> None:
         """Start the run that the form describes."""
         try:
-            recipe = Recipe(self.picker.recordings(), self.form.settings())
+            recipe = Recipe(
+                self.picker.recordings(), self.form.settings(), each=self.form.each.value
+            )
             self.session.train(recipe)
         except BadInput as error:
             self.words.setText(plainly(error))

@@ -41,7 +41,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run brought: the model, and where the result lies; None if that was stopped."""
+    """What a run brought: the model, and where the last result lies; None if it was stopped."""
 
     denoiser: Denoiser
     result: Path | None
@@ -129,20 +129,22 @@ def trained(
     if denoiser is None:
         return None
     yield Words("Denoising ...")
-    out = scratch_folder() / "denoised.ome.zarr"
-    work = denoised(
-        denoiser,
-        list(recordings.sources),
-        out,
-        orders.stop_denoising,
-        axes=recordings.axes,
-        device=settings.device,
-        memory=settings.memory,
-    )
-    result = yield from work
-    if orders.discard.is_set():
-        shutil.rmtree(out.parent, ignore_errors=True)
-        return None
+    folder, result = scratch_folder(), None
+    for number, sources in enumerate(recipe.results()):
+        result = yield from denoised(
+            denoiser,
+            list(sources),
+            folder / f"denoised_{number}.ome.zarr",
+            orders.stop_denoising,
+            axes=recordings.axes,
+            device=settings.device,
+            memory=settings.memory,
+        )
+        if orders.discard.is_set():
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        if result is None:
+            break
     return Outcome(denoiser, result)
 
 

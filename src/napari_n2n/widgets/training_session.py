@@ -16,6 +16,7 @@ from napari_n2n.widgets.training_job import Message, Opened, Orders, Outcome, Wo
 
 if TYPE_CHECKING:
     from napari_n2n.model import Denoiser
+    from napari_n2n.widgets.growing_layer import GrowingLayer
 
 
 class TrainingSession(Session):
@@ -48,6 +49,7 @@ class TrainingSession(Session):
         self._measuring = session_of(viewer, Measuring)
         self.stage = Stage(viewer)
         self._orders = Orders()
+        self._whole: list[GrowingLayer] = []
 
     def train(self, recipe: Recipe) -> None:
         """Open the recordings, train, and denoise them, in the background.
@@ -60,7 +62,7 @@ class TrainingSession(Session):
         self.refuse_a_second()
         self.curve = []
         self._before, self.recipe = self.recipe, recipe
-        self._growing = None
+        self._growing, self._whole = None, []
         self.stage.close()
         known = self._measuring.known(recipe.recordings)
         self._measuring.hold(True)
@@ -105,8 +107,9 @@ class TrainingSession(Session):
             return
         self._orders.end(discard=True)
         self.stage.close()
-        if self._growing is not None:
-            self._growing.remove()
+        for result in (*self._whole, self._growing):
+            if result is not None:
+                result.remove()
         self._say("Discarding ...")
 
     def _receive(self, message: Message) -> None:
@@ -126,12 +129,15 @@ class TrainingSession(Session):
         elif isinstance(message, TrainingStep):
             self.curve.append(message)
             self.stepped.emit(message)
+        elif isinstance(message, Canvas):
+            if self._growing is not None:  # the result before this one
+                self._whole.append(self._growing)
+                self._settle(whole=True)
+            self._grow(message)
+            self.stage.end_run()
         else:
             self._grow(message)
-            if isinstance(message, Canvas):
-                self.stage.end_run()
-            else:
-                self._say(f"Denoising: {message.done} of {message.total} parts are done")
+            self._say(f"Denoising: {message.done} of {message.total} parts are done")
 
     def _finish(self, outcome: Outcome | None) -> None:
         if outcome is None:
