@@ -1,0 +1,87 @@
+"""Corruptions that replace pixels: writing on top, random values, missing ones."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from napari_n2n.simulate import lettering
+from napari_n2n.simulate.noise import Level, Parameter, Range, Replacement
+
+
+@dataclass(frozen=True)
+class Text(Replacement):
+    """Printable strings at random places, in random sizes and greys (or colours).
+
+    They are written until the share of covered pixels passes `share`.
+    """
+
+    name = "text"
+    title = "Text on top"
+    words = "Writing laid over the image: every pixel is either right or nonsense."
+    uses_range = True
+
+    share: Annotated[
+        Level,
+        Parameter("Covered", "Share of the image that is covered, 0 to 1", 0, 0.95, 0.05, True),
+    ] = 0.25
+
+    def _replaced(
+        self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
+    ) -> tuple[np.ndarray, np.ndarray]:
+        noisy, hit = clean.copy(), np.zeros(_mask_shape(clean, channels), bool)
+        colours = clean.shape[-3] if channels else 1
+        pictures = noisy.reshape(-1, colours, *clean.shape[-2:])
+        for picture, covered in zip(pictures, hit.reshape(-1, *clean.shape[-2:]), strict=True):
+            lettering.write(picture, covered, float(self.share), limits, rng)  # type: ignore[arg-type]
+        return noisy, hit
+
+
+@dataclass(frozen=True)
+class Impulse(Replacement):
+    """Pixels replaced by a value drawn evenly from the whole range; all colours of a pixel."""
+
+    name = "impulse"
+    title = "Random pixels"
+    words = "Single pixels with a random value, as hot or dead pixels and transmission errors."
+    uses_range = True
+
+    share: Annotated[
+        Level, Parameter("Hit", "Share of the pixels that is hit, 0 to 1", 0, 1, 0.05, True)
+    ] = 0.7
+
+    def _replaced(
+        self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
+    ) -> tuple[np.ndarray, np.ndarray]:
+        low, high = limits
+        hit = rng.random(_mask_shape(clean, channels), dtype=np.float32) < self.share
+        values = rng.random(clean.shape, dtype=np.float32) * np.float32(high - low)
+        return np.where(hit, values + np.float32(low), clean), hit
+
+
+@dataclass(frozen=True)
+class Bernoulli(Replacement):
+    """Pixels that are missing, and read 0; all colours of a pixel.
+
+    Zero is no measurement: leave these pixels out of a loss, by the mask of `with_mask`.
+    """
+
+    name = "bernoulli"
+    title = "Missing pixels"
+    words = "Single pixels without a measurement, which read zero."
+
+    share: Annotated[
+        Level, Parameter("Missing", "Share of the pixels that is missing, 0 to 1", 0, 1, 0.05, True)
+    ] = 0.5
+
+    def _replaced(
+        self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
+    ) -> tuple[np.ndarray, np.ndarray]:
+        hit = rng.random(_mask_shape(clean, channels), dtype=np.float32) < self.share
+        return np.where(hit, np.float32(0), clean), hit
+
+
+def _mask_shape(image: np.ndarray, channels: bool) -> tuple[int, ...]:
+    if not channels:
+        return image.shape
+    return (*image.shape[:-3], 1, *image.shape[-2:])
