@@ -50,12 +50,8 @@ class Sample:
         """Read a few planes, or the middle of each where they are large."""
         first, second = pair.acquisitions[:2]
         side = _SIDE_OF_ONE if first.plane_count == 1 else _SIDE_OF_MANY
-        rows, columns = (
-            slice(max(0, (length - side) // 2), max(0, (length - side) // 2) + side)
-            for length in first.plane_shape
-        )
         a, raw = (
-            np.stack([p for _, p in one.cropped(rows, columns).spread_planes(_PLANES)])
+            np.stack([plane for _, plane in one.spread_planes(_PLANES, side)])
             for one in (first, second)
         )
         b = pair.matches[1].inverse(raw)
