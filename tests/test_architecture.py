@@ -14,7 +14,7 @@ LAYERS = """
 errors affine settings progress generators durable header
 tensorfile device schedule tiff samples ngff quality journal
 acquisition fields losses tiles registration matching writers
-finite
+finite findings duplicate
 pair copying simulate
 recipe scenes network noise normalisation blocks
 batch

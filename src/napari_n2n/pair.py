@@ -14,7 +14,9 @@ import numpy as np
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.affine import Affine
+from napari_n2n.duplicate import refuse_duplicate
 from napari_n2n.errors import BadInput
+from napari_n2n.findings import Finding, find
 from napari_n2n.finite import finite
 from napari_n2n.matching import match_intensity, noise_levels
 from napari_n2n.registration import measure_shift, whole_pixels
@@ -22,14 +24,6 @@ from napari_n2n.registration import measure_shift, whole_pixels
 SMALLEST_SIDE = 32
 _SAMPLED_PLANES = 6
 _SAMPLED_SIDE = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something a person should know about a pair: a code word, and a sentence with a way out."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +90,7 @@ class Pair:
         sampled = [_sample(acquisition) for acquisition in opened]
         for other in range(1, len(opened)):
             for earlier in range(other):
-                _refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
+                refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
         shifts = [(0.0, 0.0)] + [measure_shift(sampled[0], planes) for planes in sampled[1:]]
         cropped, offsets = _crop(opened, shifts)
         if any(start != offsets[0] for start in offsets):
@@ -109,7 +103,7 @@ class Pair:
             noise=noise_levels(sampled, matches),
             shift=largest,
             offsets=offsets,
-            findings=tuple(_findings(cropped, sampled, matches, largest)),
+            findings=tuple(find(cropped, sampled, matches, largest)),
             channel=channel,
         )
 
@@ -216,41 +210,6 @@ def _sample(acquisition: Acquisition) -> list[np.ndarray]:
     return planes
 
 
-def _refuse_duplicate(
-    a: Acquisition, b: Acquisition, planes_a: list[np.ndarray], planes_b: list[np.ndarray]
-) -> None:
-    """Refuse the same image twice, also if it was rescaled, recompressed or rounded."""
-    differing = grain = 0.0
-    for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
-        gain, offset = _regression(plane_a.ravel(), plane_b.ravel())
-        differing += float(np.mean((plane_b - gain * plane_a - offset) ** 2)) / 2
-        grain += pixel_noise(plane_b) ** 2
-    if differing == 0 or differing < 0.05 * grain:
-        raise BadInput(
-            f"{b.name}: is the same image as {a.name} (their difference has "
-            f"{math.sqrt(differing):.3g} ADU where the noise of one has {math.sqrt(grain):.3g}): "
-            "two separate exposures are needed; split a stack into even and odd frames instead",
-            "duplicate",
-        )
-
-
-def pixel_noise(plane: np.ndarray) -> float:
-    """Robust standard deviation of a plane's finest detail, an upper bound of its white noise.
-
-    The median absolute diagonal Haar coefficient over 0.6745 (Donoho & Johnstone 1994).
-    """
-    even = plane[: plane.shape[0] // 2 * 2, : plane.shape[1] // 2 * 2].astype(np.float64)
-    detail = (even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2
-    return float(np.median(np.abs(detail)) / 0.6745)
-
-
-def _regression(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    deviation = x - x.mean(dtype=np.float64)
-    spread = float(np.mean(deviation**2))
-    gain = float(np.mean(deviation * y)) / spread if spread else 1.0
-    return gain, float(y.mean(dtype=np.float64) - gain * x.mean(dtype=np.float64))
-
-
 def _crop(
     acquisitions: list[Acquisition], shifts: list[tuple[float, float]]
 ) -> tuple[list[Acquisition], tuple[tuple[int, int], ...]]:
@@ -271,76 +230,3 @@ def _crop(
         for acquisition, start in zip(acquisitions, starts, strict=True)
     ]
     return cropped, tuple((int(y), int(x)) for y, x in starts)
-
-
-def _findings(
-    acquisitions: list[Acquisition],
-    sampled: list[list[np.ndarray]],
-    matches: tuple[Affine, ...],
-    shift: tuple[float, float],
-) -> list[Finding]:
-    found = []
-    first = acquisitions[0]
-    if first.axes_assumed and first.plane_count > 1:
-        found.append(
-            Finding(
-                "axes",
-                f"Nobody names the first axis of {first.name}: its {first.plane_count} planes are "
-                "taken for depth. If it is time, channels or repeats, name the axes: "
-                "--axes TYX, CYX or RYX.",
-            )
-        )
-    dy, dx = shift
-    if whole_pixels(dy) or whole_pixels(dx):
-        found.append(
-            Finding(
-                "shift",
-                f"The acquisitions are displaced by ({dy:.2f}, {dx:.2f}) pixels (y, x): cropped to "
-                "the part that both show. Take both without moving the stage for the full field.",
-            )
-        )
-    elif math.hypot(dy, dx) > 0.25:
-        found.append(
-            Finding(
-                "shift",
-                f"The acquisitions are displaced by ({dy:.2f}, {dx:.2f}) pixels (y, x), less than "
-                "a pixel: the finest detail will blur a little. Register them first to keep it.",
-            )
-        )
-    for acquisition, match in zip(acquisitions[1:], matches[1:], strict=True):
-        if abs(match.gain - 1) > 0.02:
-            found.append(
-                Finding(
-                    "gain",
-                    f"{acquisition.name} is {match.gain:.3f} times as bright as "
-                    f"{acquisitions[0].name}: matched in training, "
-                    "each comes back in its own gain.",
-                )
-            )
-    for acquisition, planes in zip(acquisitions, sampled, strict=True):
-        share = saturated_share(acquisition, planes)
-        if share > 1e-3:
-            found.append(
-                Finding(
-                    "clipped",
-                    f"{share:.2%} of {acquisition.name} is saturated: these pixels are left out of "
-                    "the loss. Lower the exposure or the detector gain to measure them.",
-                )
-            )
-    pixels = acquisitions[0].plane_count * math.prod(acquisitions[0].plane_shape)
-    if pixels < 128 * 128:
-        found.append(
-            Finding(
-                "few_pixels",
-                f"Only {pixels} pixels to learn from: expect a smoother result. "
-                "Add frames, or use a model trained on a larger field of the same sample.",
-            )
-        )
-    return found
-
-
-def saturated_share(acquisition: Acquisition, planes: list[np.ndarray]) -> float:
-    """Return the share of pixels at the largest value that the pixel type can hold."""
-    if acquisition.saturation is None:
-        return 0.0
-    return float(np.mean([(plane >= acquisition.saturation).mean() for plane in planes]))

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from napari_n2n.pair import Finding
+from napari_n2n.findings import Finding
 
 MOST_FOR_MEDIAN = 0.45
 _FEWEST_OUTLIERS = 2e-3

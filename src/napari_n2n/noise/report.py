@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from napari_n2n import quality
+from napari_n2n.findings import Finding
 from napari_n2n.noise.advice import Evidence, advise
 from napari_n2n.noise.change import drift, moved_share
 from napari_n2n.noise.correlation import Correlation, autocorrelation, shared_noise
 from napari_n2n.noise.outliers import find_outliers
 from napari_n2n.noise.sample import GROUPS, Sample
 from napari_n2n.noise.transfer import TransferCurve, clipping_shift, transfer_curve
-from napari_n2n.pair import Finding, Pair
+from napari_n2n.pair import Pair
 
 _MANY_OUTLIERS = 0.05
 
