@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "napari_n2n"
 LAYERS = """
 errors affine settings progress generators durable header
 tensorfile device schedule tiff samples ngff quality journal
+sources
 acquisition fields losses tiles registration matching writers
 finite findings duplicate
 pair copying simulate

@@ -1,12 +1,10 @@
 """One recording, opened lazily: pixels to be read where they lie, with axes, sizes and saturation.
 
-Everything a person may hold - a file, an array, a layer - becomes an `Acquisition` here and nowhere
-else, so that no other room asks where pixels come from. Cropping, choosing a channel or taking
-every other frame makes another view of the same pixels; nothing is copied.
+No room above asks where pixels come from. Cropping, choosing a channel or taking every other frame
+makes another view of the same pixels; nothing is copied.
 """
 
 import math
-import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,12 +14,9 @@ from typing import Any
 import dask.array as da
 import numpy as np
 
-from napari_n2n import ngff, tiff
 from napari_n2n.errors import BadInput
-from napari_n2n.header import Channel, Header, unit_name
-
-AXES = "RTCZYX"
-_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+from napari_n2n.header import Channel, Header
+from napari_n2n.sources import AXES, Source, checked_axes, open_source
 
 Region = tuple[slice, ...]
 
@@ -83,12 +78,30 @@ class Acquisition:
         BadInput
             If the source cannot be read, is not an image, or its axes do not fit.
         """
-        opened = source if isinstance(source, cls) else _open(source, axes)
-        if isinstance(source, cls) and axes is not None:
-            if len(axes) != len(source.axes):
-                raise _misfit(source.name, source.shape, axes)
-            opened = replace(source, axes=axes.upper(), axes_assumed=False)._sorted()
+        if not isinstance(source, cls):
+            opened = cls._whole(open_source(source, axes))
+        elif axes is None:
+            opened = source
+        else:
+            letters = checked_axes(source.name, source.shape, source.dtype, axes)
+            opened = replace(source, axes=letters, axes_assumed=False)._sorted()
         return opened if name is None else replace(opened, name=name)
+
+    @classmethod
+    def _whole(cls, source: Source) -> "Acquisition":
+        header = source.header
+        return cls(
+            source=source.pixels,
+            window=tuple(slice(0, length, 1) for length in header.shape),
+            order=tuple(range(len(header.shape))),
+            axes=header.axes,
+            scale=header.scale,
+            units=header.units,
+            name=header.name,
+            path=source.path,
+            channels=header.channels,
+            axes_assumed=source.axes_assumed,
+        )._sorted()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -271,21 +284,7 @@ class Acquisition:
         return replace(self, window=tuple(window), scale=tuple(scale))
 
     def _sorted(self) -> "Acquisition":
-        """Bring the axes into their order, and check them and the pixels."""
-        if set(self.axes) - set(AXES) or len(set(self.axes)) != len(self.axes):
-            raise BadInput(
-                f"{self.name}: axes '{self.axes}' cannot be used: each may be one of {AXES}, once "
-                "(repeats, time, channels, depth, rows, columns)"
-            )
-        if not {"Y", "X"} <= set(self.axes):
-            raise BadInput(
-                f"{self.name}: axes '{self.axes}' have no rows Y and columns X: "
-                "name them with --axes"
-            )
-        if not (np.issubdtype(self.dtype, np.integer) or np.issubdtype(self.dtype, np.floating)):
-            raise BadInput(
-                f"{self.name}: pixels are {self.dtype}, not numbers: convert to integers or floats"
-            )
+        """Bring the axes into their order."""
         rank = sorted(range(len(self.axes)), key=lambda k: AXES.index(self.axes[k]))
         return replace(
             self,
@@ -323,149 +322,3 @@ def _chunks(array: Any) -> tuple[int, ...]:
     if isinstance(array, da.Array):
         return tuple(max(lengths) for lengths in array.chunks)
     return tuple(chunks) if chunks is not None else (1,) * array.ndim
-
-
-def _misfit(name: str, shape: tuple[int, ...], axes: str) -> BadInput:
-    return BadInput(
-        f"{name}: {len(shape)} dimensions of shape {shape} do not fit the axes '{axes}': "
-        f"name one letter of {AXES} for each dimension",
-        "axes",
-    )
-
-
-def _open(source: Any, axes: str | None) -> Acquisition:
-    if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source), axes)
-    if hasattr(source, "multiscale") and hasattr(source, "axis_labels"):
-        return _open_layer(source, axes)
-    if hasattr(source, "dims") and hasattr(source, "coords"):
-        named = _meant("".join(str(dim) for dim in source.dims).upper(), source.ndim)
-        return _from_array(source.data, str(source.name or "array"), axes or named)
-    if hasattr(source, "shape") and hasattr(source, "dtype"):
-        return _from_array(source, "array", axes)
-    raise BadInput(
-        f"{type(source).__name__}: not an image: give a file, an array or a napari image layer"
-    )
-
-
-def _meant(letters: str, count: int) -> str | None:
-    """Return letters that name `count` axes; None where they mean something else."""
-    return letters if len(letters) == count and set(letters) <= set(AXES) else None
-
-
-def _open_path(path: Path, axes: str | None) -> Acquisition:
-    if not path.exists():
-        raise BadInput(f"{path}: no such file: check the spelling and the folder")
-    suffix = path.suffix.lower()
-    readers = {
-        **dict.fromkeys(tiff.SUFFIXES, tiff.read),
-        **dict.fromkeys(_PICTURE_SUFFIXES, _read_picture),
-        ".zarr": ngff.read,
-        ".npy": _read_npy,
-    }
-    read = ngff.read if ngff.is_zarr(path) else readers.get(suffix)
-    if read is None:
-        if path.is_dir():
-            raise BadInput(f"{path}: is a folder but no zarr: name the acquisitions in it")
-        raise BadInput(
-            f"{path}: cannot read {suffix} files: "
-            "save as TIFF or OME-Zarr, or open it in napari and choose the layer"
-        )
-    try:
-        pixels, header = read(path)
-    except BadInput:
-        raise
-    except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(
-            f"{path}: cannot be read as {suffix or 'zarr'} ({cause}): "
-            "save it again or check the copy"
-        ) from error
-    if "S" in header.axes and axes is None:
-        raise _colour(str(path))
-    named = axes or _meant(header.axes, len(header.shape))
-    opened = _from_array(pixels, _stem(path), named, header)
-    return replace(opened, path=path.absolute())
-
-
-def _read_npy(path: Path) -> tuple[Any, Header]:
-    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    mapped = tiff.Mapped(path, pixels.offset, pixels.shape, pixels.dtype)
-    return (mapped if pixels.flags.c_contiguous else pixels), _unnamed(pixels)
-
-
-def _read_picture(path: Path) -> tuple[Any, Header]:
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture)
-    if pixels.ndim == 3:
-        colours = pixels[..., :3]
-        if not (colours == colours[..., :1]).all():
-            raise _colour(str(path))
-        pixels = colours[..., 0]
-    return pixels, _unnamed(pixels)
-
-
-def _unnamed(pixels: np.ndarray) -> Header:
-    return Header(pixels.shape, pixels.dtype, "", (), ())
-
-
-def _open_layer(layer: Any, axes: str | None) -> Acquisition:
-    if getattr(layer, "rgb", False):
-        raise _colour(str(layer.name))
-    data = layer.data[0] if layer.multiscale else layer.data
-    labels = _meant("".join(str(label) for label in layer.axis_labels).upper(), layer.ndim)
-    units = tuple(unit_name(str(unit)) for unit in layer.units)
-    scale = tuple(float(step) for step in layer.scale)
-    header = Header(data.shape, data.dtype, "", scale, units)
-    return _from_array(data, str(layer.name), axes or labels, header)
-
-
-def _from_array(
-    array: Any, name: str, axes: str | None, header: Header | None = None
-) -> Acquisition:
-    """Wrap any array; guess the axes that nobody named where the guess does no harm."""
-    shape = tuple(int(length) for length in array.shape)
-    if len(shape) < 2:
-        raise BadInput(
-            f"{name}: shape {shape} is not an image: at least rows and columns are needed"
-        )
-    if axes is None and len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 16:
-        raise _colour(name)
-    if axes is None and len(shape) > 3:
-        raise BadInput(
-            f"{name}: nobody names the {len(shape)} axes of shape {shape}: say which are time, "
-            f"channels and depth, as in --axes {AXES[-len(shape) :]} (in napari: axis labels)",
-            "axes",
-        )
-    if axes is not None and len(axes) != len(shape):
-        raise _misfit(name, shape, axes)
-    known = header if header is not None and len(header.scale) == len(shape) else None
-    letters = (axes or {2: "YX", 3: "ZYX"}[len(shape)]).upper()
-    return Acquisition(
-        source=array,
-        window=tuple(slice(0, length, 1) for length in shape),
-        order=tuple(range(len(shape))),
-        axes=letters,
-        scale=known.scale if known else (1.0,) * len(shape),
-        units=known.units if known else ("pixel",) * len(shape),
-        name=name,
-        channels=header.channels if header else (),
-        axes_assumed=axes is None and len(shape) > 2,
-    )._sorted()
-
-
-def _stem(path: Path) -> str:
-    name = path.name
-    for ending in (".ome.zarr", ".ome.tiff", ".ome.tif"):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return path.stem
-
-
-def _colour(name: str) -> BadInput:
-    return BadInput(
-        f"{name}: is a colour (RGB) picture, not a measurement: give the grey-scale channel "
-        "(in napari: Layers > Data > Split RGB)"
-    )
