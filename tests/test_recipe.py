@@ -14,11 +14,11 @@ from napari_n2n import (
     BadInput,
     Pair,
     TrainingSettings,
-    cli,
     measure_noise,
     open_pairs,
     train,
 )
+from napari_n2n.cli import commands
 from napari_n2n.estimate import estimate
 from napari_n2n.recipe import Recipe, Recordings
 from napari_n2n.settings import PRESETS
@@ -83,7 +83,7 @@ def test_each_recording_by_itself_is_in_the_texts_too(tmp_path, typed):
 
 def test_the_command_line_has_an_option_for_all_that_a_window_offers():
     offered = set(TrainingSettings.model_fields) - {"network", "learning_rate", "averaging"}
-    assert offered <= set(cli.train.__annotations__)
+    assert offered <= set(commands.train.__annotations__)
 
 
 def test_a_preset_decides_how_long_a_run_goes_on(pair, monkeypatch):

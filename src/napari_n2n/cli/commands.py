@@ -1,18 +1,24 @@
-"""The command line: words in, engine called, words out; nothing is computed here."""
+"""The commands: words in, engine called, words out; nothing is computed here."""
 
-import json
-import re
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from napari_n2n.cli.options import (
+    Axes,
+    Device,
+    Json,
+    Memory,
+    Overwrite,
+    Sources,
+    Split,
+    byte_count,
+    pairs_of,
+    training_settings,
+)
+from napari_n2n.cli.terminal import print_json, say, step_words, stop_on_interrupt
 from napari_n2n.errors import BadInput
 from napari_n2n.progress import progress
 
@@ -23,24 +29,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Axes = Annotated[
-    str | None, typer.Option(help="Letters of the dimensions, e.g. TYX, to overrule the files.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Memory = Annotated[str, typer.Option(help="Limit for the pixels in memory, e.g. 500MB or 4GB.")]
-Sources = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="A B [MORE]...",
-        help="Recordings of one scene; A1 B1 + A2 B2 for several fields; or two folders.",
-    ),
-]
-Split = Annotated[
-    str | None, typer.Option(help="Take even and odd frames along this axis as two recordings.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
 
 
 @app.command()
@@ -60,7 +48,7 @@ def inspect(
     from napari_n2n.noise.report import measure_with_curves
     from napari_n2n.plot import draw_noise
 
-    pairs = _pairs(sources, axes, split)
+    pairs = pairs_of(sources, axes, split)
     fields = [pair for pair in pairs if pair.channel == 0]
     channels = pairs[: len(pairs) // len(fields)]
     measured = [measure_with_curves(pair) for pair in channels]
@@ -68,11 +56,11 @@ def inspect(
         for number, (report, curves) in enumerate(measured):
             file = plot if number == 0 else plot.with_stem(f"{plot.stem}_{number}")
             draw_noise(report, curves, file)
-            _say(f"saved {file}")
+            say(f"saved {file}")
     reports = [report for report, _ in measured]
     if as_json:
         more = {"channels": [one.as_dict() for one in reports]} if len(reports) > 1 else {}
-        _print_json(reports[0].as_dict() | more)
+        print_json(reports[0].as_dict() | more)
         return
     for pair, report in zip(channels, reports, strict=True):
         if len(channels) > 1:
@@ -111,7 +99,7 @@ def train(
     overwrite: Overwrite = False,
 ) -> None:
     """Train on two or more acquisitions of one scene. Ctrl-C stops and keeps the model."""
-    settings = _settings(
+    settings = training_settings(
         loss=loss,
         preset=preset,
         steps=steps,
@@ -123,7 +111,7 @@ def train(
         start=start,
         patch=patch,
         batch=batch,
-        memory=_bytes(memory),
+        memory=byte_count(memory),
     )
     if output.suffix != ".n2n":
         raise BadInput(f"{output}: unknown ending: let the model's name end in .n2n")
@@ -137,26 +125,26 @@ def train(
 
     from napari_n2n import train as train_on
 
-    pairs = _pairs(sources, axes, split)
+    pairs = pairs_of(sources, axes, split)
     for pair in pairs:
         for finding in pair.findings:
-            _say(f"note: {finding.message}")
-    with _stop_on_interrupt() as stop, progress("training") as report:
+            say(f"note: {finding.message}")
+    with stop_on_interrupt() as stop, progress("training") as report:
         denoiser = train_on(
             pairs,
             settings,
-            on_step=lambda step: report(step.progress, _step_words(step)),
+            on_step=lambda step: report(step.progress, step_words(step)),
             stop=stop,
             checkpoint=checkpoint,
             resume=resume,
         )
     denoiser.save(output)
     if denoiser.record["stopped"]:
-        _say(f"stopped: {output} holds the best so far; --resume goes on")
+        say(f"stopped: {output} holds the best so far; --resume goes on")
     else:
         for file in output.parent.glob(f"{checkpoint.name}*"):
             file.unlink()
-        _say(f"saved {output}")
+        say(f"saved {output}")
 
 
 @app.command()
@@ -190,13 +178,13 @@ def denoise(
     denoiser = load(model)
     work = plan(denoiser, a, *(more or []), axes=axes, dtype=dtype)
     for warning in work.warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     run = denoise_by_shards(
         denoiser,
         work,
         output,
         device=device,
-        memory=_bytes(memory),
+        memory=byte_count(memory),
         resume=resume,
         overwrite=overwrite,
         scheduler=scheduler,
@@ -205,9 +193,9 @@ def denoise(
         with progress("denoising") as report:
             run_to_end(run, lambda step: report(step.progress, f"part {step.done} of {step.total}"))
     except (KeyboardInterrupt, OSError):
-        _say(f"stopped: what is done of {output} is kept; --resume goes on")
+        say(f"stopped: what is done of {output} is kept; --resume goes on")
         raise
-    _say(f"saved {output}")
+    say(f"saved {output}")
 
 
 @app.command()
@@ -232,7 +220,7 @@ def split(
         for number, (half, path) in enumerate(zip(halves, paths, strict=True)):
             for share in copy(half, path, overwrite=overwrite):
                 report((number + share) / 2, half.name)
-    _say(f"saved {' and '.join(str(path) for path in paths)}")
+    say(f"saved {' and '.join(str(path) for path in paths)}")
 
 
 @app.command()
@@ -263,7 +251,7 @@ def simulate(
             simulate_by_planes(image, kind, out, seed=seed, overwrite=overwrite),
             lambda step: report(step.progress, f"plane {step.done} of {step.total}"),
         )
-    _say(f"saved {' and '.join(str(path) for path in written)} with {kind}")
+    say(f"saved {' and '.join(str(path) for path in written)} with {kind}")
 
 
 @app.command()
@@ -284,7 +272,7 @@ def score(
 
     result = score_result(out, against, source=source, truth=truth, axes=axes)
     if as_json:
-        _print_json(asdict(result))
+        print_json(asdict(result))
         return
     for line in result.lines():
         print(line)
@@ -300,95 +288,6 @@ def demo(
     from napari_n2n.demo import run
 
     with progress("training") as report:
-        lines = run(output, lambda step: report(step.progress, _step_words(step)))
+        lines = run(output, lambda step: report(step.progress, step_words(step)))
     for line in lines:
         print(line)
-
-
-def _pairs(sources: list[Path], axes: str | None, split: str | None) -> Any:
-    from napari_n2n import open_pairs
-    from napari_n2n.fields import fields_of_view
-
-    return open_pairs(*fields_of_view(sources), axes=axes, split=split and split.upper())
-
-
-def _bytes(words: str) -> int:
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kMGT]?)B?\s*", words, re.IGNORECASE)
-    try:
-        number = float(found.group(1)) if found else 0.0
-    except ValueError:
-        number = 0.0
-    if found is None or number <= 0:
-        raise BadInput(f"--memory {words}: cannot be read: write it as 500MB or 4GB")
-    return int(number * 1000 ** " kmgt".index((found.group(2) or " ").lower()))
-
-
-def _settings(**given: Any) -> Any:
-    from pydantic import ValidationError
-
-    from napari_n2n.settings import TrainingSettings
-
-    try:
-        return TrainingSettings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BadInput(
-            f"--{first['loc'][0]} {first['input']}: {first['msg'].replace('Input should', 'must')}"
-        ) from error
-
-
-def _step_words(step: Any) -> str:
-    psnr = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB"
-    return f"step {step.step}, loss {step.loss:.3g}{psnr}"
-
-
-@contextmanager
-def _stop_on_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a request to stop; the second one interrupts for real."""
-    stop = threading.Event()
-
-    def ask(signum: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        _say("stopping: the model so far is kept (Ctrl-C again to abort)")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _print_json(result: dict[str, Any]) -> None:
-    print(json.dumps(result, allow_nan=False))
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def main() -> None:
-    """Run the command line: exit status 0, 2 for bad input with one line, 130 for Ctrl-C."""
-    try:
-        status = app(sys.argv[1:] or ["--help"], prog_name=app.info.name, standalone_mode=False)
-    except typer.Exit as leave:
-        status = leave.exit_code
-    except BadInput as error:
-        _say(f"error: {error}")
-        status = 2
-    except OSError as error:
-        where = error.filename or "file system"
-        _say(f"error: {where}: {error.strerror or error}: choose another place or free some space")
-        status = 2
-    except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
-        status = 130
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # click's usage errors: a wrong word or option
-            raise
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else app.info.name
-        _say(f"error: {error.format_message().rstrip('.')} (see {command} --help)")
-        status = 2
-    sys.exit(status or 0)

@@ -1,0 +1,35 @@
+"""The command line. Every error that a person can mend is one line, and never a traceback."""
+
+import sys
+
+import typer
+
+from napari_n2n.cli.commands import app
+from napari_n2n.cli.terminal import say
+from napari_n2n.errors import BadInput
+
+
+def main() -> None:
+    """Run the command line: exit status 0, 2 for bad input with one line, 130 for Ctrl-C."""
+    try:
+        status = app(sys.argv[1:] or ["--help"], prog_name=app.info.name, standalone_mode=False)
+    except typer.Exit as leave:
+        status = leave.exit_code
+    except BadInput as error:
+        say(f"error: {error}")
+        status = 2
+    except OSError as error:
+        where = error.filename or "file system"
+        say(f"error: {where}: {error.strerror or error}: choose another place or free some space")
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted")
+        status = 130
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # click's usage errors: a wrong word or option
+            raise
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else app.info.name
+        say(f"error: {error.format_message().rstrip('.')} (see {command} --help)")
+        status = 2
+    sys.exit(status or 0)
