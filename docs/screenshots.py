@@ -1,94 +1,250 @@
-"""Take the pictures of the docks in a real napari window.
+"""Take the pictures of the docks, in a real napari window, that the documentation shows.
 
-Usage: python docs/screenshots.py [-o DIR] [--theme dark|light]; on a machine without a screen,
-under xvfb-run.
+Usage: python docs/screenshots.py [--all DIR] [--minutes 1]; on a machine without a screen, under
+xvfb-run -s "-screen 0 1920x1080x24". Writes what the pages show into docs/images; with --all, every
+dock in every state, light and dark, on a small and on a large screen, goes to DIR as well.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import napari
 import numpy as np
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
-Shoot = Callable[[str], None]
+PLUGIN = "napari-n2n"
+IMAGES = Path(__file__).with_name("images")
+SHOWN = {
+    "train_before",
+    "train_during",
+    "train_after",
+    "denoise_before",
+    "denoise_during",
+    "denoise_after",
+    "noise_after",
+}
+THEMES = ("dark", "light")
+SMALL, LARGE = (1366, 768), (1920, 1080)
+COLOURS = 128
+FILM_WIDTH, FILM_QUALITY, FILM_MS = 820, 55, 500
 
 
-def wait(until: Callable[[], bool], seconds: float = 180.0) -> None:
+def wait(until: Callable[[], bool], seconds: float = 600.0) -> None:
     """Keep the window alive until a condition holds."""
     end = time.monotonic() + seconds
     while not until() and time.monotonic() < end:
         QApplication.processEvents()
-        time.sleep(0.02)
+        time.sleep(0.01)
 
 
-def settle(seconds: float = 1.5) -> None:
+def settle(seconds: float = 0.8) -> None:
     """Let the window draw."""
     end = time.monotonic() + seconds
     wait(lambda: time.monotonic() > end)
 
 
-def shoot_train(viewer: napari.Viewer, shoot: Shoot) -> None:
-    """Train on the sample pair and take the Train dock before, during and after."""
-    viewer.open_sample("napari-n2n", "cells")
-    dock, train = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    shoot("train_before")
-    train.minutes.value = 0.75
-    train.train_button.click()
-    wait(lambda: len(train.session.curve) > 1 and train.session.curve[-1].progress > 0.5)
-    shoot("train_during")
-    wait(lambda: not train.session.running)
-    shoot("train_after")
-    viewer.window.remove_dock_widget(dock)
+@dataclass
+class Camera:
+    """Takes pictures of a window.
 
-
-def shoot_denoise(viewer: napari.Viewer, shoot: Shoot) -> None:
-    """Apply the model just trained to a larger recording; take the result while it fills.
-
-    Beside it the recording, both where the corners of four parts meet.
+    Attributes
+    ----------
+    viewer
+        Whose window it is.
+    everything
+        The folder for all states, themes and sizes; None for only what the pages show.
+    film
+        Pictures of the run so far, for the animation.
     """
-    recording = viewer.layers[0]
-    looks = {name: getattr(recording, name) for name in ("scale", "units", "contrast_limits")}
-    pixels = np.pad(np.asarray(recording.data), ((150, 3434), (150, 5482)), mode="reflect")
-    viewer.layers.clear()
-    dock, denoise = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
-    viewer.add_image(pixels, name="large field", **looks)
-    viewer.canvas.grid.enabled = True
-    shoot("denoise_before")
-    denoise.button.click()
-    wait(lambda: "1 of" in denoise.words.text())
-    step = float(looks["scale"][-1])
-    viewer.camera.center, viewer.camera.zoom = (0, 2048 * step, 2048 * step), 0.8 / step
-    wait(lambda: "4 of" in denoise.words.text())
-    shoot("denoise_during")
-    wait(lambda: not denoise.session.running)
-    shoot("denoise_after")
+
+    viewer: napari.Viewer
+    everything: Path | None
+    film: list[Image.Image] = field(default_factory=list)
+
+    def look(self) -> Image.Image:
+        """Return the window as it is."""
+        self.viewer.status = ""
+        return Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)[..., :3])
+
+    def shoot(self, name: str) -> None:
+        """Take a state, in all ways that are wanted."""
+        settle()
+        if name in SHOWN:
+            _save(self.look(), IMAGES / f"{name}.png")
+        if self.everything is None:
+            return
+        for theme in THEMES:
+            self.viewer.theme = theme
+            for size in (SMALL, LARGE):
+                self.viewer.window.resize(*size)
+                settle(0.4)
+                _save(self.look(), self.everything / f"{name}_{theme}_{size[0]}x{size[1]}.png")
+        self.viewer.theme = THEMES[0]
+        self.viewer.window.resize(*SMALL)
+
+    def take_frame(self) -> None:
+        """Add a picture to the film."""
+        picture = self.look()
+        height = round(picture.height * FILM_WIDTH / picture.width)
+        self.film.append(picture.resize((FILM_WIDTH, height), Image.Resampling.LANCZOS))
+
+    def save_film(self, path: Path) -> None:
+        """Write the film as an animated WebP that rests on its last picture."""
+        first, *others = self.film
+        durations = [FILM_MS] * len(others) + [6 * FILM_MS]
+        first.save(
+            path,
+            save_all=True,
+            append_images=others,
+            duration=durations,
+            loop=0,
+            quality=FILM_QUALITY,
+            method=6,
+        )
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+
+
+@contextmanager
+def opened(viewer: napari.Viewer, name: str) -> Iterator[Any]:
+    """Open a dock for a while."""
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
+    settle()
+    yield widget
     viewer.window.remove_dock_widget(dock)
+
+
+def shoot_noise(camera: Camera) -> None:
+    """Measure a sample pair."""
+    viewer = camera.viewer
+    viewer.open_sample(PLUGIN, "cells")
+    with opened(viewer, "Noise") as noise:
+        camera.shoot("noise_before")
+        noise.button.click()
+        wait(noise.button.isEnabled)
+        camera.shoot("noise_after")
+
+
+def shoot_simulate(camera: Camera) -> None:
+    """Write upon a clean layer, twice."""
+    viewer = camera.viewer
+    clean = viewer.layers[0]
+    with opened(viewer, "Simulate") as simulate:
+        simulate.layer.value = clean
+        simulate.noise.value = "text"
+        camera.shoot("simulate_before")
+        simulate.button.click()
+        wait(lambda: simulate.button.isEnabled() and len(viewer.layers) > 2)
+        camera.shoot("simulate_after")
+    viewer.layers.clear()
+
+
+def shoot_split(camera: Camera) -> None:
+    """Take even and odd frames of a movie."""
+    viewer = camera.viewer
+    viewer.open_sample(PLUGIN, "long_timelapse")
+    with opened(viewer, "Split") as split:
+        camera.shoot("split_before")
+        split.button.click()
+        camera.shoot("split_after")
+    viewer.layers.clear()
+
+
+def shoot_train(camera: Camera, minutes: float) -> None:
+    """Train on a sample pair, and look at the network while it learns."""
+    viewer = camera.viewer
+    viewer.open_sample(PLUGIN, "timelapse")
+    with opened(viewer, "Train") as train:
+        session = train.session
+        wait(lambda: train.measuring.estimate is not None)
+        camera.shoot("train_before")
+        train.minutes.value = minutes
+        train.watch.preview.setChecked(True)
+        train.train_button.click()
+        seen, half = 0, False
+        while session.running:
+            wait(lambda seen=seen: len(session.curve) > seen or not session.running)
+            seen = len(session.curve) + 1
+            camera.take_frame()
+            if not half and session.curve and session.curve[-1].progress > 0.5:
+                half = True
+                train.watch.split.setChecked(True)
+                camera.shoot("train_during")
+        settle()
+        camera.take_frame()
+        camera.shoot("train_after")
+    camera.save_film(IMAGES / "training.webp")
+
+
+def shoot_denoise(camera: Camera) -> None:
+    """Apply the model to a long recording of the same kind, and to one of another kind."""
+    viewer = camera.viewer
+    viewer.layers.clear()
+    viewer.open_sample(PLUGIN, "long_timelapse")
+    recording = viewer.layers[0]
+    with opened(viewer, "Denoise") as denoise:
+        wait(lambda: not denoise.comparing.busy)
+        camera.shoot("denoise_before")
+        denoise.button.click()
+        wait(lambda: not denoise.session.running)
+        viewer.dims.set_current_step(0, 40)
+        camera.shoot("denoise_after")
+        frames = np.asarray(recording.data[:432]).reshape(48, 9, *recording.data.shape[1:])
+        looks = {name: getattr(recording, name) for name in ("scale", "units", "contrast_limits")}
+        viewer.add_image(frames.mean(1), name="averaged", axis_labels=("t", "y", "x"), **looks)
+        denoise.picker.layer_a.value = viewer.layers["averaged"]
+        wait(lambda: not denoise.comparing.busy)
+        camera.shoot("denoise_warning")
+
+
+def shoot_filling(camera: Camera) -> None:
+    """Apply the model to a large field, and look where the corners of four parts meet."""
+    viewer = camera.viewer
+    viewer.layers.clear()
+    viewer.open_sample(PLUGIN, "cells")
+    cells = viewer.layers[0]
+    looks = {name: getattr(cells, name) for name in ("scale", "units", "contrast_limits")}
+    pixels = np.pad(cells.data, ((150, 3434), (150, 5482)), mode="reflect")
+    viewer.layers.clear()
+    viewer.add_image(pixels, name="large field", **looks)
+    with opened(viewer, "Denoise") as denoise:
+        wait(lambda: not denoise.comparing.busy)
+        denoise.button.click()
+        step = float(looks["scale"][-1])
+        viewer.camera.center, viewer.camera.zoom = (0, 2048 * step, 2048 * step), 0.8 / step
+        wait(lambda: denoise.words.text().startswith("4 of"))
+        camera.shoot("denoise_during")
+        denoise.session.stop()
+        wait(lambda: not denoise.session.running)
 
 
 def main() -> None:
     """Take the pictures of all docks."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).with_name("images"))
-    parser.add_argument("--theme", default="dark")
+    parser.add_argument("--all", type=Path, help="folder for every state, theme and size")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of training")
     given = parser.parse_args()
-    given.output.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, (IMAGES, given.all)):
+        folder.mkdir(parents=True, exist_ok=True)
     viewer = napari.Viewer()
-    viewer.theme = given.theme
-    viewer.window.resize(1400, 900)
-
-    def shoot(name: str) -> None:
-        settle()
-        viewer.status = ""
-        picture = Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)[..., :3])
-        few = picture.quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(given.output / f"{name}_{given.theme}.png", optimize=True)
-
-    shoot_train(viewer, shoot)
-    shoot_denoise(viewer, shoot)
+    viewer.theme = THEMES[0]
+    viewer.window.resize(*SMALL)
+    camera = Camera(viewer, given.all)
+    shoot_noise(camera)
+    shoot_simulate(camera)
+    shoot_split(camera)
+    shoot_train(camera, given.minutes)
+    shoot_denoise(camera)
+    shoot_filling(camera)
     viewer.close()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 
 from napari_n2n import Pair, TrainingSettings, cli, load, train
@@ -90,3 +91,21 @@ def real_data():
     if not folder:
         pytest.skip("N2N_DATA names no folder with real acquisitions")
     return Path(folder)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with the files that the documentation names, and runs that end soon."""
+    scene = blobs((64, 64))
+    for seed, name in enumerate(("a", "b", "c", "a1", "b1", "a2", "b2")):
+        tifffile.imwrite(tmp_path / f"{name}.tif", noisy(scene, seed))
+    tifffile.imwrite(tmp_path / "clean.tif", scene)
+    frames = np.stack([noisy(scene, seed) for seed in range(4)])
+    tifffile.imwrite(
+        tmp_path / "movie.tif", frames, metadata={"axes": "TYX"}, photometric="minisblack"
+    )
+    tifffile.imwrite(tmp_path / "stack.tif", frames, photometric="minisblack")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("napari_n2n.run.VIEWS", 0)
+    monkeypatch.setattr("napari_n2n.run.SHORTEST_RUN", 3)
+    return tmp_path

@@ -4,33 +4,12 @@ import re
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
-from conftest import blobs, noisy
 
 from napari_n2n import Acquisition, cli
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    (napari-n2n .*)$", README, re.MULTILINE)
-
-
-@pytest.fixture
-def desk(tmp_path, monkeypatch):
-    """A folder with the files that README.md names, and runs that end soon."""
-    scene = blobs((64, 64))
-    for seed, name in enumerate(("a", "b", "c", "a1", "b1", "a2", "b2")):
-        tifffile.imwrite(tmp_path / f"{name}.tif", noisy(scene, seed))
-    tifffile.imwrite(tmp_path / "clean.tif", scene)
-    frames = np.stack([noisy(scene, seed) for seed in range(4)])
-    tifffile.imwrite(
-        tmp_path / "movie.tif", frames, metadata={"axes": "TYX"}, photometric="minisblack"
-    )
-    tifffile.imwrite(tmp_path / "stack.tif", frames, photometric="minisblack")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("napari_n2n.run.VIEWS", 0)
-    monkeypatch.setattr("napari_n2n.run.SHORTEST_RUN", 3)
-    return tmp_path
 
 
 def test_the_python_example_runs(desk):

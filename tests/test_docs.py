@@ -1,0 +1,61 @@
+"""The examples of docs/scripting.md work, and pages show pictures that exist."""
+
+import re
+from pathlib import Path
+
+import napari
+import pytest
+
+from napari_n2n import Acquisition
+
+ROOT = Path(__file__).parents[1]
+SCRIPTING = (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8")
+HEADLESS, WITH_VIEWER = (
+    re.findall(r"```python\n(.*?)```", part, re.DOTALL)
+    for part in SCRIPTING.split("## With a viewer")
+)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def run(example):
+    names = {}
+    exec(example.replace("steps=2000", "steps=5"), names)
+    return names
+
+
+def test_the_examples_without_a_window_run_one_after_the_other(desk, capsys):
+    assert len(HEADLESS) == 4
+    first, steps, split, refused = map(run, HEADLESS)
+    printed = capsys.readouterr().out
+    assert "held-out PSNR" in printed and "two separate exposures" in printed
+    assert Acquisition.open(desk / "clean.ome.zarr").shape == (4, 64, 64)
+    assert steps["denoiser"].record["steps"] == 5
+    assert split["pair"].first.shape == (2, 64, 64) and split["clean"].shape == (64, 64)
+    assert first["report"].loss and "error" not in refused  # it was raised, and caught
+
+
+def test_the_examples_with_a_viewer_run(desk, denoiser, make_napari_viewer, qtbot, monkeypatch):
+    monkeypatch.setattr(napari, "Viewer", make_napari_viewer)
+    layers, dock, model = WITH_VIEWER
+    viewer = run(layers)["viewer"]
+    assert [layer.name for layer in viewer.layers] == ["cells_a", "cells_b", "clean"]
+    viewer.close()
+
+    names = run(dock)
+    qtbot.waitUntil(lambda: names["train"].session.denoiser is not None, timeout=60_000)
+    assert len(names["viewer"].layers) == 3
+    names["viewer"].close()
+
+    denoiser.save("cells.n2n")
+    viewer = run(model)["viewer"]
+    assert any("Denoise" in name for name in viewer.window.dock_widgets)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_every_picture_and_page_that_is_linked_exists(page):
+    text = page.read_text(encoding="utf-8")
+    ours = r"https://(?:raw\.githubusercontent|github)\.com/napari-n2n/napari-n2n/(?:blob/)?main/"
+    linked = [ROOT / path for path in re.findall(rf"\({ours}([^)#]+)\)", text)]
+    beside = [page.parent / path for path in re.findall(r"\((?!http)([^()#\s]+\.\w+)\)", text)]
+    assert linked + beside
+    assert [path for path in linked + beside if not path.exists()] == []
