@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/gui.py [--seconds 30] [--threads 2] [--no-publish]; on a machine without a
 screen, under xvfb-run. A gap is the time between two beats of the timer: what a person waits for
-who moves a slider in that moment. Gaps are counted from the first step of a run on.
+who moves a slider in that moment. Gaps are counted from the first step of a training, and from the
+moment on in which the layer of a result is there.
 """
 
 import argparse
@@ -27,6 +28,7 @@ BEAT_MS = 10
 SMOOTH_MS, FROZEN_MS = 50, 250
 OPENS_S, STARTS_MS = 1.0, 50
 REPEATS = 7
+TILES = 16  # of the sample along each side, for a movie that takes a while
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,18 @@ def training_gaps(viewer: napari.Viewer, seconds: float, *, preview: bool) -> Ga
 
 
 def denoising_gaps(viewer: napari.Viewer, seconds: float) -> Gaps:
-    """Apply the model that was trained last to a long recording, and watch the result fill."""
-    viewer.open_sample(PLUGIN, "long_timelapse")
+    """Apply the model that was trained last to a large movie, and watch the result fill."""
+    recording = viewer.layers["timelapse_a"]
+    large = np.tile(recording.data, (2, TILES, TILES))
+    looks = {name: getattr(recording, name) for name in ("scale", "units", "axis_labels")}
+    viewer.add_image(large, name="large", contrast_limits=recording.contrast_limits, **looks)
     _, denoise = viewer.window.add_plugin_dock_widget(PLUGIN, "Denoise")
-    denoise.picker.layer_a.value = viewer.layers["long_timelapse"]
+    denoise.picker.layer_a.value = viewer.layers["large"]
     denoise.picker.layer_b.value = None
     wait(lambda: not denoise.comparing.busy)
+    before = len(viewer.layers)
     denoise.button.click()
-    wait(lambda: denoise.progress.value() > 0 or not denoise.session.running)
+    wait(lambda: len(viewer.layers) > before or not denoise.session.running)
     gaps = Gaps("denoising", alive(lambda: not denoise.session.running, seconds))
     denoise.session.stop()
     wait(lambda: not denoise.session.running)
@@ -177,7 +183,8 @@ def main() -> None:
     header = ["while", "beats", "median, ms", "95%, ms", "longest, ms"]
     text = (
         f"Gaps between the beats of a {BEAT_MS} ms timer in a napari window, for "
-        f"{given.seconds:g} s each, on the sample time-lapse.\n\n"
+        f"{given.seconds:g} s each: training on the sample time-lapse, denoising {TILES}x{TILES} "
+        f"times as large a field.\n\n"
         f"{table(header, [one.row() for one in gaps])}\n\n{judged(verdicts)}\n\n"
         f"{machine()}, napari {napari.__version__}, {os.environ.get('QT_API', 'PyQt6')}"
     )
