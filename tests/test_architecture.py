@@ -18,7 +18,7 @@ acquisition fields losses tiles registration matching writers
 finite findings duplicate
 pair copying simulate
 recipe scenes network noise normalisation blocks
-batch
+batch architecture provenance
 held_out
 pool
 patches

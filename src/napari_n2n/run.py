@@ -3,12 +3,9 @@
 import copy
 import json
 import math
-import platform
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,16 +13,15 @@ import torch
 from torch import Tensor
 
 from napari_n2n import quality, warm_start
-from napari_n2n.acquisition import Acquisition
-from napari_n2n.affine import Affine
+from napari_n2n.architecture import architecture
 from napari_n2n.batch import Batch
 from napari_n2n.errors import BadInput
 from napari_n2n.losses import Loss, masked_mean
 from napari_n2n.model import Denoiser, build_network
-from napari_n2n.network import flat_levels
 from napari_n2n.normalisation import normalisations
 from napari_n2n.pair import Pair
 from napari_n2n.patches import Patches
+from napari_n2n.provenance import acquisitions, here_and_now
 from napari_n2n.schedule import RAMP_DOWN, follow, learning_rate
 from napari_n2n.settings import PRESETS, TrainingSettings
 
@@ -34,7 +30,6 @@ from napari_n2n.settings import PRESETS, TrainingSettings
 VIEWS = 400
 SHORTEST_RUN, LONGEST_RUN = 1500, 6000
 # Volumes: a patch has more pixels, and a pixel costs more.
-VOLUME_NETWORK = {"width": 24, "depth": 1}
 VOLUME_DEPTH = 16
 VOLUME_PLACES = 8
 _SAMPLED_SIDE = 1024
@@ -229,11 +224,7 @@ class Run:
         record = {
             "settings": self.settings.model_dump(),
             "loss": self.loss.name,
-            "acquisitions": [
-                _described(acquisition, match, pair.channel)
-                for pair in self.pairs
-                for acquisition, match in zip(pair.acquisitions, pair.matches, strict=True)
-            ],
+            "acquisitions": acquisitions(self.pairs),
             "values": [list(one.values) for one in self.normalisations],
             "noise": noise,
             "score": self.history.best,
@@ -244,12 +235,7 @@ class Run:
             "seconds": round(self.history.seconds, 1),
             "stopped": stopped,
             "device": str(self.device),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {
-                "napari-n2n": version("napari-n2n"),
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+            **here_and_now(),
         }
         return self._made(json.loads(json.dumps(record)))  # as it will be read from a file
 
@@ -262,47 +248,7 @@ class Run:
         return Denoiser((copy.deepcopy(self.average),), self.architecture, scales, record)
 
 
-def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Return name and arguments of the network that suits settings and data.
-
-    Raises
-    ------
-    BadInput
-        If volumes are wanted of what has no depth, or of a network that has none.
-    """
-    if settings.dims == 2:
-        return {"name": settings.network, "channels": 1}
-    if settings.network != "compact":
-        raise BadInput(f"network '{settings.network}' knows planes only: use compact, or --dims 2")
-    for pair in pairs:
-        first = pair.first
-        if "Z" not in first.axes or first.axes_assumed:
-            raise BadInput(
-                f"{first.name}: volumes are asked for, and nobody names a depth axis Z among its "
-                f"axes {first.axes}: name them, as in --axes ZYX, or use --dims 2"
-            )
-    volumes = [pair.first.shape[-3:] for pair in pairs]
-    thinnest = min(volume[0] for volume in volumes)
-    flat = flat_levels(pairs[0].first.scale[-3:], VOLUME_NETWORK["depth"])
-    while 2 ** (VOLUME_NETWORK["depth"] + 1 - flat) > thinnest:
-        flat += 1
-    return {"name": "compact", "channels": 1, "dims": 3, "flat": flat, **VOLUME_NETWORK}
-
-
 def _data_range(pairs: Sequence[Pair], channel: int) -> float:
     first = next(pair.first for pair in pairs if pair.channel == channel)
     ((_, plane),) = first.spread_planes(1, _SAMPLED_SIDE)
     return quality.data_range(plane.astype(first.dtype))
-
-
-def _described(acquisition: Acquisition, match: Affine, channel: int) -> dict[str, Any]:
-    return {
-        "name": acquisition.name,
-        "path": str(acquisition.path) if acquisition.path else None,
-        "shape": acquisition.shape,
-        "axes": acquisition.axes,
-        "dtype": str(acquisition.dtype),
-        "channel": channel,
-        "gain": match.gain,
-        "offset": match.offset,
-    }
