@@ -153,11 +153,11 @@ class Acquisition:
         return {axis: lengths[axis] for axis in "TRZ" if axis in lengths and lengths[axis] > 1}
 
     @property
-    def saturation(self) -> float | None:
-        """Largest value that the pixel type can hold; None for floats."""
+    def saturation(self) -> float:
+        """Largest value that the pixel type can hold; infinite for floats."""
         if np.issubdtype(self.dtype, np.integer):
             return float(np.iinfo(self.dtype).max)
-        return None
+        return math.inf
 
     @property
     def chunks(self) -> tuple[tuple[int, int], ...]:

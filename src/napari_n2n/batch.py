@@ -1,6 +1,5 @@
 """What the network is given at once: aligned noisy views of some places, in normalised units."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -60,6 +59,5 @@ def maps(pair: Pair, normalisations: Sequence[Normalisation], source: int, targe
     """
     scale = normalisations[pair.channel].scale
     to_target = scale.after(pair.match(target, source))
-    saturation = pair.acquisitions[target].saturation
-    limit = math.inf if saturation is None else saturation - 0.5
+    limit = pair.acquisitions[target].saturation - 0.5
     return Maps(scale.gain, scale.offset, to_target.gain, to_target.offset, limit)

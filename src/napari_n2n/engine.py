@@ -122,8 +122,8 @@ class Engine:
         for one in inputs:
             acquisition = scene.acquisitions[one.view]
             clean = self._denoised(one, acquisition.shape, self._channel(region))
-            if acquisition.saturation is not None:  # beyond it nothing was measured, nor learned
-                np.minimum(clean, np.float32(acquisition.saturation), out=clean)
+            # Beyond saturation nothing was measured, nor learned.
+            np.minimum(clean, np.float32(acquisition.saturation), out=clean)
             weight = np.float32(scene.weights[one.view])
             total[one.target] += weight * scene.maps[one.view](clean)
             shares[one.target] += weight

@@ -86,8 +86,6 @@ def _displacement(dy: float, dx: float) -> Iterator[Finding]:
 
 
 def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterator[Finding]:
-    if acquisition.saturation is None:
-        return
     share = float(np.mean([(plane >= acquisition.saturation).mean() for plane in planes]))
     if share > 1e-3:
         yield Finding(

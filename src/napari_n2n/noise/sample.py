@@ -1,6 +1,5 @@
 """The pixels that noise is measured on: a few planes of a pair, with their surroundings."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,10 +55,7 @@ class Sample:
         )
         b = pair.matches[1].inverse(raw)
         saturated = np.stack(
-            [
-                values >= (math.inf if one.saturation is None else one.saturation)
-                for values, one in ((a, first), (raw, second))
-            ]
+            [values >= one.saturation for values, one in ((a, first), (raw, second))]
         )
         block = min(_BLOCK, min(a.shape[1:]) // GROUPS)
         y, x = (np.arange(length) // block for length in a.shape[1:])
