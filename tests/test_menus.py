@@ -69,6 +69,14 @@ def test_one_layer_becomes_a_and_none_changes_nothing(viewer, layers):
     assert picker.layer_a.value is layers[2]
 
 
+def test_more_than_two_layers_are_learned_from_though_a_stack_was_split_before(viewer, layers):
+    picker = choose(viewer, "Learn from two noisy layers ...", "Train").picker
+    picker.split_instead()
+    viewer.layers.selection = {layers[0], layers[1], layers[3]}
+    choose(viewer, "Learn from two noisy layers ...", "Train")
+    assert picker.chosen() == [layers[0], layers[1], layers[3]]
+
+
 @pytest.mark.parametrize(
     ("title", "name"),
     [("Split frames into two layers ...", "Split"), ("Simulate noise ...", "Simulate")],

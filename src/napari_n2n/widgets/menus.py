@@ -6,22 +6,28 @@ from typing import Any
 import napari
 from napari.layers import Image
 
+from napari_n2n.recipe import Recordings
 from napari_n2n.widgets.dock import open_dock
+from napari_n2n.widgets.pick_pair import PairPicker
 
 
 def denoise_selected(viewer: napari.Viewer) -> None:
     """Open Denoise on the selected layer, or on two of one scene."""
-    _show_pair(open_dock(viewer, "Denoise").picker, viewer)
+    picker, layers = open_dock(viewer, "Denoise").picker, list(_selected(viewer))
+    if layers and picker.isEnabled():  # a run that is under way keeps its layers
+        picker.source.value = "layers"
+        picker.layer_a.value = layers[0]
+        picker.layer_b.value = layers[1] if len(layers) > 1 else None
 
 
 def learn_from_selected(viewer: napari.Viewer) -> None:
-    """Open Train on the two selected layers."""
-    _show_pair(open_dock(viewer, "Train").picker, viewer)
+    """Open Train on the selected layers, two or more of one scene."""
+    _show_recordings(open_dock(viewer, "Train").picker, viewer)
 
 
 def measure_selected(viewer: napari.Viewer) -> None:
-    """Open Noise on the two selected layers."""
-    _show_pair(open_dock(viewer, "Noise").picker, viewer)
+    """Open Noise on the selected layers, two or more of one scene."""
+    _show_recordings(open_dock(viewer, "Noise").picker, viewer)
 
 
 def split_selected(viewer: napari.Viewer) -> None:
@@ -41,14 +47,13 @@ def _selected(viewer: Any) -> Iterator[Image]:
             yield layer
 
 
-def _show_pair(picker: Any, viewer: Any) -> None:
+def _show_recordings(picker: PairPicker, viewer: Any) -> None:
     layers = list(_selected(viewer))
-    if not layers or not picker.isEnabled():  # a run that is under way keeps its layers
-        return
-    picker.source.value = "layers"
-    picker.layer_a.value = layers[0]
-    if len(layers) > 1 or not picker.second_needed:
-        picker.layer_b.value = layers[1] if len(layers) > 1 else None
+    if len(layers) > 1:
+        picker.choose(Recordings(tuple(layers)))
+    elif layers and picker.isEnabled():
+        picker.source.value = "layers"
+        picker.layer_a.value = layers[0]
 
 
 def _show_one(dock: Any, viewer: Any) -> None:
