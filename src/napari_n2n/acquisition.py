@@ -16,9 +16,8 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.header import Channel, Header
+from napari_n2n.regions import Region
 from napari_n2n.sources import AXES, Source, checked_axes, open_source
-
-Region = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from napari_n2n.acquisition import Region
 from napari_n2n.pair import Pair
+from napari_n2n.regions import Region
 
 BLOCK = {2: (1024, 1024), 3: (64, 256, 256)}
 

@@ -12,12 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from napari_n2n.acquisition import Region
 from napari_n2n.device import choose_device
 from napari_n2n.engine import Engine
 from napari_n2n.errors import BadInput
 from napari_n2n.model import from_bytes
 from napari_n2n.plan import Plan
+from napari_n2n.regions import Region
 from napari_n2n.writers import open_writer
 
 _RETRIES = 5

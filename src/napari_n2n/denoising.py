@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from napari_n2n import ngff
-from napari_n2n.acquisition import Region
 from napari_n2n.cluster import shards_on_cluster
 from napari_n2n.device import choose_device
 from napari_n2n.durable import partial_path
@@ -24,6 +23,7 @@ from napari_n2n.generators import run_to_end
 from napari_n2n.journal import Journal
 from napari_n2n.model import Denoiser
 from napari_n2n.plan import Plan, plan
+from napari_n2n.regions import Region
 from napari_n2n.settings import MEMORY
 from napari_n2n.writers import ENDINGS, Writer, open_writer
 

@@ -8,12 +8,13 @@ from itertools import product
 import numpy as np
 import torch
 
-from napari_n2n.acquisition import Acquisition, Region
+from napari_n2n.acquisition import Acquisition
 from napari_n2n.device import free_memory
 from napari_n2n.errors import BadInput
 from napari_n2n.finite import read_finite
 from napari_n2n.model import Denoiser
 from napari_n2n.plan import Plan, Scene
+from napari_n2n.regions import Region
 from napari_n2n.registration import common_part
 from napari_n2n.tiles import Tile, mirrored, rounded_up, tiles
 from napari_n2n.writers import shard_sides

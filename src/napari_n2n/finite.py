@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from napari_n2n.acquisition import Acquisition, Region
+from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
+from napari_n2n.regions import Region
 
 
 def finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.ndarray:

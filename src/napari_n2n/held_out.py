@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_n2n.acquisition import Region, spread
+from napari_n2n.acquisition import spread
 from napari_n2n.batch import Batch, maps
 from napari_n2n.finite import read_finite
 from napari_n2n.normalisation import Normalisation
 from napari_n2n.pair import Pair
+from napari_n2n.regions import Region
 
 _SIDE = 20
 _SHARE = 0.1

@@ -17,8 +17,7 @@ from zarr.codecs import BloscCodec
 from napari_n2n.durable import flushed, moved_into_place, partial_path
 from napari_n2n.errors import BadInput
 from napari_n2n.header import Channel, Header, unit_name
-
-Region = tuple[slice, ...]
+from napari_n2n.regions import Region, grid
 
 _AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
 _UNFINISHED = "napari-n2n: unfinished"
@@ -255,13 +254,8 @@ def halved(values: np.ndarray) -> np.ndarray:
 
 def _shards(array: zarr.Array, level: int) -> Iterator[tuple[str, Region]]:
     whole = array.shards or array.chunks
-    counts = [-(-length // side) for length, side in zip(array.shape, whole, strict=True)]
-    for place in np.ndindex(*counts):
-        region = tuple(
-            slice(i * side, min((i + 1) * side, length))
-            for i, side, length in zip(place, whole, array.shape, strict=True)
-        )
-        yield "/".join(str(number) for number in (level, *place)), region
+    for name, region in grid(array.shape, whole):
+        yield f"{level}/{name}", region
 
 
 def _axis(letter: str, unit: str) -> dict[str, str]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_n2n.acquisition import Acquisition, Region
+from napari_n2n.acquisition import Acquisition
 from napari_n2n.engine import Engine, Input
 from napari_n2n.model import Denoiser
 from napari_n2n.plan import Plan, Scene
+from napari_n2n.regions import Region
 
 _SHARE = 0.1
 _MOST_SAVED = 3.0

@@ -13,6 +13,7 @@ import zarr
 
 from napari_n2n.durable import flushed, moved_into_place, partial_path
 from napari_n2n.header import Channel, Header, unit_name
+from napari_n2n.regions import Region, grid
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
@@ -193,24 +194,16 @@ class Writer:
             resolutionunit="NONE",
         )
 
-    def shards(self) -> Iterator[tuple[str, tuple[slice, ...]]]:
+    def shards(self) -> Iterator[tuple[str, Region]]:
         """Yield the name and place of every strip: whole rows of one plane or more."""
         shape, sides = self.header.shape, [1] * len(self.header.shape)
         sides[-len(self._shard) :] = self._shard
         sides = [min(side, length) for side, length in zip(sides, shape, strict=True)]
         rows = max(1, math.prod(sides) // math.prod(sides[:-2]) // shape[-1])
         sides[-2:] = [min(rows, shape[-2]), shape[-1]]
-        counts = [-(-length // side) for length, side in zip(shape, sides, strict=True)]
-        for place in np.ndindex(*counts):
-            yield (
-                "/".join(str(number) for number in place),
-                tuple(
-                    slice(i * side, min((i + 1) * side, length))
-                    for i, side, length in zip(place, sides, shape, strict=True)
-                ),
-            )
+        return grid(shape, sides)
 
-    def write(self, region: tuple[slice, ...], values: np.ndarray) -> None:
+    def write(self, region: Region, values: np.ndarray) -> None:
         """Write whole rows of some planes, and see them safe on the disk."""
         *leading, rows, columns = self.header.shape
         frames = [range(part.start, part.stop) for part in region[:-2]]
