@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_n2n.acquisition import Acquisition
-from napari_n2n.errors import BadInput
+from napari_n2n.durable import refuse_existing
 from napari_n2n.writers import open_writer
 
 
@@ -16,8 +16,7 @@ def copy(acquisition: Acquisition, path: Path, *, overwrite: bool = False) -> It
     BadInput
         If something stands at `path` that may not be replaced.
     """
-    if path.exists() and not overwrite:
-        raise BadInput(f"{path}: exists already: choose another folder or add --overwrite")
+    refuse_existing(path, overwrite=overwrite)
     writer = open_writer(path, acquisition.header)
     try:
         parts = list(writer.shards())

@@ -16,7 +16,7 @@ import numpy as np
 from napari_n2n import ngff
 from napari_n2n.cluster import shards_on_cluster
 from napari_n2n.device import choose_device
-from napari_n2n.durable import partial_path
+from napari_n2n.durable import partial_path, refuse_existing
 from napari_n2n.engine import Engine
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import run_to_end
@@ -205,8 +205,7 @@ def checked_output(path: Path, *, overwrite: bool, resume: bool = False) -> Path
     if not path.name.lower().endswith(ENDINGS):
         raise BadInput(f"{path}: unknown ending: let it end in {', '.join(ENDINGS[:3])}")
     if path.exists():
-        if not overwrite:
-            raise BadInput(f"{path}: exists already: choose another name or add --overwrite")
+        refuse_existing(path, overwrite=overwrite)
         if path.is_dir() and not ngff.is_zarr(path):
             raise BadInput(
                 f"{path}: is a folder but no zarr, and is not replaced: choose another name"

@@ -5,10 +5,24 @@ import shutil
 import sys
 from pathlib import Path
 
+from napari_n2n.errors import BadInput
+
 
 def partial_path(path: Path) -> Path:
     """Where a result is built before it takes its own name."""
     return path.with_name(path.name + ".partial")
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Let nothing be replaced that nobody said may be.
+
+    Raises
+    ------
+    BadInput
+        If something stands at `path`, unless `overwrite` is True.
+    """
+    if path.exists() and not overwrite:
+        raise BadInput(f"{path}: exists already: choose another name or folder, or add --overwrite")
 
 
 def flushed(path: Path) -> None:

@@ -19,6 +19,7 @@ from napari_n2n.cli.options import (
     training_settings,
 )
 from napari_n2n.cli.terminal import print_json, say, step_words, stop_on_interrupt
+from napari_n2n.durable import refuse_existing
 from napari_n2n.errors import BadInput
 from napari_n2n.progress import progress
 
@@ -115,8 +116,7 @@ def train(
     )
     if output.suffix != ".n2n":
         raise BadInput(f"{output}: unknown ending: let the model's name end in .n2n")
-    if output.exists() and not (overwrite or resume):
-        raise BadInput(f"{output}: exists already: choose another name or add --overwrite")
+    refuse_existing(output, overwrite=overwrite or resume)
     checkpoint = output.with_name(output.name + ".checkpoint")
     kept = sorted(output.parent.glob(f"{checkpoint.name}*"))
     if resume and not kept:

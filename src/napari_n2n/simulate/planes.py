@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_n2n.acquisition import Acquisition
-from napari_n2n.errors import BadInput
+from napari_n2n.durable import refuse_existing
 from napari_n2n.finite import finite
 from napari_n2n.simulate.noise import Noise, Range, value_range
 from napari_n2n.writers import Writer, open_writer
@@ -58,8 +58,7 @@ def simulate_by_planes(
         If `clean` has pixels that are no numbers, or something stands at `out`.
     """
     for path in out:
-        if path.exists() and not overwrite:
-            raise BadInput(f"{path}: exists already: choose another folder or add --overwrite")
+        refuse_existing(path, overwrite=overwrite)
     data_range = _stack_range(clean) if noise.uses_range else None
     writers: list[Writer] = []
     try:
