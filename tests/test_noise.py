@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from napari_n2n import Pair, measure_noise
 from napari_n2n.samples import sample
+from napari_n2n.simulate import parse
 
 TRUTH = tifffile.imread(sample("cells", "truth")).astype(np.float64)
 ELECTRONS = (TRUTH - 100) / 2.2
@@ -130,6 +131,14 @@ def test_text_like_patches_are_told_from_single_pixels():
     report = measured(views)
     assert report.outliers_clustered and report.loss == "l1"
     assert not measured(hit(gaussian(2, 3), 0.1, 3)).outliers_clustered
+
+
+def test_a_clean_scene_under_lettering_calls_for_l1():
+    text = parse("text:0.05")
+    views = [text.apply(TRUTH.astype(np.float32), np.random.default_rng(k)) for k in (1, 2)]
+    report = measured(views)
+    assert report.loss == "l1"
+    assert abs(report.median_shift) < report.noise_a
 
 
 def test_overlapping_averages_are_flagged():

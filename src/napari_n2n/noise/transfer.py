@@ -182,7 +182,11 @@ def _solve(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "intercept": np.float64(intercept),
         "read_square": np.average(read, weights=trust),
         "skewness": np.average(third, weights=count) / spread,
-        "median_shift": np.average(third / (6 * expected), weights=count),
+        "median_shift": np.average(
+            # No median lies farther from its mean than the deviation.
+            np.clip(third / (6 * expected), -np.sqrt(expected), np.sqrt(expected)),
+            weights=count,
+        ),
     }
 
 
