@@ -36,9 +36,9 @@ UNTRAINED_3D = Denoiser(
 )
 
 
-def in_tiles(denoiser, stack, sides, axes):
+def in_tiles(denoiser, stack, sides, axes, turns=False):
     """Denoise a whole stack in tiles of given sides."""
-    work = plan(denoiser, stack, axes=axes)
+    work = plan(denoiser, stack, axes=axes, turns=turns)
     engine = Engine(denoiser, work, torch.device("cpu"), 10**9)
     engine.tile = sides
     region = tuple(slice(0, length) for length in stack.shape)
@@ -51,11 +51,12 @@ def in_tiles(denoiser, stack, sides, axes):
     columns=st.integers(1, 150),
     size=st.integers(1, 160),
     seed=st.integers(0, 9),
+    turns=st.booleans(),
 )
-def test_tiled_equals_whole(rows, columns, size, seed):
+def test_tiled_equals_whole(rows, columns, size, seed, turns):
     plane = np.random.default_rng(seed).normal(100, 50, (rows, columns)).astype(np.float32)
-    whole = in_tiles(UNTRAINED, plane, (4096, 4096), "YX")
-    tiled = in_tiles(UNTRAINED, plane, (size, size), "YX")
+    whole = in_tiles(UNTRAINED, plane, (4096, 4096), "YX", turns)
+    tiled = in_tiles(UNTRAINED, plane, (size, size), "YX", turns)
     spread = max(float(np.ptp(plane)), 1e-3)
     np.testing.assert_allclose(tiled, whole, atol=1e-4 * spread)
 
@@ -70,6 +71,19 @@ def test_tiled_equals_whole_in_volumes(shape, sides):
     whole = in_tiles(UNTRAINED_3D, volume, (99, 99, 99), "ZYX")
     tiled = in_tiles(UNTRAINED_3D, volume, sides, "ZYX")
     np.testing.assert_allclose(tiled, whole, atol=1e-4 * max(float(np.ptp(volume)), 1e-3))
+
+
+@pytest.mark.parametrize("denoiser", [UNTRAINED, UNTRAINED_3D], ids=["planes", "volumes"])
+def test_with_turns_a_turned_recording_gives_the_turned_result(denoiser):
+    shape = (8, 64, 96)[-denoiser.dims :]
+    image = np.random.default_rng(0).normal(100, 50, shape).astype(np.float32)
+    clean = denoise(denoiser, image, axes="ZYX"[-denoiser.dims :], turns=True, device="cpu")
+    for turn in (lambda x: np.rot90(x, 1, (-2, -1)), lambda x: np.flip(x, -1)):
+        turned = np.ascontiguousarray(turn(image))
+        again = denoise(denoiser, turned, axes="ZYX"[-denoiser.dims :], turns=True, device="cpu")
+        np.testing.assert_allclose(again, turn(clean), atol=1e-3)
+        plain = denoise(denoiser, turned, axes="ZYX"[-denoiser.dims :], device="cpu")
+        assert np.abs(plain - turn(clean)).max() > 0.1
 
 
 @settings(max_examples=10, deadline=None)

@@ -124,6 +124,7 @@ def denoise(
     out: str | Path | None = None,
     axes: str | None = None,
     dtype: str = "float32",
+    turns: bool = False,
     device: str = "auto",
     memory: int = MEMORY,
     overwrite: bool = False,
@@ -135,7 +136,7 @@ def denoise(
 
     Parameters
     ----------
-    denoiser, sources, axes, dtype
+    denoiser, sources, axes, dtype, turns
         See `plan`.
     out
         Path ending in .ome.zarr, .zarr or .tif; None returns the result in memory.
@@ -164,7 +165,7 @@ def denoise(
     BadInput
         If a source or `out` cannot be used.
     """
-    work = plan(denoiser, *sources, axes=axes, dtype=dtype)
+    work = plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
     if out is not None:
         run = denoise_by_shards(
             denoiser,
@@ -229,6 +230,7 @@ def _begun(
         "model": denoiser.fingerprint(),
         "input": [[one.name, one.shape] for scene in work.scenes for one in scene.acquisitions],
         "output": [header.shape, str(header.dtype), header.axes],
+        "turns": work.turns,
         "_tile": engine.tile,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

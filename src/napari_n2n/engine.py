@@ -188,7 +188,7 @@ class Engine:
 
                 for tile in self._tiles(spatial, shape[-dims:]):
                     image = mirrored(part_of, shape[-dims:], tile.read)
-                    made = self.denoiser.predict(image[None], channel)[0]
+                    (made,) = self.denoiser.predict(image[None], channel, self.work.turns)
                     clean[_relative(tile.write, [p.start for p in spatial])] = made[tile.keep]
         except torch.OutOfMemoryError as error:
             if max(self.tile) // 2 < _SMALLEST_TILE:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Denoiser:
     def _format(self) -> torch.memory_format:
         return torch.channels_last if self.dims == 2 else torch.channels_last_3d
 
-    def predict(self, images: np.ndarray, channel: int = 0) -> np.ndarray:
+    def predict(self, images: np.ndarray, channel: int = 0, turns: bool = False) -> np.ndarray:
         """Denoise images in memory with one pass of the network.
 
         Parameters
@@ -90,6 +91,8 @@ class Denoiser:
             Shape (N, [Z,] Y, X) in ADU; sides are multiples of `stride`.
         channel
             Number of the channel they are of.
+        turns
+            Take the mean of eight passes: over planes turned by quarters, and their mirror images.
 
         Returns
         -------
@@ -102,8 +105,18 @@ class Denoiser:
         normal = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)
         with torch.inference_mode():
             normal = scale(normal)[:, None].contiguous(memory_format=self._format)
-            clean = scale.inverse(network(normal)[:, 0])
+            made = self._over_turns(network, normal) if turns else network(normal)
+            clean = scale.inverse(made[:, 0])
         return clean.float().cpu().numpy()
+
+    def _over_turns(self, network: nn.Module, images: Tensor) -> Tensor:
+        total = torch.zeros_like(images)
+        for mirror, quarters in product((False, True), range(4)):
+            turned = torch.rot90(images.flip(-1) if mirror else images, quarters, (-2, -1))
+            made = network(turned.contiguous(memory_format=self._format))
+            made = torch.rot90(made, -quarters, (-2, -1))
+            total += made.flip(-1) if mirror else made
+        return total / 8
 
     def save(self, path: str | Path) -> Path:
         """Write the model to one file and return its path; `.n2n` is added where it is missing."""

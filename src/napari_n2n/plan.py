@@ -49,15 +49,22 @@ class Plan:
         Of the result, which has the grid of the first acquisition.
     warnings
         Sentences for the person: how the recordings differ from what the model learned from.
+    turns
+        Whether every place is the mean of its denoised turns and mirror images.
     """
 
     scenes: tuple[Scene, ...]
     header: Header
     warnings: tuple[str, ...]
+    turns: bool = False
 
 
 def plan(
-    denoiser: Denoiser, *sources: Any, axes: str | None = None, dtype: str = "float32"
+    denoiser: Denoiser,
+    *sources: Any,
+    axes: str | None = None,
+    dtype: str = "float32",
+    turns: bool = False,
 ) -> Plan:
     """Open what shall be denoised and check that it fits.
 
@@ -73,6 +80,9 @@ def plan(
         Letters of the dimensions, to overrule what the sources say.
     dtype
         "float32", or "same" for the input's own type (rounded and clipped).
+    turns
+        Denoise each plane also turned by quarters and mirrored, and take the mean: a little better,
+        and eight times slower.
 
     Raises
     ------
@@ -109,7 +119,8 @@ def plan(
         dtype=first.dtype if dtype == "same" else np.dtype(np.float32),
         name=" + ".join(one.name for one in opened) + " denoised",
     )
-    return Plan(scenes, header, tuple(differences(denoiser, [one.acquisitions for one in scenes])))
+    warnings = tuple(differences(denoiser, [one.acquisitions for one in scenes]))
+    return Plan(scenes, header, warnings, turns)
 
 
 def _scene(acquisitions: Sequence[Acquisition]) -> Scene:

@@ -160,6 +160,9 @@ def denoise(
     axes: Axes = None,
     device: Device = "auto",
     dtype: Annotated[str, typer.Option(help="float32, or same as the input.")] = "float32",
+    turns: Annotated[
+        bool, typer.Option("--turns", help="Mean of 8 turns and mirror images: better, 8x slower.")
+    ] = False,
     memory: Memory = "1GB",
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler whose workers compute.")
@@ -176,7 +179,7 @@ def denoise(
     from napari_n2n.plan import plan
 
     denoiser = load(model)
-    work = plan(denoiser, a, *(more or []), axes=axes, dtype=dtype)
+    work = plan(denoiser, a, *(more or []), axes=axes, dtype=dtype, turns=turns)
     for warning in work.warnings:
         say(f"warning: {warning}")
     run = denoise_by_shards(

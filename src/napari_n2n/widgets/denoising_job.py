@@ -56,13 +56,14 @@ def denoised(
     stop: threading.Event,
     *,
     axes: str | None = None,
+    turns: bool = False,
     **options: Any,
 ) -> Generator[Canvas | DenoisingStep, None, Path | None]:
     """Denoise into a file.
 
     Parameters
     ----------
-    denoiser, sources, axes
+    denoiser, sources, axes, turns
         As `napari_n2n.plan.plan` takes them.
     out
         Where the result goes.
@@ -78,7 +79,7 @@ def denoised(
     """
     use_threads(preferences().threads)
     opened = [Acquisition.open(source, axes=axes) for source in sources]
-    work = plan(denoiser, *opened)
+    work = plan(denoiser, *opened, turns=turns)
     ((_, plane),) = opened[0].spread_planes(1, _SAMPLED_SIDE)
     limits = contrast_limits(plane)
     yield Canvas(out, work.header, opened[0].order, limits, work.warnings, sources[0])
