@@ -1,6 +1,7 @@
 """The Train dock in a real napari window."""
 
 import threading
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -12,6 +13,8 @@ from conftest import blobs, noisy
 from napari_n2n import load
 from napari_n2n.engine import Engine
 from napari_n2n.network import CompactUNet
+from napari_n2n.training import TrainingStep
+from napari_n2n.widgets.curve import TrainingCurve
 
 SCENE = blobs((64, 64))
 
@@ -204,3 +207,20 @@ def test_the_sample_opens_as_a_ready_pair(viewer):
     viewer.open_sample("napari-n2n", "timelapse")
     _, widget = open_dock(viewer)
     assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("timelapse_a", "timelapse_b")
+
+
+def drawn(line):
+    return [] if line.yData is None else list(line.yData)
+
+
+def test_the_curve_shows_the_psnr_and_without_one_the_held_out_error(qtbot):
+    curve = TrainingCurve()
+    qtbot.addWidget(curve)
+    curve.show()
+    steps = [TrainingStep(k, k / 9, k, 9 - k, 1 / k, 0.5 / k, 20.0 + k, 0.1) for k in range(1, 9)]
+    curve.show_steps(steps)
+    assert curve.getAxis("right").isVisible()
+    assert drawn(curve.psnr) == [step.psnr for step in steps] and drawn(curve.held_out) == []
+    curve.show_steps([replace(step, psnr=None) for step in steps])
+    assert not curve.getAxis("right").isVisible()
+    assert drawn(curve.held_out) == [step.held_out for step in steps] and drawn(curve.psnr) == []

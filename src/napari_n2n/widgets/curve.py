@@ -1,4 +1,4 @@
-"""The live curve: training loss and held-out error over the steps."""
+"""The live curve: the training loss over the steps, and how well blocks do that are held out."""
 
 import math
 from typing import Any
@@ -10,30 +10,55 @@ from napari_n2n.widgets.themed_plot import ThemedPlot, ink
 
 
 class TrainingCurve(ThemedPlot):
-    """Two lines that grow: what the network is trained on, and what it never saw."""
+    """Two lines that grow: what the network is trained on, and what it never saw.
+
+    The second is the PSNR, on an axis of its own at the right; where there can be none, it is the
+    held-out error.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.setLogMode(y=True)
         self.setLabel("bottom", "step")
         self.setLabel("left", "error")
-        self.addLegend(offset=(-8, 8))
+        self.setLabel("right", "PSNR, dB")
+        self.addLegend(offset=(-8, 35))  # between the two lines, where they end
         self._training = self.plot(name="training")
-        self._held_out = self.plot(name="held-out", symbol="o", symbolSize=5)
+        self.held_out = self.plot(symbol="o", symbolSize=5)
+        self.psnr = pg.PlotDataItem(symbol="o", symbolSize=5)
+        self._decibels = pg.ViewBox(enableMenu=False)
+        self._decibels.setMouseEnabled(x=False, y=False)
+        self._decibels.addItem(self.psnr)
+        self.plotItem.scene().addItem(self._decibels)
+        self.plotItem.legend.addItem(self.psnr, "held out")
+        self.getAxis("right").linkToView(self._decibels)
+        self.getAxis("right").setLogMode(False)
+        self.getAxis("right").enableAutoSIPrefix(False)
+        self._decibels.setXLink(self.plotItem.vb)
+        self.plotItem.vb.sigResized.connect(self._lay_over)
+        self.show_steps([])
+
+    def _lay_over(self) -> None:
+        self._decibels.setGeometry(self.plotItem.vb.sceneBoundingRect())
 
     def show_steps(self, steps: list[TrainingStep]) -> None:
         """Draw a run so far."""
         seen = [step for step in steps if math.isfinite(step.loss) and step.loss > 0]
         self._training.setData([step.step for step in seen], [step.loss for step in seen])
-        looks = {step.held_out: step.step for step in reversed(seen) if step.held_out}
-        points = sorted((at, error) for error, at in looks.items())
-        self._held_out.setData([at for at, _ in points], [error for _, error in points])
+        looks = {step.held_out: step for step in reversed(seen) if step.held_out}
+        points = sorted(looks.values(), key=lambda step: step.step)
+        decibels = [(step.step, step.psnr) for step in points if step.psnr is not None]
+        errors = [] if decibels else [(step.step, step.held_out) for step in points]
+        for line, values in ((self.psnr, decibels), (self.held_out, errors)):
+            line.setData([at for at, _ in values], [value for _, value in values])
+        self.showAxis("right", bool(decibels))
 
     def use_theme(self, theme: Any) -> None:
         """Take the colours of a napari theme."""
-        training, held_out = ink(theme, "secondary"), ink(theme, "current")
-        self._training.setPen(pg.mkPen(training, width=1.5))
-        self._held_out.setPen(pg.mkPen(held_out, width=2))
-        self._held_out.setSymbolBrush(held_out)
-        self._held_out.setSymbolPen(held_out)
+        self._training.setPen(pg.mkPen(ink(theme, "secondary"), width=1.5))
+        held_out = ink(theme, "current")
+        for line in (self.held_out, self.psnr):
+            line.setPen(pg.mkPen(held_out, width=2))
+            line.setSymbolBrush(held_out)
+            line.setSymbolPen(held_out)
         super().use_theme(theme)

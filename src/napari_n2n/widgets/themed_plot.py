@@ -35,7 +35,7 @@ class ThemedPlot(pg.PlotWidget):
         """Take background, axes and legend from a napari theme."""
         text = theme.text.as_rgb_tuple()[:3]
         self.setBackground(theme.background.as_rgb_tuple()[:3])
-        for side in ("left", "bottom"):
+        for side in ("left", "bottom", "right"):
             self.getAxis(side).setPen(text)
             self.getAxis(side).setTextPen(text)
         legend = self.plotItem.legend
