@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from conftest import blobs, noisy
 
+from napari_n2n.widgets.plane_on_screen import PASSING
+
 
 @pytest.fixture
 def viewer(make_napari_viewer):
@@ -103,3 +105,14 @@ def test_a_running_dock_keeps_its_layers(viewer, layers):
     viewer.layers.selection = {layers[0]}
     choose(viewer, "Learn from two noisy layers ...", "Train")
     assert picker.layer_a.value is layers[1]
+
+
+def test_a_preview_is_nothing_to_compute_with(viewer, layers):
+    passing = viewer.add_image(noisy(blobs(), 9), name="preview", metadata={PASSING: True})
+    viewer.layers.selection = {passing, layers[2]}
+    picker = choose(viewer, "Denoise with a model ...", "Denoise").picker
+    assert picker.chosen() == [layers[2]]
+    more = choose(viewer, "Learn from two noisy layers ...", "Train").picker.more
+    more.menu.aboutToShow.emit()
+    offered = [action.text() for action in more.menu.actions()]
+    assert layers[0].name in offered and passing.name not in offered

@@ -62,17 +62,18 @@ class Folded(QWidget):
         self.title.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
 
 
+def image_layers(viewer: Any) -> list[Image]:
+    """Return the layers that one may compute with, in the order of the list of layers."""
+    return [one for one in viewer.layers if isinstance(one, Image) and not is_passing(one)]
+
+
 def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> ComboBox:
     """Return a menu of a viewer's image layers that follows what is opened and closed."""
 
-    def image_layers(_menu: Any = None) -> list[tuple[str, Image]]:
-        return [
-            (layer.name, layer)
-            for layer in viewer.layers
-            if isinstance(layer, Image) and not is_passing(layer)
-        ]
+    def choices(_menu: Any = None) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in image_layers(viewer)]
 
-    menu = ComboBox(label=label, choices=image_layers, tooltip=tooltip, nullable=optional)
+    menu = ComboBox(label=label, choices=choices, tooltip=tooltip, nullable=optional)
     keep_narrow(menu)
     events = viewer.layers.events
     signals = (events.inserted, events.removed, events.reordered)

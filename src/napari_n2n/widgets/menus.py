@@ -1,6 +1,5 @@
 """The entries of napari's Layers menu: each opens a dock on the layers that are selected."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import napari
@@ -8,12 +7,13 @@ from napari.layers import Image
 
 from napari_n2n.recipe import Recordings
 from napari_n2n.widgets.dock import open_dock
+from napari_n2n.widgets.form import image_layers
 from napari_n2n.widgets.pick_pair import PairPicker
 
 
 def denoise_selected(viewer: napari.Viewer) -> None:
     """Open Denoise on the selected layer, or on two of one scene."""
-    picker, layers = open_dock(viewer, "Denoise").picker, list(_selected(viewer))
+    picker, layers = open_dock(viewer, "Denoise").picker, _selected(viewer)
     if layers and picker.isEnabled():  # a run that is under way keeps its layers
         picker.source.value = "layers"
         picker.layer_a.value = layers[0]
@@ -40,15 +40,13 @@ def simulate_on_selected(viewer: napari.Viewer) -> None:
     _show_one(open_dock(viewer, "Simulate"), viewer)
 
 
-def _selected(viewer: Any) -> Iterator[Image]:
-    """Give the selected images in the order of the list of layers."""
-    for layer in viewer.layers:
-        if layer in viewer.layers.selection and isinstance(layer, Image):
-            yield layer
+def _selected(viewer: Any) -> list[Image]:
+    """Return the selected images in the order of the list of layers."""
+    return [layer for layer in image_layers(viewer) if layer in viewer.layers.selection]
 
 
 def _show_recordings(picker: PairPicker, viewer: Any) -> None:
-    layers = list(_selected(viewer))
+    layers = _selected(viewer)
     if len(layers) > 1:
         picker.choose(Recordings(tuple(layers)))
     elif layers and picker.isEnabled():
@@ -57,6 +55,5 @@ def _show_recordings(picker: PairPicker, viewer: Any) -> None:
 
 
 def _show_one(dock: Any, viewer: Any) -> None:
-    for layer in _selected(viewer):
-        dock.layer.value = layer
-        return
+    if layers := _selected(viewer):
+        dock.layer.value = layers[0]

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -16,6 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_n2n.widgets.dock import button, connect_while_alive
+from napari_n2n.widgets.form import image_layers
 
 _ROWS = 3
 
@@ -81,9 +81,8 @@ class MoreRecordings(QWidget):
 
     def _fill_menu(self) -> None:
         self.menu.clear()
-        for layer in self._viewer.layers:
-            if isinstance(layer, Image):
-                self.menu.addAction(layer.name, lambda layer=layer: self.add(layer))
+        for layer in image_layers(self._viewer):
+            self.menu.addAction(layer.name, lambda layer=layer: self.add(layer))
         self.menu.addSeparator()
         self.menu.addAction("Files ...", self._ask_for_files)
         self.menu.addAction("OME-Zarr folder ...", self._ask_for_folder)
