@@ -19,6 +19,8 @@ from napari_n2n.header import Channel, Header
 from napari_n2n.regions import Region
 from napari_n2n.sources import AXES, Source, checked_axes, open_source
 
+_SAMPLED_SIDE = 1024
+
 
 @dataclass(frozen=True, eq=False)
 class Acquisition:
@@ -146,6 +148,16 @@ class Acquisition:
         return math.prod(self.shape[:-2])
 
     @property
+    def has_depth(self) -> bool:
+        """Whether one axis is depth, and not merely taken for it."""
+        return "Z" in self.axes and not self.axes_assumed
+
+    @property
+    def axes_in_doubt(self) -> bool:
+        """Whether it matters that the leading axes are a guess."""
+        return self.axes_assumed and self.plane_count > 1
+
+    @property
     def frames(self) -> dict[str, int]:
         """Number of frames along each axis that a stack can be split along, first of all time."""
         lengths = dict(zip(self.axes[:-2], self.shape[:-2], strict=True))
@@ -189,6 +201,11 @@ class Acquisition:
         leading = np.unravel_index(index, self.shape[:-2]) if self.shape[:-2] else ()
         region = (*(slice(int(i), int(i) + 1) for i in leading), slice(None), slice(None))
         return self.read(region).reshape(self.plane_shape)
+
+    def sample_plane(self) -> np.ndarray:
+        """Read one plane, or its middle where it is large, as float32; to get an idea of values."""
+        ((_, plane),) = self.spread_planes(1, _SAMPLED_SIDE)
+        return plane
 
     def spread_planes(
         self, count: int, side: int | None = None

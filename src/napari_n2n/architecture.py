@@ -26,7 +26,7 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
         raise BadInput(f"network '{settings.network}' knows planes only: use compact, or --dims 2")
     for pair in pairs:
         first = pair.first
-        if "Z" not in first.axes or first.axes_assumed:
+        if not first.has_depth:
             raise BadInput(
                 f"{first.name}: volumes are asked for, and nobody names a depth axis Z among its "
                 f"axes {first.axes}: name them, as in --axes ZYX, or use --dims 2"

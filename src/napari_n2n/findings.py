@@ -60,7 +60,7 @@ def find(
 
 
 def _unnamed_axis(first: Acquisition) -> Iterator[Finding]:
-    if first.axes_assumed and first.plane_count > 1:
+    if first.axes_in_doubt:
         yield Finding(
             "axes",
             f"Nobody names the first axis of {first.name}: its {first.plane_count} planes are "

@@ -96,7 +96,7 @@ def plan(
         raise BadInput(f"dtype '{dtype}': unknown: choose float32 or same")
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     first = opened[0]
-    if denoiser.dims == 3 and ("Z" not in first.axes or first.axes_assumed):
+    if denoiser.dims == 3 and not first.has_depth:
         raise BadInput(
             f"{first.name}: the model was trained on volumes, and nobody names a depth axis Z "
             f"among its axes {first.axes}: name them with --axes, or train with --dims 2"

@@ -13,8 +13,6 @@ from napari_n2n.errors import BadInput
 from napari_n2n.pair import Pair, open_pairs
 from napari_n2n.settings import TrainingSettings
 
-_SAMPLED_SIDE = 1024
-
 
 @dataclass(frozen=True)
 class Recordings:
@@ -159,8 +157,8 @@ def _file_of(source: Any, recordings: Recordings) -> Path | None:
     alike = (layer.shape, layer.dtype) == (file.shape, file.dtype)
     if not alike or not _called_alike(layer, file, recordings.split):
         return None
-    ((_, shown),), ((_, stored),) = (one.spread_planes(1, _SAMPLED_SIDE) for one in (layer, file))
-    return Path(path) if np.array_equal(shown, stored) else None
+    same = np.array_equal(layer.sample_plane(), file.sample_plane())
+    return Path(path) if same else None
 
 
 def _called_alike(layer: Acquisition, file: Acquisition, split: str | None) -> bool:

@@ -32,7 +32,6 @@ SHORTEST_RUN, LONGEST_RUN = 1500, 6000
 # Volumes: a patch has more pixels, and a pixel costs more.
 VOLUME_DEPTH = 16
 VOLUME_PLACES = 8
-_SAMPLED_SIDE = 1024
 _SEEDING = threading.Lock()
 _NO_PSNR = "with outliers in the target a mean squared error, and so a PSNR, means nothing"
 
@@ -250,5 +249,4 @@ class Run:
 
 def _data_range(pairs: Sequence[Pair], channel: int) -> float:
     first = next(pair.first for pair in pairs if pair.channel == channel)
-    ((_, plane),) = first.spread_planes(1, _SAMPLED_SIDE)
-    return quality.data_range(plane.astype(first.dtype))
+    return quality.data_range(first.sample_plane().astype(first.dtype))

@@ -16,8 +16,6 @@ from napari_n2n.plan import plan
 from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.result_layer import contrast_limits
 
-_SAMPLED_SIDE = 1024
-
 
 @dataclass(frozen=True)
 class Canvas:
@@ -80,8 +78,7 @@ def denoised(
     use_threads(preferences().threads)
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     work = plan(denoiser, *opened, turns=turns)
-    ((_, plane),) = opened[0].spread_planes(1, _SAMPLED_SIDE)
-    limits = contrast_limits(plane)
+    limits = contrast_limits(opened[0].sample_plane())
     yield Canvas(out, work.header, opened[0].order, limits, work.warnings, sources[0])
     try:
         run = denoise_by_shards(denoiser, work, out, **options)

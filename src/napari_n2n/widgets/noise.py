@@ -121,8 +121,7 @@ class NoiseWidget(Dock):
             self._fail(plainly(known.problem.message))
             self.picker.ask_for_axes(known.problem.code == "axes")
         elif known.measured is not None:
-            first = known.measured.pairs[0].first
-            self.picker.ask_for_axes(first.axes_assumed and first.plane_count > 1)
+            self.picker.ask_for_axes(known.measured.pairs[0].first.axes_in_doubt)
             self._show(known.measured)
 
     def _fail(self, message: str) -> None:

@@ -89,7 +89,7 @@ class TrainWidget(Dock):
 
     def _show_measured(self) -> None:
         first, problem = self.measuring.first, self.measuring.problem
-        unnamed = first is not None and first.axes_assumed and first.plane_count > 1
+        unnamed = first is not None and first.axes_in_doubt
         self.picker.ask_for_axes(unnamed or (problem is not None and problem.code == "axes"))
         self.form.show_estimate(self.measuring.estimate)
 

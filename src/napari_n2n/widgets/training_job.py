@@ -21,8 +21,6 @@ from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.result_layer import contrast_limits, scratch_folder
 from napari_n2n.widgets.worker import one_line
 
-_SAMPLED_SIDE = 1024
-
 
 @dataclass(frozen=True)
 class Words:
@@ -121,8 +119,7 @@ def trained(
         yield known
     yield Words("Starting the training ...")
     seen = Acquisition.open(recordings.sources[0], axes=recordings.axes)
-    ((_, plane),) = seen.spread_planes(1, _SAMPLED_SIDE)
-    yield Opened(seen, contrast_limits(plane))
+    yield Opened(seen, contrast_limits(seen.sample_plane()))
     preview = Preview(seen, choose_device(settings.device), settings.memory)
     run = fit(known.pairs, settings, reports=known.reports, stop=orders.stop)
     denoiser = yield from _watched(run, preview, orders)
