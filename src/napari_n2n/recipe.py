@@ -68,9 +68,7 @@ class Recipe:
             repr(str(file)) if file else f"viewer.layers[{source.name!r}]"
             for file, source in zip(named, recordings.sources, strict=True)
         ]
-        axes = {"axes": recordings.axes} if recordings.axes else {}
-        how = _keywords(axes | ({"split": recordings.split} if recordings.split else {}))
-        use = _keywords(axes | _use(self.settings))
+        how, use = (_keywords(values) for values in self._said())
         chosen = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
         lines = [f"# {words}" for words in self._remarks()]
         denoise = [f'n2n.denoise(denoiser, *recordings, out="clean.ome.zarr"{use})']
@@ -108,28 +106,28 @@ class Recipe:
                     f"# Save the layer '{source.name}' as {file} first, or name its file instead."
                 )
             files.append(str(file))
-        axes = {"axes": recordings.axes} if recordings.axes else {}
-        split = {"split": recordings.split} if recordings.split else {}
+        how, use = self._said()
         chosen = self.settings.model_dump(exclude_defaults=True)
-        train = ["train", *files, "-o", "model.n2n", *_options(axes | split | chosen)]
+        train = ["train", *files, "-o", "model.n2n", *_options(how | chosen)]
         denoise = [(*files, "-o", "clean.ome.zarr")]
         denoise += [
             (file, "-o", f"clean_{k}.ome.zarr")
             for k, file in enumerate(files[: len(self.results()) - 1], start=1)
         ]
-        use = _options(axes | _use(self.settings))
-        commands = [train, *(["denoise", "model.n2n", *words, *use] for words in denoise)]
+        commands = [train, *(["denoise", "model.n2n", *words, *_options(use)] for words in denoise)]
         return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in commands)])
+
+    def _said(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what is not left to itself in opening the recordings, and in denoising them."""
+        axes = {"axes": self.recordings.axes} if self.recordings.axes else {}
+        split = {"split": self.recordings.split} if self.recordings.split else {}
+        chosen = self.settings.model_dump(exclude_defaults=True)
+        both = {name: chosen[name] for name in ("device", "memory") if name in chosen}
+        return axes | split, axes | both
 
     def _remarks(self) -> Iterator[str]:
         if self.settings.minutes is not None and self.settings.steps is None:
             yield "Minutes end this run: how many steps fit into them differs from run to run."
-
-
-def _use(settings: TrainingSettings) -> dict[str, Any]:
-    """Return those settings that denoising has as well, where they were changed."""
-    chosen = settings.model_dump(exclude_defaults=True)
-    return {name: chosen[name] for name in ("device", "memory") if name in chosen}
 
 
 def _keywords(values: dict[str, Any]) -> str:

@@ -97,7 +97,7 @@ class DenoiseWidget(Dock):
         slots: list[tuple[Any, Any]] = [
             (self.session.started, self._show_state),
             (self.session.stepped, self._show_step),
-            (self.session.said, self._show_words),
+            (self.session.said, self.words.setText),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
             (self.comparing.found, self._show_warnings),
@@ -208,9 +208,6 @@ class DenoiseWidget(Dock):
         hint = _UNFINISHED if unfinished else _STANDS if stands else _WELCOME
         self.words.setText(self.session.words or hint)
         self._show_warnings(self.session.warnings)
-
-    def _show_words(self, words: str) -> None:
-        self.words.setText(words)
 
     def _show_step(self, step: DenoisingStep) -> None:
         left = self.session.remaining

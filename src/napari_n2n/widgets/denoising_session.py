@@ -56,7 +56,6 @@ class DenoisingSession(Session):
         self._run(
             lambda: denoised(denoiser, sources, path, stop, **options),
             "napari-n2n: denoising",
-            sources,
             stop.set,
         )
 

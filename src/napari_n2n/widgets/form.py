@@ -98,6 +98,17 @@ def axes_in(field: LineEdit) -> str | None:
     return field.value.strip().upper() or None
 
 
+def axis_menu() -> ComboBox:
+    """Ask along which axis a stack is split; `frame_choices` fills it."""
+    menu = ComboBox(
+        label="Along",
+        choices=[],
+        tooltip="Along which axis neighbours show the same: usually time",
+    )
+    keep_narrow(menu)
+    return menu
+
+
 def frame_choices(stack: Acquisition) -> list[tuple[str, str]]:
     """List the axes along which a stack can be split, as a menu's (words, letter)."""
     return [

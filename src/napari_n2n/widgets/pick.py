@@ -57,7 +57,6 @@ class Picker(QWidget):
             FileEdit(label=label, tooltip=f"{tip}: {_KINDS}")
             for label, tip in zip(self.labels, self.tips, strict=True)
         )
-        keep_narrow(self.file_a, self.file_b)
         fields = (self.source, self.layer_a, self.layer_b, self.file_a, self.file_b)
         self.rows = form(*fields, inside=self)
         self._show_source()
@@ -83,7 +82,7 @@ class Picker(QWidget):
         mode = _FILES.get(self.source.value)
         for edit in (self.file_a, self.file_b):
             edit.mode = mode or edit.mode
-            edit.choose_btn.text = "..."
+        keep_narrow(self.file_a, self.file_b)
         self.show_rows()
 
     def show_rows(self) -> None:

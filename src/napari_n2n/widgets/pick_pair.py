@@ -8,8 +8,7 @@ from magicgui.widgets import ComboBox
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
 from napari_n2n.recipe import Recordings
-from napari_n2n.widgets.dock import keep_narrow
-from napari_n2n.widgets.form import axes_field, axes_in, frame_choices
+from napari_n2n.widgets.form import axes_field, axes_in, axis_menu, frame_choices
 from napari_n2n.widgets.more import MoreRecordings
 from napari_n2n.widgets.pick import Picker
 
@@ -30,12 +29,7 @@ class PairPicker(Picker):
             "stack of which neighbouring frames show the same",
         )
         self.axes = axes_field("recording")
-        self.axis = ComboBox(
-            label="Along",
-            choices=[],
-            tooltip="Along which axis neighbours show the same: usually time",
-        )
-        keep_narrow(self.axis)
+        self.axis = axis_menu()
         self.more = MoreRecordings(viewer)
         super().__init__(viewer)
         self.rows.insertRow(1, self.kind.label, self.kind.native)

@@ -40,7 +40,6 @@ class Session:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = ref(viewer)
-        self._sources: list[Any] = []
         self._growing: GrowingLayer | None = None
         self.running = False
         self.words = ""
@@ -54,13 +53,11 @@ class Session:
         self,
         job: Callable[[], Generator[Any, None, Any]],
         title: str,
-        sources: list[Any],
         on_quit: Callable[[], None],
     ) -> None:
         """Start a job, which `on_quit` ends when the window closes."""
         self.refuse_a_second()
         self.running = True
-        self._sources = sources
         self._say("Looking at the acquisitions ...")
         self.started.emit()
         worker.start(
@@ -107,7 +104,6 @@ class Session:
 
     def _end(self) -> None:
         self.running = False
-        self._sources = []
 
     def _say(self, text: str) -> None:
         self.words = text

@@ -83,12 +83,11 @@ class SimulateWidget(Dock):
             on_yield=lambda step: self._show(f"{step.done} of {step.total} planes", ready=False),
             on_return=lambda paths: self._finish(paths, source),
             on_failure=self._fail,
-            on_abort=lambda: None,
         )
 
     def _finish(self, paths: list[Path], source: Image) -> None:
+        order = Acquisition.open(source).order
         for path in paths:
-            order = Acquisition.open(source).order
             self.viewer.add_image(**layer_arguments(*ngff.read(path), source, order))
         self._show(f"Made two noisy copies of '{source.name}'.", ready=True)
 

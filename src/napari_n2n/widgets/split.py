@@ -3,15 +3,14 @@
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.utils.notifications import show_error
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
-from napari_n2n.widgets.dock import Dock, Words, button, keep_narrow, plainly
-from napari_n2n.widgets.form import axes_field, axes_in, form, frame_choices, layer_menu
-from napari_n2n.widgets.result_layer import place_of, turned_back
+from napari_n2n.widgets.dock import Dock, Words, button, plainly
+from napari_n2n.widgets.form import axes_field, axes_in, axis_menu, form, frame_choices, layer_menu
+from napari_n2n.widgets.result_layer import layer_arguments, place_of
 
 _WELCOME = (
     "Frames 0, 2, 4 ... and 1, 3, 5 ... of a movie that hardly moves are two recordings of one "
@@ -38,9 +37,7 @@ class SplitWidget(Dock):
         tip = "Stack of which neighbouring frames show the same"
         self.layer = layer_menu(self.viewer, "Stack", tip)
         self.axes = axes_field("layer")
-        tip = "Along which axis neighbours show the same: usually time"
-        self.axis = ComboBox(label="Along", choices=[], tooltip=tip)
-        keep_narrow(self.axis)
+        self.axis = axis_menu()
         self.button = button("Split", "Add even and odd frames as two layers")
         self.words = Words(_WELCOME)
         self.stack(form(self.layer, self.axes, self.axis), self.button, self.words)
@@ -79,22 +76,13 @@ class SplitWidget(Dock):
             return
         source, dimension = self.layer.value, stack.order[stack.axes.index(self.axis.value)]
         for first, half in enumerate(halves):
-            self.viewer.add_image(
-                turned_back(half.data, half.order),
-                name=half.name,
-                rgb=False,
-                cache=False,
-                **_every_other(source, dimension, first),
-            )
+            looks = layer_arguments(half.data, half.header, source, half.order)
+            self.viewer.add_image(**looks | _every_other(source, dimension, first))
         self.words.setText(f"{halves[0].name} and {halves[1].name}: train on these two.")
 
 
 def _every_other(source: Image, dimension: int, first: int) -> dict[str, Any]:
-    """Return the looks of a layer that has every other frame of another one, and its place."""
+    """Return size and place of a layer that has every other frame of another one."""
     start, step = np.zeros(source.ndim), np.ones(source.ndim)
     start[dimension], step[dimension] = first, 2
-    looks = ("rotate", "shear", "affine", "units", "axis_labels", "contrast_limits", "colormap")
-    return {name: getattr(source, name) for name in (*looks, "blending", "projection_mode")} | {
-        "scale": source.scale * step,
-        "translate": place_of(source, start),
-    }
+    return {"scale": source.scale * step, "translate": place_of(source, start)}

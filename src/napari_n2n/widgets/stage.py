@@ -75,16 +75,15 @@ class Stage:
             self._end_split()
         self.changed.emit()
 
-    def open(
-        self, opened: Opened, source: Image | None, ask: Callable[[Region | None], None]
-    ) -> None:
-        """Take up a run: its first acquisition, the layer of that, and whom to ask for a look."""
+    def open(self, opened: Opened, ask: Callable[[Region | None], None]) -> None:
+        """Take up a run: what there is to look at, and whom to ask for a look."""
         self.close()
         if (viewer := self._viewer()) is None:
             return
-        if source is not None and source not in viewer.layers:
+        layer = opened.source if isinstance(opened.source, Image) else None
+        if layer is not None and layer not in viewer.layers:
             return
-        self._screen = PlaneOnScreen(viewer, opened.acquisition, source, opened.limits)
+        self._screen = PlaneOnScreen(viewer, opened.acquisition, layer, opened.limits)
         self._ask = ask
         viewer.layers.events.removed.connect(self._see_removed)
         if self._wanted:

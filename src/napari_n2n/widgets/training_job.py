@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from napari_n2n.acquisition import Acquisition, Region
 from napari_n2n.denoising import DenoisingStep
@@ -31,9 +32,18 @@ class Words:
 
 @dataclass(frozen=True)
 class Opened:
-    """What may be looked at while the network learns, and contrast limits that suit it."""
+    """What may be looked at while the network learns.
+
+    Attributes
+    ----------
+    acquisition, source
+        The first one, and the layer or path that it was opened from.
+    limits
+        Contrast limits that suit it.
+    """
 
     acquisition: Acquisition
+    source: Any
     limits: tuple[float, float]
 
 
@@ -118,8 +128,9 @@ def trained(
         known = Measured.of(recordings.pairs())
         yield known
     yield Words("Starting the training ...")
-    seen = Acquisition.open(recordings.sources[0], axes=recordings.axes)
-    yield Opened(seen, contrast_limits(seen.sample_plane()))
+    source = recordings.sources[0]
+    seen = Acquisition.open(source, axes=recordings.axes)
+    yield Opened(seen, source, contrast_limits(seen.sample_plane()))
     preview = Preview(seen, choose_device(settings.device), settings.memory)
     run = fit(known.pairs, settings, reports=known.reports, stop=orders.stop)
     denoiser = yield from _watched(run, preview, orders)

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
 from psygnal import Signal
 
 from napari_n2n.preview import Look
@@ -70,7 +69,6 @@ class TrainingSession(Session):
         self._run(
             lambda: trained(recipe, known, orders),
             "napari-n2n: training",
-            list(recipe.recordings.sources),
             orders.end,
         )
 
@@ -121,9 +119,7 @@ class TrainingSession(Session):
             if self.recipe is not None:
                 self._measuring.learn(self.recipe.recordings, message)
         elif isinstance(message, Opened):
-            first = self._sources[0]
-            layer = first if isinstance(first, Image) else None
-            self.stage.open(message, layer, self._orders.look_at)
+            self.stage.open(message, self._orders.look_at)
         elif isinstance(message, Look):
             self.stage.show(message)
         elif isinstance(message, TrainingStep):
