@@ -261,11 +261,12 @@ def steps_per_second(paths: list[Path]) -> tuple[list[float], list[float]]:
     from napari_n2n import Pair, TrainingSettings
     from napari_n2n.losses import LOSSES
     from napari_n2n.run import Run
+    from napari_n2n.training import measure_channels
 
     def begun(memory: int) -> Any:
         settings = TrainingSettings(steps=10**6, memory=memory, device="cpu")
         pair = Pair.open(*paths, axes="TYX")
-        return Run([pair], settings, LOSSES["l2"], torch.device("cpu"), 1.0)
+        return Run([pair], settings, LOSSES["l2"], torch.device("cpu"), measure_channels([pair]))
 
     runs = [begun(MEMORY), begun(7 * 10**9)]
     runs[1].patches._load(1000)  # all blocks, before the clock starts

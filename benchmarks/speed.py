@@ -20,13 +20,15 @@ import tifffile
 import torch
 from report import Verdict, judged, machine, publish, table
 from scipy.ndimage import gaussian_filter
+from stopwatch import timed
 from torch.profiler import ProfilerActivity, profile
 
-from napari_n2n import Denoiser, Pair, TrainingSettings, denoise, fit, train
+from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, denoise, train
 from napari_n2n.losses import LOSSES
 from napari_n2n.network import CompactUNet
 from napari_n2n.quality import psnr
 from napari_n2n.run import Run
+from napari_n2n.training import measure_channels
 
 SCENE = "Confocal_FISH"
 SHOWN = (3, 6, 12, 23, 45, 90)  # seconds
@@ -54,20 +56,16 @@ def peer(method: str, environment: Path, pair: list[Path], *more: str) -> dict[s
 def ours(
     pair: list[Path], seconds: float, score: Callable[[Denoiser], float]
 ) -> tuple[Curve, Denoiser]:
-    """Train, and score the network at every yield; scoring costs the run no time."""
+    """Train, and score the network whenever there is news of it."""
     curve: Curve = {}
-    began, away = time.monotonic(), 0.0
-    run = fit(Pair.open(*pair), TrainingSettings(preset="thorough", minutes=seconds / 60))
-    while True:
-        try:
-            step = next(run)
-        except StopIteration as ended:
-            return curve, ended.value
-        paused = time.monotonic()
+
+    def mark(step: TrainingStep, when: float) -> None:
         denoiser = step.denoiser()
         if denoiser is not None:
-            curve[paused - began - away] = score(denoiser)
-        away += time.monotonic() - paused
+            curve[when] = score(denoiser)
+
+    settings = TrainingSettings(preset="thorough", minutes=seconds / 60)
+    return curve, timed(Pair.open(*pair), settings, mark)[0]
 
 
 def at(curve: Curve, seconds: float) -> float:
@@ -198,7 +196,7 @@ def profiled(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
     folder = given.data / "fmd" / SCENE
     pair = Pair.open(folder / "capture_1.tif", folder / "capture_2.tif")
     settings = TrainingSettings(loss="l2", steps=10_000, device="cpu")
-    run = Run([pair], settings, LOSSES["l2"], torch.device("cpu"), 1.0)
+    run = Run([pair], settings, LOSSES["l2"], torch.device("cpu"), measure_channels([pair]))
     for _ in range(10):
         run.advance(0.1)
     took = []

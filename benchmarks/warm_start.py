@@ -21,6 +21,7 @@ from napari_n2n import Denoiser, Pair, TrainingSettings, denoise
 from napari_n2n.losses import LOSSES
 from napari_n2n.run import Run
 from napari_n2n.simulate import parse
+from napari_n2n.training import measure_channels
 
 MARKS = (0, 50, 100, 200, 400, 800)
 FLAT, SIDE = 120.0, 384
@@ -100,7 +101,8 @@ def cases(data: Path) -> Iterator[Case]:
 def errors(case: Case, start: str, steps: int) -> list[float]:
     """Error at the marks: root mean square over both acquisitions."""
     settings = TrainingSettings(loss="l2", steps=steps, device="cpu", start=start)
-    run = Run([Pair.open(*case.pair)], settings, LOSSES["l2"], torch.device("cpu"), 1.0)
+    pairs = [Pair.open(*case.pair)]
+    run = Run(pairs, settings, LOSSES["l2"], torch.device("cpu"), measure_channels(pairs))
     found = []
     for step in range(steps + 1):
         if step in MARKS:

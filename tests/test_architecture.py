@@ -19,7 +19,7 @@ acquisition fields losses tiles registration matching writers
 finite findings duplicate
 pair copying simulate
 recipe scenes network noise normalisation blocks
-batch architecture provenance
+batch architecture exchange provenance
 held_out
 pool
 patches

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,9 +17,12 @@ from napari_n2n import (
     open_pairs,
     train,
 )
+from napari_n2n.losses import LOSSES
 from napari_n2n.network import CompactUNet
 from napari_n2n.normalisation import normalisations
 from napari_n2n.patches import Patches
+from napari_n2n.run import Run
+from napari_n2n.training import measure_channels
 
 QUICK = TrainingSettings(steps=30, patch=64, batch=1, device="cpu", seed=3)
 
@@ -116,6 +120,24 @@ def test_training_beats_the_raw_acquisition_and_says_how_well(denoiser, pair, sc
     score = denoiser.record["score"]
     assert np.mean((clean - scene) ** 2) < 0.4 * np.mean((raw - scene) ** 2)
     assert abs(score["psnr"] - true) < 4 * score["psnr_se"] + 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"),
+    [([3.0, 2.0, 2.1], 1), ([3.0, 2.0, 2.001, 2.0015], 3), ([2.0, 2.001, 2.003, 2.005], 1)],
+    ids=["the best", "the latest of those that are as good", "nothing that is worse bit by bit"],
+)
+def test_weights_that_are_kept(pair, scores, kept):
+    given = iter(scores)
+    planned = replace(
+        LOSSES["l2"], held_out=lambda prediction, target: torch.full_like(target, next(given))
+    )
+    run = Run([pair], QUICK, planned, torch.device("cpu"), measure_channels([pair]))
+    for step in range(len(scores)):
+        run.history.step = step
+        run.look_at_held_out()
+    run.patches.close()
+    assert run.denoiser([], stopped=False).record["score"]["step"] == kept
 
 
 def test_models_come_back_from_their_file_unchanged(tmp_path, denoiser, scene):

@@ -23,8 +23,8 @@ from napari_n2n.affine import Affine
 from napari_n2n.model import Denoiser
 from napari_n2n.network import CompactUNet, folded
 from napari_n2n.schedule import follow
-from napari_n2n.warm_start import ARCHITECTURE
 
+ARCHITECTURE = {"name": "compact", "channels": 1, "norm": False}
 WEIGHTS = Path(__file__).parents[2] / "src" / "napari_n2n" / "warm_start.n2n"
 SIDE, PATCH, BATCH = 192, 64, 32
 PEAK, DECAY = 1.5e-3, 0.999

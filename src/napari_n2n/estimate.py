@@ -74,8 +74,7 @@ def estimate(
         If the device, or volumes, cannot be had.
     """
     device = choose_device(settings.device)
-    patience = max(report.training_factor for report in reports)
-    run = Run([_cut(pairs[0], settings)], settings, LOSSES["l2"], device, patience)
+    run = Run([_cut(pairs[0], settings)], settings, LOSSES["l2"], device, reports)
     with closing(run.patches):
         for _ in range(_WARM_UP):
             run.advance(0.0)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from napari_n2n.batch import Batch, maps
+from napari_n2n.exchange import Exchange
 from napari_n2n.held_out import HeldOut, held_out_batches
 from napari_n2n.normalisation import Normalisation
 from napari_n2n.pair import Pair
@@ -46,6 +47,8 @@ class Patches:
         Where the batches are wanted, and the pool lies.
     memory
         Limit for pool and reading together, in bytes.
+    exchange
+        How the acquisitions of a place may exchange pixels; None if they may not.
     """
 
     def __init__(
@@ -59,10 +62,11 @@ class Patches:
         seed: int,
         device: torch.device,
         memory: int,
+        exchange: Exchange | None = None,
     ) -> None:
         self.pairs, self.normalisations = pairs, normalisations
         self.seed, self.device, self.stride = seed, device, stride
-        self.dims = len(side)
+        self.dims, self._exchange = len(side), exchange
         shapes = [pair.first.shape[-self.dims :] for pair in pairs]
         smallest = [min(lengths) for lengths in zip(*shapes, strict=True)]
         self.side = tuple(
@@ -120,18 +124,22 @@ class Patches:
             counted = block.counted + corner[-2] * lengths[-1] + corner[-1]
             turn = int(rng.integers(_ORIENTATIONS * (2 if self.dims == 3 else 1)))
             one, other = (int(k) for k in rng.permutation(len(pair.acquisitions))[:2])
-            for source, target in ((one, other), (other, one)):
-                first, second = (block.pixels[view] + offset for view in (source, target))
+            ways = ((one, other), (other, one))
+            there, back = (maps(pair, self.normalisations, *way) for way in ways)
+            real += [(*there, back.limit), (*back, there.limit)]
+            for way in ways:
+                first, second = (block.pixels[view] + offset for view in way)
                 whole.append((first, second, counted, turn, *steps))
-                real.append(maps(pair, self.normalisations, source, target))
-        return self._gathered(whole, real)
+        return self._gathered(whole, real, int(rng.integers(2**63)))
 
-    def _gathered(self, whole: list[tuple[int, ...]], real: list[tuple[float, ...]]) -> Batch:
+    def _gathered(
+        self, whole: list[tuple[int, ...]], real: list[tuple[float, ...]], seed: int
+    ) -> Batch:
         shape = (-1, *(1 for _ in self.side))
         first, second, counted, turn, *steps = (
             torch.tensor(whole, dtype=torch.int64).to(self.device, non_blocking=True).unbind(1)
         )
-        gain, black, gain_to, black_to, limit = (
+        gain, black, gain_to, black_to, limit, limit_of_source = (
             column.view(shape)
             for column in torch.tensor(real).to(self.device, non_blocking=True).unbind(1)
         )
@@ -142,9 +150,16 @@ class Patches:
         )
         source = self.pool.pixels(first.view(shape) + inside)
         target = self.pool.pixels(second.view(shape) + inside)
-        weight = self.pool.counted(counted.view(shape) + in_plane) & (target < limit)
-        parts = (source * gain + black, target * gain_to + black_to, weight.float())
-        return Batch(*(part[:, None] for part in parts))
+        valid = target < limit
+        view, other = source * gain + black, target * gain_to + black_to
+        if self._exchange is not None:
+            changed = self._exchange.drawn(grids[-2:], self.side[-2:], seed)
+            valid = torch.where(changed, source < limit_of_source, valid)
+            view, other = (
+                torch.where(changed, *images) for images in ((other, view), (view, other))
+            )
+        weight = self.pool.counted(counted.view(shape) + in_plane) & valid
+        return Batch(*(part[:, None] for part in (view, other, weight.float())))
 
 
 def _start(rng: np.random.Generator, length: int, side: int) -> int:

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_n2n import quality, warm_start
 from napari_n2n.architecture import architecture
 from napari_n2n.batch import Batch
 from napari_n2n.errors import BadInput
+from napari_n2n.exchange import exchange
 from napari_n2n.losses import Loss, masked_mean
 from napari_n2n.model import Denoiser, build_network
+from napari_n2n.noise import NoiseReport
 from napari_n2n.normalisation import normalisations
 from napari_n2n.pair import Pair
 from napari_n2n.patches import Patches
@@ -33,6 +35,7 @@ SHORTEST_RUN, LONGEST_RUN = 1500, 6000
 VOLUME_DEPTH = 16
 VOLUME_PLACES = 8
 _SEEDING = threading.Lock()
+_CHANCE = 1e-3  # held-out scores that differ by less are alike
 _NO_PSNR = "with outliers in the target a mean squared error, and so a PSNR, means nothing"
 
 
@@ -55,8 +58,8 @@ class Run:
     ----------
     pairs, settings, loss, device
         What to learn from, how, and where.
-    patience
-        How many times longer than usual the held-out score may stand still.
+    reports
+        What is known of the noise of each channel.
     """
 
     def __init__(
@@ -65,17 +68,14 @@ class Run:
         settings: TrainingSettings,
         loss: Loss,
         device: torch.device,
-        patience: float,
+        reports: Sequence[NoiseReport],
     ) -> None:
-        self.usual_patience = patience
+        self.usual_patience = max(report.training_factor for report in reports)
         self.pairs, self.settings, self.loss, self.device = pairs, settings, loss, device
         self.normalisations = normalisations(pairs)
         self.warm = warm_start.wanted(settings, loss)
-        self.architecture = warm_start.ARCHITECTURE if self.warm else architecture(settings, pairs)
         self.format = torch.channels_last if settings.dims == 2 else torch.channels_last_3d
-        with _SEEDING:  # torch has one seed for all threads
-            torch.manual_seed(settings.seed)
-            network = warm_start.network() if self.warm else build_network(self.architecture)
+        self.architecture, network = self._first_network()
         self.network = network.to(device=device, memory_format=self.format)  # type: ignore[call-overload]
         volumes = settings.dims == 3
         self.places = max(1, settings.batch // VOLUME_PLACES) if volumes else settings.batch
@@ -88,11 +88,8 @@ class Run:
             seed=settings.seed,
             device=device,
             memory=settings.memory,
+            exchange=exchange(reports, loss),
         )
-        if not self.warm:
-            mean = float(np.mean([one.mean for one in self.normalisations]))
-            with torch.no_grad():  # start from the mean, not from black
-                self.network.head.bias.fill_(mean)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99)
@@ -101,9 +98,21 @@ class Run:
         self.data_range = [_data_range(pairs, k) for k in range(len(self.normalisations))]
         effort = PRESETS[settings.preset].effort
         self.longest = effort * self.usual_steps(self.patches.pixels)
-        self.patience = max(1.0, effort) * patience
+        self.patience = max(1.0, effort) * self.usual_patience
         self.history = History()
         self.best = self._weights()
+
+    def _first_network(self) -> tuple[dict[str, Any], nn.Module]:
+        """Return what the run starts from: name and arguments of the network, and its weights."""
+        if self.warm:
+            return warm_start.network()
+        chosen = architecture(self.settings, self.pairs)
+        with _SEEDING:  # torch has one seed for all threads
+            torch.manual_seed(self.settings.seed)
+            network = build_network(chosen)
+        mean = float(np.mean([one.mean for one in self.normalisations]))
+        nn.init.constant_(network.get_parameter("head.bias"), mean)  # not from black
+        return chosen, network
 
     def usual_steps(self, pixels: int) -> float:
         """Return how many steps so many pixels need at most with the balanced preset."""
@@ -161,7 +170,11 @@ class Run:
         return loss.detach()
 
     def look_at_held_out(self) -> None:
-        """Score the averaged weights on the held-out blocks; keep them if they are the best."""
+        """Score the averaged weights on the held-out blocks; keep them if none were better.
+
+        What differs by under a thousandth is chance, and then later weights are the better ones:
+        they have seen more, and the rate has fallen.
+        """
         history = self.history
         try:
             predictions = [self._predict(batch) for _, batch in self.held_out]
@@ -182,7 +195,7 @@ class Run:
             "psnr_se": estimate.error,
         }
         history.curve.append(look)
-        if history.best is None or score < history.best["held_out"]:
+        if score <= min(look["held_out"] for look in history.curve) * (1 + _CHANCE):
             history.best = look
             self.best = self._weights()
         if history.end is None and self._plateau():
@@ -212,7 +225,7 @@ class Run:
         recent = max(round(3 * self.patience), len(scores) // 3)
         if len(scores) <= recent + 2:
             return False
-        return min(scores[-recent:]) > min(scores[:-recent]) * (1 - 1e-3)
+        return min(scores[-recent:]) > min(scores[:-recent]) * (1 - _CHANCE)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: values.clone() for name, values in self.average.state_dict().items()}

@@ -151,7 +151,7 @@ def _run(
 ) -> Generator[TrainingStep, None, Denoiser]:
     device = choose_device(settings.device)
     loss = LOSSES[advised_loss(reports) if settings.loss == "auto" else settings.loss]
-    run = Run(pairs, settings, loss, device, max(report.training_factor for report in reports))
+    run = Run(pairs, settings, loss, device, reports)
     with closing(run.patches):
         if resume and checkpoint is not None:
             restore(run, checkpoint)

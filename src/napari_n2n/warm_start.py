@@ -6,6 +6,7 @@ loss decides where it ends. Their file is a model like any other.
 """
 
 from importlib.resources import as_file, files
+from typing import Any
 
 from torch import nn
 
@@ -13,9 +14,6 @@ from napari_n2n.errors import BadInput
 from napari_n2n.losses import Loss
 from napari_n2n.model import load
 from napari_n2n.settings import TrainingSettings
-
-ARCHITECTURE = {"name": "compact", "channels": 1, "norm": False}
-"""Name in `NETWORKS` and arguments of the network that the weights are of."""
 
 
 def wanted(settings: TrainingSettings, loss: Loss) -> bool:
@@ -38,7 +36,8 @@ def wanted(settings: TrainingSettings, loss: Loss) -> bool:
     return settings.start == "warm" or (settings.start == "auto" and fits and loss.name == "l2")
 
 
-def network() -> nn.Module:
-    """Return the network with these weights."""
+def network() -> tuple[dict[str, Any], nn.Module]:
+    """Return name and arguments of the network that the weights are of, and it with them."""
     with as_file(files("napari_n2n") / "warm_start.n2n") as path:
-        return load(path).networks[0]
+        model = load(path)
+    return model.architecture, model.networks[0]

@@ -1,0 +1,82 @@
+"""One pair makes many: which of two acquisitions a pixel comes from may be drawn anew.
+
+Where the noise of a pixel says nothing about that of its neighbours, and both acquisitions show
+the same, input and target may swap any of their pixels and still have independent noise around one
+scene. So few acquisitions last longer until a network knows their noise by heart. (Calvarons, CVPR
+Workshops 2021, does so with all pixels.)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_n2n.losses import Loss
+from napari_n2n.noise import NoiseReport
+
+SHARE = 0.5
+"""Of the patches; the others stay as they were taken, as those are that will be denoised."""
+
+_CORRELATED = 0.1
+_SHIFTED = 0.25
+_CHANGED = frozenset({"motion", "drift", "duplicate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Whether single pixels, whole columns or whole rows are drawn for, as neighbours may differ.
+
+    Attributes
+    ----------
+    along_y, along_x
+        Whether neighbours along this axis are drawn for by themselves.
+    """
+
+    along_y: bool
+    along_x: bool
+
+    def drawn(self, grids: Sequence[Tensor], sides: tuple[int, int], seed: int) -> Tensor:
+        """Draw which pixels change places, the same ones in all planes of a volume.
+
+        Parameters
+        ----------
+        grids
+            Row and column that each pixel of the patches comes from, (N, [Z,] Y, X).
+        sides
+            Number of rows and columns.
+        seed
+            Decides what is drawn.
+
+        Returns
+        -------
+        Tensor
+            Booleans, (N, [Z,] Y, X).
+        """
+        rows, columns = grids
+        device, count = rows.device, len(rows)
+        generator = torch.Generator(device).manual_seed(seed)
+        chosen = torch.rand(count, 1, generator=generator, device=device) < SHARE
+        table = torch.rand(count, sides[0] * sides[1], generator=generator, device=device) < 0.5
+        place = rows * sides[1] * self.along_y + columns * self.along_x
+        return (table & chosen).gather(1, place.flatten(1)).view(place.shape)
+
+
+def exchange(reports: Sequence[NoiseReport], loss: Loss) -> Exchange | None:
+    """Return how pixels may be exchanged; None where acquisitions must stay as they were taken.
+
+    That is where the noise is correlated in both directions, where something has moved or changed
+    between the acquisitions, and where a loss stands up to outliers: those come in patches, and
+    what is left of one in the input would tell where it is in the target.
+    """
+    if loss.statistic != "mean":
+        return None
+    for report in reports:
+        shifted = max(abs(along) for along in report.shift) > _SHIFTED
+        if shifted or _CHANGED & {warning.code for warning in report.warnings}:
+            return None
+    along_y, along_x = (
+        all(abs(report.noise_correlation[axis]) < _CORRELATED for report in reports)
+        for axis in (0, 1)
+    )
+    return Exchange(along_y, along_x) if along_y or along_x else None
