@@ -18,13 +18,26 @@ MARKS = (6, 12, 23, 45, 60, 90, 120, 150, 180)
 METHODS = ("careamics", "careamics-mse", "bm3d", "nlm", "predict")
 
 
+def n2n_config(**length: int):  # type: ignore[no-untyped-def]
+    """Return how CAREamics trains on two arrays, with the sizes that its page shows."""
+    from careamics.config import create_n2n_config
+
+    return create_n2n_config(
+        experiment_name="pair",
+        data_type="array",
+        axes="YX",
+        patch_size=(64, 64),
+        batch_size=16,
+        **length,
+    )
+
+
 def careamics(
     a: np.ndarray, b: np.ndarray, seconds: float, threads: int, *, mse: bool
 ) -> dict[str, np.ndarray]:
     """Train N2N as CAREamics sets it up, or with its other loss; look at the marks."""
     import torch
     from careamics import CAREamist
-    from careamics.config import create_n2n_config
     from lightning.pytorch.callbacks import Callback
 
     torch.set_num_threads(threads)
@@ -52,14 +65,7 @@ def careamics(
         module.train()
         return result * b.std() + b.mean()
 
-    config = create_n2n_config(
-        experiment_name="pair",
-        data_type="array",
-        axes="YX",
-        patch_size=(64, 64),
-        batch_size=16,
-        num_epochs=100_000,
-    )
+    config = n2n_config(num_epochs=100_000)
     if mse:
         config.algorithm_config.loss = "mse"
     with tempfile.TemporaryDirectory() as folder:
@@ -75,18 +81,9 @@ def predict(a: np.ndarray, b: np.ndarray, threads: int) -> dict[str, np.ndarray]
     """Time CAREamics' prediction, as its defaults have it, of a stack tiled from A."""
     import torch
     from careamics import CAREamist
-    from careamics.config import create_n2n_config
 
     torch.set_num_threads(threads)
-    config = create_n2n_config(
-        experiment_name="pair",
-        data_type="array",
-        axes="YX",
-        patch_size=(64, 64),
-        batch_size=16,
-        num_epochs=1,
-        num_steps=1,
-    )
+    config = n2n_config(num_epochs=1, num_steps=1)
     plane = np.tile(a, (2, 2))
     with tempfile.TemporaryDirectory() as folder:
         engine = CAREamist(config, work_dir=folder, enable_progress_bar=False)

@@ -8,7 +8,6 @@ Usage: python benchmarks/quality.py --data DIR [--minutes 2] [--only fmd scmos] 
 
 import argparse
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from report import Verdict, judged, machine, publish, table
+from stopwatch import timed
 
-from napari_n2n import Denoiser, Pair, TrainingSettings, denoise, fit
+from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, denoise
 from napari_n2n.affine import Affine
 from napari_n2n.quality import psnr
 
@@ -55,24 +55,17 @@ class Trained:
 
 
 def trained(pair: Pair, settings: TrainingSettings, look: Callable[[Denoiser], float]) -> Trained:
-    """Train, and look at the network at the marks; looking costs the run no time.
-
-    The clock starts before the noise is measured: it is what a person waits for.
-    """
+    """Train, and look at the network at the marks."""
     looks: list[float] = []
-    began, away = time.monotonic(), 0.0
-    run = fit(pair, settings)
-    while True:
-        try:
-            step = next(run)
-        except StopIteration as ended:
-            return Trained(ended.value, looks, time.monotonic() - began - away)
-        paused = time.monotonic()
-        if len(looks) < len(MARKS) and paused - began - away >= MARKS[len(looks)]:
+
+    def mark(step: TrainingStep, seconds: float) -> None:
+        if len(looks) < len(MARKS) and seconds >= MARKS[len(looks)]:
             denoiser = step.denoiser()
             if denoiser is not None:
                 looks.append(look(denoiser))
-        away += time.monotonic() - paused
+
+    denoiser, seconds = timed(pair, settings, mark)
+    return Trained(denoiser, looks, seconds)
 
 
 def own_gain(truth: np.ndarray, capture: np.ndarray) -> Affine:
