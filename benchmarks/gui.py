@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import napari
 import npe2
@@ -26,7 +27,7 @@ from report import Verdict, judged, machine, publish, table
 PLUGIN = "napari-n2n"
 BEAT_MS = 10
 SMOOTH_MS, FROZEN_MS = 50, 250
-OPENS_S, STARTS_MS = 1.0, 50
+OPENS_S, CLOSES_S, STARTS_MS = 1.0, 1.0, 50
 REPEATS = 7
 TILES = 16  # of the sample along each side, for a movie that takes a while
 
@@ -81,13 +82,19 @@ def wait(until: Callable[[], bool]) -> None:
         raise RuntimeError("what was waited for did not happen within ten minutes")
 
 
-def training_gaps(viewer: napari.Viewer, seconds: float, *, preview: bool) -> Gaps:
-    """Train on what the viewer shows, with or without the live preview."""
+def begun_training(viewer: napari.Viewer, *, preview: bool) -> Any:
+    """Train on what the viewer shows; returns the dock once the first step is taken."""
     _, train = viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
     wait(lambda: not train.measuring.busy)
     train.watch.preview.setChecked(preview)
     train.train_button.click()
     wait(lambda: bool(train.session.curve) or not train.session.running)
+    return train
+
+
+def training_gaps(viewer: napari.Viewer, seconds: float, *, preview: bool) -> Gaps:
+    """Train on what the viewer shows, with or without the live preview."""
+    train = begun_training(viewer, preview=preview)
     words = "with" if preview else "without"
     gaps = Gaps(f"training, {words} preview", alive(lambda: not train.session.running, seconds))
     train.session.stop()
@@ -126,6 +133,15 @@ def opening_time(viewer: napari.Viewer) -> float:
     began = time.perf_counter()
     viewer.window.add_plugin_dock_widget(PLUGIN, "Train")
     alive(lambda: True, 1)
+    return time.perf_counter() - began
+
+
+def closing_time(viewer: napari.Viewer) -> float:
+    """Return the seconds from closing the window amid a training to the end of all its work."""
+    session = begun_training(viewer, preview=True).session
+    began = time.perf_counter()
+    viewer.close()
+    wait(lambda: not session.running)
     return time.perf_counter() - began
 
 
@@ -170,10 +186,11 @@ def main() -> None:
         training_gaps(viewer, given.seconds, preview=True),
         denoising_gaps(viewer, given.seconds),
     ]
-    viewer.close()
+    closing = closing_time(viewer)
     verdicts = [one.verdict() for one in gaps[1:]]
     verdicts += [
         (opening < OPENS_S, f"the Train dock opens in {opening:.2f} s"),
+        (closing < CLOSES_S, f"closing amid a training ends all within {closing:.2f} s"),
         (
             cost < STARTS_MS and not modules,
             f"napari starts {cost:.0f} ms later for the plugin, of which it imports "
