@@ -31,6 +31,9 @@ from napari_n2n.run import Run
 from napari_n2n.training import measure_channels
 
 SCENE = "Confocal_FISH"
+SHORT = 30  # seconds
+RUNS = 3
+RIVAL = "careamics-mse"
 SHOWN = (3, 6, 12, 23, 45, 90)  # seconds
 TITLES = {
     "careamics": "CAREamics N2N, as it comes",
@@ -89,7 +92,7 @@ def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
     def score(denoiser: Denoiser) -> float:
         return psnr(truth, denoise(denoiser, a, device="cpu"), 255)
 
-    outcomes = [ours(pair, seconds, score) for seconds in (15, 15, given.seconds)]
+    outcomes = [ours(pair, seconds, score) for seconds in (SHORT, SHORT, given.seconds)]
     runs = [curve for curve, _ in outcomes]
     long, trained = outcomes[-1]
     final = score(trained)
@@ -98,11 +101,14 @@ def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
         ["napari-n2n", *_cells(long), f"{final:.2f}", "-"],
         ["the same, applied with --turns", *[""] * len(SHOWN), f"{turned:.2f}", "-"],
     ]
-    verdicts = []
+    verdicts, drawn = [], ""
     for method in TITLES if given.peers else ():
-        images = peer(method, given.peers, pair, "--seconds", str(given.seconds))
-        images.pop("end", None)
-        curve = {float(when): psnr(truth, image, 255) for when, image in images.items()}
+        tries = []
+        for _ in range(RUNS if method == RIVAL else 1):
+            images = peer(method, given.peers, pair, "--seconds", str(given.seconds))
+            images.pop("end", None)
+            tries.append({float(when): psnr(truth, one, 255) for when, one in images.items()})
+        curve = sorted(tries, key=lambda one: max(one.values()))[len(tries) // 2]
         best = max(curve.values())
         waited = median(reached(run, best) for run in runs)
         cells = _cells(curve) if len(curve) > 1 else [""] * len(SHOWN)
@@ -110,7 +116,12 @@ def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
         words = f"{waited:.1f} s" if math.isfinite(waited) else "never"
         rows.append([TITLES[method] + single, *cells, f"{best:.2f}", words])
         print(rows[-1], flush=True)
-        if method == "careamics-mse":
+        if method == RIVAL:
+            bests = ", ".join(f"{max(one.values()):.2f}" for one in tries)
+            drawn = (
+                f" {TITLES[RIVAL]}, draws differently every time: of {RUNS} runs ({bests} dB at "
+                "best) the middle one stands here."
+            )
             ahead = final - best
             verdicts = [
                 (waited <= 6, f"its best with mean squared error reached within 6 s: {words}"),
@@ -127,7 +138,7 @@ def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
         "Ours counts from before the noise is measured (averaged weights as they are at that "
         "time; preset thorough), CAREamics from its call to train; its best is that of all times, "
         "ours that of the model that the run returns. 'Reached' is when ours is as good as the "
-        "other's best: median of three runs.\n\n"
+        f"other's best: median of {RUNS} runs.{drawn}\n\n"
         + table(["", *(f"{mark} s" for mark in SHOWN), "best", "reached"], rows)
     )
     return text, verdicts
@@ -271,7 +282,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds fmd/")
     parser.add_argument("--peers", type=Path, help="environment made by scripts/peers")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--seconds", type=float, default=90, help="for each run")
     parser.add_argument("--no-publish", action="store_true", help="only print")
     given = parser.parse_args()
     for name in given.only:
