@@ -6,18 +6,21 @@ handed the array that lies there; a large one is replaced by a layer of all its 
 """
 
 import time
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 from weakref import ref
 
 import zarr
 from napari.layers import Image
-from superqt.utils import qthrottled
+from superqt.utils import ensure_main_thread, qthrottled
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import DenoisingStep
 from napari_n2n.durable import partial_path
 from napari_n2n.ngff import levels as levels_of
 from napari_n2n.widgets.denoising_job import Canvas
+from napari_n2n.widgets.kept_plane import KeptPlane
 from napari_n2n.widgets.result_layer import (
     contrast_limits,
     layer_arguments,
@@ -49,6 +52,7 @@ class GrowingLayer:
         self._layer: Image | None = None
         self._name = f"{canvas.header.name} (unfinished)"
         self._refresh = qthrottled(self._look_again, timeout=_REFRESH_MS)
+        self._looking = self._outdated = False
 
     @property
     def layer(self) -> Image | None:
@@ -106,11 +110,28 @@ class GrowingLayer:
         return partial_path(self.canvas.out).exists()
 
     def _look_again(self) -> None:
-        if (layer := self.layer) is not None and self._grows():
-            began = time.perf_counter()
+        self._outdated = self._looking
+        if (layer := self.layer) is not None and self._grows() and not self._looking:
+            self._looking = True
+            Thread(target=self._read, args=(layer.data,), daemon=True).start()
+
+    def _read(self, growing: KeptPlane) -> None:
+        began = time.perf_counter()
+        # What can't be read stays as it is: if the disk fails the run says so, and where napari has
+        # just been closed there is nobody to show it to.
+        with suppress(Exception):
+            growing.read_again()
+        self._draw(growing, began)
+
+    @ensure_main_thread
+    def _draw(self, growing: KeptPlane, began: float) -> None:
+        self._looking = False
+        if (layer := self.layer) is not None and layer.data is growing:
             layer.refresh(extent=False, highlight=False)
             taken = 1000 * (time.perf_counter() - began)
             self._refresh.setTimeout(max(_REFRESH_MS, round(_REST * taken)))
+        if self._outdated:
+            self._look_again()
 
     def _turned(self, array: Any) -> Any:
         return array if self._source is None else turned_back(array, self.canvas.order)
@@ -133,5 +154,7 @@ class GrowingLayer:
         if viewer is None:
             return
         arguments = layer_arguments(array, canvas.header, self._source, canvas.order, limits)
+        if self._grows():
+            arguments["data"] = KeptPlane(arguments["data"])
         self._layer = viewer.add_image(**(arguments | {"name": name}))
         self._name = self._layer.name
