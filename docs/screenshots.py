@@ -213,7 +213,7 @@ def shoot_filling(camera: Camera) -> None:
     viewer.open_sample(PLUGIN, "cells")
     cells = viewer.layers[0]
     looks = {name: getattr(cells, name) for name in ("scale", "units", "contrast_limits")}
-    pixels = np.pad(cells.data, ((150, 3434), (150, 5482)), mode="reflect")
+    pixels = np.pad(cells.data, ((150, 7530), (150, 5482)), mode="reflect")
     viewer.layers.clear()
     viewer.add_image(pixels, name="large field", **looks)
     with opened(viewer, "Denoise") as denoise:

@@ -12,6 +12,7 @@ from conftest import blobs, noisy
 
 from napari_n2n import load
 from napari_n2n.engine import Engine
+from napari_n2n.losses import LOSSES
 from napari_n2n.network import CompactUNet
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.curve import TrainingCurve
@@ -168,15 +169,30 @@ def test_an_error_in_the_background_is_shown_and_rearms_the_button(viewer, qtbot
     assert widget.train_button.isEnabled() and len(viewer.layers) == 2
 
 
+def test_while_a_run_goes_on_a_few_lines_stand_for_all_that_could_be_chosen(viewer, qtbot):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    assert widget.chosen.isHidden() and not widget.form.isHidden()
+    widget.loss.value = "l1"
+    widget.train_button.click()
+    assert all(part.isHidden() for part in widget.choices)
+    qtbot.waitUntil(lambda: "calls for L2" in widget.chosen.text(), timeout=30_000)
+    assert widget.chosen.text().startswith(f"Training on first + second with {LOSSES['l1'].title}")
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert widget.chosen.isHidden() and not any(part.isHidden() for part in widget.choices)
+
+
 def test_a_reopened_dock_finds_the_running_session(viewer, qtbot):
     add_pair(viewer)
     dock, widget = open_dock(viewer)
     widget.minutes.value = 60
+    widget.loss.value = "l1"
     widget.train_button.click()
     qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=30_000)
     viewer.window.remove_dock_widget(dock)
     _, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
     assert again.session is widget.session and again.stop_button.isEnabled()
+    assert again.picker.isHidden() and LOSSES["l1"].title in again.chosen.text()
     again.stop_button.click()
     qtbot.waitUntil(ended(again), timeout=30_000)
     assert len(viewer.layers) == 3

@@ -32,6 +32,12 @@ class Recordings:
     axes: str | None = None
     split: str | None = None
 
+    @property
+    def title(self) -> str:
+        """Their names."""
+        named = (Path(one) if isinstance(one, str) else one for one in self.sources)
+        return " + ".join(one.name for one in named)
+
     def pairs(self) -> list[Pair]:
         """Open them; raises `BadInput` as `open_pairs` does."""
         return open_pairs(self.sources, axes=self.axes, split=self.split)

@@ -41,7 +41,10 @@ class Dock(QScrollArea):
         self.setMinimumWidth(300)
 
     def stack(self, *parts: QWidget | QLayout, stretched: QWidget | None = None) -> QVBoxLayout:
-        """Put parts below each other; one of them, or the void at the end, takes what is left."""
+        """Put parts below each other; one of them, or the void at the end, takes what is left.
+
+        Where the one that is stretched is hidden, it is the void as well.
+        """
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
@@ -50,8 +53,7 @@ class Dock(QScrollArea):
                 column.addLayout(part)
             else:
                 column.addWidget(part, int(part is stretched))
-        if stretched is None:
-            column.addStretch(1)
+        column.addStretch(int(stretched is None))
         self.setWidget(inside)
         return column
 

@@ -5,10 +5,11 @@ from typing import Any
 from napari.utils.notifications import show_error
 
 from napari_n2n.errors import BadInput
+from napari_n2n.losses import LOSSES
 from napari_n2n.recipe import Recipe
 from napari_n2n.widgets.checks import Checks
 from napari_n2n.widgets.crop import add_cropped
-from napari_n2n.widgets.dock import Dock, button, connect_while_alive, plainly
+from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, plainly
 from napari_n2n.widgets.keep import Keep
 from napari_n2n.widgets.measuring import Measuring
 from napari_n2n.widgets.pick_pair import PairPicker
@@ -48,12 +49,14 @@ class TrainWidget(Dock):
         self.form = SettingsForm(self.checks)
         self.loss, self.minutes, self.device = self.form.loss, self.form.minutes, self.form.device
         self.train_button = button("Train", "Learn from the recordings, in the background")
+        self.chosen = Words()
         self.watch = Watch(self.viewer, self.session)
         self.stop_button, self.words = self.watch.stop_button, self.watch.words
         self.keep = Keep(self.viewer, self.session)
         self.save_button, self.save = self.keep.save_button, self.keep.save
-        parts = (self.picker, self.form, self.train_button, self.watch, self.keep)
-        self.stack(*parts, stretched=self.watch)
+        self.choices = (self.picker, self.form, self.train_button)
+        curve = self.watch.curve
+        self.stack(*self.choices, self.chosen, self.watch, self.keep, curve, stretched=curve)
         self.take_drops(self.picker.take)
 
     def _connect(self) -> None:
@@ -92,6 +95,7 @@ class TrainWidget(Dock):
         unnamed = first is not None and first.axes_in_doubt
         self.picker.ask_for_axes(unnamed or (problem is not None and problem.code == "axes"))
         self.form.show_estimate(self.measuring.estimate)
+        self._show_chosen()
 
     def _go(self, way: str) -> None:
         """Take a way out of what is wrong with the recordings."""
@@ -121,7 +125,19 @@ class TrainWidget(Dock):
             show_error(plainly(error))
 
     def _show_state(self) -> None:
-        running = self.session.running
-        self.picker.setEnabled(not running)
-        self.form.setEnabled(not running)
-        self.train_button.setEnabled(not running)
+        for part in self.choices:
+            part.setVisible(not self.session.running)
+            part.setEnabled(not self.session.running)
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        """Say in a few lines what the run learns, in the place of all that could be chosen."""
+        recipe = self.session.recipe
+        if not self.session.running or recipe is None:
+            self.checks.show_loss(self.form.settings().loss)
+            self.chosen.setText("")
+            return
+        self.checks.show_loss(recipe.settings.loss)
+        loss = LOSSES.get(recipe.settings.loss)
+        how = "" if loss is None else f" with {loss.title}"
+        self.chosen.setText(f"Training on {recipe.recordings.title}{how}\n{self.loss_words.text()}")

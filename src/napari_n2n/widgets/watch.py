@@ -37,6 +37,11 @@ class Watch(QWidget):
         The viewer in which the run is shown.
     session
         The run.
+
+    Attributes
+    ----------
+    curve
+        How well the run does; the dock finds it a place.
     """
 
     def __init__(self, viewer: Any, session: TrainingSession) -> None:
@@ -81,7 +86,6 @@ class Watch(QWidget):
         column.addWidget(self.resources)
         column.addLayout(_row(self.preview, self.split))
         column.addWidget(self.divider)
-        column.addWidget(self.curve, 1)
 
     def _connect(self) -> None:
         session = self.session
