@@ -76,6 +76,17 @@ def test_folded_weights_fit_a_network_built_without_norms():
         assert torch.equal(without.eval()(image), folded(with_norms)(image))
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_last_step_is_taken_in_full_precision(name):
+    network = NETWORKS[name]().eval()
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        result = network(image)
+    assert result.dtype == torch.float32
+    rounded = result.bfloat16().float()
+    assert not torch.equal(result, rounded)
+
+
 def test_the_papers_network_has_the_papers_size():
     network = NETWORKS["paper"](channels=3)
     count = sum(weights.numel() for weights in network.parameters())

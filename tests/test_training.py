@@ -17,6 +17,7 @@ from napari_n2n import (
     open_pairs,
     train,
 )
+from napari_n2n.device import computes_in_bfloat16
 from napari_n2n.losses import LOSSES
 from napari_n2n.network import CompactUNet
 from napari_n2n.normalisation import normalisations
@@ -90,6 +91,27 @@ def test_a_run_without_limits_ends_when_nothing_improves(pair, monkeypatch):
     denoiser = train(pair, QUICK.model_copy(update={"steps": None}))
     assert denoiser.record["steps"] < 1500
     assert not denoiser.record["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("known", "quick"),
+    [({"avx512_bf16": True}, True), ({"avx2": True, "avx512_bf16": False}, False), ({}, False)],
+)
+def test_short_numbers_are_left_to_processors_that_know_them(monkeypatch, known, quick):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert computes_in_bfloat16(torch.device("cpu")) == quick
+
+
+def test_short_numbers_learn_the_same(pair, scene, monkeypatch):
+    settings = QUICK.model_copy(update={"steps": 60, "batch": 4})
+    errors = []
+    for quick, precision in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr("napari_n2n.run.computes_in_bfloat16", lambda _, quick=quick: quick)
+        denoiser = train(pair, settings)
+        assert denoiser.record["precision"] == precision
+        result = np.asarray(denoise(denoiser, pair.first))
+        errors.append(float(np.sqrt(np.mean((result - scene) ** 2))))
+    assert errors[0] == pytest.approx(errors[1], rel=0.05) and errors[0] != errors[1]
 
 
 def test_a_full_graphics_card_halves_the_batch_and_goes_on(pair, monkeypatch):

@@ -153,7 +153,16 @@ class CompactUNet(nn.Module):
                 align_corners=False,
             )
             features = block(torch.cat([features, skips.pop()], dim=1))
-        return depth_to_space(self.head(features), self._steps[0])
+        return depth_to_space(_in_full(self.head, features), self._steps[0])
+
+
+def _in_full(layer: nn.Module, features: Tensor) -> Tensor:
+    """Apply the last layer in the precision of its weights, also where the others get by with less.
+
+    Rounded to bfloat16, values are off by up to 0.4 %: as much as the noise of a good recording.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        return layer(features.to(layer.get_parameter("weight").dtype))
 
 
 def _padding(level: int) -> Padding:
@@ -266,7 +275,7 @@ class PaperUNet(nn.Module):
             features = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = conv(torch.cat([features, skips.pop()], dim=1))
         features = F.interpolate(features, scale_factor=2.0, mode="nearest")
-        return self.head(self.top(torch.cat([features, skips.pop()], dim=1)))
+        return _in_full(self.head, self.top(torch.cat([features, skips.pop()], dim=1)))
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"compact": CompactUNet, "paper": PaperUNet}

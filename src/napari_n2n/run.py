@@ -5,6 +5,7 @@ import json
 import math
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from napari_n2n import quality, warm_start
 from napari_n2n.architecture import architecture
 from napari_n2n.batch import Batch
+from napari_n2n.device import computes_in_bfloat16
 from napari_n2n.errors import BadInput
 from napari_n2n.exchange import exchange
 from napari_n2n.losses import Loss, masked_mean
@@ -72,6 +74,7 @@ class Run:
     ) -> None:
         self.usual_patience = max(report.training_factor for report in reports)
         self.pairs, self.settings, self.loss, self.device = pairs, settings, loss, device
+        self.bfloat16 = computes_in_bfloat16(device)
         self.normalisations = normalisations(pairs)
         self.warm = warm_start.wanted(settings, loss)
         self.format = torch.channels_last if settings.dims == 2 else torch.channels_last_3d
@@ -162,7 +165,8 @@ class Run:
     def _step(self, progress: float) -> Tensor:
         batch = self.patches.draw(self.history.step, self.places)
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+        quick = torch.autocast(self.device.type, torch.bfloat16) if self.bfloat16 else nullcontext()
+        with quick:
             prediction = self.network(batch.input.contiguous(memory_format=self.format))
         loss = masked_mean(self.loss.per_pixel(prediction, batch.target, progress), batch.weight)
         loss.backward()
@@ -247,6 +251,7 @@ class Run:
             "seconds": round(self.history.seconds, 1),
             "stopped": stopped,
             "device": str(self.device),
+            "precision": "bfloat16" if self.bfloat16 else "float32",
             **here_and_now(),
         }
         return self._made(json.loads(json.dumps(record)))  # as it will be read from a file
