@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_n2n import Pair
-from napari_n2n.exchange import SHARE, Exchange, exchange
+from napari_n2n.exchange import Exchange, exchange
 from napari_n2n.losses import LOSSES
 from napari_n2n.noise import measure_noise
 from napari_n2n.normalisation import normalisations
@@ -48,13 +48,21 @@ def test_exchange_moves_pixels_between_input_and_target_and_changes_none(pair, s
         assert torch.equal(of_both(apart.input, apart.target), of_both(mixed.input, mixed.target))
 
 
-def test_half_of_the_patches_exchange_half_of_their_pixels(pair):
-    apart, mixed = (patches_of(pair, one) for one in (None, SINGLE))
+@pytest.mark.parametrize("wanted", [0.5, 1.0])
+def test_in_the_share_of_patches_that_is_wanted_half_of_the_pixels_are_exchanged(pair, wanted):
+    apart, mixed = (patches_of(pair, one) for one in (None, Exchange(True, True, wanted)))
     moved = [apart.draw(k, 8).input != mixed.draw(k, 8).input for k in range(20)]
     share = torch.cat(moved).float().mean((1, 2, 3))
-    assert set((share > 0.05).tolist()) == {True, False}
-    assert share.mean() == pytest.approx(SHARE / 2, abs=0.05)
+    assert (share > 0.05).float().mean() == pytest.approx(wanted, abs=0.1)
     assert share[share > 0.05].mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_acquisitions_of_which_one_is_noisier_are_seen_as_they_are_too(pair):
+    scene = blobs(SHAPE)
+    brighter = Pair.open(noisy(scene, 1, 20.0), 3 * noisy(scene, 2, 20.0))
+    noisier = Pair.open(noisy(scene, 1, 20.0), noisy(scene, 2, 23.0))
+    found = [exchange([measure_noise(one)], LOSSES["l2"]) for one in (pair, brighter, noisier)]
+    assert found == [SINGLE, SINGLE, Exchange(True, True, 0.5)]
 
 
 def test_what_is_drawn_can_be_drawn_again(pair):

@@ -15,10 +15,9 @@ from torch import Tensor
 from napari_n2n.losses import Loss
 from napari_n2n.noise import NoiseReport
 
-SHARE = 0.5
-"""Of the patches; the others stay as they were taken, as those are that will be denoised."""
-
 _CORRELATED = 0.1
+_ALIKE = 0.03  # noise levels that differ by less
+_SHARE_OF_UNLIKE = 0.5
 _SHIFTED = 0.25
 _CHANGED = frozenset({"motion", "drift", "duplicate"})
 
@@ -31,10 +30,13 @@ class Exchange:
     ----------
     along_y, along_x
         Whether neighbours along this axis are drawn for by themselves.
+    share
+        Of the patches whose pixels are exchanged. The others stay as they were taken.
     """
 
     along_y: bool
     along_x: bool
+    share: float = 1.0
 
     def drawn(self, grids: Sequence[Tensor], sides: tuple[int, int], seed: int) -> Tensor:
         """Draw which pixels change places, the same ones in all planes of a volume.
@@ -56,7 +58,7 @@ class Exchange:
         rows, columns = grids
         device, count = rows.device, len(rows)
         generator = torch.Generator(device).manual_seed(seed)
-        chosen = torch.rand(count, 1, generator=generator, device=device) < SHARE
+        chosen = torch.rand(count, 1, generator=generator, device=device) < self.share
         table = torch.rand(count, sides[0] * sides[1], generator=generator, device=device) < 0.5
         place = rows * sides[1] * self.along_y + columns * self.along_x
         return (table & chosen).gather(1, place.flatten(1)).view(place.shape)
@@ -67,7 +69,9 @@ def exchange(reports: Sequence[NoiseReport], loss: Loss) -> Exchange | None:
 
     That is where the noise is correlated in both directions, where something has moved or changed
     between the acquisitions, and where a loss stands up to outliers: those come in patches, and
-    what is left of one in the input would tell where it is in the target.
+    what is left of one in the input would tell where it is in the target. Where one acquisition is
+    noisier than the other, a mixture of both is unlike either, and the network has to see them as
+    they are, too.
     """
     if loss.statistic != "mean":
         return None
@@ -79,4 +83,9 @@ def exchange(reports: Sequence[NoiseReport], loss: Loss) -> Exchange | None:
         all(abs(report.noise_correlation[axis]) < _CORRELATED for report in reports)
         for axis in (0, 1)
     )
-    return Exchange(along_y, along_x) if along_y or along_x else None
+    if not along_y and not along_x:
+        return None
+    alike = all(
+        abs(report.noise_b / report.gain_ratio / report.noise_a - 1) < _ALIKE for report in reports
+    )
+    return Exchange(along_y, along_x, 1.0 if alike else _SHARE_OF_UNLIKE)
