@@ -97,7 +97,7 @@ def scenes(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]
         finals.append(
             [name, *raw, *each[:2], alone, turned, both, published, estimate, steps, seconds]
         )
-        curves.append([name, *run.looks, alone])
+        curves.append((name, run.looks, alone))
         more = [float(np.mean(them[2:]) - np.mean(them[:2])) for them in (noisy, matched)]
         unseen.append([name, *noisy, *matched, *more])
         print(finals[-1], curves[-1], unseen[-1], flush=True)
@@ -112,7 +112,9 @@ def scenes(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]
             f"{worst:+.2f} dB at worst",
         ),
     ]
-    marks = [f"{mark} s" for mark in MARKS[: len(curves[0]) - 2]]
+    count = max(len(looks) for _, looks, _ in curves)
+    marks = [f"{mark} s" for mark in MARKS[:count]]
+    rows = [[name, *looks, *(count + 1 - len(looks)) * [alone]] for name, looks, alone in curves]
     text = "\n\n".join(
         (
             f"PSNR in dB (range 255) after {minutes:g} minutes a scene (preset thorough); the "
@@ -121,8 +123,9 @@ def scenes(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]
             "truth' is the reference-free estimate for one capture on held-out blocks. 's' counts "
             "from before the noise is measured.",
             _shown(FINALS, finals),
-            "Along the way, mean of captures 1 and 2, each alone:",
-            _shown(["scene", *marks, "end"], curves),
+            "Along the way, mean of captures 1 and 2, each alone; a run that ended by itself stays "
+            "as it was:",
+            _shown(["scene", *marks, "end"], rows),
             "Each capture compared in its own gain, raw and denoised; 3 and 4 were never seen. The "
             "last columns: the mean of 3 and 4 less that of 1 and 2, raw and denoised.",
             _shown(

@@ -24,7 +24,8 @@ def scene(side: int, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:  # islands of sample in an empty field
         island = gaussian_filter(rng.normal(size=image.shape), side * rng.uniform(0.04, 0.2))
         image *= 1 / (1 + np.exp(-(island / island.std() + rng.normal(0, 0.7)) / 0.2))
-    image = gaussian_filter(image, rng.uniform(0.5, 2.0))
+    if rng.random() < 0.9:  # blurred by optics; some are not, as drawings and coarse pixels
+        image = gaussian_filter(image, rng.uniform(0.5, 2.0))
     if rng.random() < 0.5:
         image += rng.uniform(0.1, 0.8) * gaussian_filter(image, side * rng.uniform(0.03, 0.15))
     image -= image.min()
