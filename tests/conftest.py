@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_n2n import Pair, TrainingSettings, cli, load, train
+from napari_n2n.engine import Engine
 
 
 def blobs(shape=(96, 96), seed=0):
@@ -40,6 +42,20 @@ def pair(scene):
 @pytest.fixture(scope="session")
 def denoiser(pair):
     return train(pair, TrainingSettings(steps=120, patch=64, batch=2, device="cpu"))
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """A semaphore: as many parts of a result are computed as it is released."""
+    compute, gate = Engine.compute, threading.Semaphore(0)
+
+    def when_let(*given):
+        gate.acquire()
+        return compute(*given)
+
+    monkeypatch.setattr(Engine, "compute", when_let)
+    yield gate
+    gate.release(1000)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The Denoise dock in a real napari window."""
 
-import threading
 from pathlib import Path
 
 import dask.array as da
@@ -42,20 +41,6 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def model(tmp_path):
     return MODEL.save(tmp_path / "model.n2n")
-
-
-@pytest.fixture
-def parts(monkeypatch):
-    """A semaphore: as many parts are computed as it is released."""
-    compute, gate = Engine.compute, threading.Semaphore(0)
-
-    def when_let(*given):
-        gate.acquire()
-        return compute(*given)
-
-    monkeypatch.setattr(Engine, "compute", when_let)
-    yield gate
-    gate.release(1000)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The Train dock in a real napari window."""
 
-import threading
 from dataclasses import replace
 
 import dask.array as da
@@ -11,7 +10,6 @@ import zarr
 from conftest import blobs, noisy
 
 from napari_n2n import load
-from napari_n2n.engine import Engine
 from napari_n2n.losses import LOSSES
 from napari_n2n.network import CompactUNet
 from napari_n2n.training import TrainingStep
@@ -121,14 +119,8 @@ def test_stop_keeps_the_model_and_save_writes_it(viewer, qtbot, tmp_path):
     assert load(tmp_path / "model.n2n").record["stopped"]
 
 
-def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbot, monkeypatch):
-    compute, parts = Engine.compute, threading.Semaphore(2)
-
-    def when_let(*given):
-        parts.acquire()
-        return compute(*given)
-
-    monkeypatch.setattr(Engine, "compute", when_let)
+def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbot, parts):
+    parts.release(2)
     add_pair(viewer, shape=(4, 64, 64))
     _, widget = open_dock(viewer)
     widget.watch.preview.click()  # a preview is computed like a part of the result
@@ -141,6 +133,21 @@ def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbo
     qtbot.waitUntil(ended(widget), timeout=30_000)
     assert "Not all is denoised" in widget.words.text() and widget.save_button.isEnabled()
     assert result in viewer.layers and np.isnan(result.data[3]).all()
+
+
+def test_a_run_discarded_while_its_result_fills_leaves_nothing(viewer, qtbot, parts):
+    parts.release(2)
+    add_pair(viewer, shape=(4, 64, 64))
+    _, widget = open_dock(viewer)
+    widget.watch.preview.click()
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
+    assert len(viewer.layers) == 3
+    widget.session.discard()
+    parts.release(9)
+    qtbot.waitUntil(ended(widget), timeout=30_000)
+    assert [layer.name for layer in viewer.layers] == ["first", "second"]
+    assert not widget.save_button.isEnabled() and "Discarded" in widget.words.text()
 
 
 def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, monkeypatch):

@@ -100,6 +100,23 @@ def test_the_preview_follows_the_slider(viewer, qtbot, paused):
     end(widget, qtbot)
 
 
+@pytest.mark.parametrize(("axis", "dims"), [("c", 2), ("z", 3)], ids=["channels", "volumes"])
+def test_the_preview_shows_the_channel_or_the_depth_on_screen(viewer, qtbot, axis, dims):
+    source = add_pair(viewer, (8, 64, 64), axis_labels=(axis, "y", "x"))
+    viewer.dims.set_current_step(0, 1)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.form.dims.value, widget.form.patch.value = dims, 32
+    widget.minutes.value, widget.device.value = 60, "cpu"
+    widget.train()
+    layer = wait_for_preview(viewer, qtbot)
+    for plane in (1, 6):
+        viewer.dims.set_current_step(0, plane)
+        there = source.data_to_world((plane, 0, 0))[0]
+        qtbot.waitUntil(lambda there=there: layer.translate[0] == there, timeout=60_000)
+        assert layer.data.shape == (1, 64, 64) and np.isfinite(layer.data).all()
+    end(widget, qtbot)
+
+
 def test_of_a_large_plane_the_part_in_view_is_shown(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     levels = [noisy(blobs((side, side)), 1) for side in (1200, 600)]
