@@ -7,22 +7,26 @@ from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 _SMOOTHING = 1.5
+_TILES = 4
+_SURE = 4.0
+_OF_NO_MATTER = 0.25
 
 
 def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tuple[float, float]:
     """Displacement (y, x) of B against A in pixels: ``B(r) = A(r - shift)``.
 
     Median over planes of the sub-pixel cross-correlation peak (Guizar-Sicairos et al. 2008) of the
-    lightly smoothed planes. A peak that noise alone could make reads as (0, 0).
+    lightly smoothed planes. Beyond a quarter of a pixel, a peak that noise alone could make reads
+    as (0, 0), and so does one that a single part of the field makes, by moving.
     """
+    details = [
+        (_detail(plane_a), _detail(plane_b))
+        for plane_a, plane_b in zip(planes_a, planes_b, strict=True)
+    ]
     found = []
-    for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
-        smooth_a, smooth_b = (_detail(plane) for plane in (plane_a, plane_b))
-        moved, _, _ = phase_cross_correlation(
-            smooth_a, smooth_b, upsample_factor=50, normalization=None
-        )
-        dy, dx = (-float(step) for step in moved)
-        far = abs(dy) > plane_a.shape[0] / 4 or abs(dx) > plane_a.shape[1] / 4
+    for smooth_a, smooth_b in details:
+        dy, dx = _peak(smooth_a, smooth_b)
+        far = abs(dy) > smooth_a.shape[0] / 4 or abs(dx) > smooth_a.shape[1] / 4
         whole = round(dy), round(dx)
         if far or not _shift_explains(smooth_a, smooth_b, whole):
             continue
@@ -30,7 +34,45 @@ def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tup
     if not found:
         return 0.0, 0.0
     dy, dx = (float(np.median(steps)) for steps in zip(*found, strict=True))
-    return dy, dx
+    if math.hypot(dy, dx) < _OF_NO_MATTER:
+        return dy, dx
+    gains = np.concatenate([_gains(*detail, (dy, dx)) for detail in details])
+    error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
+    return (dy, dx) if gains.mean() > _SURE * error else (0.0, 0.0)
+
+
+def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
+    """Standard error of a displacement in pixels, from its scatter over 4x4 tiles of a plane.
+
+    By the median deviation, so that tiles with little to see do not count for more than others.
+    """
+    tiles = zip(_tiles(plane_a), _tiles(plane_b), strict=True)
+    peaks = np.array([_peak(_detail(tile_a), _detail(tile_b)) for tile_a, tile_b in tiles])
+    deviation = float(np.median(np.abs(peaks - np.median(peaks, axis=0)))) / 0.6745
+    return deviation / math.sqrt(len(peaks))
+
+
+def _peak(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Return the displacement at which two detail images correlate most, noise or not."""
+    moved, _, _ = phase_cross_correlation(a, b, upsample_factor=50, normalization=None)
+    return -float(moved[0]), -float(moved[1])
+
+
+def _tiles(image: np.ndarray) -> list[np.ndarray]:
+    rows = np.array_split(image, _TILES)
+    return [tile for part in rows for tile in np.array_split(part, _TILES, axis=1)]
+
+
+def _gains(a: np.ndarray, b: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
+    """By how much two detail images agree better, shifted back, in each of 4x4 tiles."""
+    back = ndimage.shift(b, [-step for step in shift], order=3, mode="nearest")
+    return np.array(
+        [
+            np.corrcoef(here.ravel(), returned.ravel())[0, 1]
+            - np.corrcoef(here.ravel(), there.ravel())[0, 1]
+            for here, there, returned in zip(_tiles(a), _tiles(b), _tiles(back), strict=True)
+        ]
+    )
 
 
 def _detail(plane: np.ndarray) -> np.ndarray:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from napari_n2n.findings import Finding
 
 MOST_FOR_MEDIAN = 0.45
+CORRELATED = 0.2
 _FEWEST_OUTLIERS = 2e-3
-_CORRELATED = 0.2
+_ONE_SIDED = 0.9
+_CLIPPED = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,7 @@ class Evidence:
     """What the advice is drawn from; see `napari_n2n.noise.report.NoiseReport` for the figures."""
 
     outlier_share: float
+    outlier_brighter: float
     outlier_shift: float
     outliers_clustered: bool
     noise: float
@@ -29,6 +32,8 @@ class Evidence:
     shared_noise: float
     black_share: float
     clipping_shift: float
+    clipped_mean_shift: float
+    clipped_median_shift: float
     moved_share: float
     drift: float
 
@@ -47,7 +52,7 @@ def advise(evidence: Evidence) -> Advice:
     """Choose the loss whose statistic lies nearest to the clean signal."""
     loss, reason = _loss(evidence)
     factor = 1.0
-    if max(evidence.correlation) > _CORRELATED:
+    if max(evidence.correlation) > CORRELATED:
         factor = min(4.0, max(1.0, math.sqrt(evidence.correlation_area)))
         reach = max(evidence.correlation_length)
         reason += (
@@ -59,7 +64,7 @@ def advise(evidence: Evidence) -> Advice:
 
 def _loss(evidence: Evidence) -> tuple[str, str]:
     share = evidence.outlier_share
-    kind = "text or dust" if evidence.outliers_clustered else "outliers of any value"
+    kind = _kind(evidence)
     if share > MOST_FOR_MEDIAN:
         return "l0", (
             f"{share:.0%} of the pixels are hit by {kind}: only the most common value is right, "
@@ -76,13 +81,34 @@ def _loss(evidence: Evidence) -> tuple[str, str]:
             f"{evidence.outlier_shift:.2g} ADU; the median would be off by "
             f"{abs(evidence.median_shift):.2g} ADU, so L2."
         )
+    lifted = evidence.clipped_mean_shift - evidence.clipped_median_shift
+    if lifted > max(abs(evidence.median_shift), _CLIPPED * evidence.noise):
+        return "l1", (
+            f"Noise is cut off at zero, which lifts the mean by {evidence.clipped_mean_shift:.2g} "
+            f"ADU on average and the median by {evidence.clipped_median_shift:.2g} ADU, so L1."
+        )
     skewed = abs(evidence.skewness) > max(0.05, 3 * evidence.skewness_error)
     photons = "Photon noise" if evidence.photon_gain is not None else "Noise"
     if skewed and evidence.signal > 0:
-        low = evidence.median_shift / evidence.signal
-        side = "low" if low > 0 else "high"
-        return "l2", f"{photons}, skewed: the median would read {abs(low):.1%} {side}, so L2."
+        side = "low" if evidence.median_shift > 0 else "high"
+        off = min(abs(evidence.median_shift) / evidence.signal, 1.0)
+        return "l2", f"{photons}, skewed: the median would read {off:.1%} {side}, so L2."
     return "l2", f"{photons} that averages out to the signal: L2 finds its mean."
+
+
+def one_side(brighter: float) -> str | None:
+    """Name the side that the outliers are on, by the share that reads too bright; None for both."""
+    if brighter > _ONE_SIDED:
+        return "bright"
+    return "dark" if brighter < 1 - _ONE_SIDED else None
+
+
+def _kind(evidence: Evidence) -> str:
+    """Name the outliers."""
+    side = one_side(evidence.outlier_brighter)
+    if evidence.outliers_clustered:
+        return f"{side} patches" if side else "text or dust"
+    return f"{side} outliers" if side else "outliers of any value"
 
 
 def _warnings(evidence: Evidence) -> list[Finding]:
@@ -96,7 +122,7 @@ def _warnings(evidence: Evidence) -> list[Finding]:
                 "and correct fixed patterns first.",
             )
         )
-    if max(evidence.correlation) > _CORRELATED:
+    if max(evidence.correlation) > CORRELATED:
         y, x = evidence.correlation
         found.append(
             Finding(

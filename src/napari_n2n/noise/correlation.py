@@ -9,6 +9,9 @@ LAGS = 8
 _DRIFT = 31
 _TAIL = 4.0
 _NOTABLE = 0.05
+_UNLIKE = 1.6
+# By so much is the best 2 % of blocks above the mean where all have the same ratio.
+_BY_CHANCE = 1.12
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class Correlation:
         )
 
 
-def autocorrelation(difference: np.ndarray) -> Correlation:
+def autocorrelation(difference: np.ndarray, quantum: float = 0.0) -> Correlation:
     """Correlate the difference of two acquisitions with itself, displaced.
 
     Slow drifts are removed first, and values beyond four robust standard deviations are clipped, so
@@ -49,9 +52,11 @@ def autocorrelation(difference: np.ndarray) -> Correlation:
     ----------
     difference
         Shape (planes, Y, X).
+    quantum
+        Step of the pixel values: where few photons leave most pixels equal, it is what deviates.
     """
     noise = difference - ndimage.uniform_filter(difference, (0, _DRIFT, _DRIFT))
-    limit = _TAIL * float(np.median(np.abs(noise))) / 0.6745
+    limit = _TAIL * max(float(np.median(np.abs(noise))) / 0.6745, quantum / 2)
     if limit > 0:
         noise = noise.clip(-limit, limit)
     power = float(np.mean(noise**2, dtype=np.float64)) or 1.0
@@ -98,7 +103,9 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float:
 
     Where a scene is smooth, the finest detail (diagonal Haar coefficients) of one acquisition is
     noise alone, and half the variance of the same detail of ``A - B`` is what of it is independent.
-    The smoothest places, the best 20 % of all 32x32 blocks, decide.
+    The smoothest of all 32x32 blocks, the best 2 %, decide. Noise is shared everywhere to the same
+    degree: where even these differ much from the others, it is the scene that has such detail, and
+    nothing can be told.
 
     Parameters
     ----------
@@ -110,7 +117,10 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float:
     ratio = independent[own > 0] / own[own > 0]
     if ratio.size == 0:
         return 0.0
-    return float(np.clip(1 - np.quantile(ratio, 0.8), 0.0, 1.0))
+    middle, smoothest = np.quantile(ratio, (0.5, 0.98))
+    if smoothest > _UNLIKE * middle:
+        return 0.0
+    return float(np.clip(1 - smoothest / _BY_CHANCE, 0.0, 1.0))
 
 
 def _detail_power(stack: np.ndarray) -> np.ndarray:

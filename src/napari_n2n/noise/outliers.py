@@ -7,22 +7,26 @@ holds ``(1 - p)^2`` of all, those hit in one acquisition ``2 p (1 - p)`` and tho
 the pedestal is known, so that only p and the width of the peak, the ordinary noise, are fitted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from scipy import special
 
-from napari_n2n.noise.sample import Sample
+from napari_n2n.noise.sample import GROUPS, Sample, jackknife
 from napari_n2n.quality import neighbourhood
 
 _BRIGHTNESSES = (0, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96, 1)
 _FAR_SHARE = 5e-4
 _OUTLYING = 4.0
 _LEVELS = 256
-_ROUNDS = 2
+_ROUNDS = 3
 _STARTS = 3
 _FAR = 5.0
+_FEWEST_STEPS = 6
+_FEWEST_SIDED = 20
+_ENDS = (1e-4, 1 - 1e-4)
+_CLUSTERED = 0.1
 _SHARES = np.concatenate([[0.0], np.geomspace(2e-4, 0.02, 14), np.linspace(0.03, 0.97, 48)])
 
 
@@ -32,19 +36,29 @@ class Outliers:
 
     Attributes
     ----------
-    share
-        Of the pixels of each acquisition that is hit, 0 to 1.
-    shift
-        How far that pulls the mean: root mean square over eight signal levels, in ADU.
+    share, error
+        Of the pixels of each acquisition that is hit, 0 to 1; and its standard error.
+    brighter
+        Share of the outliers that read too bright, had they as much room below as above: 0.5 for
+        impulses of any value, near 1 for hot pixels.
+    shift, shift_error
+        How far that pulls the mean: root mean square over eight signal levels, in ADU; and its
+        standard error.
     clustered
         True where patches are hit (text, dust) rather than single pixels.
+    limit
+        Differences beyond which are not noise, in ADU.
     pixels
-        True where the two acquisitions differ by more than noise; shape (planes, Y, X).
+        True where the two acquisitions differ by more; shape (planes, Y, X).
     """
 
     share: float
+    error: float
+    brighter: float
     shift: float
+    shift_error: float
     clustered: bool
+    limit: float
     pixels: np.ndarray
 
 
@@ -61,20 +75,41 @@ class Mixture:
     far
         Share of the pixels at which the two differ by more than five times what the ordinary noise
         makes them differ.
+    error
+        Standard error of the share, from its scatter over several brightnesses.
     """
 
     share: float
     noise: float
     far: float
+    error: float = 0.0
 
 
 def find_outliers(sample: Sample) -> Outliers:
     """Tell outliers from noise, and what they do to the mean."""
     mixture = _mixture(sample)
     if mixture.share == 0:
-        return Outliers(0.0, 0.0, False, np.zeros(sample.a.shape, bool))
-    far = np.abs(sample.difference) > _OUTLYING * np.sqrt(2) * mixture.noise
-    return Outliers(mixture.share, _shift(sample, far), _clustered(far), far)
+        return Outliers(
+            0.0, mixture.error, 0.5, 0.0, 0.0, False, np.inf, np.zeros(sample.a.shape, bool)
+        )
+    limit = _OUTLYING * np.sqrt(2) * mixture.noise
+    far = sample.valid & (np.abs(sample.difference) > limit)
+    centre = _level(sample, far)
+    return Outliers(
+        mixture.share,
+        mixture.error,
+        _brighter(sample, far, centre, limit),
+        _shift(sample, far, centre, sample.valid),
+        jackknife(
+            [
+                _shift(sample, far, centre, sample.valid & (sample.group != group))
+                for group in range(GROUPS)
+            ]
+        ),
+        _clustered(far),
+        limit,
+        far,
+    )
 
 
 def _mixture(sample: Sample) -> Mixture:
@@ -93,33 +128,54 @@ def _mixture(sample: Sample) -> Mixture:
 
 def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
     a, b, m = (values[sample.valid] for values in (sample.a, sample.b, brightness))
-    low, high = (float(end) for end in np.quantile(np.concatenate([a, b]), (1e-4, 1 - 1e-4)))
-    fits = []
+    low, high = (float(end) for end in np.quantile(np.concatenate([a, b]), _ENDS))
+    fits, weights = [], []
     for first, last in pairwise(np.quantile(m, _BRIGHTNESSES)):
         here = (m >= first) & (m <= last)
         if here.sum() >= 500:
             fits.append(fit_mixture(a[here], b[here], (low, high), sample.quantum))
-    if not fits:
+            weights.append(float(here.mean()))
+    # Of a few steps none is far enough from the next to be an outlier: so it is with few photons.
+    if not fits or high - low < _FEWEST_STEPS * sample.quantum:
         return Mixture(0.0, 0.0, 0.0)
-    bright = fits[len(fits) // 2 :]
-    share, noise, far = (
-        float(np.median([getattr(fit, name) for fit in group]))
-        for name, group in (("share", fits), ("noise", fits), ("far", bright))
-    )
+    share = float(np.average([fit.share for fit in fits], weights=weights))
+    noise = float(np.median([fit.noise for fit in fits]))
+    far = float(np.median([fit.far for fit in fits[len(fits) // 2 :]]))
+    error = float(np.std([fit.share for fit in fits])) / float(np.sqrt(len(fits)))
     if far < _FAR_SHARE:
         return Mixture(0.0, noise, far)
     if share > 0.6:  # too few untouched pixels for a fit at every brightness
-        return fit_mixture(a, b, (low, high), sample.quantum)
-    return Mixture(share, noise, far)
+        return replace(fit_mixture(a, b, (low, high), sample.quantum), error=error)
+    return Mixture(share, noise, far, error)
 
 
-def _shift(sample: Sample, far: np.ndarray) -> float:
+def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) -> float:
+    """Share of the outliers that read too bright, had they as much room below as above.
+
+    In whichever acquisition is farther off; each counts by the inverse of its room, which begins
+    beyond the noise and ends with the range of all values. Only where there is room on both sides;
+    0.5 if there is hardly anywhere.
+    """
+    low, high = np.quantile(np.concatenate([sample.a[sample.valid], sample.b[sample.valid]]), _ENDS)
+    far = far & (level - low > 2 * limit) & (high - level > 2 * limit)
+    if far.sum() < _FEWEST_SIDED:
+        return 0.5
+    here, top, bottom = (
+        values[far].astype(np.float64)
+        for values in (level, np.maximum(sample.a, sample.b), np.minimum(sample.a, sample.b))
+    )
+    bright = top - here > here - bottom
+    above = np.sum(bright / (high - here - limit))
+    below = np.sum(~bright / (here - low - limit))
+    return float(above / (above + below))
+
+
+def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray, counts: np.ndarray) -> float:
     """Pull of the outliers on the mean: root mean square over eight signal levels, in ADU."""
-    centre = _level(sample, far)
     edges = np.quantile(centre, np.linspace(0, 1, 9))
     shifts = []
     for low, high in pairwise(edges):
-        here = (centre >= low) & (centre <= high)
+        here = counts & (centre >= low) & (centre <= high)
         clean = here & ~far
         if clean.any():
             shifts.append(float(sample.a[here].mean() - sample.a[clean].mean()))
@@ -138,7 +194,7 @@ def _clustered(far: np.ndarray) -> bool:
     """Tell whether outliers have outliers for neighbours more often than by chance."""
     share = float(far.mean())
     beside = float((far[..., 1:] & far[..., :-1]).mean())
-    return beside > 2 * share**2 + 0.1 * share
+    return beside - share**2 > _CLUSTERED * (share - share**2)
 
 
 def fit_mixture(
@@ -199,9 +255,11 @@ def _fit_from(
     share = score = 0.0
     for _ in range(_ROUNDS):
         close = np.abs(a - b) < width
-        one = _apart(
-            _histogram(np.concatenate([a[close], b[close]]), levels), struck, levels, edges
-        )
+        ordinary = _histogram(np.concatenate([a[close], b[close]]), levels)
+        # Where both were hit, they are close by chance, and tell nothing of the ordinary values.
+        chance = share**2 * float(np.interp(width, edges[1:], np.cumsum(both))) / close.mean()
+        ordinary = np.maximum(ordinary - chance * struck, 0.0)
+        one = _apart(ordinary / (ordinary.sum() or 1.0), struck, levels, edges)
         for tried in (widths, None):  # the grid, and a finer one around its best
             tried = width * np.geomspace(0.93, 1.07, 29) if tried is None else tried
             peaks = np.array([np.diff(special.erf(edges / (w * np.sqrt(2)))) for w in tried])

@@ -2,22 +2,20 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from napari_n2n import quality
 from napari_n2n.findings import Finding
-from napari_n2n.noise.advice import Evidence, advise
-from napari_n2n.noise.change import drift, moved_share
-from napari_n2n.noise.correlation import Correlation, autocorrelation, shared_noise
-from napari_n2n.noise.outliers import find_outliers
-from napari_n2n.noise.sample import GROUPS, Sample
-from napari_n2n.noise.transfer import TransferCurve, clipping_shift, transfer_curve
+from napari_n2n.noise.advice import Evidence, advise, one_side
+from napari_n2n.noise.correlation import Correlation
+from napari_n2n.noise.figures import Figures
+from napari_n2n.noise.sample import Sample
+from napari_n2n.noise.standard_errors import standard_errors
+from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.pair import Pair
-
-_MANY_OUTLIERS = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,18 @@ class NoiseReport:
     gain_ratio, offset
         ``B = gain_ratio A + offset``.
     photon_gain, read_noise, pedestal
-        ADU per electron, ADU, ADU; None where the noise is not that of a photon-counting camera or
-        too few pixels tell.
+        ADU per electron, ADU, ADU; None where the noise does not grow with the signal. Read noise
+        and pedestal also where neighbours share noise, and read noise where it is too little to be
+        told.
     skewness
         Third cumulant over variance^1.5 of the ordinary noise.
     median_shift
         How far the median of the ordinary noise lies below its mean, in ADU.
-    outlier_share
-        Of the pixels of each acquisition that something other than noise hit.
+    signal_dependent
+        Whether the noise grows with the signal; None where outliers or clipping hide it.
+    outlier_share, outlier_brighter
+        Of the pixels of each acquisition that something other than noise hit; and the share of
+        these that reads too bright, had they as much room below as above.
     outlier_shift
         How far these outliers pull the mean, in ADU.
     outliers_clustered
@@ -80,7 +82,9 @@ class NoiseReport:
     pedestal: float | None
     skewness: float
     median_shift: float
+    signal_dependent: bool | None
     outlier_share: float
+    outlier_brighter: float
     outlier_shift: float
     outliers_clustered: bool
     noise_correlation: tuple[float, float]
@@ -134,20 +138,44 @@ class NoiseReport:
         if self.read_noise is not None:
             yield "read noise", f"{self.with_error('read_noise')} ADU"
         if self.pedestal is not None:
-            yield "black level", f"{self.pedestal:.4g} ADU"
+            yield "black level", f"{self.with_error('pedestal')} ADU"
         below = "below" if self.median_shift >= 0 else "above"
         yield "skewness", self.with_error("skewness")
         yield "median", f"{abs(self.median_shift):.2g} ADU {below} the mean"
-        where = " in patches" if self.outliers_clustered else ""
-        yield "outliers", f"{self.outlier_share:.2%} of the pixels{where}"
+        yield "outliers", self._outliers()
         y, x = self.correlation_length
         independent = max(y, x) == 0
         yield "correlation", "none" if independent else f"over {y:.1f}, {x:.1f} pixels (y, x)"
-        yield "B against A", f"gain {self.gain_ratio:.4f}, offset {self.offset:+.3g} ADU"
-        yield "shift", f"{self.shift[0]:+.2f}, {self.shift[1]:+.2f} pixels (y, x)"
+        yield "in common", f"{self.shared_noise:.0%} of the noise of A and B"
+        error = self.errors.get("gain_ratio", 0.0)
+        yield (
+            "B against A",
+            f"gain {self.gain_ratio:.4f} ± {error:.4f}, offset {self.offset:+.3g} ADU",
+        )
+        yield "shift", self._shift()
+        yield "moved", f"{self.moved_share:.2%} of the field"
+        yield "drift", f"{self.drift:.0%} of the signal's spread"
         yield "saturated", f"{self.saturated_share:.3%}, at zero {self.black_share:.2%}"
+        if self.clipping_shift:
+            yield "cut off", f"dark areas read {self.with_error('clipping_shift')} ADU too bright"
         if self.resolution is not None:
             yield "resolution", f"{self.resolution:.1f} pixels"
+
+    def _outliers(self) -> str:
+        if self.outlier_share == 0:
+            return "none"
+        error = self.errors.get("outlier_share", 0.0)
+        where = " in patches" if self.outliers_clustered else ""
+        side = one_side(self.outlier_brighter)
+        return (
+            f"{self.outlier_share:.2%} ± {error:.2%} of the pixels{where}, "
+            f"{f'all {side}' if side else 'bright and dark'}"
+        )
+
+    def _shift(self) -> str:
+        error = self.errors.get("shift")
+        around = "" if error is None else f" ± {error:.2f}"
+        return f"{self.shift[0]:+.2f}, {self.shift[1]:+.2f}{around} pixels (y, x)"
 
     def with_error(self, name: str) -> str:
         """Return a figure, to as many digits as its standard error leaves it."""
@@ -176,20 +204,14 @@ def measure_noise(pair: Pair) -> NoiseReport:
 
 def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     """Measure the noise, and keep the curves behind the figures."""
-    sample, match = Sample.of(pair), pair.matches[1]
-    outliers = find_outliers(sample)
-    curve = transfer_curve(sample, ~outliers.pixels)
-    correlation = autocorrelation(sample.difference)
-    share = outliers.share
-    if share > _MANY_OUTLIERS:  # those that look like noise spoil the curve
-        curve = replace(
-            curve, photon_gain=None, read_noise=None, read_noise_error=None, pedestal=None
-        )
+    found, match = Figures.of(Sample.of(pair)), pair.matches[1]
+    sample = found.sample
+    outliers, curve, correlation = found.outliers, found.curve, found.correlation
     sigma_a, sigma_b = pair.noise[:2]
-    black = float(np.mean(sample.a <= 0)) if sample.quantum else 0.0
     scene = float(np.mean((sample.a - sample.a.mean()) * (sample.b - sample.b.mean())))
     evidence = Evidence(
-        outlier_share=share,
+        outlier_share=outliers.share,
+        outlier_brighter=outliers.brighter,
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
         noise=float(np.sqrt(np.mean(curve.variance))),
@@ -201,11 +223,13 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         correlation=(float(correlation.y[1]), float(correlation.x[1])),
         correlation_length=correlation.length,
         correlation_area=correlation.area,
-        shared_noise=shared_noise(sample.a, sample.b),
-        black_share=black,
-        clipping_shift=clipping_shift(sample, curve) if black else 0.0,
-        moved_share=moved_share(sample, curve) if share < 0.01 else 0.0,
-        drift=drift(sample) if share < 0.01 else 0.0,
+        shared_noise=found.shared_noise,
+        black_share=sample.black_share,
+        clipping_shift=found.clipping.shift,
+        clipped_mean_shift=found.clipping.mean_shift,
+        clipped_median_shift=found.clipping.median_shift,
+        moved_share=found.moved_share,
+        drift=found.drift,
     )
     advice = advise(evidence)
     frequency, rings = quality.fourier_ring_correlation(sample.a, sample.b)
@@ -221,7 +245,9 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         pedestal=curve.pedestal,
         skewness=curve.skewness,
         median_shift=curve.median_shift,
-        outlier_share=share,
+        signal_dependent=found.signal_dependent,
+        outlier_share=outliers.share,
+        outlier_brighter=outliers.brighter,
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
         noise_correlation=evidence.correlation,
@@ -230,14 +256,14 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         noise_a=sigma_a,
         noise_b=sigma_b,
         saturated_share=sample.saturated_share,
-        black_share=black,
+        black_share=sample.black_share,
         clipping_shift=evidence.clipping_shift,
         moved_share=evidence.moved_share,
         drift=evidence.drift,
         snr=float(np.sqrt(max(scene, 0.0))) / sigma_a if sigma_a else None,
         resolution=quality.resolution(sample.a, sample.b),
         training_factor=advice.training_factor,
-        errors=_errors(sample, curve, correlation),
+        errors=standard_errors(pair, found),
     )
     return report, NoiseCurves(
         transfer=curve,
@@ -246,18 +272,3 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         frequency=frequency,
         ring_correlation=rings,
     )
-
-
-def _errors(sample: Sample, curve: TransferCurve, correlation: Correlation) -> dict[str, float]:
-    errors = {"skewness": curve.skewness_error, "noise_correlation": correlation.error}
-    if curve.photon_gain is not None:
-        errors["photon_gain"] = curve.gain_error
-    if curve.read_noise_error is not None:
-        errors["read_noise"] = curve.read_noise_error
-    squares = np.bincount(
-        sample.group.ravel(), (sample.difference.astype(np.float64) ** 2).ravel(), minlength=GROUPS
-    ) / np.bincount(sample.group.ravel(), minlength=GROUPS)
-    noise = float(np.sqrt(squares.mean() / 2))
-    scatter = float(squares.std(ddof=1)) / np.sqrt(GROUPS)
-    errors["noise_a"] = errors["noise_b"] = scatter / (4 * noise) if noise else 0.0
-    return errors

@@ -1,6 +1,7 @@
 """The pixels that noise is measured on: a few planes of a pair, with their surroundings."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +13,9 @@ _PLANES = 6
 _BLOCK = 32
 _SIDE_OF_ONE = 1024
 _SIDE_OF_MANY = 512
+_SMALLEST_TILE = 32
+# Fewer pixels than this to a value, and they are taken for numbers without steps.
+_PIXELS_PER_VALUE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,20 +31,25 @@ class Sample:
         no part in it.
     valid
         False where one of the two is saturated.
-    saturated_share
-        Of the pixels of both, at the largest value that their type can hold.
+    cut
+        True where one of the two is at zero, below which it has no values.
+    saturated_share, black_share
+        Of the pixels of both, at the largest value that their type can hold, and cut off at zero.
     group
         Numbers 0 to 7 in blocks of 32x32 pixels (less in a small plane, so that every number
         occurs), for standard errors by leaving groups out.
     quantum
-        Step of integer pixels; 0 for floats.
+        Step between the values that pixels take: 1 for most integers, the gain of a detector that
+        counts photons; 0 where there are none.
     """
 
     a: np.ndarray
     b: np.ndarray
     surroundings: np.ndarray
     valid: np.ndarray
+    cut: np.ndarray
     saturated_share: float
+    black_share: float
     group: np.ndarray
     quantum: float
 
@@ -57,21 +66,68 @@ class Sample:
         saturated = np.stack(
             [values >= one.saturation for values, one in ((a, first), (raw, second))]
         )
+        black = np.stack([_cut_off(values) for values in (a, raw)])
         block = min(_BLOCK, min(a.shape[1:]) // GROUPS)
         y, x = (np.arange(length) // block for length in a.shape[1:])
         pattern = (y[:, None] + 3 * x[None, :]) % GROUPS
-        whole = np.issubdtype(first.dtype, np.integer)
         return cls(
             a=a,
             b=b,
             surroundings=neighbourhood((a + b) / 2),
             valid=~(saturated[0] | saturated[1]),
+            cut=black[0] | black[1],
             saturated_share=float(saturated.mean()),
+            black_share=float(black.mean()),
             group=np.broadcast_to(pattern, a.shape),
-            quantum=1.0 if whole else 0.0,
+            quantum=_step(a),
         )
 
     @property
     def difference(self) -> np.ndarray:
         """``A - B``, shape (planes, Y, X)."""
         return self.a - self.b
+
+    def without(self, pixels: np.ndarray) -> "Sample":
+        """Return the same sample with some pixels not valid."""
+        return replace(self, valid=self.valid & ~pixels)
+
+    def tiles(self) -> Iterator[tuple[slice, slice, slice]]:
+        """Cut every plane into eight tiles, for standard errors; none where they are too small."""
+        rows, columns = self.a.shape[1] // 2, self.a.shape[2] // 4
+        if min(rows, columns) < _SMALLEST_TILE:
+            return
+        for number in range(8):
+            y, x = divmod(number, 4)
+            yield (
+                slice(None),
+                slice(y * rows, (y + 1) * rows),
+                slice(x * columns, (x + 1) * columns),
+            )
+
+    def of_tile(self, tile: tuple[slice, slice, slice]) -> "Sample":
+        """Return a part of the sample."""
+        names = ("a", "b", "surroundings", "valid", "cut", "group")
+        return replace(self, **{name: getattr(self, name)[tile] for name in names})
+
+
+def jackknife(leaving_out: Sequence[float]) -> float:
+    """Standard error of a figure from its values without one group each (Efron 1982)."""
+    values = np.array(leaving_out)
+    return float(np.sqrt((len(values) - 1) * np.mean((values - values.mean()) ** 2)))
+
+
+def _cut_off(values: np.ndarray) -> np.ndarray:
+    """Tell which pixels are at zero where nothing lies below."""
+    return values <= 0 if values.min() == 0 else np.zeros(values.shape, bool)
+
+
+def _step(values: np.ndarray) -> float:
+    """Step between the values that most of the pixels take; 0 if there are about as many values."""
+    levels, counts = np.unique(values, return_counts=True)
+    if len(levels) < 2 or len(levels) > values.size / _PIXELS_PER_VALUE:
+        return 0.0
+    gaps = np.diff(levels)
+    nearest = np.minimum(np.append(gaps, np.inf), np.insert(gaps, 0, np.inf))
+    order = np.argsort(nearest)
+    middle = np.searchsorted(np.cumsum(counts[order]), values.size / 2)
+    return float(nearest[order][middle])

@@ -10,9 +10,8 @@ pedestal, which the line alone cannot.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
-from napari_n2n.noise.sample import GROUPS, Sample
+from napari_n2n.noise.sample import GROUPS, Sample, jackknife
 
 _BINS = 24
 _LEAST = 400
@@ -35,9 +34,10 @@ class TransferCurve:
     gain_error
         Standard error of the gain.
     photon_gain, read_noise, pedestal
-        ADU per electron, ADU, ADU; None where the data cannot tell.
-    read_noise_error
-        Standard error of the read noise.
+        ADU per electron, ADU, ADU; None where the noise does not grow with the signal, or where
+        there is too little read noise to be told.
+    read_noise_error, pedestal_error
+        Standard errors of them.
     skewness, skewness_error
         Third cumulant over variance^1.5, averaged over the pixels.
     median_shift
@@ -56,9 +56,11 @@ class TransferCurve:
     read_noise: float | None
     read_noise_error: float | None
     pedestal: float | None
+    pedestal_error: float
     skewness: float
     skewness_error: float
     median_shift: float
+    median_shift_error: float
 
     def variance_at(self, level: np.ndarray) -> np.ndarray:
         """Variance of one acquisition's noise at given signal levels, never below a small floor."""
@@ -103,7 +105,7 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
         _solve({name: np.delete(grid, left_out, axis=0).sum(axis=0) for name, grid in sums.items()})
         for left_out in range(GROUPS)
     ]
-    errors = {name: _jackknife([part[name] for part in parts]) for name in _FIGURES}
+    errors = {name: jackknife([float(part[name]) for part in parts]) for name in _FIGURES}
     used = whole["used"]
     # Integers have few different distances: spread each over its step, for a median in between.
     spread = d + sample.quantum * (np.random.default_rng(0).random(d.size) - 0.5)
@@ -118,10 +120,7 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
         square, error = whole["read_square"], errors["read_square"]
         if square > 2 * error:
             read_noise, read_error = float(np.sqrt(square)), error / (2 * float(np.sqrt(square)))
-            pedestal = float((square - whole["intercept"]) / whole["gain"])
-    elif whole["intercept"] > 0 and whole["variance"].size:
-        level = float(np.average(whole["variance"], weights=whole["count"]))
-        read_noise, read_error = float(np.sqrt(level)), 0.0
+        pedestal = float(whole["pedestal"])
     return TransferCurve(
         mean=whole["mean"],
         variance=whole["variance"],
@@ -135,22 +134,15 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
         read_noise=read_noise,
         read_noise_error=read_error,
         pedestal=pedestal,
+        pedestal_error=errors["pedestal"],
         skewness=float(whole["skewness"]),
         skewness_error=errors["skewness"],
         median_shift=float(whole["median_shift"]),
+        median_shift_error=errors["median_shift"],
     )
 
 
-def clipping_shift(sample: Sample, curve: TransferCurve) -> float:
-    """Mean of ``E[max(s + n, 0)] - s`` over the darkest tenth of the pixels, Gaussian noise."""
-    level = np.quantile(sample.surroundings, 0.1)
-    sigma = float(np.sqrt(curve.variance_at(np.array(level))))
-    ratio = float(level) / sigma
-    density = float(np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi))
-    return sigma * density - float(level) * float(special.ndtr(-ratio))
-
-
-_FIGURES = ("gain", "read_square", "skewness")
+_FIGURES = ("gain", "read_square", "pedestal", "skewness", "median_shift")
 
 
 def _solve(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -171,6 +163,9 @@ def _solve(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     third = (per["cube"] - 4 * scene) / 2
     read = variance - third / gain if gain > 0 else np.full_like(variance, np.nan)
     trust = count / np.maximum(expected, 0.05 * variance.mean()) ** 3
+    read_square = np.average(read, weights=trust)
+    # The read noise is at least none, and at most what there is in the dark.
+    possible = np.clip(read_square, 0.0, max(gain * mean.min() + intercept, 0.0))
     spread = np.average(variance, weights=count) ** 1.5
     return {
         "used": used,
@@ -180,7 +175,8 @@ def _solve(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "third": third,
         "gain": np.float64(gain),
         "intercept": np.float64(intercept),
-        "read_square": np.average(read, weights=trust),
+        "read_square": read_square,
+        "pedestal": (possible - intercept) / gain if gain > 0 else np.float64(np.nan),
         "skewness": np.average(third, weights=count) / spread,
         "median_shift": np.average(
             # No median lies farther from its mean than the deviation.
@@ -188,10 +184,3 @@ def _solve(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             weights=count,
         ),
     }
-
-
-def _jackknife(values: list[np.ndarray]) -> float:
-    """Standard error from estimates that leave out one group each (Efron 1982)."""
-    each = np.array([float(value) for value in values])
-    count = len(each)
-    return float(np.sqrt((count - 1) / count * ((each - each.mean()) ** 2).sum()))

@@ -1,0 +1,81 @@
+"""All that is measured on a sample."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_n2n.noise.advice import CORRELATED
+from napari_n2n.noise.change import displaced, drift, moved_share
+from napari_n2n.noise.clipping import Clipping, find_clipping
+from napari_n2n.noise.correlation import Correlation, autocorrelation, shared_noise
+from napari_n2n.noise.outliers import Outliers, find_outliers
+from napari_n2n.noise.sample import Sample
+from napari_n2n.noise.transfer import TransferCurve, transfer_curve
+
+_MANY_OUTLIERS = 0.05
+_FEW_OUTLIERS = 0.01
+_LEAST_STILL = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What a sample tells.
+
+    Attributes
+    ----------
+    sample
+        What was measured, places that moved being not valid.
+    signal_dependent
+        Whether the noise grows with the signal; None where outliers or clipping hide it.
+    outliers, clipping, curve, correlation
+        See there.
+    shared_noise, moved_share, drift
+        See `napari_n2n.noise.correlation` and `napari_n2n.noise.change`.
+    """
+
+    sample: Sample
+    signal_dependent: bool | None
+    outliers: Outliers
+    clipping: Clipping
+    curve: TransferCurve
+    correlation: Correlation
+    shared_noise: float
+    moved_share: float
+    drift: float
+
+    @classmethod
+    def of(cls, sample: Sample) -> "Figures":
+        """Measure. Places that moved count as such alone."""
+        clipping = find_clipping(sample, sample.valid)
+        # Two pixels that are cut off are equal, which is not for want of noise.
+        cut = sample.cut if clipping.shift > 0 else np.zeros_like(sample.cut)
+        outliers, moved = find_outliers(sample.without(cut)), 0.0
+        if outliers.clustered:
+            moved, around = displaced(sample, outliers.pixels, outliers.limit)
+            still = sample.without(around)
+            if moved > 0 and still.valid.mean() > _LEAST_STILL:
+                sample = still
+                outliers = find_outliers(sample.without(cut))
+        curve = transfer_curve(sample, ~(outliers.pixels | clipping.pixels))
+        few = outliers.share < _FEW_OUTLIERS
+        correlation = autocorrelation(
+            np.where(sample.valid, sample.difference, 0.0), sample.quantum
+        )
+        cut_everywhere = clipping.shift > 0 and not clipping.pixels.any()
+        spoilt = outliers.share > _MANY_OUTLIERS or cut_everywhere
+        if spoilt:
+            curve = replace(curve, photon_gain=None)
+        if curve.photon_gain is None or max(correlation.y[1], correlation.x[1]) > CORRELATED:
+            # Smoothing takes more from the third cumulant than from the variance.
+            curve = replace(curve, read_noise=None, read_noise_error=None, pedestal=None)
+        return cls(
+            sample=sample,
+            signal_dependent=None if spoilt else curve.photon_gain is not None,
+            outliers=outliers,
+            clipping=clipping,
+            curve=curve,
+            correlation=correlation,
+            shared_noise=shared_noise(sample.a, sample.b),
+            moved_share=max(moved, moved_share(sample, curve) if few else 0.0),
+            drift=drift(sample) if few else 0.0,
+        )

@@ -1,0 +1,116 @@
+"""How far each figure of a report may be off by chance.
+
+What depends on single pixels is measured again without each of eight groups of blocks, which are
+spread over the field (jackknife); what depends on where pixels lie, on each of eight tiles.
+"""
+
+import math
+
+import numpy as np
+
+from napari_n2n import quality
+from napari_n2n.noise.clipping import find_clipping
+from napari_n2n.noise.correlation import autocorrelation, shared_noise
+from napari_n2n.noise.figures import Figures
+from napari_n2n.noise.sample import GROUPS, Sample, jackknife
+from napari_n2n.pair import Pair
+from napari_n2n.registration import shift_error
+
+_SMALLEST = 128
+
+
+def standard_errors(pair: Pair, found: Figures) -> dict[str, float]:
+    """Return the errors by the names of `napari_n2n.noise.report.NoiseReport`."""
+    sample, curve, usable = found.sample, found.curve, ~found.outliers.pixels
+    errors = {
+        "skewness": curve.skewness_error,
+        "median_shift": curve.median_shift_error,
+        "outlier_share": found.outliers.error,
+        "outlier_shift": found.outliers.shift_error,
+    }
+    if curve.photon_gain is not None:
+        errors["photon_gain"] = curve.gain_error
+    if curve.pedestal is not None:
+        errors["pedestal"] = curve.pedestal_error
+    if curve.read_noise_error is not None:
+        errors["read_noise"] = curve.read_noise_error
+    if found.clipping.shift:
+        errors["clipping_shift"] = jackknife(
+            [find_clipping(sample, sample.group != group).shift for group in range(GROUPS)]
+        )
+    errors["gain_ratio"], errors["offset"] = _of_line(sample, usable & sample.valid)
+    errors["noise_a"], errors["noise_b"] = _of_noise(pair, sample)
+    if min(sample.a.shape[1:]) >= _SMALLEST:
+        middle = len(sample.a) // 2
+        errors["shift"] = shift_error(sample.a[middle], sample.b[middle])
+    return errors | _scatter_of_tiles(sample)
+
+
+def _scatter_of_tiles(sample: Sample) -> dict[str, float]:
+    tiles = [_of_tile(sample.of_tile(tile)) for tile in sample.tiles()]
+    if not tiles:
+        return {}
+    scatter = np.std([list(tile.values()) for tile in tiles], axis=0, ddof=1)
+    return dict(zip(tiles[0], (scatter / math.sqrt(len(tiles))).tolist(), strict=True))
+
+
+def _of_tile(sample: Sample) -> dict[str, float]:
+    """Return what depends on where a pixel lies among others."""
+    correlation = autocorrelation(np.where(sample.valid, sample.difference, 0.0), sample.quantum)
+    scene = float(np.mean((sample.a - sample.a.mean()) * (sample.b - sample.b.mean())))
+    noise = float(np.mean(sample.difference**2, dtype=np.float64)) / 2
+    return {
+        "noise_correlation": float(max(correlation.y[1], correlation.x[1])),
+        "correlation_length": max(correlation.length),
+        "shared_noise": shared_noise(sample.a, sample.b),
+        "snr": float(np.sqrt(max(scene, 0.0) / noise)) if noise else 0.0,
+        "resolution": quality.resolution(sample.a, sample.b) or 0.0,
+        "saturated_share": float(1 - sample.valid.mean()) / 2,
+        "black_share": float(sample.cut.mean()),
+    }
+
+
+def _of_line(sample: Sample, usable: np.ndarray) -> tuple[float, float]:
+    """Standard errors of gain and offset of B against A, the surroundings being the instrument."""
+    group = sample.group[usable]
+    a, b, m = (
+        values[usable].astype(np.float64) for values in (sample.a, sample.b, sample.surroundings)
+    )
+    sums = np.array(
+        [
+            np.bincount(group, values, minlength=GROUPS)
+            for values in (np.ones_like(a), a, b, m, m * a, m * b)
+        ]
+    )
+    lines = []
+    for left_out in range(GROUPS):
+        count, *rest = np.delete(sums, left_out, axis=1).sum(axis=1)
+        mean_a, mean_b, mean_m, product_a, product_b = np.array(rest) / max(count, 1.0)
+        spread = product_a - mean_m * mean_a
+        gain = (product_b - mean_m * mean_b) / spread if spread > 0 else 1.0
+        lines.append((gain, mean_b - gain * mean_a))
+    gains, offsets = zip(*lines, strict=True)
+    return jackknife(gains), jackknife(offsets)
+
+
+def _of_noise(pair: Pair, sample: Sample) -> tuple[float, float]:
+    """Standard errors of the noise of A and of B, each in its own ADU."""
+    apart = sample.difference.astype(np.float64)
+    count = np.bincount(sample.group.ravel(), minlength=GROUPS)
+    total, of_a, of_b = (
+        np.bincount(sample.group.ravel(), values.ravel(), minlength=GROUPS) / count
+        for values in (
+            apart**2,
+            apart * (sample.a - quality.neighbourhood(sample.a)),
+            -apart * (sample.b - quality.neighbourhood(sample.b)),
+        )
+    )
+    gain = pair.matches[1].gain
+    sigma_a, sigma_b = pair.noise[0], pair.noise[1] / gain
+    alike = math.isclose(sigma_a, sigma_b, rel_tol=1e-6)
+    errors = []
+    for sigma, own in ((sigma_a, of_a), (sigma_b, of_b)):
+        variance = total / 2 if alike else total * own / (of_a + of_b)
+        scatter = float(variance.std(ddof=1)) / math.sqrt(GROUPS)
+        errors.append(scatter / (2 * sigma) if sigma else 0.0)
+    return errors[0], errors[1] * gain
