@@ -1,4 +1,4 @@
-"""Draw the pictures of theory.md, and make its table of advice. Usage: python docs/theory.py."""
+"""Draw the pictures of theory.md, and make its tables. Usage: python docs/theory.py."""
 
 from functools import partial
 from pathlib import Path
@@ -84,6 +84,13 @@ def mode(noisy: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter1d(counts, 1.5, axis=0).argmax(axis=0) / (levels - 1)
 
 
+def losses_table() -> str:
+    """List the losses in the words of the window."""
+    lines = ["| loss | right when | wrong when |", "| --- | --- | --- |"]
+    lines += [f"| {one.title} | {one.right_when} | {one.wrong_when} |" for one in LOSSES.values()]
+    return "\n".join(lines)
+
+
 KINDS = (
     ("Gaussian, sigma 10", "gaussian:10", 0),
     ("brown Gaussian, sigma 10, width 1.5 px", "brown:10:1.5", 0),
@@ -124,16 +131,17 @@ def advice_table() -> str:
 
 
 def main() -> None:
-    """Draw everything, and put the table between its markers in theory.md."""
+    """Draw everything, and put the tables between their markers in theory.md."""
     IMAGES.mkdir(exist_ok=True)
     three_minima()
     statistics_as_images()
     page = PAGE.read_text()
-    before, rest = page.split("<!-- advice -->", 1)
-    after = rest.split("<!-- end of advice -->", 1)[1]
-    table = advice_table()
-    print(table)
-    PAGE.write_text(f"{before}<!-- advice -->\n{table}\n<!-- end of advice -->{after}")
+    for name, table in (("losses", losses_table()), ("advice", advice_table())):
+        print(table)
+        before, rest = page.split(f"<!-- {name} -->", 1)
+        after = rest.split(f"<!-- end of {name} -->", 1)[1]
+        page = f"{before}<!-- {name} -->\n{table}\n<!-- end of {name} -->{after}"
+    PAGE.write_text(page)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import napari
 import pytest
 
 from napari_n2n import Acquisition
+from napari_n2n.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
 SCRIPTING = (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8")
@@ -15,6 +16,12 @@ HEADLESS, WITH_VIEWER = (
     for part in SCRIPTING.split("## With a viewer")
 )
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_page_on_theory_lists_the_losses_in_the_words_of_the_window():
+    page = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
+    for loss in LOSSES.values():
+        assert f"| {loss.title} | {loss.right_when} | {loss.wrong_when} |" in page
 
 
 def run(example):

@@ -70,3 +70,22 @@ def test_all_cores_compute_again_when_the_limit_is_taken_away():
     assert torch.get_num_threads() == before + 1
     use_threads(0)
     assert torch.get_num_threads() == before
+
+
+def test_a_training_keeps_its_results_in_that_folder_and_replaces_nothing(
+    page, make_napari_viewer, qtbot, tmp_path
+):
+    results = tmp_path / "results"
+    page.results.folder = str(results)
+    viewer = make_napari_viewer()
+    for name, seed in (("first", 1), ("second", 2)):
+        viewer.add_image(noisy(blobs(), seed), name=name)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.form.steps.value, widget.device.value = 3, "cpu"
+    for _ in range(2):
+        widget.picker.layer_a.value, widget.picker.layer_b.value = viewer.layers[:2]
+        widget.train()
+        qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+        assert f"kept in {results}" in widget.words.text()
+    names = ["first + second denoised 2.ome.zarr", "first + second denoised.ome.zarr"]
+    assert sorted(path.name for path in results.iterdir()) == names

@@ -159,6 +159,31 @@ def test_dropped_files_are_chosen_and_opened_lazily(viewer, qtbot, told, tmp_pat
     assert widget.picker.recordings().sources == tuple(paths) and not viewer.layers
     looked_at(widget, qtbot)
     assert len(widget.measuring.measured.pairs[0].acquisitions) == 3
+    drop(widget, *paths[1:])
+    assert widget.picker.recordings().sources == tuple(paths[1:])
+    drop(widget, paths[0])
+    assert widget.picker.recordings().sources == (*paths[1:], paths[0])
+
+
+def test_menus_follow_the_names_of_layers(viewer):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    viewer.layers["n1"].name = "before"
+    menu = widget.picker.layer_a.native
+    assert {menu.itemText(row) for row in range(menu.count())} == {"before", "n2"}
+    assert widget.picker.layer_a.value.name == "before"
+
+
+def test_what_is_copied_of_a_run_that_was_stopped_says_so(viewer, qtbot):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    widget.form.steps.value = 100_000
+    widget.train()
+    qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=60_000)
+    widget.stop_button.click()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert "# The run in the window was stopped by hand" in widget.session.recipe.as_python()
+    assert "# The run in the window was stopped by hand" in widget.session.recipe.as_command()
 
 
 def test_what_cannot_be_trained_is_said_where_it_is_decided(viewer, qtbot):

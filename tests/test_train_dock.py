@@ -1,5 +1,6 @@
 """The Train dock in a real napari window."""
 
+import math
 from dataclasses import replace
 
 import dask.array as da
@@ -234,6 +235,18 @@ def test_the_sample_opens_as_a_ready_pair(viewer):
 
 def drawn(line):
     return [] if line.yData is None else list(line.yData)
+
+
+@pytest.mark.parametrize("span", [1.02, 1.5, 3, 15, 400])
+def test_the_error_can_be_read_off_its_axis(qtbot, span):
+    curve = TrainingCurve()
+    qtbot.addWidget(curve)
+    axis = curve.getAxis("left")
+    low, high = math.log10(0.7), math.log10(0.7 * span)
+    marked = [value for _, values in axis.tickValues(low, high, 150) for value in values]
+    seen = {word for word in axis.tickStrings(marked, 1.0, 1.0) if word}
+    assert 2 <= len(seen) <= 30
+    assert all(low - 1e-9 <= value <= high + 1e-9 for value in marked if span < 20)
 
 
 def test_the_curve_shows_the_psnr_and_without_one_the_held_out_error(qtbot):

@@ -1,6 +1,7 @@
 """Watching a run in a real napari window: preview, split view, pause, discard."""
 
 import threading
+import time
 
 import dask.array as da
 import numpy as np
@@ -13,6 +14,10 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_n2n.network import CompactUNet
 from napari_n2n.preview import Preview
+from napari_n2n.widgets import training_job
+from napari_n2n.widgets.growing_layer import GrowingLayer
+from napari_n2n.widgets.session import session_of
+from napari_n2n.widgets.training_session import TrainingSession
 
 PREVIEW = "first preview"
 RAW = "first raw | denoised"
@@ -247,6 +252,33 @@ def test_the_divider_is_dragged_on_the_canvas_and_stays_for_the_result(make_napa
     assert not is_there(viewer, RAW)() and not widget.watch.split.isEnabled()
 
 
+def test_the_divider_never_waits_for_a_slow_disk(viewer, qtbot):
+    slow, pause = threading.Event(), 1.5
+
+    def plane(block):
+        if slow.is_set():
+            time.sleep(pause)
+        return block
+
+    def lazy(stack):
+        return da.from_array(stack, chunks=(1, *stack.shape[1:])).map_blocks(plane)
+
+    source = add_pair(viewer, (3, 64, 80), lazy)
+    widget = begin(viewer)
+    wait_for_preview(viewer, qtbot)
+    slow.set()
+    began = time.monotonic()
+    widget.watch.split.click()
+    assert time.monotonic() - began < pause
+    qtbot.waitUntil(is_there(viewer, RAW), timeout=30_000)
+    slow.clear()
+    viewer.dims.set_current_step(0, 0)
+    raw = viewer.layers[RAW]
+    expected = np.asarray(source.data[:1, :, :40])
+    qtbot.waitUntil(lambda: np.array_equal(raw.data, expected), timeout=30_000)
+    end(widget, qtbot)
+
+
 # -- the run --------------------------------------------------------------------------------------
 
 
@@ -274,8 +306,8 @@ def test_discarding_drops_run_preview_and_result_but_not_the_model_before(
     viewer, qtbot, monkeypatch
 ):
     add_pair(viewer)
+    session_of(viewer, TrainingSession).denoiser = before = object()
     widget = begin(viewer)
-    widget.session.denoiser = before = object()
     wait_for_preview(viewer, qtbot)
     answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
     monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
@@ -286,6 +318,51 @@ def test_discarding_drops_run_preview_and_result_but_not_the_model_before(
     assert [layer.name for layer in viewer.layers] == ["first", "second"]
     assert widget.session.curve == [] and widget.session.denoiser is before
     assert widget.train_button.isEnabled() and "Discarded" in widget.words.text()
+
+
+def test_a_result_that_cannot_be_written_leaves_the_model(viewer, qtbot, monkeypatch):
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(training_job, "denoised", full)
+    add_pair(viewer)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.form.steps.value, widget.device.value = 3, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert "No space left" in widget.words.text() and "model is kept" in widget.words.text()
+    assert widget.session.denoiser is not None
+    assert widget.save_button.isEnabled() and widget.train_button.isEnabled()
+
+
+def test_a_run_that_fails_leaves_the_model_before_and_what_it_was_made_from(
+    viewer, qtbot, monkeypatch
+):
+    def broken(*_, **__):
+        raise MemoryError("out of memory")
+        yield
+
+    monkeypatch.setattr(training_job, "fit", broken)
+    add_pair(viewer)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.session.denoiser, widget.session.recipe = before = object(), object()
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert (widget.session.denoiser, widget.session.recipe) == before
+    assert "out of memory" in widget.words.text()
+
+
+def test_a_result_that_cannot_be_shown_leaves_nothing_running(viewer, qtbot, monkeypatch):
+    def gone(_):
+        raise FileNotFoundError("the result is gone")
+
+    monkeypatch.setattr(GrowingLayer, "finish", gone)
+    add_pair(viewer)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.form.steps.value, widget.device.value = 3, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert "the result is gone" in widget.words.text() and widget.train_button.isEnabled()
 
 
 def test_device_and_memory_are_shown_while_it_runs(viewer, qtbot):

@@ -112,7 +112,10 @@ LOSSES: dict[str, Loss] = {
             name="l1",
             title="L1 - median",
             statistic="median",
-            right_when="Outliers hit fewer than half of the pixels: hot pixels, dust, text.",
+            right_when=(
+                "Outliers hit fewer than half of the pixels (hot pixels, dust, text), or noise is "
+                "cut off at zero."
+            ),
             wrong_when="Photon noise at low counts is skewed: its median reads darker.",
             per_pixel=l1,
             held_out=l1,

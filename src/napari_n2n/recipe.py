@@ -47,7 +47,8 @@ class Recordings:
 class Recipe:
     """Recordings, and the settings to train on them with.
 
-    With steps given, or a preset and no minutes, the texts give the same weights on the CPU.
+    With steps given, or a preset and no minutes, the texts give the same weights on the CPU, unless
+    the run was stopped.
 
     Attributes
     ----------
@@ -55,11 +56,14 @@ class Recipe:
         From what, and how.
     each
         Whether each recording is denoised by itself too, beside the average of all.
+    stopped
+        Whether a person ended the run.
     """
 
     recordings: Recordings
     settings: TrainingSettings
     each: bool = False
+    stopped: bool = False
 
     def results(self) -> list[tuple[Any, ...]]:
         """Return of what there is a result: of all together, and of each if that is wanted."""
@@ -134,6 +138,8 @@ class Recipe:
     def _remarks(self) -> Iterator[str]:
         if self.settings.minutes is not None and self.settings.steps is None:
             yield "Minutes end this run: how many steps fit into them differs from run to run."
+        if self.stopped:
+            yield "The run in the window was stopped by hand: this one goes on to its end."
 
 
 def _keywords(values: dict[str, Any]) -> str:

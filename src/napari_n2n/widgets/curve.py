@@ -3,10 +3,33 @@
 import math
 from typing import Any
 
+import numpy as np
 import pyqtgraph as pg
 
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.themed_plot import ThemedPlot, ink
+
+_SPAN = 20.0
+_FEWEST_MARKS = 3
+
+
+class _ErrorAxis(pg.AxisItem):
+    """Marks round numbers on a logarithmic axis, also where it spans less than a power of ten."""
+
+    def tickValues(self, lowest: float, highest: float, size: float) -> list[Any]:
+        """Return the logarithms of the numbers to mark, as (distance, values)."""
+        low, high = 10**lowest, 10**highest
+        if high > _SPAN * low:
+            return super().tickValues(lowest, highest, size)
+        step = 10 ** math.floor(math.log10(max(high - low, 1e-12)))
+        while (high - low) / step < _FEWEST_MARKS:
+            step /= 2
+        marks = np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step
+        return [(1.0, np.log10(marks[marks > 0]).tolist())]
+
+    def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
+        """Write the numbers out."""
+        return [f"{10**value:.3g}" for value in values]
 
 
 class TrainingCurve(ThemedPlot):
@@ -17,7 +40,7 @@ class TrainingCurve(ThemedPlot):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(axisItems={"left": _ErrorAxis("left")})
         self.setLogMode(y=True)
         self.setLabel("bottom", "step")
         self.setLabel("left", "error")

@@ -5,11 +5,14 @@ nobody's layer is touched, and with it everything is gone.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
 from psygnal import Signal
+from superqt.utils import ensure_main_thread
 
 from napari_n2n.preview import middle
 from napari_n2n.widgets.plane_on_screen import PlaneOnScreen
@@ -42,6 +45,8 @@ class Divider:
         self._viewer, self._screen = ref(viewer), screen
         self._layer: Image | None = None
         self._region: Region | None = None
+        self._wanted: Region | None = None
+        self._reading = False
         self._raw = np.empty(0)
         self._axis = -1
         self._at: int | None = None
@@ -81,16 +86,38 @@ class Divider:
             viewer.layers.remove(self._layer)
 
     def _look(self) -> None:
-        """Read the plane that is on screen now."""
-        region, shown = self._screen.region(), self._screen.displayed()
+        """Read the plane that is on screen now; what is not in memory, on another thread."""
+        region = self._screen.region()
+        self._wanted = region = None if region is None else middle(region, _LARGEST_SIDE)
         if region is None:
             if self._layer is not None:
                 self._layer.visible = False
+        elif region == self._region:
+            self._show(region, self._raw)
+        elif isinstance(self._screen.acquisition.source, np.ndarray):
+            self._show(region, self._screen.acquisition.read(region))
+        elif not self._reading:
+            self._reading = True
+            Thread(target=self._read, args=(region,), daemon=True).start()
+
+    def _read(self, region: "Region") -> None:
+        raw = None
+        with suppress(Exception):  # a plane that cannot be read is not shown: napari says why
+            raw = self._screen.acquisition.read(region)
+        self._arrive(region, raw)
+
+    @ensure_main_thread
+    def _arrive(self, region: "Region", raw: np.ndarray | None) -> None:
+        self._reading = False
+        if not self._open:
             return
-        region = middle(region, _LARGEST_SIDE)
-        if region != self._region:
-            self._raw = self._screen.acquisition.read(region)
-        self._region, self._axis = region, shown[-1]
+        if region != self._wanted:
+            self._look()
+        elif raw is not None:
+            self._show(region, raw)
+
+    def _show(self, region: "Region", raw: np.ndarray) -> None:
+        self._region, self._raw, self._axis = region, raw, self._screen.displayed()[-1]
         self._draw()
 
     def _move(self, to: float) -> None:

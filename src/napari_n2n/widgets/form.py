@@ -76,8 +76,16 @@ def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False)
     menu = ComboBox(label=label, choices=choices, tooltip=tooltip, nullable=optional)
     keep_narrow(menu)
     events = viewer.layers.events
+
+    def take_names(_event: Any = None) -> None:
+        with menu.changed.blocked():  # a menu lets go of what has another name
+            chosen = menu.value
+            menu.reset_choices()
+            menu.value = chosen
+
     signals = (events.inserted, events.removed, events.reordered)
-    connect_while_alive(menu.native, [(signal, menu.reset_choices) for signal in signals])
+    slots = [(signal, menu.reset_choices) for signal in signals]
+    connect_while_alive(menu.native, [*slots, (events.renamed, take_names)])
     menu.reset_choices()
     return menu
 

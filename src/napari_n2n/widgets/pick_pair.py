@@ -87,13 +87,21 @@ class PairPicker(Picker):
         return Recordings(tuple(self.chosen()), axes_in(self.axes), split)
 
     def take(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders; those for which A and B have no place come after them."""
+        """Choose files or folders: several in place of A and B, one more to come after them."""
+        if len(paths) > 1 and self.isEnabled() and self._full():
+            self.more.clear()
+            for edit in (self.file_a, self.file_b):
+                edit.line_edit.value = ""
         rest = super().take(paths)
         if not self.takes_second() and self.isEnabled():
             self.file_a.value = paths[0]
         elif rest:
             self.more.add(*rest)
         return []
+
+    def _full(self) -> bool:
+        """Tell whether files are chosen for both A and B."""
+        return Path() not in (self.file_a.value, self.file_b.value)
 
     def swap(self) -> None:
         """Let A and B change places: results are on the intensity scale of A."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from napari.settings import get_plugin_settings
 
+from napari_n2n.durable import partial_path
+
 
 @dataclass(frozen=True)
 class Preferences:
@@ -36,9 +38,20 @@ class Preferences:
 
     def place_for(self, name: str) -> Path | None:
         """Return where a result of a name goes; None if it is not kept."""
-        if self.folder is None:
-            return None
-        return self.folder / (re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name) + ".ome.zarr")
+        return None if self.folder is None else _place(self.folder, name)
+
+
+def free_place(folder: Path, name: str) -> Path:
+    """Return where in a folder a result of a name goes that shall replace nothing."""
+    number, place = 1, _place(folder, name)
+    while place.exists() or partial_path(place).exists():
+        number += 1
+        place = _place(folder, f"{name} {number}")
+    return place
+
+
+def _place(folder: Path, name: str) -> Path:
+    return folder / (re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name) + ".ome.zarr")
 
 
 def preferences() -> Preferences:

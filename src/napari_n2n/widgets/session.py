@@ -96,8 +96,8 @@ class Session:
             self._growing.stop()
 
     def _fail(self, message: str) -> None:
-        self._settle(whole=False)
         self._end()
+        self._settle(whole=False)
         self._say(message)
         show_error(message)
         self.failed.emit(message)

@@ -161,9 +161,11 @@ class SettingsForm(QWidget):
         elif settings.minutes is not None:
             words = f"For {settings.minutes:g} min at most."
         if isinstance(told, Estimate):
+            if settings.minutes is None:
+                words += f" At most {time_of(told.seconds(settings))} here:"
             words += (
-                f" At most {time_of(told.seconds(settings))} here: {told.timed} steps on your data "
-                f"took {1000 * told.step_seconds:.0f} ms each ({told.device.upper()})."
+                f" {told.timed} steps on your data took {1000 * told.step_seconds:.0f} ms each "
+                f"({told.device.upper()})."
             )
         elif told is not None:
             words += f"\n⚠ {told}"

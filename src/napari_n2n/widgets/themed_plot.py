@@ -12,8 +12,8 @@ Colour = tuple[int, int, int]
 class ThemedPlot(pg.PlotWidget):
     """A plot to look at: no menus, no dragging, and the wheel scrolls the dock that it is in."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.setMinimumHeight(150)
         self.setMouseEnabled(x=False, y=False)
         self.hideButtons()

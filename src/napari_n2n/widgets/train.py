@@ -95,6 +95,8 @@ class TrainWidget(Dock):
         unnamed = first is not None and first.axes_in_doubt
         self.picker.ask_for_axes(unnamed or (problem is not None and problem.code == "axes"))
         self.form.show_estimate(self.measuring.estimate)
+        if not self.session.running:
+            self.watch.invite(first is None)
         self._show_chosen()
 
     def _go(self, way: str) -> None:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.acquisition import Acquisition, Region
-from napari_n2n.denoising import DenoisingStep
+from napari_n2n.denoising import DenoisingStep, journal_path
 from napari_n2n.device import choose_device, use_threads
+from napari_n2n.durable import partial_path
 from napari_n2n.model import Denoiser
 from napari_n2n.preview import Look, Pace, Preview
 from napari_n2n.recipe import Recipe
 from napari_n2n.training import TrainingStep, fit
 from napari_n2n.widgets.denoising_job import Canvas, Stopped, denoised, interrupted_by
 from napari_n2n.widgets.measuring import Measured
-from napari_n2n.widgets.preferences import preferences
+from napari_n2n.widgets.preferences import free_place, preferences
 from napari_n2n.widgets.result_layer import contrast_limits, scratch_folder
 from napari_n2n.widgets.worker import one_line
 
@@ -48,14 +49,29 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run brought: the model, and where the last result lies; None if it was stopped."""
+class Learned:
+    """The model, before anything is done with it."""
 
     denoiser: Denoiser
-    result: Path | None
 
 
-Message = Measured | TrainingStep | Look | Opened | Canvas | DenoisingStep | Words
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run's results.
+
+    Attributes
+    ----------
+    whole
+        Whether all are there; else the last one was stopped.
+    kept
+        Where they are kept; None if they go when napari closes.
+    """
+
+    whole: bool
+    kept: Path | None
+
+
+Message = Measured | TrainingStep | Look | Opened | Learned | Canvas | DenoisingStep | Words
 
 
 class Orders:
@@ -136,24 +152,37 @@ def trained(
     denoiser = yield from _watched(run, preview, orders)
     if denoiser is None:
         return None
+    yield Learned(denoiser)
     yield Words("Denoising ...")
-    folder, result = scratch_folder(), None
-    for number, sources in enumerate(recipe.results()):
+    folder, kept = scratch_folder(), preferences().folder
+    made, result = [], None
+    for sources in recipe.results():
+        title = replace(recordings, sources=sources).title
+        made.append(free_place(kept or folder, f"{title} denoised"))
         result = yield from denoised(
             denoiser,
             list(sources),
-            folder / f"denoised_{number}.ome.zarr",
+            made[-1],
             orders.stop_denoising,
             axes=recordings.axes,
             device=settings.device,
             memory=settings.memory,
         )
         if orders.discard.is_set():
-            shutil.rmtree(folder, ignore_errors=True)
+            for place in made:
+                _remove(place)
             return None
         if result is None:
             break
-    return Outcome(denoiser, result)
+    return Outcome(result is not None, kept)
+
+
+def _remove(place: Path) -> None:
+    """Take away what a run has made at a place that was free when it came."""
+    for path in (place, partial_path(place), journal_path(place)):
+        shutil.rmtree(path, ignore_errors=True)
+        if path.is_file():
+            path.unlink()
 
 
 def _watched(

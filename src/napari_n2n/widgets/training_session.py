@@ -1,5 +1,6 @@
 """The training session of one viewer: its run, its curve, and the model that came out."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
@@ -11,7 +12,15 @@ from napari_n2n.widgets.denoising_job import Canvas
 from napari_n2n.widgets.measuring import Measured, Measuring
 from napari_n2n.widgets.session import Session, session_of
 from napari_n2n.widgets.stage import Stage
-from napari_n2n.widgets.training_job import Message, Opened, Orders, Outcome, Words, trained
+from napari_n2n.widgets.training_job import (
+    Learned,
+    Message,
+    Opened,
+    Orders,
+    Outcome,
+    Words,
+    trained,
+)
 
 if TYPE_CHECKING:
     from napari_n2n.model import Denoiser
@@ -26,10 +35,9 @@ class TrainingSession(Session):
     curve
         Every `TrainingStep` so far.
     denoiser
-        The model of the last run; None before the first.
+        The model of the last run that learned one and was not discarded; None before the first.
     recipe
-        What the last run is made from; None before the first, and of one that was discarded, that
-        of the run before.
+        What the run under way is made from; else what the model is.
     stage
         What the viewer shows of the run: the preview, and the divider.
     """
@@ -43,8 +51,9 @@ class TrainingSession(Session):
         super().__init__(viewer)
         self.curve: list[TrainingStep] = []
         self.denoiser: Denoiser | None = None
-        self._before: Recipe | None = None
         self.recipe: Recipe | None = None
+        self._before: tuple[Denoiser | None, Recipe | None] = None, None
+        self._learned = False
         self._measuring = session_of(viewer, Measuring)
         self.stage = Stage(viewer)
         self._orders = Orders()
@@ -60,7 +69,8 @@ class TrainingSession(Session):
         """
         self.refuse_a_second()
         self.curve = []
-        self._before, self.recipe = self.recipe, recipe
+        self._before, self._learned = (self.denoiser, self.recipe), False
+        self.recipe = recipe
         self._growing, self._whole = None, []
         self.stage.close()
         known = self._measuring.known(recipe.recordings)
@@ -125,6 +135,10 @@ class TrainingSession(Session):
         elif isinstance(message, TrainingStep):
             self.curve.append(message)
             self.stepped.emit(message)
+        elif isinstance(message, Learned):
+            self.denoiser, self._learned = message.denoiser, True
+            if self._orders.stop.is_set() and self.recipe is not None:
+                self.recipe = replace(self.recipe, stopped=True)
         elif isinstance(message, Canvas):
             if self._growing is not None:  # the result before this one
                 self._whole.append(self._growing)
@@ -137,25 +151,40 @@ class TrainingSession(Session):
 
     def _finish(self, outcome: Outcome | None) -> None:
         if outcome is None:
-            self.curve, self._growing, self.recipe = [], None, self._before
+            self.curve, self._growing = [], None
+            self.denoiser, self.recipe = self._before
             self._end()
             self._say("Discarded.")
             self.discarded.emit()
             self._measuring.hold(False)
             return
-        self.denoiser = outcome.denoiser
-        self._settle(whole=outcome.result is not None)
+        self._settle(whole=outcome.whole)
         self.stage.end_run()
         self._end()
-        rest = "" if outcome.result else " Not all is denoised: the Denoise dock applies the model."
-        self._say(_summary(outcome.denoiser.record) + rest)
+        learned = "" if self.denoiser is None else _summary(self.denoiser.record)
+        self._say(f"{learned} {_where(outcome)}")
         self.finished.emit(outcome)
         self._measuring.hold(False)
 
     def _fail(self, message: str) -> None:
         self.stage.close()
+        if self._learned:
+            message += f". {_MODEL_KEPT}"
+        else:
+            self.denoiser, self.recipe = self._before
         super()._fail(message)
         self._measuring.hold(False)
+
+
+_MODEL_KEPT = "The trained model is kept: save it, or apply it in the Denoise dock"
+
+
+def _where(outcome: Outcome) -> str:
+    if not outcome.whole:
+        return "Not all is denoised: the Denoise dock applies the model."
+    if outcome.kept is None:
+        return "The result is gone when napari closes: save the layer to keep it."
+    return f"The result is kept in {outcome.kept}."
 
 
 def _summary(record: dict[str, Any]) -> str:

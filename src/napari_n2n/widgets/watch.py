@@ -47,6 +47,7 @@ class Watch(QWidget):
     def __init__(self, viewer: Any, session: TrainingSession) -> None:
         super().__init__()
         self._viewer, self.session = viewer, session
+        self._inviting = True
         self._build()
         self._connect()
         self._use_theme()
@@ -127,12 +128,20 @@ class Watch(QWidget):
         self.stop_button.setEnabled(running)
         for one in (self.pause_button, self.stop_button, self.discard_button, self.progress):
             one.setVisible(running)
-        self.words.setText(session.words or _WELCOME)
+        self._say_something()
         self.resources.setText(self._resources() if running else "")
         self.curve.show_steps(session.curve)
         self.curve.setVisible(bool(session.curve) or running)
         if running and session.curve:
             self._show_progress(session.curve[-1])
+
+    def invite(self, wanted: bool) -> None:
+        """Ask for recordings while there is no run to speak of, or no longer."""
+        self._inviting = wanted
+        self._say_something()
+
+    def _say_something(self) -> None:
+        self.words.setText(self.session.words or (_WELCOME if self._inviting else ""))
 
     def _show_step(self, step: TrainingStep) -> None:
         self._show_progress(step)

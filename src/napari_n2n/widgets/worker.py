@@ -122,7 +122,10 @@ def start(
         elif isinstance(returned[0], Failure):
             on_failure(returned[0].message)
         else:
-            on_return(returned[0])
+            try:
+                on_return(returned[0])
+            except Exception as error:  # a result that cannot be shown leaves nothing running
+                on_failure(one_line(error))
 
     worker = create_worker(guarded, _start_thread=False, _worker_class=_Worker)
     worker.on_quit = on_quit
