@@ -231,6 +231,23 @@ def test_a_stack_refers_to_its_own_range_and_not_to_that_of_a_plane(tmp_path):
         assert flat.max() == pytest.approx(SCENE.max(), rel=0.05)
 
 
+@pytest.mark.parametrize("axes", ["TCYX", "CTYX"])
+def test_impulses_hit_all_channels_of_a_pixel_at_once(tmp_path, axes):
+    stack = np.stack([COLOURS, 2 * COLOURS])
+    stack = stack if axes == "TCYX" else stack.swapaxes(0, 1)
+    clean = Acquisition.open(stack, axes=axes)
+    steps = list(simulate_by_planes(clean, Impulse(0.3), [tmp_path / "a.ome.zarr"]))
+    assert steps[-1].progress == 1
+    noisy = Acquisition.open(tmp_path / "a.ome.zarr")
+    assert noisy.axes == clean.axes
+    hit = noisy.data.compute() != clean.data.compute()
+    hit = np.moveaxis(hit, clean.axes.index("C"), 0)
+    np.testing.assert_array_equal(hit[0], hit[1])
+    np.testing.assert_array_equal(hit[0], hit[2])
+    assert hit[0, 0].mean() == pytest.approx(0.3, abs=0.05)
+    assert (hit[0, 0] != hit[0, 1]).any()
+
+
 def test_a_run_that_is_dropped_leaves_nothing_behind(tmp_path):
     stack = np.stack([SCENE] * 3)
     out = [tmp_path / "a.tif", tmp_path / "b.ome.zarr"]

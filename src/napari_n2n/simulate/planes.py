@@ -1,5 +1,6 @@
 """Noisy acquisitions of a clean one, written plane by plane."""
 
+import math
 import string
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ import numpy as np
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.durable import refuse_existing
-from napari_n2n.finite import finite
+from napari_n2n.finite import finite, read_finite
 from napari_n2n.simulate.noise import Noise, Range, value_range
 from napari_n2n.writers import Writer, open_writer
 
@@ -39,7 +40,8 @@ def simulate_by_planes(
     clean
         Where the noise refers to a range of values, it is that of the stack.
     noise
-        Every plane of every file draws its own, and its own level if that is a range.
+        Every plane of every file draws its own, and its own level if that is a range; all channels
+        of a plane are spoilt together.
     out
         A path for each noisy acquisition, ending in .tif or .ome.zarr.
     seed
@@ -67,14 +69,25 @@ def simulate_by_planes(
             writers.append(
                 open_writer(path, replace(clean.header, dtype=np.dtype(np.float32), name=name))
             )
-        for index, leading in enumerate(np.ndindex(*clean.shape[:-2])):
-            plane = finite(clean.plane(index), clean, index)
-            where = (*(slice(i, i + 1) for i in leading), *(slice(0, n) for n in plane.shape))
+        # As many channels as there are come with every plane.
+        lengths = [
+            n if axis in "CYX" else 1 for axis, n in zip(clean.axes, clean.shape, strict=True)
+        ]
+        counts = [n // length for n, length in zip(clean.shape, lengths, strict=True)]
+        together = math.prod(lengths[:-2])
+        for index, place in enumerate(np.ndindex(*counts)):
+            where = tuple(slice(i, i + length) for i, length in zip(place, lengths, strict=True))
+            planes = read_finite(clean, where)
             for view, writer in enumerate(writers):
                 rng = np.random.default_rng((seed, index, view))
-                noisy = noise.apply(plane, rng, data_range=data_range)
-                writer.write(where, noisy.reshape([part.stop - part.start for part in where]))
-            yield SimulationStep(index + 1, clean.plane_count)
+                noisy = noise.apply(
+                    planes.reshape(together, *clean.plane_shape),
+                    rng,
+                    channels=together > 1,
+                    data_range=data_range,
+                )
+                writer.write(where, noisy.reshape(planes.shape))
+            yield SimulationStep((index + 1) * together, clean.plane_count)
         for writer in writers:
             for _, make in writer.pyramid():
                 make()
