@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "napari_n2n"
 LAYERS = """
 errors affine settings progress generators header regions
 durable
-tensorfile device schedule tiff samples ngff quality journal
+tensorfile device schedule tiff samples ngff quality journal ceiling
 sources
 acquisition fields losses tiles registration matching writers
 finite findings duplicate

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_n2n import BadInput, Pair
+from napari_n2n.batch import maps
 from napari_n2n.held_out import HeldOut
+from napari_n2n.normalisation import normalisations
 from napari_n2n.simulate import Brown, Gaussian
 
 SCENE = blobs((160, 160))
@@ -105,6 +107,29 @@ def test_warnings_name_gain_saturation_and_few_pixels():
     assert {f.code for f in Pair.open(noisy(SCENE, 1), 1.5 * noisy(SCENE, 2)).findings} == {"gain"}
     small = Pair.open(noisy(SCENE, 1)[:60, :60], noisy(SCENE, 2)[:60, :60])
     assert [finding.code for finding in small.findings] == ["few_pixels"]
+
+
+@pytest.mark.parametrize(
+    ("top", "dtype", "scale"),
+    [(4095, np.uint16, 16), (65520, np.uint16, 256), (1.0, float, 1 / 255)],
+)
+def test_a_detector_that_ends_below_its_pixel_type_is_seen_to_saturate(top, dtype, scale):
+    a, b = (np.clip(scale * noisy(SCENE, seed), 0, top).astype(dtype) for seed in (1, 2))
+    pair = Pair.open(a, b)
+    assert [one.saturation for one in pair.acquisitions] == [top, top]
+    warnings = [one.message for one in pair.findings if one.code == "clipped"]
+    assert len(warnings) == 2
+    assert all(f"is saturated, at {top:g}" in warning for warning in warnings)
+    assert maps(pair, normalisations([pair]), 0, 1).limit == top
+
+
+def test_what_is_bright_by_chance_or_by_few_photons_is_not_saturated():
+    rng = np.random.default_rng(0)
+    views = [noisy(SCENE, seed) for seed in (1, 2)]
+    hit = [np.where(rng.random(v.shape) < 0.05, 900.0, v) for v in views]
+    counts = [rng.poisson(SCENE / 100) for _ in "AB"]
+    for pair in (views, hit, counts, [v.round() for v in views]):
+        assert all(one.ceiling is None for one in Pair.open(*pair).acquisitions)
 
 
 @settings(deadline=None)

@@ -47,6 +47,8 @@ class Acquisition:
         Names and colours, where they are known.
     axes_assumed
         True where the leading axes were not named by the source and are a guess.
+    ceiling
+        Largest value that the detector delivers, where that is known.
     """
 
     source: Any
@@ -59,6 +61,7 @@ class Acquisition:
     path: Path | None = None
     channels: tuple[Channel, ...] = ()
     axes_assumed: bool = False
+    ceiling: float | None = None
 
     @classmethod
     def open(cls, source: Any, axes: str | None = None, name: str | None = None) -> "Acquisition":
@@ -165,7 +168,9 @@ class Acquisition:
 
     @property
     def saturation(self) -> float:
-        """Largest value that the pixel type can hold; infinite for floats."""
+        """Largest value that a pixel can have, by the detector or else by its type; inf for floats."""
+        if self.ceiling is not None:
+            return self.ceiling
         if np.issubdtype(self.dtype, np.integer):
             return float(np.iinfo(self.dtype).max)
         return math.inf

@@ -59,5 +59,5 @@ def maps(pair: Pair, normalisations: Sequence[Normalisation], source: int, targe
     """
     scale = normalisations[pair.channel].scale
     to_target = scale.after(pair.match(target, source))
-    limit = pair.acquisitions[target].saturation - 0.5
+    limit = pair.acquisitions[target].saturation
     return Maps(scale.gain, scale.offset, to_target.gain, to_target.offset, limit)

@@ -90,6 +90,7 @@ def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterato
     if share > 1e-3:
         yield Finding(
             "clipped",
-            f"{share:.2%} of {acquisition.name} is saturated: these pixels are left out of "
-            "the loss. Lower the exposure or the detector gain to measure them.",
+            f"{share:.2%} of {acquisition.name} is saturated, at {acquisition.saturation:g}: these "
+            "pixels are left out of the loss, and what is brighter reads too low. Lower the "
+            "exposure or the detector gain to measure them.",
         )

@@ -7,13 +7,14 @@ pixels, another gain or offset - is measured and mended here.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.affine import Affine
+from napari_n2n.ceiling import ceilings
 from napari_n2n.duplicate import refuse_duplicate
 from napari_n2n.errors import BadInput
 from napari_n2n.findings import Finding, find
@@ -95,6 +96,10 @@ class Pair:
         cropped, offsets = _crop(opened, shifts)
         if any(start != offsets[0] for start in offsets):
             sampled = [_sample(acquisition) for acquisition in cropped]
+        cropped = [
+            replace(one, ceiling=ceiling)
+            for one, ceiling in zip(cropped, ceilings(sampled), strict=True)
+        ]
         matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
         return cls(

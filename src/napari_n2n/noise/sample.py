@@ -34,7 +34,7 @@ class Sample:
     cut
         True where one of the two is at zero, below which it has no values.
     saturated_share, black_share
-        Of the pixels of both, at the largest value that their type can hold, and cut off at zero.
+        Of the pixels of both, at the largest value that they can have, and cut off at zero.
     group
         Numbers 0 to 7 in blocks of 32x32 pixels (less in a small plane, so that every number
         occurs), for standard errors by leaving groups out.
