@@ -65,6 +65,18 @@ def test_another_pair_clears_what_the_last_one_showed(viewer, qtbot):
     assert widget.plots and not widget.figures.isHidden()
     widget.picker.layer_b.value = viewer.layers["third"]
     assert not widget.plots and widget.figures.isHidden() and widget.loss.isHidden()
+    wait_until_ready(qtbot, widget)
+    assert len(widget.plots) == 4 and widget.measuring.measured.pairs[0].first.name == "first"
+
+
+def test_other_pixels_in_a_layer_are_measured_anew(viewer, qtbot):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    measure(widget, qtbot)
+    before = widget.figures.text()
+    viewer.layers["second"].data = noisy(SCENE, 5, 60)
+    qtbot.waitUntil(lambda: widget.figures.text() not in ("", before), timeout=30_000)
+    assert len(widget.plots) == 4
 
 
 def test_files_are_measured_without_layers(viewer, qtbot, tmp_path):

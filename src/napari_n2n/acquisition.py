@@ -168,7 +168,7 @@ class Acquisition:
 
     @property
     def saturation(self) -> float:
-        """Largest value that a pixel can have, by the detector or else by its type; inf for floats."""
+        """Largest value that the detector, or else the pixel type, can tell; inf for floats."""
         if self.ceiling is not None:
             return self.ceiling
         if np.issubdtype(self.dtype, np.integer):

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout
 from napari_n2n.errors import BadInput
 from napari_n2n.noise import NoiseReport
 from napari_n2n.plot import panels
+from napari_n2n.recipe import Recordings
 from napari_n2n.widgets.dock import (
     Dock,
     Words,
@@ -46,7 +47,7 @@ class NoiseWidget(Dock):
         self.measuring = Measuring(napari_viewer)
         self._trained_on = session_of(napari_viewer, Measuring)
         self._measured: Measured | None = None
-        self._waiting = False
+        self._waiting = self._live = False
         self._build()
         self._connect()
         self._clear(_WELCOME)
@@ -61,7 +62,7 @@ class NoiseWidget(Dock):
         )
         keep_narrow(self.channel)
         self.picker.rows.addRow(self.channel.label, self.channel.native)
-        tip = "Measure the noise on a few planes of both, in the background"
+        tip = "Measure the noise on a few planes of both, and then of whatever you choose next"
         self.button = button("Measure", tip)
         tip = "Open the Train dock with these recordings; they are not measured again"
         self.train_button = button("Train with these", tip)
@@ -100,22 +101,28 @@ class NoiseWidget(Dock):
         known = self._trained_on.known(recordings)
         if known is not None:
             self._show(known)
+        elif self._live:
+            self._begin(recordings)
 
     def measure(self) -> None:
-        """Measure the noise of what is chosen."""
+        """Measure the noise of what is chosen, and from now on of what is chosen next."""
         try:
             recordings = self.picker.recordings()
         except BadInput as error:
             self._fail(plainly(error))
             return
+        self._live = True
+        self._begin(recordings)
+
+    def _begin(self, recordings: Recordings) -> None:
         self._clear("Measuring ...")
         self._wait(True)
         self.measuring.look(recordings, again=True)
 
     def _show_measured(self) -> None:
         known = self.measuring
-        if not self._waiting or known.busy:
-            return
+        if known.busy or not (self._waiting or self._measured is not None):
+            return  # it is about what is no longer chosen
         self._wait(False)
         if known.problem is not None:
             self._fail(plainly(known.problem.message))
