@@ -142,28 +142,39 @@ class NoiseReport:
         below = "below" if self.median_shift >= 0 else "above"
         yield "skewness", self.with_error("skewness")
         yield "median", f"{abs(self.median_shift):.2g} ADU {below} the mean"
-        yield "outliers", self._outliers()
-        y, x = self.correlation_length
-        independent = max(y, x) == 0
-        yield "correlation", "none" if independent else f"over {y:.1f}, {x:.1f} pixels (y, x)"
-        yield "in common", f"{self.shared_noise:.0%} of the noise of A and B"
         error = self.errors.get("gain_ratio", 0.0)
         yield (
             "B against A",
             f"gain {self.gain_ratio:.4f} ± {error:.4f}, offset {self.offset:+.3g} ADU",
         )
         yield "shift", self._shift()
-        yield "moved", f"{self.moved_share:.2%} of the field"
-        yield "drift", f"{self.drift:.0%} of the signal's spread"
-        yield "saturated", f"{self.saturated_share:.3%}, at zero {self.black_share:.2%}"
-        if self.clipping_shift:
-            yield "cut off", f"dark areas read {self.with_error('clipping_shift')} ADU too bright"
         if self.resolution is not None:
             yield "resolution", f"{self.resolution:.1f} pixels"
+        found = dict(self._found())
+        yield from ((name, words) for name, words in found.items() if words)
+        absent = [name for name, words in found.items() if not words]
+        if absent:
+            yield "not found", ", ".join(absent)
+
+    def _found(self) -> Iterator[tuple[str, str]]:
+        """Name what spoils recordings, and say it in words; none for what was not found."""
+        y, x = self.correlation_length
+        yield "outliers", self._outliers()
+        yield "correlation", f"over {y:.1f}, {x:.1f} pixels (y, x)" if max(y, x) > 0 else ""
+        shared = self.shared_noise >= 0.05
+        yield "common noise", f"{self.shared_noise:.0%} in A and B alike" if shared else ""
+        moved = self.moved_share >= 5e-4
+        yield "motion", f"{self.moved_share:.2%} of the field" if moved else ""
+        yield "drift", f"{self.drift:.0%} of the signal's spread" if self.drift > 0 else ""
+        saturated = self.saturated_share > 0
+        yield "saturation", f"{self.saturated_share:.3%} of the pixels" if saturated else ""
+        lifted = f", dark areas {self.with_error('clipping_shift')} ADU too bright"
+        black = f"{self.black_share:.2%} of the pixels{lifted if self.clipping_shift else ''}"
+        yield "zeros", black if self.black_share > 0 else ""
 
     def _outliers(self) -> str:
         if self.outlier_share == 0:
-            return "none"
+            return ""
         error = self.errors.get("outlier_share", 0.0)
         where = " in patches" if self.outliers_clustered else ""
         side = one_side(self.outlier_brighter)

@@ -10,7 +10,8 @@ from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.themed_plot import ThemedPlot, ink
 
 _SPAN = 20.0
-_FEWEST_MARKS = 3
+_FEWEST_MARKS = 4
+_EDGE = 0.03
 
 
 class _ErrorAxis(pg.AxisItem):
@@ -24,7 +25,8 @@ class _ErrorAxis(pg.AxisItem):
         step = 10 ** math.floor(math.log10(max(high - low, 1e-12)))
         while (high - low) / step < _FEWEST_MARKS:
             step /= 2
-        marks = np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step
+        room = _EDGE * (high - low)  # for the words, which reach beyond their marks
+        marks = np.arange(math.ceil((low + room) / step), (high - room) / step + 1e-9) * step
         return [(1.0, np.log10(marks[marks > 0]).tolist())]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
