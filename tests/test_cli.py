@@ -61,6 +61,10 @@ def test_inspect_prints_one_json_object(monkeypatch, capsys, folder):
     report = json.loads(out)
     assert status == 0 and set(report) >= INSPECT_KEYS
     assert report["noise_a"] == pytest.approx(20, rel=0.1)
+    transfer = report["curves"]["photon_transfer"]
+    assert len(transfer["mean"]) == len(transfer["variance"]) == len(transfer["robust_variance"])
+    assert np.median(transfer["variance"]) == pytest.approx(400, rel=0.2)
+    assert report["curves"]["noise_correlation"]["x"][0] == 1
 
 
 def test_inspect_prints_words(monkeypatch, capsys, folder):
@@ -91,6 +95,7 @@ def test_train_denoise_and_score_from_files(monkeypatch, capsys, folder, tmp_pat
     a, b, truth = (folder / f"{name}.tif" for name in ("a", "b", "truth"))
     model, clean = tmp_path / "cells.n2n", tmp_path / "clean.ome.zarr"
     status, _, err = call(monkeypatch, capsys, "train", a, b, "-o", model, "--steps", 60)
+    assert "noise: Noise that averages out to the signal: L2 finds its mean." in err
     assert status == 0, err
     assert load(model).record["steps"] == 60
     assert call(monkeypatch, capsys, "denoise", model, a, "-o", clean)[0] == 0

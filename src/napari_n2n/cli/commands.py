@@ -1,6 +1,7 @@
 """The commands: words in, engine called, words out; nothing is computed here."""
 
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -60,8 +61,8 @@ def inspect(
             say(f"saved {file}")
     reports = [report for report, _ in measured]
     if as_json:
-        more = {"channels": [one.as_dict() for one in reports]} if len(reports) > 1 else {}
-        print_json(reports[0].as_dict() | more)
+        whole = [report.as_dict() | {"curves": curves.as_dict()} for report, curves in measured]
+        print_json(whole[0] | ({"channels": whole} if len(whole) > 1 else {}))
         return
     for pair, report in zip(channels, reports, strict=True):
         if len(channels) > 1:
@@ -124,16 +125,21 @@ def train(
     output.parent.mkdir(parents=True, exist_ok=True)  # or fail before the training, not after it
 
     from napari_n2n import train as train_on
+    from napari_n2n.training import measure_channels
 
     pairs = pairs_of(sources, axes, split)
-    for pair in pairs:
-        for finding in pair.findings:
-            say(f"note: {finding.message}")
-    with stop_on_interrupt() as stop, progress("training") as report:
+    reports = measure_channels(pairs)
+    for pair, report in zip(pairs, reports, strict=False):  # those of the first field come first
+        say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
+    found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
+    for message in dict.fromkeys(finding.message for finding in found):
+        say(f"note: {message}")
+    with stop_on_interrupt() as stop, progress("training") as show:
         denoiser = train_on(
             pairs,
             settings,
-            on_step=lambda step: report(step.progress, step_words(step)),
+            on_step=lambda step: show(step.progress, step_words(step)),
+            reports=reports,
             stop=stop,
             checkpoint=checkpoint,
             resume=resume,

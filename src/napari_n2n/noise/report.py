@@ -207,6 +207,27 @@ class NoiseCurves:
     frequency: np.ndarray
     ring_correlation: np.ndarray
 
+    def as_dict(self) -> dict[str, dict[str, list[float]]]:
+        """Return plain JSON: the values of each plot, but for the single differences."""
+        transfer, correlation = self.transfer, self.correlation
+        curves = {
+            "photon_transfer": {
+                "mean": transfer.mean,
+                "variance": transfer.variance,
+                "variance_error": transfer.variance_error,
+                "robust_variance": transfer.robust_variance,
+            },
+            "noise_correlation": {"y": correlation.y, "x": correlation.x},
+            "ring_correlation": {
+                "frequency": self.frequency,
+                "correlation": self.ring_correlation,
+            },
+        }
+        return {
+            name: {axis: [float(value) for value in values] for axis, values in curve.items()}
+            for name, curve in curves.items()
+        }
+
 
 def measure_noise(pair: Pair) -> NoiseReport:
     """Measure the noise of a pair's first two acquisitions on a few planes spread over them."""
