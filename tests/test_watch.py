@@ -365,6 +365,18 @@ def test_a_result_that_cannot_be_shown_leaves_nothing_running(viewer, qtbot, mon
     assert "the result is gone" in widget.words.text() and widget.train_button.isEnabled()
 
 
+def test_nothing_is_denoised_beside_a_training_in_the_same_window(
+    viewer, qtbot, denoiser, tmp_path
+):
+    add_pair(viewer)
+    widget = begin(viewer)
+    _, other = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
+    other.model.choose(denoiser.save(tmp_path / "model"))
+    other.button.click()
+    assert "under way in this window" in other.words.text() and not other.session.running
+    end(widget, qtbot)
+
+
 def test_device_and_memory_are_shown_while_it_runs(viewer, qtbot):
     add_pair(viewer)
     widget = begin(viewer)

@@ -180,6 +180,7 @@ class DenoiseWidget(Dock):
             denoiser, sources = self.model.chosen(), self.picker.chosen()
             if out is not None:
                 checked_output(out, **flags)
+            self.session.refuse_a_second()
         except BadInput as error:
             self.words.setText(plainly(error))
             show_error(plainly(error))

@@ -45,8 +45,10 @@ class Session:
         self.words = ""
 
     def refuse_a_second(self) -> None:
-        """Raise `BadInput` if a run is under way."""
-        if self.running:
+        """Raise `BadInput` if a run of whatever kind is under way in this viewer."""
+        viewer = self._viewer()
+        here = [] if viewer is None else _sessions.get(viewer, {}).values()
+        if self.running or any(isinstance(one, Session) and one.running for one in here):
             raise BadInput(_BUSY)
 
     def _run(
