@@ -5,16 +5,15 @@ nobody's layer is touched, and with it everything is gone.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
-from threading import Thread
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
 from psygnal import Signal
-from superqt.utils import ensure_main_thread
 
 from napari_n2n.preview import middle
+from napari_n2n.widgets.aside import aside
 from napari_n2n.widgets.plane_on_screen import PlaneOnScreen
 
 if TYPE_CHECKING:
@@ -98,15 +97,10 @@ class Divider:
             self._show(region, self._screen.acquisition.read(region))
         elif not self._reading:
             self._reading = True
-            Thread(target=self._read, args=(region,), daemon=True).start()
+            read = partial(self._screen.acquisition.read, region)
+            # A plane that cannot be read is not shown: napari says why.
+            aside(read, partial(self._arrive, region))
 
-    def _read(self, region: "Region") -> None:
-        raw = None
-        with suppress(Exception):  # a plane that cannot be read is not shown: napari says why
-            raw = self._screen.acquisition.read(region)
-        self._arrive(region, raw)
-
-    @ensure_main_thread
     def _arrive(self, region: "Region", raw: np.ndarray | None) -> None:
         self._reading = False
         if not self._open:

@@ -6,19 +6,18 @@ handed the array that lies there; a large one is replaced by a layer of all its 
 """
 
 import time
-from contextlib import suppress
-from threading import Thread
 from typing import Any
 from weakref import ref
 
 import zarr
 from napari.layers import Image
-from superqt.utils import ensure_main_thread, qthrottled
+from superqt.utils import qthrottled
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import DenoisingStep
 from napari_n2n.durable import partial_path
 from napari_n2n.ngff import levels as levels_of
+from napari_n2n.widgets.aside import aside
 from napari_n2n.widgets.denoising_job import Canvas
 from napari_n2n.widgets.kept_plane import KeptPlane
 from napari_n2n.widgets.result_layer import (
@@ -113,17 +112,10 @@ class GrowingLayer:
         self._outdated = self._looking
         if (layer := self.layer) is not None and self._grows() and not self._looking:
             self._looking = True
-            Thread(target=self._read, args=(layer.data,), daemon=True).start()
+            began, growing = time.perf_counter(), layer.data
+            # What can't be read stays as it is: if the disk fails the run says so.
+            aside(growing.read_again, lambda _: self._draw(growing, began))
 
-    def _read(self, growing: KeptPlane) -> None:
-        began = time.perf_counter()
-        # What can't be read stays as it is: if the disk fails the run says so, and where napari has
-        # just been closed there is nobody to show it to.
-        with suppress(Exception):
-            growing.read_again()
-        self._draw(growing, began)
-
-    @ensure_main_thread
     def _draw(self, growing: KeptPlane, began: float) -> None:
         self._looking = False
         if (layer := self.layer) is not None and layer.data is growing:
