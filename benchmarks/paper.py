@@ -167,10 +167,10 @@ def judge_gaussian(scores: Scores) -> Iterator[Verdict]:
     yield gain >= 7, f"noisy targets at least 7 dB above the input: {gain:.2f} dB"
     gaps = [ours - theirs for (_, ours), (_, theirs) in zip(clean.curve, noisy.curve, strict=True)]
     third = len(gaps) // 3
-    first, last = (float(np.mean(part)) for part in (gaps[:third], gaps[-third:]))
+    first, last = (abs(float(np.mean(part))) for part in (gaps[:third], gaps[-third:]))
     yield (
         last < max(first, 0.05),
-        f"the gap shrinks along the curve: {first:+.2f} dB in its first third, {last:+.2f} in its "
+        f"the gap shrinks along the curve: {first:.2f} dB in its first third, {last:.2f} in its "
         "last",
     )
 
