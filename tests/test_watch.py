@@ -44,6 +44,15 @@ def begin(viewer):
     return widget
 
 
+def run(viewer, qtbot):
+    """Open the dock, and wait for a short run to end."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.form.steps.value, widget.device.value = 3, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    return widget
+
+
 def is_there(viewer, name):
     return lambda: name in [layer.name for layer in viewer.layers]
 
@@ -326,10 +335,7 @@ def test_a_result_that_cannot_be_written_leaves_the_model(viewer, qtbot, monkeyp
 
     monkeypatch.setattr(training_job, "denoised", full)
     add_pair(viewer)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    widget.form.steps.value, widget.device.value = 3, "cpu"
-    widget.train()
-    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    widget = run(viewer, qtbot)
     assert "No space left" in widget.words.text() and "model is kept" in widget.words.text()
     assert widget.session.denoiser is not None
     assert widget.save_button.isEnabled() and widget.train_button.isEnabled()
@@ -358,10 +364,7 @@ def test_a_result_that_cannot_be_shown_leaves_nothing_running(viewer, qtbot, mon
 
     monkeypatch.setattr(GrowingLayer, "finish", gone)
     add_pair(viewer)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    widget.form.steps.value, widget.device.value = 3, "cpu"
-    widget.train()
-    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    widget = run(viewer, qtbot)
     assert "the result is gone" in widget.words.text() and widget.train_button.isEnabled()
 
 

@@ -16,7 +16,7 @@ _TOGETHER = 0.3
 def ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]:
     """Find the value at which each of several acquisitions of one scene is saturated.
 
-    It is the largest one, more frequent than all that lie shortly below it, and most of the places
+    It is the largest one, more frequent than all that lie shortly below it, and many of the places
     that reach it in one acquisition do so in another one too - what hits pixels by chance, as
     bright text does, does not.
 

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 
 from napari_n2n.findings import Finding
+from napari_n2n.noise.correlation import CORRELATED
 
 MOST_FOR_MEDIAN = 0.45
-CORRELATED = 0.2
 _FEWEST_OUTLIERS = 2e-3
 _ONE_SIDED = 0.9
 _CLIPPED = 0.02

@@ -101,7 +101,7 @@ def drift(sample: Sample) -> float:
     explains.
     """
     side = min(_PATCH, *sample.a.shape[1:])
-    difference = np.where(sample.valid, sample.difference, 0.0)
+    difference = sample.valid_difference
     means = _blocks(difference, side)
     signal = float(np.std(_blocks(sample.surroundings, _SPOT))) or 1.0
     # Noise that neighbours share averages out over squares only; a drift hardly shows in the next.

@@ -38,22 +38,15 @@ class Clipping:
     pixels: np.ndarray
 
 
-def find_clipping(sample: Sample, usable: np.ndarray) -> Clipping:
+def find_clipping(sample: Sample) -> Clipping:
     """Tell noise that was cut off at zero from photons of which there were none.
 
     Binned by brightness, the variance of Gaussian noise that grows with the signal, cut off at
     zero, bends down from its line in the dark. Counts of photons stay on the line, zeros and all.
     Both are fitted; the first has to fit better by half.
-
-    Parameters
-    ----------
-    sample
-        Where to measure.
-    usable
-        Boolean, of the sample's shape: which of the valid pixels to take.
     """
     nothing = Clipping(0.0, 0.0, 0.0, np.zeros(sample.a.shape, bool))
-    keep = sample.valid & usable
+    keep = sample.valid
     if sample.black_share < _FEWEST or not keep.any():
         return nothing
     levels = sample.surroundings[keep]

@@ -6,6 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 LAGS = 8
+CORRELATED = 0.2
+"""From here on neighbours share so much noise that it matters to what is made of it."""
 _DRIFT = 31
 _TAIL = 4.0
 _NOTABLE = 0.05
@@ -33,6 +35,11 @@ class Correlation:
     x: np.ndarray
     error: float
     length: tuple[float, float]
+
+    @property
+    def of_neighbours(self) -> float:
+        """The larger one of both at lag 1."""
+        return float(max(self.y[1], self.x[1]))
 
     @property
     def area(self) -> float:

@@ -4,10 +4,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_n2n.noise.advice import CORRELATED
 from napari_n2n.noise.change import displaced, drift, moved_share
 from napari_n2n.noise.clipping import Clipping, find_clipping
-from napari_n2n.noise.correlation import Correlation, autocorrelation, shared_noise
+from napari_n2n.noise.correlation import (
+    CORRELATED,
+    Correlation,
+    autocorrelation,
+    shared_noise,
+)
 from napari_n2n.noise.outliers import Outliers, find_outliers
 from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.transfer import TransferCurve, transfer_curve
@@ -46,7 +50,7 @@ class Figures:
     @classmethod
     def of(cls, sample: Sample) -> "Figures":
         """Measure. Places that moved count as such alone."""
-        clipping = find_clipping(sample, sample.valid)
+        clipping = find_clipping(sample)
         # Two pixels that are cut off are equal, which is not for want of noise.
         cut = sample.cut if clipping.shift > 0 else np.zeros_like(sample.cut)
         outliers, moved = find_outliers(sample.without(cut)), 0.0
@@ -58,14 +62,12 @@ class Figures:
                 outliers = find_outliers(sample.without(cut))
         curve = transfer_curve(sample, ~(outliers.pixels | clipping.pixels))
         few = outliers.share < _FEW_OUTLIERS
-        correlation = autocorrelation(
-            np.where(sample.valid, sample.difference, 0.0), sample.quantum
-        )
+        correlation = autocorrelation(sample.valid_difference, sample.quantum)
         cut_everywhere = clipping.shift > 0 and not clipping.pixels.any()
         spoilt = outliers.share > _MANY_OUTLIERS or cut_everywhere
         if spoilt:
             curve = replace(curve, photon_gain=None)
-        if curve.photon_gain is None or max(correlation.y[1], correlation.x[1]) > CORRELATED:
+        if curve.photon_gain is None or correlation.of_neighbours > CORRELATED:
             # Smoothing takes more from the third cumulant than from the variance.
             curve = replace(curve, read_noise=None, read_noise_error=None, pedestal=None)
         return cls(

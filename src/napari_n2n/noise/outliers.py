@@ -99,13 +99,7 @@ def find_outliers(sample: Sample) -> Outliers:
         mixture.share,
         mixture.error,
         _brighter(sample, far, centre, limit),
-        _shift(sample, far, centre, sample.valid),
-        jackknife(
-            [
-                _shift(sample, far, centre, sample.valid & (sample.group != group))
-                for group in range(GROUPS)
-            ]
-        ),
+        *_shift(sample, far, centre),
         _clustered(far),
         limit,
         far,
@@ -129,14 +123,16 @@ def _mixture(sample: Sample) -> Mixture:
 def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
     a, b, m = (values[sample.valid] for values in (sample.a, sample.b, brightness))
     low, high = (float(end) for end in np.quantile(np.concatenate([a, b]), _ENDS))
+    # Of a few steps none is far enough from the next to be an outlier: so it is with few photons.
+    if high - low < _FEWEST_STEPS * sample.quantum:
+        return Mixture(0.0, 0.0, 0.0)
     fits, weights = [], []
     for first, last in pairwise(np.quantile(m, _BRIGHTNESSES)):
         here = (m >= first) & (m <= last)
         if here.sum() >= 500:
             fits.append(fit_mixture(a[here], b[here], (low, high), sample.quantum))
             weights.append(float(here.mean()))
-    # Of a few steps none is far enough from the next to be an outlier: so it is with few photons.
-    if not fits or high - low < _FEWEST_STEPS * sample.quantum:
+    if not fits:
         return Mixture(0.0, 0.0, 0.0)
     share = float(np.average([fit.share for fit in fits], weights=weights))
     noise = float(np.median([fit.noise for fit in fits]))
@@ -170,16 +166,25 @@ def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) 
     return float(above / (above + below))
 
 
-def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray, counts: np.ndarray) -> float:
-    """Pull of the outliers on the mean: root mean square over eight signal levels, in ADU."""
+def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray) -> tuple[float, float]:
+    """Pull of the outliers on the mean, and its standard error, in ADU.
+
+    Root mean square over eight signal levels.
+    """
     edges = np.quantile(centre, np.linspace(0, 1, 9))
-    shifts = []
-    for low, high in pairwise(edges):
-        here = counts & (centre >= low) & (centre <= high)
-        clean = here & ~far
-        if clean.any():
-            shifts.append(float(sample.a[here].mean() - sample.a[clean].mean()))
-    return float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
+    levels = [(centre >= low) & (centre <= high) for low, high in pairwise(edges)]
+
+    def pull(counts: np.ndarray) -> float:
+        shifts = []
+        for level in levels:
+            here = counts & level
+            clean = here & ~far
+            if clean.any():
+                shifts.append(float(sample.a[here].mean() - sample.a[clean].mean()))
+        return float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
+
+    parts = [pull(sample.valid & (sample.group != group)) for group in range(GROUPS)]
+    return pull(sample.valid), jackknife(parts)
 
 
 def _level(sample: Sample, far: np.ndarray) -> np.ndarray:

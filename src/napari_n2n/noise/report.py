@@ -240,7 +240,6 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     sample = found.sample
     outliers, curve, correlation = found.outliers, found.curve, found.correlation
     sigma_a, sigma_b = pair.noise[:2]
-    scene = float(np.mean((sample.a - sample.a.mean()) * (sample.b - sample.b.mean())))
     evidence = Evidence(
         outlier_share=outliers.share,
         outlier_brighter=outliers.brighter,
@@ -292,7 +291,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         clipping_shift=evidence.clipping_shift,
         moved_share=evidence.moved_share,
         drift=evidence.drift,
-        snr=float(np.sqrt(max(scene, 0.0))) / sigma_a if sigma_a else None,
+        snr=sample.contrast / sigma_a if sigma_a else None,
         resolution=quality.resolution(sample.a, sample.b),
         training_factor=advice.training_factor,
         errors=standard_errors(pair, found),

@@ -30,11 +30,12 @@ class Sample:
         Smoothed mean of both around each pixel, without the pixel itself: the noise of a pixel has
         no part in it.
     valid
-        False where one of the two is saturated.
-    cut
-        True where one of the two is at zero, below which it has no values.
+        False where a pixel does not count: here where one of the two is saturated.
+    saturated, cut
+        True where one of the two is at the largest value that it can have, and at zero, below which
+        it has no values.
     saturated_share, black_share
-        Of the pixels of both, at the largest value that they can have, and cut off at zero.
+        Of the pixels of both.
     group
         Numbers 0 to 7 in blocks of 32x32 pixels (less in a small plane, so that every number
         occurs), for standard errors by leaving groups out.
@@ -47,6 +48,7 @@ class Sample:
     b: np.ndarray
     surroundings: np.ndarray
     valid: np.ndarray
+    saturated: np.ndarray
     cut: np.ndarray
     saturated_share: float
     black_share: float
@@ -75,6 +77,7 @@ class Sample:
             b=b,
             surroundings=neighbourhood((a + b) / 2),
             valid=~(saturated[0] | saturated[1]),
+            saturated=saturated[0] | saturated[1],
             cut=black[0] | black[1],
             saturated_share=float(saturated.mean()),
             black_share=float(black.mean()),
@@ -86,6 +89,17 @@ class Sample:
     def difference(self) -> np.ndarray:
         """``A - B``, shape (planes, Y, X)."""
         return self.a - self.b
+
+    @property
+    def valid_difference(self) -> np.ndarray:
+        """``A - B``, 0 where that is not valid."""
+        return np.where(self.valid, self.difference, 0.0)
+
+    @property
+    def contrast(self) -> float:
+        """Standard deviation of the scene, by what A and B have in common, in ADU."""
+        together = np.mean((self.a - self.a.mean()) * (self.b - self.b.mean()))
+        return float(np.sqrt(max(float(together), 0.0)))
 
     def without(self, pixels: np.ndarray) -> "Sample":
         """Return the same sample with some pixels not valid."""
@@ -106,7 +120,7 @@ class Sample:
 
     def of_tile(self, tile: tuple[slice, slice, slice]) -> "Sample":
         """Return a part of the sample."""
-        names = ("a", "b", "surroundings", "valid", "cut", "group")
+        names = ("a", "b", "surroundings", "valid", "saturated", "cut", "group")
         return replace(self, **{name: getattr(self, name)[tile] for name in names})
 
 

@@ -36,7 +36,7 @@ def standard_errors(pair: Pair, found: Figures) -> dict[str, float]:
         errors["read_noise"] = curve.read_noise_error
     if found.clipping.shift:
         errors["clipping_shift"] = jackknife(
-            [find_clipping(sample, sample.group != group).shift for group in range(GROUPS)]
+            [find_clipping(sample.without(sample.group == k)).shift for k in range(GROUPS)]
         )
     errors["gain_ratio"], errors["offset"] = _of_line(sample, usable & sample.valid)
     errors["noise_a"], errors["noise_b"] = _of_noise(pair, sample)
@@ -56,16 +56,15 @@ def _scatter_of_tiles(sample: Sample) -> dict[str, float]:
 
 def _of_tile(sample: Sample) -> dict[str, float]:
     """Return what depends on where a pixel lies among others."""
-    correlation = autocorrelation(np.where(sample.valid, sample.difference, 0.0), sample.quantum)
-    scene = float(np.mean((sample.a - sample.a.mean()) * (sample.b - sample.b.mean())))
-    noise = float(np.mean(sample.difference**2, dtype=np.float64)) / 2
+    correlation = autocorrelation(sample.valid_difference, sample.quantum)
+    noise = math.sqrt(float(np.mean(sample.difference**2, dtype=np.float64)) / 2)
     return {
-        "noise_correlation": float(max(correlation.y[1], correlation.x[1])),
+        "noise_correlation": correlation.of_neighbours,
         "correlation_length": max(correlation.length),
         "shared_noise": shared_noise(sample.a, sample.b),
-        "snr": float(np.sqrt(max(scene, 0.0) / noise)) if noise else 0.0,
+        "snr": sample.contrast / noise if noise else 0.0,
         "resolution": quality.resolution(sample.a, sample.b) or 0.0,
-        "saturated_share": float(1 - sample.valid.mean()) / 2,
+        "saturated_share": float(sample.saturated.mean()) / 2,
         "black_share": float(sample.cut.mean()),
     }
 
