@@ -273,7 +273,7 @@ def test_a_place_that_cannot_hold_the_model_is_refused_before_the_training(
     words = ("train", folder / "a.tif", folder / "b.tif", "-o", output, "--steps", 2)
     status, _, err = call(monkeypatch, capsys, *words)
     assert status == 2 and "step" not in err and err.count("\n") == 1
-    assert call(monkeypatch, capsys, "inspect", tmp_path)[2].count("is a folder but no zarr") == 1
+    assert call(monkeypatch, capsys, "inspect", tmp_path)[2].count("cannot read such files") == 1
 
 
 @pytest.mark.parametrize(

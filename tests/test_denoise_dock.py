@@ -253,7 +253,7 @@ def test_files_are_denoised_and_averaged_without_layers(viewer, qtbot, model, tm
     for path, values in zip((a, b), pixels, strict=True):
         zarr.save_array(path, values)
     _, widget = open_dock(viewer, model)
-    widget.picker.source.value = "OME-Zarr folders"
+    widget.picker.source.value = "folders"
     assert widget.picker.file_a.mode.name == "EXISTING_DIRECTORY"
     widget.picker.file_a.value = a
     run(widget, qtbot)

@@ -25,7 +25,7 @@ def add_pair(viewer, b=None):
 
 def measure(widget, qtbot):
     widget.button.click()
-    assert not widget.button.isEnabled()
+    assert not widget.button.isEnabled() and not widget.cancel_button.isHidden()
     wait_until_ready(qtbot, widget)
 
 
@@ -53,6 +53,20 @@ def test_warnings_come_with_a_way_out_and_fit_a_narrow_dock(viewer, qtbot):
     assert not widget.warnings.isHidden()
     assert "turn off smoothing" in widget.warnings.text()
     assert widget.widget().minimumSizeHint().width() <= 280
+
+
+def test_who_cancels_waits_no_longer(viewer, qtbot):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.button.click()
+    widget.cancel_button.click()
+    assert widget.button.isEnabled() and widget.picker.isEnabled()
+    widget.picker.layer_b.value = viewer.layers["first"]
+    widget.picker.layer_b.value = viewer.layers["second"]
+    qtbot.wait(1500)
+    assert widget.loss.isHidden() and not widget.measuring.busy
+    measure(widget, qtbot)
+    assert "L2" in widget.loss.text() and widget.cancel_button.isHidden()
 
 
 def test_another_pair_clears_what_the_last_one_showed(viewer, qtbot):

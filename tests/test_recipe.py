@@ -81,6 +81,30 @@ def test_each_recording_by_itself_is_in_the_texts_too(tmp_path, typed):
         assert not np.array_equal(first, second)
 
 
+def test_folders_stand_for_the_fields_in_them(tmp_path, typed):
+    folders = [tmp_path / name for name in ("before it", "after")]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        for field, side in (("one", 64), ("two", 72)):
+            np.save(folder / f"{field}.npy", noisy(blobs((side, side)), number))
+    recordings = Recordings(tuple(folders))
+    recipe = Recipe(recordings, SHORT, each=True)
+    assert recordings.fields()[1] == tuple(folder / "two.npy" for folder in folders)
+    assert len(recipe.results()) == 6
+    here = train(recordings.pairs(), SHORT)
+    for text in (recipe.as_python(), recipe.as_command()):
+        assert same(here, typed(text))
+        shapes = [Acquisition.open(f"clean_{end}.ome.zarr").shape for end in ("0", "1", "1_2")]
+        assert shapes == [(64, 64), (72, 72), (72, 72)]
+
+
+def test_a_folder_of_movies_is_split_file_by_file(movie):
+    fields = Recordings((movie.parent,), split="T")
+    assert [pair.first.shape for pair in fields.pairs()] == [(2, 64, 64)]
+    with pytest.raises(BadInput, match="split a stack"):
+        Recordings((movie.parent,)).pairs()
+
+
 def test_the_command_line_has_an_option_for_all_that_a_window_offers():
     offered = set(TrainingSettings.model_fields) - {"network", "learning_rate", "averaging"}
     assert offered <= set(commands.train.__annotations__)

@@ -32,7 +32,7 @@ def test_two_noisy_copies_lie_on_their_source(viewer, qtbot):
         colormap="green",
     )
     _, widget = open_dock(viewer)
-    widget.numbers["gaussian"][0].value = 10
+    widget.numbers["gaussian"][0].lowest.value = 10
     widget.button.click()
     wait_until_ready(qtbot, widget)
     a, b = viewer.layers["cells a"], viewer.layers["cells b"]
@@ -84,6 +84,49 @@ def test_what_cannot_be_done_is_said_and_the_button_stays_ready(viewer, qtbot, m
     wait_until_ready(qtbot, widget)
     assert "colour" in shown[-1] and "colour" in widget.words.text()
     assert len(viewer.layers) == 1
+
+
+def test_a_range_gives_every_plane_a_level_of_its_own(viewer, qtbot):
+    viewer.add_image(np.zeros((12, 64, 64)), name="dark")
+    _, widget = open_dock(viewer)
+    level = widget.numbers["gaussian"][0]
+    level.lowest.value, level.highest.value = 5, 50
+    assert widget.chosen_noise() == NOISES["gaussian"]((5, 50))
+    widget.button.click()
+    wait_until_ready(qtbot, widget)
+    levels = np.asarray(viewer.layers["dark a"].data).std(axis=(1, 2))
+    assert 4.5 < levels.min() < levels.max() < 55 and np.ptp(levels) > 10
+    level.lowest.value = 60
+    widget.button.click()
+    assert "does not lie within" in widget.words.text() and widget.button.isEnabled()
+
+
+def test_unnamed_axes_are_asked_for(viewer, qtbot):
+    viewer.add_image(np.zeros((2, 2, 64, 64)), name="unnamed")
+    _, widget = open_dock(viewer)
+    assert not widget.axes.native.isHidden()
+    widget.button.click()
+    assert "say which are time" in widget.words.text() and widget.button.isEnabled()
+    widget.axes.value = "tcyx"
+    widget.button.click()
+    wait_until_ready(qtbot, widget)
+    assert viewer.layers["unnamed b"].data.shape == (2, 2, 64, 64)
+    viewer.layers.clear()
+    widget.axes.value = ""
+    viewer.add_image(SCENE, name="named", axis_labels=("z", "y", "x"))
+    assert widget.axes.native.isHidden()
+
+
+def test_cancel_ends_it_and_leaves_nothing(viewer, qtbot):
+    viewer.add_image(np.zeros((5000, 64, 64), np.uint8), name="long")
+    _, widget = open_dock(viewer)
+    assert widget.cancel_button.isHidden() and widget.progress.isHidden()
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=60_000)
+    widget.cancel_button.click()
+    wait_until_ready(qtbot, widget)
+    assert widget.words.text() == "Cancelled." and len(viewer.layers) == 1
+    assert widget.cancel_button.isHidden() and widget.progress.isHidden()
 
 
 def test_a_closed_dock_does_not_lose_the_copies(viewer, qtbot):

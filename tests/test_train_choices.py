@@ -115,6 +115,48 @@ def test_displaced_layers_are_cropped_to_what_both_show(viewer, qtbot, told):
     assert not offered(widget)
 
 
+def test_displaced_files_are_cropped_too_and_stay_lazy(viewer, qtbot, told, tmp_path):
+    scene, paths = blobs((120, 120)), [tmp_path / "here.tif", tmp_path / "moved.tif"]
+    for path, (y, x) in zip(paths, ((0, 0), (4, 6)), strict=True):
+        view = np.stack([noisy(scene[y : y + 100, x : x + 100], (y, k)) for k in range(2)])
+        sizes = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
+        tifffile.imwrite(path, view, ome=True, metadata=sizes)
+    widget = open_train(viewer)
+    drop(widget, *paths)
+    looked_at(widget, qtbot)
+    assert offered(widget) == {"crop"}
+    widget.checks.buttons["crop"].click()
+    layers = widget.picker.recordings().sources
+    assert [layer.name for layer in layers] == ["here cropped", "moved cropped"]
+    for layer in layers:
+        assert isinstance(layer.data, da.Array) and layer.data.shape == (2, 96, 94)
+        assert layer.scale[2] == 0.5 and layer.axis_labels == ("z", "y", "x")
+    looked_at(widget, qtbot)
+    assert not offered(widget)
+
+
+def test_folders_of_fields_are_learned_from_together(viewer, qtbot, tmp_path):
+    for seed, name in ((1, "a"), (2, "b")):
+        (tmp_path / name).mkdir()
+        for field in range(2):
+            np.save(tmp_path / name / f"{field}.npy", noisy(blobs((64, 64), field), seed))
+    widget = open_train(viewer)
+    drop(widget, tmp_path / "a", tmp_path / "b")
+    assert widget.source.value == "folders"
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.pairs) == 2
+    assert len(widget.measuring.measured.reports) == 1
+    widget.form.steps.value, widget.device.value = 3, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert [layer.name for layer in viewer.layers] == ["0 + 0 denoised", "1 + 1 denoised"]
+    (tmp_path / "b" / "1.npy").unlink()
+    widget.measuring.look(None)
+    widget.picker.changed.emit()
+    looked_at(widget, qtbot)
+    assert "1.npy: has no counterpart" in widget.loss_words.text()
+
+
 def test_one_layer_chosen_twice_is_said_before_anything_is_read(viewer, told):
     add(viewer, 1, 2)
     widget = open_train(viewer)

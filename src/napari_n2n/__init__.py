@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_n2n.acquisition import Acquisition
     from napari_n2n.denoising import denoise
     from napari_n2n.errors import BadInput
+    from napari_n2n.fields import fields_of_view
     from napari_n2n.model import Denoiser, load
     from napari_n2n.noise import NoiseReport, measure_noise
     from napari_n2n.pair import Pair, open_pairs
@@ -30,6 +31,7 @@ _HOMES = {
     "TrainingSettings": "settings",
     "TrainingStep": "training",
     "denoise": "denoising",
+    "fields_of_view": "fields",
     "fit": "training",
     "load": "model",
     "measure_noise": "noise",
@@ -46,6 +48,7 @@ __all__ = [
     "TrainingSettings",
     "TrainingStep",
     "denoise",
+    "fields_of_view",
     "fit",
     "load",
     "measure_noise",

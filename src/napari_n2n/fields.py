@@ -17,8 +17,9 @@ def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
     ----------
     words
         ``A B`` are two acquisitions of one field, ``A B C`` three, ``A1 B1 + A2 B2`` those of two
-        fields. Folders (that are no zarr) stand for the files in them, matched by name; patterns
-        like ``'a/*.tif'`` for the files that fit, matched by their order.
+        fields. Folders (that are no zarr) stand for the files in them, matched by name, and a
+        single folder for files that are each to be split; patterns like ``'a/*.tif'`` for the files
+        that fit, matched by their order.
 
     Raises
     ------
@@ -36,7 +37,7 @@ def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
 
 
 def _fields(sources: list[Path]) -> list[list[Path]]:
-    if all(_is_folder(source) for source in sources) and len(sources) > 1:
+    if all(is_folder(source) for source in sources):
         return _by_name(sources)
     if not any(_is_pattern(source) for source in sources):
         return [sources]
@@ -48,7 +49,8 @@ def _fields(sources: list[Path]) -> list[list[Path]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder with acquisitions in it, and not one itself."""
     return path.is_dir() and not ngff.is_zarr(path)
 
 

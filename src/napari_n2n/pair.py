@@ -169,6 +169,14 @@ def open_pairs(
     return pairs
 
 
+def first_field(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs of the first field of view: one for each channel, by its number."""
+    return [
+        next(pair for pair in pairs if pair.channel == channel)
+        for channel in sorted({pair.channel for pair in pairs})
+    ]
+
+
 def _repeats(
     sources: Sequence[Any], axes: str | None, split: str | None = None
 ) -> list[Acquisition]:

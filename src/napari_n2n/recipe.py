@@ -10,18 +10,19 @@ import numpy as np
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
+from napari_n2n.fields import fields_of_view, is_folder
 from napari_n2n.pair import Pair, open_pairs
 from napari_n2n.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """Recordings of one scene, as a person names them.
+    """Recordings of one scene, or folders of such, as a person names them.
 
     Attributes
     ----------
     sources
-        Whatever `Acquisition.open` takes.
+        Whatever `Acquisition.open` takes, or folders as `fields_of_view` takes them.
     axes
         Letters of their dimensions, to overrule what they say.
     split
@@ -38,9 +39,20 @@ class Recordings:
         named = (Path(one) if isinstance(one, str) else one for one in self.sources)
         return " + ".join(one.name for one in named)
 
+    @property
+    def in_folders(self) -> bool:
+        """Whether the sources are folders with recordings in them."""
+        return all(isinstance(one, str | Path) and is_folder(Path(one)) for one in self.sources)
+
+    def fields(self) -> list[tuple[Any, ...]]:
+        """Return those of every field of view; raises `BadInput` as `fields_of_view` does."""
+        if self.in_folders:
+            return [tuple(field) for field in fields_of_view(self.sources)]
+        return [self.sources]
+
     def pairs(self) -> list[Pair]:
-        """Open them; raises `BadInput` as `open_pairs` does."""
-        return open_pairs(self.sources, axes=self.axes, split=self.split)
+        """Open them; raises `BadInput` as `fields` and `open_pairs` do."""
+        return open_pairs(*self.fields(), axes=self.axes, split=self.split)
 
 
 @dataclass(frozen=True)
@@ -66,26 +78,45 @@ class Recipe:
     stopped: bool = False
 
     def results(self) -> list[tuple[Any, ...]]:
-        """Return of what there is a result: of all together, and of each if that is wanted."""
-        sources = self.recordings.sources
-        return [sources, *((one,) for one in sources if self.each and len(sources) > 1)]
+        """Return of what there is a result, in every field: of all, and of each if wanted."""
+        found: list[tuple[Any, ...]] = []
+        for field in self.recordings.fields():
+            found += [field, *((one,) for one in field[: self._alone])]
+        return found
+
+    @property
+    def _alone(self) -> int:
+        """How many recordings of a field are denoised by themselves too."""
+        count = len(self.recordings.sources)
+        return count if self.each and count > 1 else 0
 
     def as_python(self) -> str:
         """Return a script that trains, saves the model and denoises the recordings."""
         recordings = self.recordings
         named = [_file_of(source, recordings) for source in recordings.sources]
-        places = [
+        places = ", ".join(
             repr(str(file)) if file else f"viewer.layers[{source.name!r}]"
             for file, source in zip(named, recordings.sources, strict=True)
-        ]
+        )
         how, use = (_keywords(values) for values in self._said())
         chosen = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
+        results = [("*recordings", "")]
+        results += [(f"recordings[{k}]", f"_{k + 1}") for k in range(self._alone)]
+        if recordings.in_folders:
+            opened = [f"fields = n2n.fields_of_view([{places}])"]
+            opened += [f"pairs = n2n.open_pairs(*fields{how})"]
+            denoised = ["for number, recordings in enumerate(fields):"]
+            denoised += [
+                f'    n2n.denoise(denoiser, {what}, out=f"clean_{{number}}{tail}.ome.zarr"{use})'
+                for what, tail in results
+            ]
+        else:
+            opened = [f"recordings = [{places}]", f"pairs = n2n.open_pairs(recordings{how})"]
+            denoised = [
+                f'n2n.denoise(denoiser, {what}, out="clean{tail}.ome.zarr"{use})'
+                for what, tail in results
+            ]
         lines = [f"# {words}" for words in self._remarks()]
-        denoise = [f'n2n.denoise(denoiser, *recordings, out="clean.ome.zarr"{use})']
-        denoise += [
-            f'n2n.denoise(denoiser, recordings[{k}], out="clean_{k + 1}.ome.zarr"{use})'
-            for k in range(len(self.results()) - 1)
-        ]
         if not all(named):
             lines.append(
                 "# viewer.layers[...] is known in napari's console; elsewhere name a file there."
@@ -95,11 +126,10 @@ class Recipe:
                 *lines,
                 "import napari_n2n as n2n",
                 "",
-                f"recordings = [{', '.join(places)}]",
-                f"pairs = n2n.open_pairs(recordings{how})",
+                *opened,
                 f"denoiser = n2n.train(pairs, n2n.TrainingSettings({chosen}))",
                 'denoiser.save("model.n2n")',
-                *denoise,
+                *denoised,
                 "",
             ]
         )
@@ -118,13 +148,14 @@ class Recipe:
             files.append(str(file))
         how, use = self._said()
         chosen = self.settings.model_dump(exclude_defaults=True)
-        train = ["train", *files, "-o", "model.n2n", *_options(how | chosen)]
-        denoise = [(*files, "-o", "clean.ome.zarr")]
-        denoise += [
-            (file, "-o", f"clean_{k}.ome.zarr")
-            for k, file in enumerate(files[: len(self.results()) - 1], start=1)
-        ]
-        commands = [train, *(["denoise", "model.n2n", *words, *_options(use)] for words in denoise)]
+        commands = [["train", *files, "-o", "model.n2n", *_options(how | chosen)]]
+        fields = recordings.fields() if recordings.in_folders else [files]
+        for number, field in enumerate(fields):
+            stem = f"clean_{number}" if recordings.in_folders else "clean"
+            results = [(field, ""), *(([field[k]], f"_{k + 1}") for k in range(self._alone))]
+            for what, tail in results:
+                words = [*map(str, what), "-o", f"{stem}{tail}.ome.zarr", *_options(use)]
+                commands.append(["denoise", "model.n2n", *words])
         return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in commands)])
 
     def _said(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -89,7 +89,7 @@ def _open_path(path: Path, axes: str | None) -> Source:
         if path.is_dir():
             raise BadInput(f"{path}: is a folder but no zarr: name the acquisitions in it")
         raise BadInput(
-            f"{path}: cannot read {suffix} files: "
+            f"{path}: cannot read {suffix or 'such'} files: "
             "save as TIFF or OME-Zarr, or open it in napari and choose the layer"
         )
     try:

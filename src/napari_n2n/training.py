@@ -22,7 +22,7 @@ from napari_n2n.generators import mapped, run_to_end
 from napari_n2n.losses import LOSSES
 from napari_n2n.model import Denoiser, joined
 from napari_n2n.noise import NoiseReport, measure_noise
-from napari_n2n.pair import Pair
+from napari_n2n.pair import Pair, first_field
 from napari_n2n.run import Run
 from napari_n2n.settings import TrainingSettings
 
@@ -130,10 +130,7 @@ def _of_all(step: TrainingStep, *, before: Sequence[Denoiser], count: int) -> Tr
 
 def measure_channels(pairs: Sequence[Pair]) -> list[NoiseReport]:
     """Measure the noise of every channel, on its first field of view."""
-    return [
-        measure_noise(next(pair for pair in pairs if pair.channel == channel))
-        for channel in sorted({pair.channel for pair in pairs})
-    ]
+    return [measure_noise(pair) for pair in first_field(pairs)]
 
 
 def advised_loss(reports: Sequence[NoiseReport]) -> str:

@@ -48,11 +48,10 @@ def inspect(
         raise BadInput(f"{plot}: unknown ending: let the plot's name end in .png")
 
     from napari_n2n.noise.report import measure_with_curves
+    from napari_n2n.pair import first_field
     from napari_n2n.plot import draw_noise
 
-    pairs = pairs_of(sources, axes, split)
-    fields = [pair for pair in pairs if pair.channel == 0]
-    channels = pairs[: len(pairs) // len(fields)]
+    channels = first_field(pairs_of(sources, axes, split))
     measured = [measure_with_curves(pair) for pair in channels]
     if plot is not None:
         for number, (report, curves) in enumerate(measured):

@@ -7,7 +7,7 @@ Results are floats, neither clipped nor quantised: both would move the mean of t
 """
 
 from napari_n2n.simulate.grain import Brown, Camera, Gaussian, Poisson
-from napari_n2n.simulate.noise import Noise, Parameter, Replacement, value_range
+from napari_n2n.simulate.noise import Level, Noise, Parameter, Replacement, value_range
 from napari_n2n.simulate.planes import SimulationStep, simulate_by_planes
 from napari_n2n.simulate.replaced import Bernoulli, Impulse, Text
 from napari_n2n.simulate.words import NOISES, parse
@@ -19,6 +19,7 @@ __all__ = [
     "Camera",
     "Gaussian",
     "Impulse",
+    "Level",
     "Noise",
     "Parameter",
     "Poisson",

@@ -1,9 +1,9 @@
 """Layers with the part of a scene that all recordings of it show, which lie on each other."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.pair import Pair
@@ -12,10 +12,9 @@ from napari_n2n.widgets.result_layer import layer_arguments, place_of
 
 
 def can_crop(recordings: Recordings, pair: Pair) -> bool:
-    """Tell whether recordings are displaced layers: a layer each, and not the same part of all."""
-    layers = all(isinstance(source, Image) for source in recordings.sources)
-    alone = len(recordings.sources) == len(pair.offsets)
-    return layers and alone and len(set(pair.offsets)) > 1
+    """Tell whether recordings, a layer or a file each, do not all show the same part."""
+    alone = len(recordings.sources) == len(pair.offsets) and not recordings.in_folders
+    return alone and len(set(pair.offsets)) > 1
 
 
 def add_cropped(viewer: Any, recordings: Recordings, pair: Pair) -> Recordings:
@@ -35,14 +34,17 @@ def add_cropped(viewer: Any, recordings: Recordings, pair: Pair) -> Recordings:
     """
     rows, columns = pair.first.plane_shape
     added, place = [], None
-    for layer, (top, left) in zip(recordings.sources, pair.offsets, strict=True):
-        whole = Acquisition.open(layer, axes=recordings.axes)
+    for source, (top, left) in zip(recordings.sources, pair.offsets, strict=True):
+        whole = Acquisition.open(source, axes=recordings.axes)
         part = whole.cropped(slice(top, top + rows), slice(left, left + columns))
-        if place is None:
-            start = np.zeros(layer.ndim)
-            start[list(whole.order[-2:])] = top, left
-            place = place_of(layer, start)
+        looks: dict[str, Any] = {"name": f"{whole.name} cropped"}
+        layer = None if isinstance(source, str | Path) else source
+        if layer is not None:
+            if place is None:
+                start = np.zeros(layer.ndim)
+                start[list(whole.order[-2:])] = top, left
+                place = place_of(layer, start)
+            looks["translate"] = place
         arguments = layer_arguments(part.data, part.header, layer, part.order)
-        looks = {"name": f"{layer.name} cropped", "translate": place}
         added.append(viewer.add_image(**(arguments | looks)))
-    return Recordings(tuple(added), recordings.axes)
+    return Recordings(tuple(added), None if layer is None else recordings.axes)

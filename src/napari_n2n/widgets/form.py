@@ -1,9 +1,8 @@
 """Fields that several docks ask for, and the form they stand in: the same words everywhere."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit
-from magicgui.widgets.bases import Widget
 from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QToolButton, QVBoxLayout, QWidget
@@ -17,7 +16,19 @@ _GB = 10**9
 _LABEL = 42  # so that forms below each other are one to the eye
 
 
-def form(*fields: Widget, inside: QWidget | None = None) -> QFormLayout:
+class Field(Protocol):
+    """What can stand in a form."""
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+
+    @property
+    def native(self) -> QWidget:
+        """What stands beside its name."""
+
+
+def form(*fields: Field, inside: QWidget | None = None) -> QFormLayout:
     """Return rows of labelled fields that take the width there is, for a widget if one is given."""
     rows = QFormLayout(inside) if inside is not None else QFormLayout()
     rows.setContentsMargins(0, 0, 0, 0)
@@ -74,6 +85,7 @@ def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False)
         return [(layer.name, layer) for layer in image_layers(viewer)]
 
     menu = ComboBox(label=label, choices=choices, tooltip=tooltip, nullable=optional)
+    menu.null_string = "none"
     keep_narrow(menu)
     events = viewer.layers.events
 

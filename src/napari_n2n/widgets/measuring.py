@@ -17,7 +17,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.estimate import Estimate, estimate
 from napari_n2n.noise import NoiseReport
 from napari_n2n.noise.report import NoiseCurves, measure_with_curves
-from napari_n2n.pair import Finding, Pair
+from napari_n2n.pair import Finding, Pair, first_field
 from napari_n2n.recipe import Recordings
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.widgets import worker
@@ -30,7 +30,7 @@ _OF_A_STEP = {"device", "network", "dims", "channels", "patch", "batch", "memory
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Pairs, and for each channel its report and the curves behind it."""
+    """Pairs of all fields of view, and for each channel its report and the curves behind it."""
 
     pairs: list[Pair]
     reports: list[NoiseReport]
@@ -38,8 +38,8 @@ class Measured:
 
     @classmethod
     def of(cls, pairs: list[Pair]) -> "Measured":
-        """Measure the pairs of one field of view: a channel each."""
-        found = [measure_with_curves(pair) for pair in pairs]
+        """Measure the pairs of the first field of view: a channel each."""
+        found = [measure_with_curves(pair) for pair in first_field(pairs)]
         return cls(pairs, [report for report, _ in found], [curves for _, curves in found])
 
 
@@ -215,7 +215,7 @@ def _measure(
     recordings: Recordings, stop: threading.Event
 ) -> Generator[Acquisition | Measured | Finding, None, None]:
     try:
-        yield Acquisition.open(recordings.sources[0], axes=recordings.axes)
+        yield Acquisition.open(recordings.fields()[0][0], axes=recordings.axes)
         pairs = recordings.pairs()
         if not stop.is_set():
             yield Measured.of(pairs)

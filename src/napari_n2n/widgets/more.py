@@ -85,7 +85,7 @@ class MoreRecordings(QWidget):
             self.menu.addAction(layer.name, lambda layer=layer: self.add(layer))
         self.menu.addSeparator()
         self.menu.addAction("Files ...", self._ask_for_files)
-        self.menu.addAction("OME-Zarr folder ...", self._ask_for_folder)
+        self.menu.addAction("Folder ...", self._ask_for_folder)
 
     def _ask_for_files(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Further recordings of the scene")

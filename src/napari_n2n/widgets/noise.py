@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout
 
 from napari_n2n.errors import BadInput
 from napari_n2n.noise import NoiseReport
+from napari_n2n.pair import first_field
 from napari_n2n.plot import panels
 from napari_n2n.recipe import Recordings
 from napari_n2n.widgets.dock import (
@@ -64,11 +65,13 @@ class NoiseWidget(Dock):
         self.picker.rows.addRow(self.channel.label, self.channel.native)
         tip = "Measure the noise on a few planes of both, and then of whatever you choose next"
         self.button = button("Measure", tip)
+        self.cancel_button = button("Cancel", "Do without the noise of these recordings")
         tip = "Open the Train dock with these recordings; they are not measured again"
         self.train_button = button("Train with these", tip)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.button, 1)
-        buttons.addWidget(self.train_button, 1)
+        for made in (self.button, self.cancel_button, self.train_button):
+            buttons.addWidget(made, 1)
+        self.cancel_button.hide()
         self.loss, self.words, self.warnings, self.figures = (Words() for _ in range(4))
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self.loss.setStyleSheet("font-size: 16pt; font-weight: bold")
@@ -86,6 +89,7 @@ class NoiseWidget(Dock):
         self.picker.changed.connect(self._recall)
         self.channel.changed.connect(self._show_channel)
         self.button.clicked.connect(self.measure)
+        self.cancel_button.clicked.connect(self.cancel)
         self.train_button.clicked.connect(self.train)
 
     # -- measuring ----------------------------------------------------------------------------
@@ -114,6 +118,13 @@ class NoiseWidget(Dock):
         self._live = True
         self._begin(recordings)
 
+    def cancel(self) -> None:
+        """Wait no longer, and measure nothing until that is asked for again."""
+        self._live = False
+        self._wait(False)
+        self.measuring.look(None)
+        self._clear(_WELCOME)
+
     def _begin(self, recordings: Recordings) -> None:
         self._clear("Measuring ...")
         self._wait(True)
@@ -138,6 +149,8 @@ class NoiseWidget(Dock):
     def _wait(self, waiting: bool) -> None:
         self._waiting = waiting
         self.button.setEnabled(not waiting)
+        self.button.setVisible(not waiting)
+        self.cancel_button.setVisible(waiting)
         self.picker.setEnabled(not waiting)
 
     def train(self) -> None:
@@ -155,7 +168,7 @@ class NoiseWidget(Dock):
 
     def _show(self, measured: Measured) -> None:
         self._measured = measured
-        names = [pair.first.name for pair in measured.pairs]
+        names = [pair.first.name for pair in first_field(measured.pairs)]
         with self.channel.changed.blocked():
             self.channel.choices = [(name, number) for number, name in enumerate(names)]
         self.picker.rows.setRowVisible(self.channel.native, len(names) > 1)

@@ -14,7 +14,7 @@ from napari_n2n.widgets.form import form, layer_menu
 
 _FILES = {
     "files": FileDialogMode.EXISTING_FILE,
-    "OME-Zarr folders": FileDialogMode.EXISTING_DIRECTORY,
+    "folders": FileDialogMode.EXISTING_DIRECTORY,
 }
 _KINDS = "TIFF, OME-Zarr, npy or PNG; may be dropped here"
 
@@ -104,7 +104,7 @@ class Picker(QWidget):
         if not self.isEnabled():
             return []
         if self.source.value == "layers":
-            self.source.value = "OME-Zarr folders" if paths[0].is_dir() else "files"
+            self.source.value = "folders" if paths[0].is_dir() else "files"
         edits = [self.file_a, self.file_b][: 1 + self.takes_second()]
         empty = [edit for edit in edits if edit.value == Path()]
         for edit, path in zip(empty, paths, strict=False):

@@ -133,7 +133,7 @@ class PairPicker(Picker):
         self.axes.value = recordings.axes or ""
         self.more.clear()
         if isinstance(first, Path):
-            self.source.value = "OME-Zarr folders" if first.is_dir() else "files"
+            self.source.value = "folders" if first.is_dir() else "files"
         else:
             self.source.value = "layers"
         second = others[:1] if others and isinstance(others[0], type(first)) else []

@@ -144,7 +144,7 @@ def trained(
         known = Measured.of(recordings.pairs())
         yield known
     yield Words("Starting the training ...")
-    source = recordings.sources[0]
+    source = recordings.fields()[0][0]
     seen = Acquisition.open(source, axes=recordings.axes)
     yield Opened(seen, source, contrast_limits(seen.sample_plane()))
     preview = Preview(seen, choose_device(settings.device), settings.memory)
