@@ -3,16 +3,20 @@
 Lehtinen et al. 2018 trained on 50 000 images for days. Here 200 images and some thousand steps an
 arm have to do, so that the order of the arms and the gaps between them are what compares, not the
 decibels. All arms of an experiment have the same network, number of steps, patches and seed; the
-averaged weights are tested on the Kodak images.
+averaged weights are tested on the Kodak images. Arms are trained side by side, one on each core.
 Usage: python benchmarks/paper.py --data DIR [--only NAME ...] [--quick] [--scale X]
 """
 
 import argparse
 import copy
 import math
+import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +48,7 @@ from napari_n2n.simulate import (
 STEPS = 2500
 IMPULSE_STEPS = 7000  # half of the targets tell nothing
 CAPTURE_STEPS = 2000
+CAPTURES = (2, 4, 8, 16)
 LOOKS = 15
 RECIPE = TrainingSettings(learning_rate=2e-3, batch=32)  # many pictures, few steps
 RANGE = (0.0, 255.0)
@@ -137,6 +142,9 @@ class Run:
 
 
 Scores = dict[tuple[str, str], dict[str, Score]]
+
+Found = tuple[str, list[Verdict], Figure]
+"""What an experiment puts on the page."""
 
 
 @dataclass(frozen=True)
@@ -528,30 +536,46 @@ def mean_of_medians(noise: Noise, images: list[np.ndarray]) -> float:
 # -- capture budget ------------------------------------------------------------------------------
 
 
-def captures(bench: Bench, data: Path) -> tuple[str, list[Verdict], Figure]:
-    """Train on 2 to 16 frames of one scene; compare one frame with the mean of unused ones."""
-    steps = bench.steps(CAPTURE_STEPS)
+def budget(frames: np.ndarray, count: int, settings: TrainingSettings) -> tuple[float, float]:
+    """Train on so many frames; the error of the first one, denoised, in ADU, and the seconds."""
+    named = [
+        Acquisition.open(frame, name=f"frame {index}") for index, frame in enumerate(frames[:count])
+    ]
+    denoiser = train(Pair.open(*named), settings)
+    denoised = denoise(denoiser, frames[0], device=settings.device)
+    return error_of(denoised, frames), denoiser.record["seconds"]
+
+
+def error_of(image: np.ndarray, frames: np.ndarray) -> float:
+    """Root mean square error against the mean of the unused frames, less their own noise."""
+    unused = frames[max(CAPTURES) :].astype(np.float64)
+    own = float(unused.var(axis=0, ddof=1).mean()) / len(unused)
+    return math.sqrt(float(((image - unused.mean(axis=0)) ** 2).mean()) - own)
+
+
+def start_captures(bench: Bench, data: Path, processes: Executor) -> Callable[[], Found]:
+    """Start to train on 2 to 16 frames of one scene; return what waits for that."""
     frames = tifffile.imread(data / "scmos" / "filaments_20frames.tif")
-    unused = frames[16:].astype(np.float64)
-    truth, own = unused.mean(axis=0), float(unused.var(axis=0, ddof=1).mean()) / len(unused)
+    settings = TrainingSettings(
+        loss="l2", steps=bench.steps(CAPTURE_STEPS), seed=bench.seed, device=str(bench.device)
+    )
+    return partial(
+        captures,
+        bench,
+        frames,
+        {count: processes.submit(budget, frames, count, settings) for count in CAPTURES},
+    )
 
-    def error(image: np.ndarray) -> float:
-        return math.sqrt(float(((image - truth) ** 2).mean()) - own)
 
-    rows, found = [["none (raw)", "-", f"{error(frames[0]):.3f}", "-"]], {}
-    for count in (2, 4, 8, 16):
-        named = [
-            Acquisition.open(frame, name=f"frame {index}")
-            for index, frame in enumerate(frames[:count])
-        ]
-        settings = TrainingSettings(
-            loss="l2", steps=steps, seed=bench.seed, device=str(bench.device)
-        )
-        denoiser = train(Pair.open(*named), settings)
-        found[count] = error(denoise(denoiser, frames[0], device=str(bench.device)))
-        seconds = denoiser.record["seconds"]
+def captures(
+    bench: Bench, frames: np.ndarray, runs: dict[int, Future[tuple[float, float]]]
+) -> Found:
+    """Compare one frame, denoised by each run, with the mean of frames that none saw."""
+    steps = bench.steps(CAPTURE_STEPS)
+    rows, found = [["none (raw)", "-", f"{error_of(frames[0], frames):.3f}", "-"]], {}
+    for count, run in runs.items():
+        found[count], seconds = run.result()
         rows.append([count, count * (count - 1), f"{found[count]:.3f}", f"{seconds:.0f}"])
-        print("captures", rows[-1], flush=True)
     text = (
         f"sCMOS frames of filaments, {steps} steps each: error of frame 0, denoised alone, against "
         "the mean of the last four frames, which no run saw; their own noise is taken off.\n\n"
@@ -573,14 +597,19 @@ def captures(bench: Bench, data: Path) -> tuple[str, list[Verdict], Figure]:
 # -- what goes on the page -----------------------------------------------------------------------
 
 
-def compared(bench: Bench, experiment: Experiment) -> tuple[str, list[Verdict], Figure]:
-    """Run all arms of an experiment."""
-    done: dict[tuple, Run] = {}
-    steps = bench.steps(experiment.steps)
+def start(bench: Bench, experiment: Experiment, processes: Executor) -> Callable[[], Found]:
+    """Start to train the arms of an experiment; return what waits for them and compares."""
+    runs: dict[tuple, Future[Run]] = {}
     for arm in experiment.arms:
-        if arm.task not in done:
-            done[arm.task] = bench.run(arm, steps)
-            print(arm.panel, arm.name, done[arm.task].scores, flush=True)
+        if arm.task not in runs:  # the same in two panels
+            runs[arm.task] = processes.submit(bench.run, arm, bench.steps(experiment.steps))
+    return partial(compared, bench, experiment, runs)
+
+
+def compared(bench: Bench, experiment: Experiment, started: dict[tuple, Future[Run]]) -> Found:
+    """Compare the arms of an experiment."""
+    done = {task: run.result() for task, run in started.items()}
+    steps = bench.steps(experiment.steps)
     header = ["trained on", "targets", "loss", "tested on", "input", "PSNR"]
     rows = []
     for run in done.values():
@@ -654,7 +683,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-publish", action="store_true", help="only print")
     parser.add_argument("--figures", type=Path, help="folder for figures, if not published")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="arms side by side on the CPU"
+    )
     given = parser.parse_args()
+    began = time.monotonic()
     share = given.scale * (0.05 if given.quick else 1.0)
     kodak = pictures(given.data / "kodak")
     bench = Bench(
@@ -666,18 +699,29 @@ def main() -> None:
     )
     publishing = not (given.quick or given.no_publish)
     folder = PAGE.parent / "figures" if publishing else given.figures
-    for name in given.only:
-        if name == "captures":
-            text, verdicts, figure = captures(bench, given.data)
-        else:
-            text, verdicts, figure = compared(bench, EXPERIMENTS[name])
-        section = f"paper-{name}"
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            figure.savefig(folder / f"{section}.png")
-        picture = f"![{name}](figures/{section}.png)"
-        page = "\n\n".join([text, judged(verdicts), picture, machine(given.device)])
-        publish(section, page) if publishing else print(page, flush=True)
+    torch.set_num_threads(1)
+    with ProcessPoolExecutor(
+        given.processes if bench.device.type == "cpu" else 1,
+        multiprocessing.get_context("spawn"),
+        torch.set_num_threads,
+        (1,),
+    ) as processes:
+        started = {
+            name: start_captures(bench, given.data, processes)
+            if name == "captures"
+            else start(bench, EXPERIMENTS[name], processes)
+            for name in given.only
+        }
+        for name, found in started.items():
+            text, verdicts, figure = found()
+            section = f"paper-{name}"
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                figure.savefig(folder / f"{section}.png")
+            picture = f"![{name}](figures/{section}.png)"
+            page = "\n\n".join([text, judged(verdicts), picture, machine(given.device)])
+            publish(section, page) if publishing else print(page, flush=True)
+    print(f"all in {(time.monotonic() - began) / 60:.1f} minutes")
 
 
 if __name__ == "__main__":
