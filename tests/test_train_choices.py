@@ -9,10 +9,12 @@ import tifffile
 import torch
 from conftest import blobs, drop, noisy
 from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QFileDialog
 
+from napari_n2n import load
 from napari_n2n.estimate import Estimate
 from napari_n2n.samples import sample
-from napari_n2n.widgets import measuring
+from napari_n2n.widgets import keep, measuring
 
 SCENE = blobs((64, 64))
 
@@ -276,6 +278,63 @@ def test_the_model_is_applied_to_another_layer_in_the_denoise_dock(viewer, denoi
     widget.keep.apply_button.click()
     _, dock = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     assert dock.model.chosen() is denoiser
+
+
+def test_a_model_is_saved_where_the_dialog_says(viewer, denoiser, monkeypatch, tmp_path):
+    widget = open_train(viewer)
+    widget.session.denoiser = denoiser
+    widget.session.finished.emit(None)
+    asked = ["", str(tmp_path / "kept.n2n")]
+    monkeypatch.setattr(keep.QFileDialog, "getSaveFileName", lambda *_: (asked.pop(0), ""))
+    widget.save_button.click()
+    assert not list(tmp_path.iterdir())
+    widget.save_button.click()
+    assert load(tmp_path / "kept.n2n").record == denoiser.record
+
+
+def test_more_recordings_are_added_from_the_menu(viewer, monkeypatch, told, tmp_path):
+    layers = add(viewer, 1, 2, 3)
+    more = open_train(viewer).picker.more
+    dialogs = {"getOpenFileNames": ([str(tmp_path / "4.npy")], ""), "getExistingDirectory": "5"}
+    for name, answer in dialogs.items():
+        monkeypatch.setattr(QFileDialog, name, lambda *_, answer=answer: answer)
+    more.menu.aboutToShow.emit()
+    entries = {entry.text(): entry for entry in more.menu.actions()}
+    for text in ("n3", "Files ...", "Folder ..."):
+        entries[text].trigger()
+    assert more.sources() == [layers[2], tmp_path / "4.npy", Path("5")]
+
+
+def test_another_b_is_a_key_away(viewer, qtbot, told):
+    add(viewer, 1, 1, 3)
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert offered(widget) == {"other"}
+    widget.checks.buttons["other"].click()
+    assert widget.layer_b.native.view().isVisible()
+    widget.layer_b.native.hidePopup()
+    widget.layer_b.value = viewer.layers[-1]
+    looked_at(widget, qtbot)
+    assert not offered(widget)
+
+
+def test_a_dock_that_comes_back_has_what_the_last_run_was_made_from(viewer, qtbot, tmp_path):
+    layers = add(viewer, 1, 2, 3)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.layer_a.value = layers[2]
+    chosen = {"steps": 2.0, "device": "cpu", "loss": "l1", "patch": 32, "memory": 0.7}
+    for name, value in (chosen | {"each": True}).items():
+        getattr(widget.form, name).value = value
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    before = widget.form.settings()
+    viewer.window.remove_dock_widget(dock)
+    dock, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert again.form.settings() == before and again.form.each.value
+    assert [layer.name for layer in again.picker.recordings().sources] == ["n3", "n2"]
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.remove("n3")
+    assert open_train(viewer).layer_a.value.name == "n1"
 
 
 def test_each_recording_is_cleaned_by_itself_too_where_that_is_wanted(viewer, qtbot, told):

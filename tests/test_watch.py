@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import blobs, noisy
+from napari._qt import qt_main_window
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QMessageBox
+from qtpy.QtWidgets import QDialog, QMessageBox
 
 from napari_n2n.network import CompactUNet
 from napari_n2n.preview import Preview
@@ -449,6 +451,35 @@ def test_a_closing_window_ends_the_run(make_napari_viewer, qtbot, paused):
         qtbot.wait(300)
     viewer.close()
     qtbot.waitUntil(lambda: not session.running, timeout=10_000)
+
+
+class ClosedByHand(QCloseEvent):
+    """What the window gets when its cross is pressed."""
+
+    def spontaneous(self):
+        return True
+
+
+def test_a_window_closed_by_hand_asks_first(make_napari_viewer, qtbot, monkeypatch):
+    asked = []
+
+    class Dialog:
+        def __init__(self, *_, extra_info, **__):
+            asked.append(extra_info)
+
+        def exec_(self):
+            return QDialog.Rejected
+
+    monkeypatch.setattr(qt_main_window, "ConfirmCloseDialog", Dialog)
+    viewer = make_napari_viewer()
+    add_pair(viewer)
+    widget = begin(viewer)
+    wait_for_preview(viewer, qtbot)
+    event, steps = ClosedByHand(), len(widget.session.curve)
+    viewer.window._qt_window.closeEvent(event)
+    assert len(asked) == 1 and "napari-n2n: training" in asked[0] and not event.isAccepted()
+    qtbot.waitUntil(lambda: len(widget.session.curve) > steps, timeout=30_000)
+    end(widget, qtbot)
 
 
 def test_an_error_amid_the_training_leaves_nothing_behind(viewer, qtbot, monkeypatch):

@@ -161,6 +161,11 @@ def memory_field() -> FloatSpinBox:
     return field
 
 
+def gigabytes(count: int) -> float:
+    """Return what a memory field shows for a number of bytes."""
+    return count / _GB
+
+
 def bytes_in(field: FloatSpinBox) -> int:
     """Return the bytes that a memory field stands for."""
     return round(field.value * _GB)

@@ -1,7 +1,7 @@
 """What is known of the recordings that are chosen: measured once, in the background.
 
 A job at a time looks at them in the background; its answer is dropped if something else has been
-chosen by then. No Qt here.
+chosen by then.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""The sessions of one viewer: what runs, where it stands, what came out. No Qt here.
+"""The sessions of one viewer: what runs, where it stands, what came out; no widget knows more.
 
 Docks come and go; a session stays with the viewer, so that a dock that is closed and opened again
 finds its run.

@@ -10,7 +10,7 @@ from napari_n2n.estimate import Estimate
 from napari_n2n.losses import LOSSES
 from napari_n2n.settings import PRESETS, TrainingSettings
 from napari_n2n.widgets.dock import Words, time_of
-from napari_n2n.widgets.form import Folded, bytes_in, device_menu, form, memory_field
+from napari_n2n.widgets.form import Folded, bytes_in, device_menu, form, gigabytes, memory_field
 from napari_n2n.widgets.preferences import preferences
 
 _AUTO = "auto - by the noise"
@@ -143,6 +143,18 @@ class SettingsForm(QWidget):
         chosen |= {"memory": bytes_in(self.memory)}
         chosen |= {"minutes": self.minutes.value or None, "steps": int(self.steps.value) or None}
         return TrainingSettings(**chosen)
+
+    def choose(self, settings: TrainingSettings, *, each: bool) -> None:
+        """Say what a run was made with."""
+        chosen = settings.model_dump(include={"loss", "preset", *self._fields})
+        chosen |= {"memory": gigabytes(settings.memory)}
+        chosen |= {"minutes": settings.minutes or 0.0, "steps": settings.steps or 0.0}
+        self.blockSignals(True)
+        for name, field in {"loss": self.loss, "preset": self.preset, **self._fields}.items():
+            field.value = chosen[name]
+        self.each.value = each
+        self.blockSignals(False)
+        self.changed.emit()
 
     def show_estimate(self, told: Estimate | str | None) -> None:
         """Say how long it will take."""

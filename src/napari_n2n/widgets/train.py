@@ -1,5 +1,6 @@
 """The Train dock: pick recordings, decide how to train, watch it, keep what comes out."""
 
+from pathlib import Path
 from typing import Any
 
 from napari.utils.notifications import show_error
@@ -34,6 +35,7 @@ class TrainWidget(Dock):
         self.measuring = session_of(napari_viewer, Measuring)
         self._build()
         self._connect()
+        self._recall()
         self._look()
         self._show_state()
 
@@ -74,6 +76,17 @@ class TrainWidget(Dock):
         self.train_button.clicked.connect(self.train)
 
     # -- what is chosen -----------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """Choose what the last run in this window was made from, where it is still there."""
+        recipe = self.session.recipe
+        if recipe is None:
+            return
+        self.form.choose(recipe.settings, each=recipe.each)
+        if all(
+            isinstance(one, Path) or one in self.viewer.layers for one in recipe.recordings.sources
+        ):
+            self.picker.choose(recipe.recordings)
 
     def _look(self) -> None:
         """Have the recordings that are chosen measured."""
