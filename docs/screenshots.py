@@ -15,13 +15,18 @@ from typing import Any
 
 import napari
 import numpy as np
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from PIL import Image
 from qtpy.QtWidgets import QApplication
+
+from napari_n2n.samples import sample
 
 PLUGIN = "napari-n2n"
 IMAGES = Path(__file__).with_name("images")
 SHOWN = {
+    "simulate_after",
     "train_before",
+    "train_findings",
     "train_during",
     "train_after",
     "denoise_before",
@@ -31,7 +36,7 @@ SHOWN = {
 }
 THEMES = ("dark", "light")
 SMALL, LARGE = (1366, 768), (1920, 1080)
-COLOURS = 128
+COLOURS = 256
 FILM_WIDTH, FILM_QUALITY, FILM_MS = 820, 55, 500
 
 
@@ -137,7 +142,8 @@ def shoot_noise(camera: Camera) -> None:
 def shoot_simulate(camera: Camera) -> None:
     """Write upon a clean layer, twice."""
     viewer = camera.viewer
-    clean = viewer.layers[0]
+    viewer.layers.clear()
+    (clean,) = viewer.open(sample("cells", "truth"))
     with opened(viewer, "Simulate") as simulate:
         simulate.layer.value = clean
         simulate.noise.value = "text"
@@ -179,10 +185,47 @@ def shoot_train(camera: Camera, minutes: float) -> None:
                 half = True
                 train.watch.split.setChecked(True)
                 camera.shoot("train_during")
+                train.watch.pause_button.click()
+                camera.shoot("train_paused")
+                train.watch.pause_button.click()
         settle()
         camera.take_frame()
         camera.shoot("train_after")
     camera.save_film(IMAGES / "training.webp")
+
+
+def shoot_choices(camera: Camera) -> None:
+    """Show what the Train dock says of a displaced pair, of what cannot be, and all it may ask."""
+    viewer = camera.viewer
+    viewer.open_sample(PLUGIN, "cells")
+    second = viewer.layers[1]
+    second.data = np.roll(second.data, (9, -6), (-2, -1))
+    with opened(viewer, "Train") as train:
+        wait(lambda: train.measuring.estimate is not None)
+        camera.shoot("train_findings")
+        train.form.advanced.title.click()
+        camera.shoot("train_advanced")
+        train.form.dims.value = 3
+        train.train_button.click()
+        wait(lambda: not train.session.running)
+        camera.shoot("train_failed")
+    for notification in viewer.window._qt_window.findChildren(NapariQtNotification):
+        notification.close()
+    viewer.layers.clear()
+
+
+def shoot_preferences(camera: Camera) -> None:
+    """Open the plugin's page in napari's preferences."""
+    if camera.everything is None:
+        return
+    dialog = camera.viewer.window._open_preferences_dialog()
+    pages = dialog._list
+    for row in range(pages.count()):
+        if pages.item(row).text() == PLUGIN:
+            pages.setCurrentRow(row)
+    settle()
+    dialog.grab().save(str(camera.everything / "preferences.png"))
+    dialog.close()
 
 
 def shoot_denoise(camera: Camera) -> None:
@@ -242,6 +285,8 @@ def main() -> None:
     shoot_noise(camera)
     shoot_simulate(camera)
     shoot_split(camera)
+    shoot_preferences(camera)
+    shoot_choices(camera)
     shoot_train(camera, given.minutes)
     shoot_denoise(camera)
     shoot_filling(camera)

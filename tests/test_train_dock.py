@@ -175,6 +175,8 @@ def test_an_error_in_the_background_is_shown_and_rearms_the_button(viewer, qtbot
     qtbot.waitUntil(ended(widget), timeout=30_000)
     assert "out of memory" in shown[0] and "out of memory" in widget.words.text()
     assert widget.train_button.isEnabled() and len(viewer.layers) == 2
+    widget.form.batch.value = 4
+    assert "out of memory" not in widget.words.text()
 
 
 def test_while_a_run_goes_on_a_few_lines_stand_for_all_that_could_be_chosen(viewer, qtbot):

@@ -498,7 +498,8 @@ def test_an_error_amid_the_training_leaves_nothing_behind(viewer, qtbot, monkeyp
     widget.watch.split.click()
     fail.set()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
-    assert "out of memory" in shown[0]
+    qtbot.wait(100)
+    assert "out of memory" in shown[0] and "out of memory" in widget.words.text()
     assert [layer.name for layer in viewer.layers] == ["first", "second"]
     assert widget.train_button.isEnabled() and not widget.watch.pause_button.isEnabled()
     assert not widget.watch.progress.isVisible()

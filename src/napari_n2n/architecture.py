@@ -29,7 +29,7 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
         if not first.has_depth:
             raise BadInput(
                 f"{first.name}: volumes are asked for, and nobody names a depth axis Z among its "
-                f"axes {first.axes}: name them, as in --axes ZYX, or use --dims 2"
+                f"axes {first.axes}: name them, as in --axes ZYX, or learn planes (--dims 2)"
             )
     volumes = [pair.first.shape[-3:] for pair in pairs]
     thinnest = min(volume[0] for volume in volumes)

@@ -47,15 +47,13 @@ class TrainingCurve(ThemedPlot):
         self.setLabel("bottom", "step")
         self.setLabel("left", "error")
         self.setLabel("right", "PSNR, dB")
-        self.addLegend(offset=(-8, 35))  # between the two lines, where they end
-        self._training = self.plot(name="training")
+        self._training = self.plot()
         self.held_out = self.plot(symbol="o", symbolSize=5)
         self.psnr = pg.PlotDataItem(symbol="o", symbolSize=5)
         self._decibels = pg.ViewBox(enableMenu=False)
         self._decibels.setMouseEnabled(x=False, y=False)
         self._decibels.addItem(self.psnr)
         self.plotItem.scene().addItem(self._decibels)
-        self.plotItem.legend.addItem(self.psnr, "held out")
         self.getAxis("right").linkToView(self._decibels)
         self.getAxis("right").setLogMode(False)
         self.getAxis("right").enableAutoSIPrefix(False)
@@ -80,10 +78,16 @@ class TrainingCurve(ThemedPlot):
 
     def use_theme(self, theme: Any) -> None:
         """Take the colours of a napari theme."""
-        self._training.setPen(pg.mkPen(ink(theme, "secondary"), width=1.5))
-        held_out = ink(theme, "current")
+        training, held_out = (ink(theme, name) for name in ("secondary", "current"))
+        self._training.setPen(pg.mkPen(training, width=1.5))
         for line in (self.held_out, self.psnr):
             line.setPen(pg.mkPen(held_out, width=2))
             line.setSymbolBrush(held_out)
             line.setSymbolPen(held_out)
         super().use_theme(theme)
+        self.setTitle(  # a legend inside so narrow a plot would hide the lines
+            f"<span style='color: rgb{training}'>—</span> training &nbsp; "
+            f"<span style='color: rgb{held_out}'>●</span> held out",
+            color=theme.text.as_rgb_tuple()[:3],
+            size="9pt",
+        )

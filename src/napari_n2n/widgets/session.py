@@ -41,7 +41,7 @@ class Session:
     def __init__(self, viewer: Any) -> None:
         self._viewer = ref(viewer)
         self._growing: GrowingLayer | None = None
-        self.running = False
+        self.running = self._failed = False
         self.words = ""
 
     def refuse_a_second(self) -> None:
@@ -59,7 +59,7 @@ class Session:
     ) -> None:
         """Start a job, which `on_quit` ends when the window closes."""
         self.refuse_a_second()
-        self.running = True
+        self.running, self._failed = True, False
         self._say("Looking at the acquisitions ...")
         self.started.emit()
         worker.start(
@@ -97,8 +97,15 @@ class Session:
         else:
             self._growing.stop()
 
+    def forget_failure(self) -> None:
+        """Say no more why the last run failed, as something else is asked for now."""
+        if self._failed and not self.running:
+            self._failed = False
+            self._say("")
+
     def _fail(self, message: str) -> None:
         self._end()
+        self._failed = True
         self._settle(whole=False)
         self._say(message)
         show_error(message)

@@ -83,8 +83,8 @@ class SettingsForm(QWidget):
         self.steps.native.setDecimals(0)
         self.steps.native.setSpecialValueText("as the data need")
         self.dims = ComboBox(
-            label="Network",
-            choices=[("planes (2D)", 2), ("volumes (3D)", 3)],
+            label="Dims",
+            choices=[("2 - planes", 2), ("3 - volumes", 3)],
             tooltip="Learn plane by plane; or volumes, which sees neighbouring planes as well, "
             "takes longer and needs a depth axis Z",
         )

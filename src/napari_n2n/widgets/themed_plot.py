@@ -32,18 +32,12 @@ class ThemedPlot(pg.PlotWidget):
         event.ignore()
 
     def use_theme(self, theme: Any) -> None:
-        """Take background, axes and legend from a napari theme."""
+        """Take background and axes from a napari theme."""
         text = theme.text.as_rgb_tuple()[:3]
         self.setBackground(theme.background.as_rgb_tuple()[:3])
         for side in ("left", "bottom", "right"):
             self.getAxis(side).setPen(text)
             self.getAxis(side).setTextPen(text)
-        legend = self.plotItem.legend
-        if legend is not None:
-            legend.setLabelTextColor(text)
-            for sample, label in legend.items:
-                label.setText(label.text, color=text)
-                sample.update()
 
 
 def ink(theme: Any, name: str) -> Colour:

@@ -34,8 +34,8 @@ class TrainWidget(Dock):
         self.session = session_of(napari_viewer, TrainingSession)
         self.measuring = session_of(napari_viewer, Measuring)
         self._build()
-        self._connect()
         self._recall()
+        self._connect()
         self._look()
         self._show_state()
 
@@ -70,8 +70,9 @@ class TrainWidget(Dock):
             (self.measuring.changed, self._show_measured),
         ]
         connect_while_alive(self, slots)
-        self.picker.changed.connect(self._look)
-        self.form.changed.connect(self._decide)
+        for part, answer in ((self.picker, self._look), (self.form, self._decide)):
+            part.changed.connect(self.session.forget_failure)
+            part.changed.connect(answer)
         self.checks.wanted.connect(self._go)
         self.train_button.clicked.connect(self.train)
 
