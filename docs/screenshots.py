@@ -19,8 +19,6 @@ from napari._qt.dialogs.qt_notification import NapariQtNotification
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
-from napari_n2n.samples import sample
-
 PLUGIN = "napari-n2n"
 IMAGES = Path(__file__).with_name("images")
 SHOWN = {
@@ -143,7 +141,7 @@ def shoot_simulate(camera: Camera) -> None:
     """Write upon a clean layer, twice."""
     viewer = camera.viewer
     viewer.layers.clear()
-    (clean,) = viewer.open(sample("cells", "truth"))
+    (clean,) = viewer.open_sample(PLUGIN, "clean_cells")
     with opened(viewer, "Simulate") as simulate:
         simulate.layer.value = clean
         simulate.noise.value = "text"
@@ -286,10 +284,10 @@ def main() -> None:
     shoot_simulate(camera)
     shoot_split(camera)
     shoot_preferences(camera)
-    shoot_choices(camera)
     shoot_train(camera, given.minutes)
     shoot_denoise(camera)
     shoot_filling(camera)
+    shoot_choices(camera)
     viewer.close()
 
 

@@ -315,7 +315,8 @@ def test_a_full_disk_is_said_and_what_was_done_may_be_gone_on_with(
     monkeypatch.setattr(Engine, "compute", full)
     _, widget = open_dock(viewer, model, tmp_path / "clean.ome.zarr")
     run(widget, qtbot)
-    assert "No space left" in shown[-1] and widget.button.text() == "Resume"
+    assert "No space left" in shown[-1] and "free some space" in shown[-1]
+    assert widget.button.text() == "Resume"
     run(widget, qtbot)
     assert viewer.layers[-1].name == "cells denoised" and len(viewer.layers) == 2
 

@@ -89,7 +89,7 @@ def test_folders_stand_for_the_fields_in_them(tmp_path, typed):
             np.save(folder / f"{field}.npy", noisy(blobs((side, side)), number))
     recordings = Recordings(tuple(folders))
     recipe = Recipe(recordings, SHORT, each=True)
-    assert recordings.fields()[1] == tuple(folder / "two.npy" for folder in folders)
+    assert recordings.fields[1] == tuple(folder / "two.npy" for folder in folders)
     assert len(recipe.results()) == 6
     here = train(recordings.pairs(), SHORT)
     for text in (recipe.as_python(), recipe.as_command()):

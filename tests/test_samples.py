@@ -36,6 +36,13 @@ def test_a_scene_is_a_pair_and_its_noise_is_told_from_others(key, axes, loss):
     assert measure_noise(pair).loss == loss
 
 
+def test_the_clean_cells_are_what_is_under_the_noise():
+    (clean,), (a, b) = opened("clean_cells"), opened("cells")
+    assert clean.data.shape == a.data.shape and tuple(clean.scale) == tuple(a.scale)
+    noise = (np.asarray(a.data, float) + b.data) / 2 - clean.data
+    assert abs(noise.mean()) < 0.1 and noise.std() < 0.75 * (a.data - clean.data).std()
+
+
 def test_the_long_time_lapse_is_made_when_it_is_looked_at():
     (layer,) = opened("long_timelapse")
     assert isinstance(layer.data, da.Array) and layer.data.shape == (480, 160, 160)

@@ -1,5 +1,6 @@
 """Picking and deciding in the Train dock, in a real napari window."""
 
+import shutil
 from pathlib import Path
 
 import dask.array as da
@@ -149,14 +150,57 @@ def test_folders_of_fields_are_learned_from_together(viewer, qtbot, tmp_path):
     assert len(widget.measuring.measured.pairs) == 2
     assert len(widget.measuring.measured.reports) == 1
     widget.form.steps.value, widget.device.value = 3, "cpu"
+    widget.form.each.value = True
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
-    assert [layer.name for layer in viewer.layers] == ["0 + 0 denoised", "1 + 1 denoised"]
+    names = [
+        f"{whose} denoised" for k in (0, 1) for whose in (f"a {k} + b {k}", f"a {k}", f"b {k}")
+    ]
+    assert [layer.name for layer in viewer.layers] == names
     (tmp_path / "b" / "1.npy").unlink()
-    widget.measuring.look(None)
     widget.picker.changed.emit()
-    looked_at(widget, qtbot)
     assert "1.npy: has no counterpart" in widget.loss_words.text()
+
+
+def test_what_is_wrong_in_a_later_field_is_said_too(viewer, qtbot, told, tmp_path):
+    scene = blobs((120, 120))
+    for name, shift in (("a", 0), ("b", 7)):
+        (tmp_path / name).mkdir()
+        for field in range(2):
+            start = shift * field
+            view = noisy(scene[start : start + 100, :100], (field, shift))
+            np.save(tmp_path / name / f"{field}.npy", view)
+    widget = open_train(viewer)
+    drop(widget, tmp_path / "a", tmp_path / "b")
+    looked_at(widget, qtbot)
+    assert "⚠ 1: The acquisitions are displaced" in widget.loss_words.text()
+    assert not offered(widget)
+
+
+def test_a_folder_of_movies_is_split_file_by_file(viewer, qtbot, told, tmp_path):
+    (tmp_path / "movies").mkdir()
+    for number in range(2):
+        frames = np.stack([noisy(blobs((64, 64), number), seed) for seed in range(4)])
+        np.save(tmp_path / "movies" / f"{number}.npy", frames)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.picker.kind.value = "frames of one stack"
+    drop(widget, tmp_path / "movies")
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.pairs) == 2
+    assert widget.measuring.measured.pairs[1].first.shape == (2, 64, 64)
+    widget.form.steps.value, widget.device.value = 2, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert len(viewer.layers) == 2
+    viewer.window.remove_dock_widget(dock)
+    dock, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert again.picker.recordings() == widget.session.recipe.recordings
+    words = again.form.time_words
+    qtbot.waitUntil(lambda: "5 steps on your data" in words.text(), timeout=30_000)
+    viewer.window.remove_dock_widget(dock)
+    shutil.rmtree(tmp_path / "movies")
+    gone = open_train(viewer)
+    assert gone.form.steps.value == 2 and gone.file_a.value == Path()
 
 
 def test_one_layer_chosen_twice_is_said_before_anything_is_read(viewer, told):

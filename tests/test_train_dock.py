@@ -15,6 +15,7 @@ from napari_n2n.losses import LOSSES
 from napari_n2n.network import CompactUNet
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.curve import TrainingCurve
+from napari_n2n.widgets.training_session import thinned
 
 SCENE = blobs((64, 64))
 
@@ -129,6 +130,7 @@ def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbo
     qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
     result = viewer.layers["first + second denoised (unfinished)"]
     assert np.isfinite(result.data[0]).all() and np.isnan(result.data[2]).all()
+    assert widget.watch.progress.value() == 250 and widget.watch.progress.text().startswith("25%")
     widget.stop_button.click()
     parts.release(9)
     qtbot.waitUntil(ended(widget), timeout=30_000)
@@ -233,6 +235,34 @@ def test_the_sample_opens_as_a_ready_pair(viewer):
     viewer.open_sample("napari-n2n", "timelapse")
     _, widget = open_dock(viewer)
     assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("timelapse_a", "timelapse_b")
+
+
+def test_a_device_that_is_not_there_is_refused_and_nothing_is_busy(viewer, qtbot, monkeypatch):
+    shown = []
+    monkeypatch.setattr("napari_n2n.widgets.train.show_error", shown.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.device.value = "cuda"
+    widget.train_button.click()
+    assert "'cuda': not available" in shown[0] and not widget.session.running
+    widget.device.value = "cpu"
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert len(viewer.layers) == 3
+
+
+def test_a_long_curve_is_thinned_and_loses_no_look():
+    curve = []
+    for k in range(1, 10_001):
+        look = 1 / (k // 500 + 1)
+        curve.append(TrainingStep(k, k / 1e4, k, 1e4 - k, 1 / k, look, 20.0, 0.1))
+        if len(curve) > 2000:
+            curve[:] = thinned(curve)
+    assert len(curve) <= 2000 and curve[-1].step >= 9990
+    assert [step.step for step in curve] == sorted({step.step for step in curve})
+    looks = {step.held_out: step.step for step in reversed(curve)}
+    assert sorted(looks.values()) == [1, *range(500, 10_001, 500)]
 
 
 def drawn(line):

@@ -65,3 +65,17 @@ def test_an_error_of_torch_comes_as_one_line(viewer, qtbot):
     worker.start(job, "failing", **heard.callbacks)
     qtbot.waitUntil(lambda: len(heard.all) == 2)
     assert heard.all == [0, "failed: RuntimeError: CUDA error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "way_out"),
+    [
+        (OSError(28, "No space left on device"), "free some space"),
+        (PermissionError(13, "Permission denied"), "may write into"),
+        (MemoryError(), "choose less Memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "less Memory"),
+    ],
+)
+def test_what_often_happens_comes_with_a_way_out(error, way_out):
+    words = worker.one_line(error)
+    assert way_out in words and type(error).__name__ in words and "\n" not in words

@@ -79,8 +79,9 @@ def _by_name(folders: list[Path]) -> list[list[Path]]:
             there = folder if alone[0] in own else folders[0]
             raise BadInput(
                 f"{there / alone[0]}: has no counterpart of this name in the other folder: "
-                "give files of one field the same name in both, and nothing else beside them"
+                "give files of one field the same name in both, and nothing else beside them",
+                "folder",
             )
     if not names[0]:
-        raise BadInput(f"{folders[0]}: is empty: give a folder with acquisitions")
+        raise BadInput(f"{folders[0]}: is empty: give a folder with acquisitions", "folder")
     return [[folder / name for folder in folders] for name in names[0]]

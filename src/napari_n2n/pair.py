@@ -6,8 +6,9 @@ pixels, another gain or offset - is measured and mended here.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,13 @@ def open_pairs(
     BadInput
         As `Pair.open` does, or if the fields differ in their channels.
     """
-    pairs: list[Pair] = []
+    return list(chain.from_iterable(open_fields(*fields, axes=axes, split=split)))
+
+
+def open_fields(
+    *fields: Sequence[Any], axes: str | None = None, split: str | None = None
+) -> Iterator[list[Pair]]:
+    """Open a field of view after the other; see `open_pairs`."""
     expected = 0
     for sources in fields:
         opened = _repeats(sources, axes, split)
@@ -164,9 +171,10 @@ def open_pairs(
                     f"{acquisition.name}: has {len(parts)} channels where others have {expected}: "
                     "all acquisitions must have the same channels"
                 )
-        for channel, acquisitions in enumerate(zip(*channels, strict=True)):
-            pairs.append(Pair._of(list(acquisitions), channel))
-    return pairs
+        yield [
+            Pair._of(list(acquisitions), channel)
+            for channel, acquisitions in enumerate(zip(*channels, strict=True))
+        ]
 
 
 def first_field(pairs: Sequence[Pair]) -> list[Pair]:

@@ -2,7 +2,8 @@
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
-from napari_n2n.fields import fields_of_view, is_folder
-from napari_n2n.pair import Pair, open_pairs
+from napari_n2n.fields import BETWEEN, fields_of_view, is_folder
+from napari_n2n.pair import Pair, open_fields
 from napari_n2n.settings import TrainingSettings
 
 
@@ -27,11 +28,28 @@ class Recordings:
         Letters of their dimensions, to overrule what they say.
     split
         Letter of an axis whose even and odd frames are taken for two recordings.
+    fields
+        Those of every field of view: what lay in the folders when these were named.
+
+    Raises
+    ------
+    BadInput
+        If files in the folders have no counterpart; see `fields_of_view`.
     """
 
     sources: tuple[Any, ...]
     axes: str | None = None
     split: str | None = None
+    fields: tuple[tuple[Any, ...], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        listed = fields_of_view(self.sources) if self.in_folders else [self.sources]
+        object.__setattr__(self, "fields", tuple(map(tuple, listed)))
+
+    @property
+    def in_folders(self) -> bool:
+        """Whether the sources are folders with recordings in them."""
+        return all(isinstance(one, str | Path) and is_folder(Path(one)) for one in self.sources)
 
     @property
     def title(self) -> str:
@@ -39,20 +57,13 @@ class Recordings:
         named = (Path(one) if isinstance(one, str) else one for one in self.sources)
         return " + ".join(one.name for one in named)
 
-    @property
-    def in_folders(self) -> bool:
-        """Whether the sources are folders with recordings in them."""
-        return all(isinstance(one, str | Path) and is_folder(Path(one)) for one in self.sources)
-
-    def fields(self) -> list[tuple[Any, ...]]:
-        """Return those of every field of view; raises `BadInput` as `fields_of_view` does."""
-        if self.in_folders:
-            return [tuple(field) for field in fields_of_view(self.sources)]
-        return [self.sources]
+    def opened(self) -> Iterator[list[Pair]]:
+        """Open a field of view after the other; raises `BadInput` as `open_fields` does."""
+        return open_fields(*self.fields, axes=self.axes, split=self.split)
 
     def pairs(self) -> list[Pair]:
-        """Open them; raises `BadInput` as `fields` and `open_pairs` do."""
-        return open_pairs(*self.fields(), axes=self.axes, split=self.split)
+        """Open them all."""
+        return list(chain.from_iterable(self.opened()))
 
 
 @dataclass(frozen=True)
@@ -80,8 +91,8 @@ class Recipe:
     def results(self) -> list[tuple[Any, ...]]:
         """Return of what there is a result, in every field: of all, and of each if wanted."""
         found: list[tuple[Any, ...]] = []
-        for field in self.recordings.fields():
-            found += [field, *((one,) for one in field[: self._alone])]
+        for scene in self.recordings.fields:
+            found += [scene, *((one,) for one in scene[: self._alone])]
         return found
 
     @property
@@ -92,32 +103,34 @@ class Recipe:
 
     def as_python(self) -> str:
         """Return a script that trains, saves the model and denoises the recordings."""
-        recordings = self.recordings
-        named = [_file_of(source, recordings) for source in recordings.sources]
-        places = ", ".join(
-            repr(str(file)) if file else f"viewer.layers[{source.name!r}]"
-            for file, source in zip(named, recordings.sources, strict=True)
-        )
+        places = [
+            [
+                repr(str(file)) if file else f"viewer.layers[{source.name!r}]"
+                for source, file in scene
+            ]
+            for scene in self._files()
+        ]
         how, use = (_keywords(values) for values in self._said())
         chosen = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
         results = [("*recordings", "")]
         results += [(f"recordings[{k}]", f"_{k + 1}") for k in range(self._alone)]
-        if recordings.in_folders:
-            opened = [f"fields = n2n.fields_of_view([{places}])"]
-            opened += [f"pairs = n2n.open_pairs(*fields{how})"]
+        if len(places) > 1:
+            listed = [f"    [{', '.join(scene)}]," for scene in places]
+            opened = ["fields = [", *listed, "]", f"pairs = n2n.open_pairs(*fields{how})"]
             denoised = ["for number, recordings in enumerate(fields):"]
             denoised += [
                 f'    n2n.denoise(denoiser, {what}, out=f"clean_{{number}}{tail}.ome.zarr"{use})'
                 for what, tail in results
             ]
         else:
-            opened = [f"recordings = [{places}]", f"pairs = n2n.open_pairs(recordings{how})"]
+            opened = [f"recordings = [{', '.join(places[0])}]"]
+            opened += [f"pairs = n2n.open_pairs(recordings{how})"]
             denoised = [
                 f'n2n.denoise(denoiser, {what}, out="clean{tail}.ome.zarr"{use})'
                 for what, tail in results
             ]
         lines = [f"# {words}" for words in self._remarks()]
-        if not all(named):
+        if any("viewer.layers" in place for scene in places for place in scene):
             lines.append(
                 "# viewer.layers[...] is known in napari's console; elsewhere name a file there."
             )
@@ -137,26 +150,34 @@ class Recipe:
     def as_command(self) -> str:
         """Return the commands that do the same in a terminal."""
         lines = [f"# {words}" for words in self._remarks()]
-        recordings, files = self.recordings, []
-        for source in recordings.sources:
-            file = _file_of(source, recordings)
-            if file is None:
-                file = Path(f"{source.name}.tif")
-                lines.append(
-                    f"# Save the layer '{source.name}' as {file} first, or name its file instead."
-                )
-            files.append(str(file))
+        scenes: list[list[str]] = []
+        for named in self._files():
+            scenes.append([str(file or f"{source.name}.tif") for source, file in named])
+            lines += [
+                f"# Save the layer '{source.name}' as {source.name}.tif first, or name its file "
+                "instead."
+                for source, file in named
+                if file is None
+            ]
         how, use = self._said()
         chosen = self.settings.model_dump(exclude_defaults=True)
-        commands = [["train", *files, "-o", "model.n2n", *_options(how | chosen)]]
-        fields = recordings.fields() if recordings.in_folders else [files]
-        for number, field in enumerate(fields):
-            stem = f"clean_{number}" if recordings.in_folders else "clean"
-            results = [(field, ""), *(([field[k]], f"_{k + 1}") for k in range(self._alone))]
+        words = [word for scene in scenes for word in (BETWEEN, *scene)][1:]
+        commands = [["train", *words, "-o", "model.n2n", *_options(how | chosen)]]
+        for number, scene in enumerate(scenes):
+            stem = f"clean_{number}" if len(scenes) > 1 else "clean"
+            results = [(scene, ""), *(([scene[k]], f"_{k + 1}") for k in range(self._alone))]
             for what, tail in results:
-                words = [*map(str, what), "-o", f"{stem}{tail}.ome.zarr", *_options(use)]
+                words = [*what, "-o", f"{stem}{tail}.ome.zarr", *_options(use)]
                 commands.append(["denoise", "model.n2n", *words])
         return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in commands)])
+
+    def _files(self) -> list[list[tuple[Any, Path | None]]]:
+        """Return the sources of every field of view, each with the file that it is, if any."""
+        recordings = self.recordings
+        return [
+            [(source, _file_of(source, recordings)) for source in scene]
+            for scene in recordings.fields
+        ]
 
     def _said(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what is not left to itself in opening the recordings, and in denoising them."""

@@ -36,6 +36,11 @@ def _stored(scene: str) -> list[Acquisition]:
     return [_with_pixels(one, one.read((slice(None),) * len(one.axes)), one.name) for one in opened]
 
 
+def _clean_cells() -> list[Acquisition]:
+    truth = Acquisition.open(sample("cells", "truth"))
+    return [_with_pixels(truth, truth.plane(0), "cells_clean")]
+
+
 def _with_pixels(like: Acquisition, pixels: np.ndarray | da.Array, name: str) -> Acquisition:
     """Return a recording of the same axes and pixel sizes as another, which holds other pixels."""
     window = tuple(slice(0, length) for length in pixels.shape)
@@ -45,11 +50,10 @@ def _with_pixels(like: Acquisition, pixels: np.ndarray | da.Array, name: str) ->
 
 def _spoiled(name: str, damage: Noise) -> list[Acquisition]:
     """Put a little noise on the truth of the cells, and damage on top, twice."""
-    truth = Acquisition.open(sample("cells", "truth"))
-    clean, views = truth.plane(0), []
+    (truth,), views = _clean_cells(), []
     for seed, view in enumerate(_VIEWS):
         rng = np.random.default_rng(seed)
-        pixels = damage.apply(_QUIET.apply(clean, rng), rng)
+        pixels = damage.apply(_QUIET.apply(truth.source, rng), rng)
         views.append(_with_pixels(truth, pixels, f"{name}_{view}"))
     return views
 
@@ -77,6 +81,7 @@ SCENES: dict[str, Callable[[], list[Acquisition]]] = {
     "volume": lambda: _stored("volume"),
     "lettering": lambda: _spoiled("lettering", Text(0.25)),
     "impulses": lambda: _spoiled("impulses", Impulse(0.5)),
+    "clean_cells": _clean_cells,
     "long_timelapse": _long_timelapse,
 }
 """The recordings of every scene, by its name."""

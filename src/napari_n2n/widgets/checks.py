@@ -106,6 +106,7 @@ class Checks(QWidget):
         known = self._measuring
         reports = known.measured.reports if known.measured else []
         findings = [known.problem] if known.problem else _distinct(reports)
+        findings += known.measured.elsewhere if known.measured else []
         self.noise_words.setText("Looking at the recordings ..." if known.busy else _noise(reports))
         words = [*_reason(self._loss, reports), *(f"⚠ {plainly(one.message)}" for one in findings)]
         self.loss_words.setText("\n".join(words))

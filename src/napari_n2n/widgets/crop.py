@@ -13,8 +13,10 @@ from napari_n2n.widgets.result_layer import layer_arguments, place_of
 
 def can_crop(recordings: Recordings, pair: Pair) -> bool:
     """Tell whether recordings, a layer or a file each, do not all show the same part."""
-    alone = len(recordings.sources) == len(pair.offsets) and not recordings.in_folders
-    return alone and len(set(pair.offsets)) > 1
+    files = sum(isinstance(source, str | Path) for source in recordings.sources)
+    alike = files in (0, len(recordings.sources)) and not recordings.in_folders
+    alone = len(recordings.sources) == len(pair.offsets)
+    return alike and alone and len(set(pair.offsets)) > 1
 
 
 def add_cropped(viewer: Any, recordings: Recordings, pair: Pair) -> Recordings:

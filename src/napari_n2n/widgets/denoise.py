@@ -29,7 +29,10 @@ from napari_n2n.widgets.form import axes_field, axes_in, bytes_in, device_menu, 
 from napari_n2n.widgets.pick import ScenePicker
 from napari_n2n.widgets.pick_model import ModelPicker
 from napari_n2n.widgets.preferences import preferences
+from napari_n2n.widgets.previewing import Previewing, Subject
 from napari_n2n.widgets.session import session_of
+from napari_n2n.widgets.stage_controls import StageControls
+from napari_n2n.widgets.training_session import TrainingSession
 
 _WELCOME = "Cleans a recording with a model that was trained on others like it."
 _UNFINISHED = "An unfinished result lies there: Resume goes on with it, Overwrite begins anew."
@@ -49,6 +52,7 @@ class DenoiseWidget(Dock):
         super().__init__(napari_viewer)
         self.session = session_of(napari_viewer, DenoisingSession)
         self.comparing = Comparing()
+        self.previewing = session_of(napari_viewer, Previewing)
         self._build()
         self._connect()
         self._suggest()
@@ -78,6 +82,12 @@ class DenoiseWidget(Dock):
         self.turns.native.setText("mean of all eight")
         for field in (self.axes, self.out, self.memory, self.device, self.turns):
             self.picker.rows.addRow(field.label, field.native)
+        self.stage = StageControls(
+            self.previewing.stage,
+            "Shows the plane on screen as the model cleans it, in a layer on top of the others, "
+            "before the long run; follows the sliders, and the part in view of large planes",
+        )
+        self.preview, self.split = self.stage.preview, self.stage.split
         self.button = button("Denoise", "Clean the recording, in the background")
         self.cancel_button = button("Cancel", "Stop now; what is done can be gone on with later")
         self.overwrite_button = button(
@@ -91,7 +101,7 @@ class DenoiseWidget(Dock):
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.overwrite_button, 1)
         buttons.addWidget(self.cancel_button, 1)
-        self.stack(self.picker, buttons, self.progress, self.words, self.warnings)
+        self.stack(self.picker, self.stage, buttons, self.progress, self.words, self.warnings)
         self.take_drops(self.take)
 
     def _connect(self) -> None:
@@ -102,12 +112,17 @@ class DenoiseWidget(Dock):
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
             (self.comparing.found, self._show_warnings),
+            (self.previewing.failed, self._fail),
+            (session_of(self.viewer, TrainingSession).started, self.previewing.end),
         ]
         connect_while_alive(self, slots)
         self.model.changed.connect(self._forget)
         self.picker.changed.connect(self._forget)
         for field in (self.axes, self.out):
             field.changed.connect(self._forget)
+        self.device.changed.connect(self._compare)
+        self.memory.changed.connect(self._compare)
+        self.destroyed.connect(self.previewing.end)
         self.button.clicked.connect(self.denoise)
         self.overwrite_button.clicked.connect(self.overwrite)
         self.cancel_button.clicked.connect(self.session.stop)
@@ -153,16 +168,23 @@ class DenoiseWidget(Dock):
             self._show_state()
             self._compare()
 
-    def _compare(self) -> None:
-        """Find out whether the recording suits the model, before anybody waits for the result."""
+    def _compare(self, _value: Any = None) -> None:
+        """Show what the model does to the recording, before anybody waits for the result.
+
+        That is whether it suits, and if that is wanted a preview.
+        """
         self.comparing.forget()
         if self.session.running:
             return
         try:
             denoiser, sources = self.model.chosen(), self.picker.chosen()
         except BadInput:
+            self.previewing.choose(None)
             return  # nothing to compare yet
-        self.comparing.ask(denoiser, sources, axes_in(self.axes))
+        axes = axes_in(self.axes)
+        self.comparing.ask(denoiser, sources, axes)
+        computing = self.device.value, bytes_in(self.memory)
+        self.previewing.choose(Subject(denoiser, sources[0], axes, *computing))
 
     # -- running ------------------------------------------------------------------------------
 
@@ -183,11 +205,11 @@ class DenoiseWidget(Dock):
                 checked_output(out, **flags)
             self.session.refuse_a_second()
         except BadInput as error:
-            self.words.setText(plainly(error))
-            show_error(plainly(error))
+            self._fail(plainly(error))
             return
         self.progress.reset()
         self.comparing.forget()
+        self.previewing.end()
         self.session.denoise(
             denoiser,
             sources,
@@ -199,9 +221,14 @@ class DenoiseWidget(Dock):
             **flags,
         )
 
+    def _fail(self, message: str) -> None:
+        self.words.setText(message)
+        show_error(message)
+
     def _show_state(self) -> None:
         running, (stands, unfinished) = self.session.running, self._found()
-        self.picker.setEnabled(not running)
+        for part in (self.picker, self.stage):
+            part.setEnabled(not running)
         self.button.setEnabled(not running)
         self.button.setText("Resume" if unfinished else "Denoise")
         self.overwrite_button.setVisible((unfinished or stands) and not running)

@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ class DenoisingSession(Session):
 
     Attributes
     ----------
-    remaining
-        Seconds that the run may still take.
     unsaved
         An unfinished result that nobody gave a name; None if there is none.
     warnings
@@ -36,8 +33,6 @@ class DenoisingSession(Session):
         self._stop = threading.Event()
         self._out = Path()
         self._named = False
-        self._start: tuple[float, float] | None = None
-        self.remaining = math.inf
         self.unsaved: Path | None = None
         self.warnings: tuple[str, ...] = ()
 
@@ -52,7 +47,7 @@ class DenoisingSession(Session):
         path = out or self.unsaved or scratch_folder() / "denoised.ome.zarr"
         self._out, self._named = path, out is not None
         self._stop = stop = threading.Event()
-        self._start, self.remaining, self.warnings = None, math.inf, ()
+        self.remaining, self.warnings = math.inf, ()
         self._run(
             lambda: denoised(denoiser, sources, path, stop, **options),
             "napari-n2n: denoising",
@@ -74,11 +69,6 @@ class DenoisingSession(Session):
         if isinstance(message, Canvas):
             self.warnings = message.warnings
             return
-        now = time.monotonic()
-        began, before = self._start = self._start or (now, message.progress)
-        if message.progress > before:
-            share = (1 - message.progress) / (message.progress - before)
-            self.remaining = (now - began) * share
         if not self._stop.is_set():
             self._say(f"{message.done} of {message.total} parts are done")
         self.stepped.emit(message)

@@ -42,6 +42,16 @@ class Measured:
         found = [measure_with_curves(pair) for pair in first_field(pairs)]
         return cls(pairs, [report for report, _ in found], [curves for _, curves in found])
 
+    @property
+    def elsewhere(self) -> list[Finding]:
+        """What is to be minded in other fields of view than the first: of each kind the first."""
+        first, found = first_field(self.pairs), dict[str, Finding]()
+        for pair in self.pairs:
+            for finding in pair.findings if pair not in first else ():
+                message = f"{pair.first.name}: {finding.message}"
+                found.setdefault(finding.code, Finding(finding.code, message))
+        return list(found.values())
+
 
 class Measuring:
     """The measurement of the recordings that were chosen last.
@@ -215,10 +225,13 @@ def _measure(
     recordings: Recordings, stop: threading.Event
 ) -> Generator[Acquisition | Measured | Finding, None, None]:
     try:
-        yield Acquisition.open(recordings.fields()[0][0], axes=recordings.axes)
-        pairs = recordings.pairs()
-        if not stop.is_set():
-            yield Measured.of(pairs)
+        yield Acquisition.open(recordings.fields[0][0], axes=recordings.axes)
+        pairs: list[Pair] = []
+        for field in recordings.opened():
+            pairs += field
+            if stop.is_set():
+                return
+        yield Measured.of(pairs)
     except BadInput as error:
         yield Finding(error.code, str(error))
 

@@ -182,7 +182,8 @@ class NoiseWidget(Dock):
         curves = self._measured.curves[self.channel.value]
         self.loss.setText(f"Train with {report.loss.upper()}")
         self.words.setText(report.reason)
-        warnings = (f"⚠ {plainly(warning.message)}" for warning in report.warnings)
+        found = (*report.warnings, *self._measured.elsewhere)
+        warnings = (f"⚠ {plainly(warning.message)}" for warning in found)
         self.warnings.setText("\n\n".join(warnings))
         self.figures.setText(_table(report))
         self.plots = [PanelPlot(panel) for panel in panels(report, curves)]

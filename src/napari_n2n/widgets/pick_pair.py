@@ -12,7 +12,10 @@ from napari_n2n.widgets.form import axes_field, axes_in, axis_menu, frame_choice
 from napari_n2n.widgets.more import MoreRecordings
 from napari_n2n.widgets.pick import Picker
 
-_TIP = "noisy recording of the scene; any of the two may be this one"
+_TIP = (
+    "noisy recording of the scene, any of the two may be this one; or a folder of files, of which "
+    "each shows another field of view and has a counterpart of the same name in the other folder"
+)
 _PAIR, _SPLIT = "two recordings", "frames of one stack"
 
 
@@ -71,8 +74,9 @@ class PairPicker(Picker):
         if self.takes_second():
             return
         try:
-            (stack,) = self.chosen()
-            self.axis.choices = frame_choices(Acquisition.open(stack, axes=axes_in(self.axes)))
+            recordings = Recordings((self.chosen()[0],), axes_in(self.axes))
+            first = Acquisition.open(recordings.fields[0][0], axes=recordings.axes)
+            self.axis.choices = frame_choices(first)
         except BadInput as error:
             self.axis.choices = []
             self.ask_for_axes(error.code == "axes")
@@ -129,7 +133,7 @@ class PairPicker(Picker):
             return
         self.blockSignals(True)
         first, *others = recordings.sources
-        self.kind.value = _SPLIT if recordings.split else _PAIR
+        self.kind.value = _PAIR if others else _SPLIT
         self.axes.value = recordings.axes or ""
         self.more.clear()
         if isinstance(first, Path):
@@ -147,7 +151,7 @@ class PairPicker(Picker):
             (layer if from_layers else file).value = source
         if others[len(second) :]:
             self.more.add(*others[len(second) :])
-        if recordings.split:
+        if recordings.split in self.axis.choices:  # what was split may have changed since
             self.axis.value = recordings.split
         self.blockSignals(False)
         self.changed.emit()

@@ -1,4 +1,4 @@
-"""File > Open Sample: each scene opens as a ready pair."""
+"""File > Open Sample: scenes that open as ready pairs, and what goes with them."""
 
 from typing import Any
 
@@ -31,6 +31,11 @@ def lettering() -> list[LayerData]:
 def impulses() -> list[LayerData]:
     """Open the cells with half of their pixels gone, twice."""
     return _layers("impulses")
+
+
+def clean_cells() -> list[LayerData]:
+    """Open the cells without noise, to simulate on."""
+    return _layers("clean_cells")
 
 
 def long_timelapse() -> list[LayerData]:

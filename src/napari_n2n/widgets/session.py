@@ -4,6 +4,8 @@ Docks come and go; a session stays with the viewer, so that a dock that is close
 finds its run.
 """
 
+import math
+import time
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
@@ -32,6 +34,8 @@ class Session:
         True from start to the end of the background work.
     words
         The latest line for the person.
+    remaining
+        Seconds that the result under way may still take; inf where nobody knows.
     """
 
     started = Signal()
@@ -41,6 +45,8 @@ class Session:
     def __init__(self, viewer: Any) -> None:
         self._viewer = ref(viewer)
         self._growing: GrowingLayer | None = None
+        self._first: tuple[float, float] | None = None
+        self.remaining = math.inf
         self.running = self._failed = False
         self.words = ""
 
@@ -61,7 +67,6 @@ class Session:
         self.refuse_a_second()
         self.running, self._failed = True, False
         self._say("Looking at the acquisitions ...")
-        self.started.emit()
         worker.start(
             job,
             title,
@@ -71,6 +76,7 @@ class Session:
             on_abort=self._end,
             on_quit=on_quit,
         )
+        self.started.emit()
 
     def _receive(self, message: Any) -> None:
         raise NotImplementedError
@@ -79,13 +85,22 @@ class Session:
         raise NotImplementedError
 
     def _grow(self, message: Canvas | DenoisingStep) -> None:
-        """Show the result as far as it is."""
+        """Show the result as far as it is, and tell how long it still takes."""
         viewer, growing = self._viewer(), self._growing
         if isinstance(message, DenoisingStep):
+            self._time(message.progress)
             if growing is not None:
                 growing.follow(message)
-        elif viewer is not None and not (growing and growing.goes_on_with(message)):
+            return
+        self._first, self.remaining = None, math.inf
+        if viewer is not None and not (growing and growing.goes_on_with(message)):
             self._growing = GrowingLayer(viewer, message)
+
+    def _time(self, progress: float) -> None:
+        now = time.monotonic()
+        began, before = self._first = self._first or (now, progress)
+        if progress > before:
+            self.remaining = (now - began) * (1 - progress) / (progress - before)
 
     def _settle(self, *, whole: bool) -> None:
         """Show the whole result, or keep of a stopped one what may be gone on with."""

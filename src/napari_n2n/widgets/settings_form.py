@@ -3,7 +3,7 @@
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, SpinBox
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_n2n.estimate import Estimate
@@ -41,6 +41,9 @@ class SettingsForm(QWidget):
             choices=[(_AUTO, "auto"), *((loss.title, loss.name) for loss in LOSSES.values())],
             tooltip="Which value the network looks for among the noisy ones",
         )
+        for row, loss in enumerate(LOSSES.values(), start=1):
+            words = f"{loss.right_when} {loss.wrong_when}"
+            self.loss.native.setItemData(row, words, Qt.ItemDataRole.ToolTipRole)
         self.preset = ComboBox(
             label="Train",
             choices=list(PRESETS),

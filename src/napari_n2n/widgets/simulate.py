@@ -73,7 +73,7 @@ class SimulateWidget(Dock):
         self.layer.changed.connect(self._ask_for_axes)
         self.noise.changed.connect(self._show_noise)
         self.button.clicked.connect(self.simulate)
-        self.cancel_button.clicked.connect(lambda: self._stop.set())
+        self.cancel_button.clicked.connect(self.cancel)
 
     def _ask_for_axes(self, _layer: Any = None) -> None:
         """Show the field for the axes where nobody names them."""
@@ -117,8 +117,14 @@ class SimulateWidget(Dock):
             on_quit=stop.set,
         )
 
+    def cancel(self) -> None:
+        """Stop as soon as can be, and throw away what is done."""
+        self._stop.set()
+        self.words.setText("Cancelling ...")
+
     def _show_step(self, step: SimulationStep) -> None:
-        self._show(f"{step.done} of {step.total} planes", ready=False)
+        if not self._stop.is_set():
+            self._show(f"{step.done} of {step.total} planes", ready=False)
         if isalive(self):
             self.progress.setValue(round(1000 * step.progress))
 
@@ -157,5 +163,5 @@ def _job(
             try:
                 yield next(run)
             except StopIteration as finished:
-                return finished.value
+                return [] if stop.is_set() else finished.value
     return []

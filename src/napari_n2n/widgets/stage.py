@@ -22,6 +22,8 @@ class Stage:
     ----------
     viewer
         The viewer that a run is shown in.
+    preview
+        Whether the plane on screen shall be denoised as long as nobody says otherwise.
 
     Attributes
     ----------
@@ -32,9 +34,9 @@ class Stage:
     changed = Signal()
     divider_moved = Signal(float)
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, *, preview: bool = True) -> None:
         self._viewer = ref(viewer)
-        self._wanted = True
+        self._wanted = preview
         self._ask: Callable[[Region | None], None] | None = None
         self._screen: PlaneOnScreen | None = None
         self._preview: PreviewLayer | None = None

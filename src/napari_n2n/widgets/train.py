@@ -37,6 +37,7 @@ class TrainWidget(Dock):
         self._recall()
         self._connect()
         self._look()
+        self._show_measured()
         self._show_state()
 
     # -- what is on it ------------------------------------------------------------------------
@@ -84,8 +85,9 @@ class TrainWidget(Dock):
         if recipe is None:
             return
         self.form.choose(recipe.settings, each=recipe.each)
+        sources = recipe.recordings.sources
         if all(
-            isinstance(one, Path) or one in self.viewer.layers for one in recipe.recordings.sources
+            one.exists() if isinstance(one, Path) else one in self.viewer.layers for one in sources
         ):
             self.picker.choose(recipe.recordings)
 

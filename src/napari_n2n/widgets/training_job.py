@@ -15,7 +15,7 @@ from napari_n2n.device import choose_device, use_threads
 from napari_n2n.durable import partial_path
 from napari_n2n.model import Denoiser
 from napari_n2n.preview import Look, Pace, Preview
-from napari_n2n.recipe import Recipe
+from napari_n2n.recipe import Recipe, Recordings
 from napari_n2n.training import TrainingStep, fit
 from napari_n2n.widgets.denoising_job import Canvas, Stopped, denoised, interrupted_by
 from napari_n2n.widgets.measuring import Measured
@@ -144,7 +144,7 @@ def trained(
         known = Measured.of(recordings.pairs())
         yield known
     yield Words("Starting the training ...")
-    source = recordings.fields()[0][0]
+    source = recordings.fields[0][0]
     seen = Acquisition.open(source, axes=recordings.axes)
     yield Opened(seen, source, contrast_limits(seen.sample_plane()))
     preview = Preview(seen, choose_device(settings.device), settings.memory)
@@ -161,7 +161,7 @@ def trained(
         made.append(free_place(kept or folder, f"{title} denoised"))
         result = yield from denoised(
             denoiser,
-            list(sources),
+            [_told_apart(one, recordings) for one in sources],
             made[-1],
             orders.stop_denoising,
             axes=recordings.axes,
@@ -175,6 +175,14 @@ def trained(
         if result is None:
             break
     return Outcome(result is not None, kept)
+
+
+def _told_apart(source: Any, recordings: Recordings) -> Any:
+    """Name a file of a folder by both: its counterparts in the others have the same name."""
+    if not recordings.in_folders:
+        return source
+    opened = Acquisition.open(source, axes=recordings.axes)
+    return replace(opened, name=f"{source.parent.name} {opened.name}")
 
 
 def _remove(place: Path) -> None:

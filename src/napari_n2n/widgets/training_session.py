@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_n2n.device import choose_device
 from napari_n2n.preview import Look
 from napari_n2n.recipe import Recipe
 from napari_n2n.training import TrainingStep
@@ -43,6 +44,7 @@ class TrainingSession(Session):
     """
 
     stepped = Signal(TrainingStep)
+    made = Signal(float, float)
     paused_changed = Signal(bool)
     finished = Signal(Outcome)
     discarded = Signal()
@@ -65,9 +67,10 @@ class TrainingSession(Session):
         Raises
         ------
         BadInput
-            If a run is under way in this viewer.
+            If a run is under way in this viewer, or the device cannot be had.
         """
         self.refuse_a_second()
+        choose_device(recipe.settings.device)  # one that is not there is refused before anything
         self.curve = []
         self._before, self._learned = (self.denoiser, self.recipe), False
         self.recipe = recipe
@@ -134,6 +137,8 @@ class TrainingSession(Session):
             self.stage.show(message)
         elif isinstance(message, TrainingStep):
             self.curve.append(message)
+            if len(self.curve) > _MOST_STEPS:
+                self.curve[:] = thinned(self.curve)
             self.stepped.emit(message)
         elif isinstance(message, Learned):
             self.denoiser, self._learned = message.denoiser, True
@@ -148,6 +153,7 @@ class TrainingSession(Session):
         else:
             self._grow(message)
             self._say(f"Denoising: {message.done} of {message.total} parts are done")
+            self.made.emit(message.progress, self.remaining)
 
     def _finish(self, outcome: Outcome | None) -> None:
         if outcome is None:
@@ -174,6 +180,19 @@ class TrainingSession(Session):
             self.denoiser, self.recipe = self._before
         super()._fail(message)
         self._measuring.hold(False)
+
+
+_MOST_STEPS = 2000
+
+
+def thinned(curve: list[TrainingStep]) -> list[TrainingStep]:
+    """Return every other step, and all at which held-out blocks were looked at."""
+    looks = {step.held_out: step.step for step in reversed(curve)}
+    return [
+        step
+        for number, step in enumerate(curve)
+        if number % 2 == 0 or looks[step.held_out] == step.step
+    ]
 
 
 _MODEL_KEPT = "The trained model is kept: save it, or apply it in the Denoise dock"

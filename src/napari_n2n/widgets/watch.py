@@ -1,15 +1,13 @@
 """The lower half of the Train dock: how far a run is, how well it does, and how to end it."""
 
+import math
 from typing import Any
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QCheckBox,
     QHBoxLayout,
     QMessageBox,
     QProgressBar,
-    QSlider,
     QVBoxLayout,
     QWidget,
 )
@@ -18,6 +16,7 @@ from napari_n2n.device import choose_device, device_title, memory_in_use
 from napari_n2n.training import TrainingStep
 from napari_n2n.widgets.curve import TrainingCurve
 from napari_n2n.widgets.dock import Words, button, connect_while_alive, time_left
+from napari_n2n.widgets.stage_controls import StageControls
 from napari_n2n.widgets.training_session import TrainingSession
 
 _WELCOME = (
@@ -52,29 +51,24 @@ class Watch(QWidget):
         self._connect()
         self._use_theme()
         self._show_state()
-        self._show_stage()
 
     # -- what is on it ------------------------------------------------------------------------
 
     def _build(self) -> None:
         self.pause_button = button("Pause", "Let the training wait, and go on later")
-        self.stop_button = button("Stop", "End the training now; the model so far is kept")
+        self.stop_button = button(
+            "Stop",
+            "End the training now and denoise with the best model so far; pressed once more, end "
+            "that too",
+        )
         self.discard_button = button("Discard", "End the run now and keep nothing of it")
-        self.preview = _checkbox(
-            "Preview",
+        self.stage = StageControls(
+            self.session.stage,
             "Shows the plane on screen as the network would clean it now, in a layer on top of the "
             "others; follows the sliders, and the part in view of large planes",
         )
-        self.split = _checkbox(
-            "Split view",
-            "Left of the divider the raw recording, right of it the cleaned one; drag the divider "
-            "with the mouse, or move it with the slider and the arrow keys",
-        )
-        self.divider = QSlider(Qt.Orientation.Horizontal)
-        self.divider.setRange(0, _FINE)
-        self.divider.setSingleStep(_FINE // 100)
-        self.divider.setToolTip("Where the divider stands: raw on its left, cleaned on its right")
-        self.divider.setAccessibleName("Divider")
+        self.preview, self.split = self.stage.preview, self.stage.split
+        self.divider = self.stage.divider
         self.progress = QProgressBar()
         self.progress.setRange(0, _FINE)
         self.words, self.resources = Words(), Words()
@@ -85,8 +79,7 @@ class Watch(QWidget):
         column.addWidget(self.progress)
         column.addWidget(self.words)
         column.addWidget(self.resources)
-        column.addLayout(_row(self.preview, self.split))
-        column.addWidget(self.divider)
+        column.addWidget(self.stage)
 
     def _connect(self) -> None:
         session = self.session
@@ -95,20 +88,16 @@ class Watch(QWidget):
             (session.started, self._show_state),
             (session.stepped, self._show_step),
             (session.said, self.words.setText),
+            (session.made, self._show_share),
             (session.paused_changed, self._show_state),
             (session.finished, self._show_state),
             (session.discarded, self._show_state),
             (session.failed, self._show_state),
-            (session.stage.changed, self._show_stage),
-            (session.stage.divider_moved, self._show_divider),
         ]
         connect_while_alive(self, slots)
         self.pause_button.clicked.connect(lambda: session.pause(not session.paused))
         self.stop_button.clicked.connect(session.stop)
         self.discard_button.clicked.connect(self.discard)
-        self.preview.toggled.connect(self._ask_for_preview)
-        self.split.toggled.connect(self._ask_for_split)
-        self.divider.valueChanged.connect(self._move_divider)
 
     # -- the run ------------------------------------------------------------------------------
 
@@ -153,8 +142,12 @@ class Watch(QWidget):
         self.curve.show_steps(self.session.curve)
 
     def _show_progress(self, step: TrainingStep) -> None:
-        self.progress.setValue(round(_FINE * step.progress))
-        self.progress.setFormat(f"%p%  {time_left(step.remaining)}")
+        self._show_share(step.progress, step.remaining)
+
+    def _show_share(self, share: float, seconds: float) -> None:
+        left = time_left(seconds) if math.isfinite(seconds) else ""
+        self.progress.setValue(round(_FINE * share))
+        self.progress.setFormat(f"%p%  {left}")
 
     def _resources(self) -> str:
         if self.session.recipe is None:
@@ -164,42 +157,8 @@ class Watch(QWidget):
         card = "" if own is None else f"{own / _GB:.1f} GB of its memory and "
         return f"On {device_title(device)}: {card}{memory / _GB:.1f} GB of memory in use"
 
-    # -- what the viewer shows ----------------------------------------------------------------
-
-    def _ask_for_preview(self, wanted: bool) -> None:
-        self.session.stage.preview = wanted
-
-    def _ask_for_split(self, wanted: bool) -> None:
-        self.session.stage.split = wanted
-
-    def _move_divider(self, value: int) -> None:
-        if (divider := self.session.stage.divider) is not None:
-            divider.share = value / _FINE
-
-    def _show_stage(self) -> None:
-        stage = self.session.stage
-        for box, on in ((self.preview, stage.preview), (self.split, stage.split)):
-            box.blockSignals(True)
-            box.setChecked(on)
-            box.blockSignals(False)
-        self.split.setEnabled(stage.is_open)
-        self.divider.setVisible(stage.split)
-        if stage.divider is not None:
-            self._show_divider(stage.divider.share)
-
-    def _show_divider(self, share: float) -> None:
-        self.divider.blockSignals(True)
-        self.divider.setValue(round(_FINE * share))
-        self.divider.blockSignals(False)
-
     def _use_theme(self, _event: Any = None) -> None:
         self.curve.use_theme(get_theme(self._viewer.theme))
-
-
-def _checkbox(text: str, tooltip: str) -> QCheckBox:
-    made = QCheckBox(text)
-    made.setToolTip(tooltip)
-    return made
 
 
 def _row(*parts: QWidget) -> QHBoxLayout:

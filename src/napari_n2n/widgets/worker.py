@@ -5,6 +5,8 @@ No exception leaves the generator: an escaping one may vanish and leave napari b
 that a failure travels as a value instead.
 """
 
+import errno
+import logging
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import plainly
 
 _FINE = 1000
+_NO_MEMORY = "can't allocate memory"  # torch, on the CPU
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,16 @@ def start(
 
 
 def one_line(error: Exception) -> str:
-    """Say what went wrong in one line, without a traceback."""
+    """Say what went wrong in one line, and the way out if there is one; log what nobody foresaw."""
     if isinstance(error, BadInput):
         return plainly(error)
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+    lines = str(error).strip().splitlines()
+    first = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{first}: free some space, or let the result go to another disk"
+    if isinstance(error, PermissionError):
+        return f"{first}: choose a folder that you may write into"
+    if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+        return f"{first}: choose less Memory, a smaller Patch or Batch, or close other programs"
+    _log.error("unforeseen", exc_info=error)
+    return first

@@ -1,0 +1,158 @@
+"""The plane on screen as a model would clean it, before anybody waits for a whole result."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from psygnal import Signal
+
+from napari_n2n.acquisition import Acquisition, Region
+from napari_n2n.device import choose_device, use_threads
+from napari_n2n.model import Denoiser
+from napari_n2n.preview import Look, Preview
+from napari_n2n.widgets import worker
+from napari_n2n.widgets.preferences import preferences
+from napari_n2n.widgets.result_layer import contrast_limits
+from napari_n2n.widgets.stage import Stage
+from napari_n2n.widgets.training_job import Opened
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a preview is of.
+
+    Attributes
+    ----------
+    denoiser, source, axes
+        A model, a recording as `Acquisition.open` takes it, and its axes if it does not name them.
+    device, memory
+        Where to compute, and the limit in bytes.
+    """
+
+    denoiser: Denoiser
+    source: Any
+    axes: str | None
+    device: str
+    memory: int
+
+    def is_like(self, other: "Subject | None") -> bool:
+        """Tell whether another preview would show the same."""
+        return (
+            other is not None
+            and (self.denoiser is other.denoiser)
+            and (self.source is other.source or self.source == other.source)
+            and (self.axes, self.device, self.memory) == (other.axes, other.device, other.memory)
+        )
+
+
+class Previewing:
+    """A stage on which a plane is shown as soon as one is wanted and there is something to show.
+
+    One plane at a time is denoised in the background; the answer to what is no longer asked is
+    dropped.
+
+    Parameters
+    ----------
+    viewer
+        The viewer in which it is shown.
+
+    Attributes
+    ----------
+    stage
+        Its `preview` says whether a preview is wanted.
+    failed
+        Emitted with a line for the person; no preview is wanted any more.
+    """
+
+    failed = Signal(str)
+
+    def __init__(self, viewer: Any) -> None:
+        self.stage = Stage(viewer, preview=False)
+        self._subject: Subject | None = None
+        self._busy = False
+        self._forget(None)
+        self.stage.changed.connect(self._follow)
+
+    def choose(self, subject: Subject | None) -> None:
+        """Say what a preview would be of; None if that cannot be told."""
+        if subject is None or not subject.is_like(self._subject):
+            self._subject = subject
+            self._follow()
+
+    def end(self) -> None:
+        """Show nothing any more."""
+        if self.stage.preview:
+            self.stage.preview = False
+
+    def _forget(self, shown: Subject | None) -> None:
+        self._shown = shown
+        self._preview: Preview | None = None
+        self._region: Region | None = None
+        self._seen: Region | None = None
+
+    def _follow(self) -> None:
+        """Begin or end, as what is wanted and what there is to show may have changed."""
+        wanted = self._subject if self.stage.preview else None
+        if wanted is not self._shown:
+            self._forget(wanted)
+            self.stage.close()
+            self._next()
+
+    def _ask(self, region: Region | None) -> None:
+        self._region = region
+        self._next()
+
+    def _next(self) -> None:
+        """Do what is to be done now, if nothing else is under way."""
+        subject, preview, region = self._shown, self._preview, self._region
+        if self._busy or subject is None:
+            return
+        if preview is None:
+            self._start(subject, lambda: _open(subject))
+        elif region is not None and region != self._seen:
+            self._start(subject, lambda: _look(preview, subject, region))
+
+    def _start(self, subject: Subject, job: Callable[[], Generator[None, None, Any]]) -> None:
+        self._busy = True
+
+        def end(take: Callable[[], None]) -> None:
+            self._busy = False
+            if subject is self._shown:
+                take()
+            self._next()
+
+        def give_up(words: str) -> None:
+            self.end()
+            self.failed.emit(words)
+
+        worker.start(
+            job,
+            "napari-n2n: preview",
+            on_yield=lambda _nothing: None,
+            on_return=lambda answer: end(lambda: self._take(*answer)),
+            on_failure=lambda words: end(lambda: give_up(words)),
+        )
+
+    def _take(self, asked: Preview | Region, answer: Opened | Look | None) -> None:
+        if isinstance(asked, Preview) and isinstance(answer, Opened):
+            self._preview = asked
+            self.stage.open(answer, self._ask)
+        elif not isinstance(asked, Preview):
+            self._seen = asked
+            if isinstance(answer, Look):
+                self.stage.show(answer)
+
+
+def _open(subject: Subject) -> Generator[None, None, tuple[Preview, Opened]]:
+    yield
+    seen = Acquisition.open(subject.source, axes=subject.axes)
+    preview = Preview(seen, choose_device(subject.device), subject.memory)
+    return preview, Opened(seen, subject.source, contrast_limits(seen.sample_plane()))
+
+
+def _look(
+    preview: Preview, subject: Subject, region: Region
+) -> Generator[None, None, tuple[Region, Look | None]]:
+    use_threads(preferences().threads)
+    yield
+    return region, preview.look(subject.denoiser, region)
