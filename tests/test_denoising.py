@@ -1,5 +1,6 @@
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,6 +214,17 @@ def test_a_failure_leaves_nothing_that_looks_whole(tmp_path, denoiser, ending, b
     else:
         with pytest.raises(BadInput, match="unfinished result lies beside it"):
             denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
+
+
+def test_a_disk_that_cannot_hold_the_result_is_said_before_anything_is_made(
+    tmp_path, denoiser, scene, monkeypatch
+):
+    nearly = SimpleNamespace(total=10**6, used=10**6, free=5_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: nearly)
+    for ending in ("ome.zarr", "tif"):
+        with pytest.raises(BadInput, match="another disk"):
+            denoise(denoiser, scene, out=tmp_path / f"clean.{ending}", device="cpu")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene):

@@ -63,6 +63,20 @@ def test_a_chosen_pair_is_measured_at_once_and_timed(viewer, qtbot, told):
     assert "At most 48 s" in widget.form.time_words.text()
 
 
+def test_a_card_that_torch_cannot_use_is_told_with_the_command_that_mends_it(
+    viewer, qtbot, told, monkeypatch
+):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(torch.version, "cuda", None)
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert "pip install --force-reinstall torch" in widget.form.time_words.text()
+    monkeypatch.setattr(torch.version, "cuda", "12.6")
+    widget.form.preset.value = "quick"
+    assert "pip install" not in widget.form.time_words.text()
+
+
 def test_a_late_answer_about_another_choice_is_dropped(viewer, qtbot, told):
     add(viewer, 1, 2)
     viewer.add_image(noisy(SCENE, 3, sigma=60), name="worse")

@@ -5,6 +5,7 @@ beside the growing result notes every shard that is safe on the disk, so that a 
 in whatever way goes on where it was, and ends with the same bytes.
 """
 
+import math
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from napari_n2n import ngff
 from napari_n2n.cluster import shards_on_cluster
 from napari_n2n.device import choose_device
-from napari_n2n.durable import partial_path, refuse_existing
+from napari_n2n.durable import partial_path, refuse_existing, refuse_full_disk
 from napari_n2n.engine import Engine
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import run_to_end
@@ -29,6 +30,7 @@ from napari_n2n.writers import ENDINGS, Writer, open_writer
 
 Part = tuple[str, Region]
 
+_PACKED = 0.25  # of its size is what a compressed zarr takes at the very least
 _COARSER_COST = 0.02  # of a shard, against one that goes through the network
 
 
@@ -234,6 +236,10 @@ def _begun(
         "_tile": engine.tile,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        size = math.prod(header.shape) * header.dtype.itemsize
+        packed = _PACKED if path.suffix.lower() == ".zarr" else 1.0
+        refuse_full_disk(path, round(packed * size))
     journal = Journal(journal_path(path), job, resume=resume)
     engine.tile = tuple(journal.job["_tile"])
     resumed = bool(journal.done)

@@ -1,5 +1,7 @@
 """Which processor computes."""
 
+import shutil
+import sys
 from typing import Any
 
 import psutil
@@ -34,11 +36,27 @@ def choose_device(name: str) -> torch.device:
         raise BadInput(f"device '{name}': unknown: choose auto, {', '.join(there)}")
     if not there[name]:
         built = " (this torch was built without CUDA)" if not torch.version.cuda else ""
+        mended = unused_card() or "install a torch that supports it"
         raise BadInput(
             f"device '{name}': not available to torch {torch.__version__}{built}: "
-            "use --device auto, or install a torch that supports it"
+            f"use --device auto, or {mended}"
         )
     return torch.device(name)
+
+
+def unused_card() -> str | None:
+    """Say how torch gets to use an NVIDIA card that this computer has; None if it can.
+
+    None also where there is no such card.
+    """
+    if torch.version.cuda or torch.version.hip or shutil.which("nvidia-smi") is None:
+        return None
+    # What pip takes by itself knows CUDA on Linux only.
+    index = " --index-url https://download.pytorch.org/whl/cu126" if sys.platform == "win32" else ""
+    return (
+        "install a torch that can use this computer's NVIDIA card: "
+        f"pip install --force-reinstall torch{index}"
+    )
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

@@ -25,6 +25,22 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         raise BadInput(f"{path}: exists already: choose another name or folder, or add --overwrite")
 
 
+def refuse_full_disk(path: Path, size: int) -> None:
+    """Begin nothing that cannot end.
+
+    Raises
+    ------
+    BadInput
+        If so many bytes find no room where a result shall stand; its folder exists.
+    """
+    free = shutil.disk_usage(path.absolute().parent).free
+    if free < size:
+        raise BadInput(
+            f"{path}: takes at least {size / 1e9:.3g} GB where {free / 1e9:.3g} GB are free: free "
+            "some space, or let the result go to another disk"
+        )
+
+
 def flushed(path: Path) -> None:
     """Wait until a file, or a folder's list of names, has reached the disk."""
     if path.is_dir() and sys.platform == "win32":

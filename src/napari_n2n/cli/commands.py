@@ -124,8 +124,10 @@ def train(
     output.parent.mkdir(parents=True, exist_ok=True)  # or fail before the training, not after it
 
     from napari_n2n import train as train_on
+    from napari_n2n.device import choose_device, unused_card
     from napari_n2n.training import measure_channels
 
+    computing = choose_device(device)  # or fail before the recordings are looked at
     pairs = pairs_of(sources, axes, split)
     reports = measure_channels(pairs)
     for pair, report in zip(pairs, reports, strict=False):  # those of the first field come first
@@ -133,6 +135,8 @@ def train(
     found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
     for message in dict.fromkeys(finding.message for finding in found):
         say(f"note: {message}")
+    if computing.type == "cpu" and (advice := unused_card()) is not None:
+        say(f"note: to be many times faster, {advice}")
     with stop_on_interrupt() as stop, progress("training") as show:
         denoiser = train_on(
             pairs,

@@ -145,12 +145,14 @@ class DenoiseWidget(Dock):
 
     def _suggest(self) -> None:
         """Find a place for a result without a name, where a folder for such is set."""
+        self._suggested = None
         try:
             axes = axes_in(self.axes)
-            names = [Acquisition.open(one, axes=axes).name for one in self.picker.chosen()]
-            self._suggested = preferences().place_for(" + ".join(names) + " denoised")
+            if preferences().folder is not None:
+                names = [Acquisition.open(one, axes=axes).name for one in self.picker.chosen()]
+                self._suggested = preferences().place_for(" + ".join(names) + " denoised")
         except BadInput:
-            self._suggested = None
+            pass  # nothing to suggest a name for
         hint = str(self._suggested or ".ome.zarr or .tif")
         self.out.line_edit.native.setPlaceholderText(hint)
 

@@ -6,6 +6,7 @@ from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, SpinBox
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_n2n.device import unused_card
 from napari_n2n.estimate import Estimate
 from napari_n2n.losses import LOSSES
 from napari_n2n.settings import PRESETS, TrainingSettings
@@ -182,6 +183,8 @@ class SettingsForm(QWidget):
                 f" {told.timed} steps on your data took {1000 * told.step_seconds:.0f} ms each "
                 f"({told.device.upper()})."
             )
+            if told.device == "cpu" and (advice := unused_card()) is not None:
+                words += f"\n⚠ To be many times faster, {advice}"
         elif told is not None:
             words += f"\n⚠ {told}"
         self.time_words.setText(words)
