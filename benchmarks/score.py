@@ -97,7 +97,8 @@ def held_out(denoiser: Denoiser, pair: Pair, truth: np.ndarray) -> Check:
     core = scored_blocks(pair, record["settings"]["seed"])
     images = np.stack([denoise(denoiser, one, device="cpu") for one in pair.acquisitions])
     clean = np.broadcast_to(truth, images.shape)
-    true = psnr(clean[..., core], images[..., core], record["data_range"])
+    (data_range,) = record["data_range"]  # of the only channel
+    true = psnr(clean[..., core], images[..., core], data_range)
     return Check(record["score"]["psnr"], record["score"]["psnr_se"], true)
 
 

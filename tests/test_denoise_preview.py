@@ -4,10 +4,10 @@ import dask.array as da
 import numpy as np
 import pytest
 from conftest import blobs, noisy
+from qtpy.compat import isalive
 
 import napari_n2n as n2n
 from napari_n2n.network import CompactUNet
-from napari_n2n.widgets import denoise
 
 STACK = np.stack([noisy(blobs((64, 64), seed), seed) for seed in range(3)])
 
@@ -63,7 +63,6 @@ def test_the_preview_goes_when_the_result_comes(viewer, widget, denoiser, qtbot)
     widget.button.click()
     assert [layer.name for layer in viewer.layers] == ["cells"] and not widget.preview.isChecked()
     qtbot.waitUntil(widget.button.isEnabled, timeout=30_000)
-    shows(viewer, clean(denoiser, 1), "cells denoised")
     np.testing.assert_allclose(viewer.layers[-1].data[1], clean(denoiser, 1), rtol=1e-4)
 
 
@@ -79,17 +78,52 @@ def test_another_recording_is_previewed_as_soon_as_it_is_chosen(viewer, widget, 
     assert not widget.preview.isChecked()
 
 
-def test_a_preview_that_cannot_be_had_is_explained(viewer, widget, qtbot, monkeypatch):
-    shown = []
-    monkeypatch.setattr(denoise, "show_error", shown.append)
+def test_other_pixels_in_the_layer_are_previewed_anew(viewer, widget, denoiser, qtbot):
+    viewer.dims.set_current_step(0, 1)
+    widget.preview.click()
+    qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
+    viewer.layers["cells"].data = STACK[::-1].copy()
+    viewer.dims.set_current_step(0, 0)
+    qtbot.waitUntil(shows(viewer, clean(denoiser, 2)), timeout=30_000)
 
+
+def test_two_recordings_are_previewed_as_their_average(viewer, widget, denoiser, qtbot):
+    again = np.stack([noisy(blobs((64, 64), seed), seed + 9) for seed in range(3)])
+    other = viewer.add_image(again, name="other", axis_labels=("t", "y", "x"))
+    viewer.dims.set_current_step(0, 1)
+    widget.picker.layer_b.value = other
+    widget.preview.click()
+    both = n2n.denoise(denoiser, STACK, again, axes="TYX", device="cpu")
+    qtbot.waitUntil(shows(viewer, both[1]), timeout=30_000)
+
+
+def test_a_closed_dock_takes_its_preview_with_it(viewer, widget, denoiser, qtbot):
+    viewer.dims.set_current_step(0, 1)
+    widget.preview.click()
+    qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
+    viewer.window.remove_dock_widget(widget.parent())
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == ["cells"], timeout=5_000)
+    assert not isalive(widget)
+
+
+def test_while_something_else_is_typed_the_preview_waits_for_it(viewer, widget, denoiser, qtbot):
+    viewer.dims.set_current_step(0, 1)
+    widget.preview.click()
+    qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
+    widget.axes.value = "T"
+    qtbot.waitUntil(lambda: "do not fit the axes" in widget.words.text(), timeout=30_000)
+    assert widget.preview.isChecked()
+    widget.axes.value = "TYX"
+    qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
+
+
+def test_a_preview_that_cannot_be_had_is_explained(viewer, widget, qtbot, monkeypatch):
     def full(self, image):
         raise MemoryError
 
     monkeypatch.setattr(CompactUNet, "forward", full)
     widget.preview.click()
-    qtbot.waitUntil(lambda: bool(shown), timeout=30_000)
-    assert "choose less Memory" in shown[0] and "choose less Memory" in widget.words.text()
+    qtbot.waitUntil(lambda: "choose less Memory" in widget.words.text(), timeout=30_000)
     assert not widget.preview.isChecked() and len(viewer.layers) == 1
     assert widget.button.isEnabled()
 

@@ -176,6 +176,22 @@ def test_folders_of_fields_are_learned_from_together(viewer, qtbot, tmp_path):
     assert "1.npy: has no counterpart" in widget.loss_words.text()
 
 
+def test_axes_that_are_typed_hold_for_folders_too(viewer, qtbot, tmp_path):
+    for seed, name in ((1, "a"), (2, "b")):
+        (tmp_path / name).mkdir()
+        for field in range(2):
+            stack = np.stack([noisy(blobs((64, 64), z), (seed, z)) for z in range(6)])
+            np.save(tmp_path / name / f"{field}.npy", stack.reshape(3, 2, 64, 64))
+    widget = open_train(viewer)
+    drop(widget, tmp_path / "a", tmp_path / "b")
+    widget.picker.axes.value = "zcyx"
+    looked_at(widget, qtbot)
+    widget.form.steps.value, widget.device.value = 2, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert [layer.data.shape for layer in viewer.layers] == [(2, 3, 64, 64)] * 2
+
+
 def test_what_is_wrong_in_a_later_field_is_said_too(viewer, qtbot, told, tmp_path):
     scene = blobs((120, 120))
     for name, shift in (("a", 0), ("b", 7)):

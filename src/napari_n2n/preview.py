@@ -1,7 +1,7 @@
-"""What a network makes of the plane that somebody looks at, while it still learns.
+"""What a network makes of the plane that somebody looks at, while it still learns or afterwards.
 
-Looking costs time that training would have: a tenth of that time is put aside for it, so that a
-look comes as often as it is cheap.
+While it learns, looking costs time that training would have: a tenth of that time is put aside for
+it, so that a look comes as often as it is cheap.
 """
 
 import time
@@ -51,11 +51,21 @@ class Preview:
         Where to compute.
     memory
         Limit in bytes.
+    work
+        What a finished network is to make of the acquisition, and of others of the scene with it;
+        none while one learns.
     """
 
-    def __init__(self, acquisition: Acquisition, device: torch.device, memory: int) -> None:
+    def __init__(
+        self,
+        acquisition: Acquisition,
+        device: torch.device,
+        memory: int,
+        work: Plan | None = None,
+    ) -> None:
         scenes = tuple(Scene((channel,)) for channel in acquisition.along("C"))
-        self._work = Plan(scenes, acquisition.header, ())
+        self._learning = work is None
+        self._work = work or Plan(scenes, acquisition.header, ())
         self._device, self._memory = device, memory
         self._channel = acquisition.axes.find("C")
         self._side = _FIRST_SIDE
@@ -74,7 +84,7 @@ class Preview:
         Returns
         -------
         Look or None
-            None for a channel that the denoiser has not yet begun to learn.
+            None for a channel that a network which learns has not yet begun.
 
         Raises
         ------
@@ -82,7 +92,8 @@ class Preview:
             If a pixel is not finite, or memory is too small.
         """
         began = time.perf_counter()
-        if self._channel >= 0 and region[self._channel].start >= len(denoiser.scales):
+        begun = self._channel < 0 or region[self._channel].start < len(denoiser.scales)
+        if self._learning and not begun:
             return None
         part = middle(region, self._side)
         engine = Engine(denoiser, self._work, self._device, self._memory)

@@ -43,7 +43,14 @@ class Recordings:
     fields: tuple[tuple[Any, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        listed = fields_of_view(self.sources) if self.in_folders else [self.sources]
+        try:
+            listed = fields_of_view(self.sources) if self.in_folders else [self.sources]
+        except OSError as error:
+            raise BadInput(
+                f"{error.filename}: cannot be read ({error.strerror}): check the disk and whether "
+                "you may read there",
+                "folder",
+            ) from error
         object.__setattr__(self, "fields", tuple(map(tuple, listed)))
 
     @property

@@ -112,7 +112,9 @@ class DenoiseWidget(Dock):
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
             (self.comparing.found, self._show_warnings),
-            (self.previewing.failed, self._fail),
+            (self.session.finished, self._look_again),
+            (self.session.failed, self._look_again),
+            (self.previewing.failed, self.words.setText),
             (session_of(self.viewer, TrainingSession).started, self.previewing.end),
         ]
         connect_while_alive(self, slots)
@@ -120,8 +122,8 @@ class DenoiseWidget(Dock):
         self.picker.changed.connect(self._forget)
         for field in (self.axes, self.out):
             field.changed.connect(self._forget)
-        self.device.changed.connect(self._compare)
-        self.memory.changed.connect(self._compare)
+        for changed in (self.turns.changed, self.device.changed, self.memory.changed):
+            changed.connect(self._compare)
         self.destroyed.connect(self.previewing.end)
         self.button.clicked.connect(self.denoise)
         self.overwrite_button.clicked.connect(self.overwrite)
@@ -170,6 +172,11 @@ class DenoiseWidget(Dock):
             self._show_state()
             self._compare()
 
+    def _look_again(self, _words: Any = None) -> None:
+        """Take note of what has been chosen while a run was under way."""
+        self._suggest()
+        self._compare()
+
     def _compare(self, _value: Any = None) -> None:
         """Show what the model does to the recording, before anybody waits for the result.
 
@@ -186,7 +193,7 @@ class DenoiseWidget(Dock):
         axes = axes_in(self.axes)
         self.comparing.ask(denoiser, sources, axes)
         computing = self.device.value, bytes_in(self.memory)
-        self.previewing.choose(Subject(denoiser, sources[0], axes, *computing))
+        self.previewing.choose(Subject(denoiser, sources, axes, self.turns.value, *computing))
 
     # -- running ------------------------------------------------------------------------------
 

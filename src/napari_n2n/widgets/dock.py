@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, FileEdit
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
 from napari_n2n.errors import BadInput
 
 _BREAK = "\u200b"
+_OF_A_LAYER = ("data", "axis_labels")
 
 
 class Dock(QScrollArea):
@@ -62,6 +63,12 @@ class Dock(QScrollArea):
         self._take = take
         self.setAcceptDrops(True)
 
+    def event(self, event: Any) -> bool:
+        """End with the frame that napari takes away; without it nobody can see the dock again."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.deleteLater()
+        return super().event(event)
+
     def dragEnterEvent(self, event: Any) -> None:
         """Accept files and folders."""
         if _dropped(event):
@@ -94,6 +101,24 @@ def connect_while_alive(widget: QWidget, slots: list[tuple[Any, Callable[..., An
     for signal, slot in slots:
         signal.connect(slot)
     widget.destroyed.connect(lambda: [signal.disconnect(slot) for signal, slot in slots])
+
+
+def on_other_pixels(source: Any, verb: str, slot: Callable[..., Any]) -> None:
+    """Call a slot when a source, if it is a layer, gets other pixels or names for its axes.
+
+    Parameters
+    ----------
+    source
+        A layer, or anything else.
+    verb
+        "connect" or "disconnect".
+    slot
+        What is called.
+    """
+    for name in _OF_A_LAYER:
+        event = getattr(getattr(source, "events", None), name, None)
+        if event is not None:
+            getattr(event, verb)(slot)
 
 
 def keep_narrow(*fields: ComboBox | FileEdit) -> None:

@@ -21,10 +21,9 @@ from napari_n2n.pair import Finding, Pair, first_field
 from napari_n2n.recipe import Recordings
 from napari_n2n.settings import TrainingSettings
 from napari_n2n.widgets import worker
-from napari_n2n.widgets.dock import plainly
+from napari_n2n.widgets.dock import on_other_pixels, plainly
 from napari_n2n.widgets.preferences import preferences
 
-_OF_A_LAYER = ("data", "axis_labels")
 _OF_A_STEP = {"device", "network", "dims", "channels", "patch", "batch", "memory"}
 
 
@@ -147,10 +146,7 @@ class Measuring:
 
     def _listen(self, recordings: Recordings | None, verb: str) -> None:
         for source in recordings.sources if recordings else ():
-            for name in _OF_A_LAYER:
-                event = getattr(getattr(source, "events", None), name, None)
-                if event is not None:
-                    getattr(event, verb)(self._begin_anew)
+            on_other_pixels(source, verb, self._begin_anew)
 
     def _begin_anew(self, _event: Any = None) -> None:
         self._forget()

@@ -9,8 +9,10 @@ from psygnal import Signal
 from napari_n2n.acquisition import Acquisition, Region
 from napari_n2n.device import choose_device, use_threads
 from napari_n2n.model import Denoiser
+from napari_n2n.plan import plan
 from napari_n2n.preview import Look, Preview
 from napari_n2n.widgets import worker
+from napari_n2n.widgets.dock import on_other_pixels
 from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.result_layer import contrast_limits
 from napari_n2n.widgets.stage import Stage
@@ -23,25 +25,29 @@ class Subject:
 
     Attributes
     ----------
-    denoiser, source, axes
-        A model, a recording as `Acquisition.open` takes it, and its axes if it does not name them.
+    denoiser, sources, axes, turns
+        As `napari_n2n.plan.plan` takes them; the plane on screen is one of the first source.
     device, memory
         Where to compute, and the limit in bytes.
     """
 
     denoiser: Denoiser
-    source: Any
+    sources: list[Any]
     axes: str | None
+    turns: bool
     device: str
     memory: int
 
     def is_like(self, other: "Subject | None") -> bool:
         """Tell whether another preview would show the same."""
+        if other is None or len(self.sources) != len(other.sources):
+            return False
+        pairs = zip(self.sources, other.sources, strict=True)
+        settings = [(one.axes, one.turns, one.device, one.memory) for one in (self, other)]
         return (
-            other is not None
-            and (self.denoiser is other.denoiser)
-            and (self.source is other.source or self.source == other.source)
-            and (self.axes, self.device, self.memory) == (other.axes, other.device, other.memory)
+            self.denoiser is other.denoiser
+            and all(mine is its or mine == its for mine, its in pairs)
+            and settings[0] == settings[1]
         )
 
 
@@ -61,7 +67,8 @@ class Previewing:
     stage
         Its `preview` says whether a preview is wanted.
     failed
-        Emitted with a line for the person; no preview is wanted any more.
+        Emitted with a line for the person. What cannot be opened may be mended by another choice; a
+        plane that cannot be computed ends the preview.
     """
 
     failed = Signal(str)
@@ -94,9 +101,18 @@ class Previewing:
         """Begin or end, as what is wanted and what there is to show may have changed."""
         wanted = self._subject if self.stage.preview else None
         if wanted is not self._shown:
-            self._forget(wanted)
-            self.stage.close()
-            self._next()
+            for shown, verb in ((self._shown, "disconnect"), (wanted, "connect")):
+                for source in shown.sources if shown is not None else ():
+                    on_other_pixels(source, verb, self._begin_anew)
+            self._begin(wanted)
+
+    def _begin_anew(self, _event: Any = None) -> None:
+        self._begin(self._shown)
+
+    def _begin(self, subject: Subject | None) -> None:
+        self._forget(subject)
+        self.stage.close()
+        self._next()
 
     def _ask(self, region: Region | None) -> None:
         self._region = region
@@ -115,14 +131,19 @@ class Previewing:
     def _start(self, subject: Subject, job: Callable[[], Generator[None, None, Any]]) -> None:
         self._busy = True
 
+        opened = self._preview
+
         def end(take: Callable[[], None]) -> None:
             self._busy = False
-            if subject is self._shown:
+            if subject is self._shown and opened is self._preview:
                 take()
             self._next()
 
         def give_up(words: str) -> None:
-            self.end()
+            if opened is None:
+                self._shown = None  # another choice may do
+            else:
+                self.end()
             self.failed.emit(words)
 
         worker.start(
@@ -144,10 +165,13 @@ class Previewing:
 
 
 def _open(subject: Subject) -> Generator[None, None, tuple[Preview, Opened]]:
+    use_threads(preferences().threads)
     yield
-    seen = Acquisition.open(subject.source, axes=subject.axes)
-    preview = Preview(seen, choose_device(subject.device), subject.memory)
-    return preview, Opened(seen, subject.source, contrast_limits(seen.sample_plane()))
+    seen = [Acquisition.open(source, axes=subject.axes) for source in subject.sources]
+    work = plan(subject.denoiser, *seen, turns=subject.turns)
+    preview = Preview(seen[0], choose_device(subject.device), subject.memory, work)
+    limits = contrast_limits(seen[0].sample_plane())
+    return preview, Opened(seen[0], subject.sources[0], limits)
 
 
 def _look(

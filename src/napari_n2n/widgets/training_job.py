@@ -164,7 +164,7 @@ def trained(
             [_told_apart(one, recordings) for one in sources],
             made[-1],
             orders.stop_denoising,
-            axes=recordings.axes,
+            axes=None if recordings.in_folders else recordings.axes,
             device=settings.device,
             memory=settings.memory,
         )

@@ -34,7 +34,7 @@ class TrainingSession(Session):
     Attributes
     ----------
     curve
-        Every `TrainingStep` so far.
+        The run so far; of a long one every other `TrainingStep`, or fewer.
     denoiser
         The model of the last run that learned one and was not discarded; None before the first.
     recipe
