@@ -108,7 +108,7 @@ def compared(scene: Scene, steps: int) -> tuple[list[list[str]], list[list[str]]
     a, b, *spare = (scene.noise.apply(scene.truth, rng) for _ in range(6))
     pair = Pair.open(a[:LEARNED], b[:LEARNED])
     denoisers = [
-        train(pair, TrainingSettings(loss="l2", steps=count, device="cpu"))
+        train(pair, TrainingSettings(loss="l2", steps=count, device="cpu", start="cold"))
         for count in (steps, FEW_STEPS)
     ]
     against = {"one acquisition": spare[0], "the mean of four": np.mean(spare, axis=0)}
@@ -171,7 +171,7 @@ def main() -> None:
         f"PSNR in dB of results made from one acquisition, {FIELDS} fields of 512x512: against the "
         "truth; without it, against an acquisition that had no part in the result, ± its standard "
         "error; and how far the estimate is off, also where it is made against the mean of four. "
-        f"Trained on two fields for {given.steps} steps, too little: {FEW_STEPS}.\n\n"
+        f"Trained on two fields from chance for {given.steps} steps, too little: {FEW_STEPS}.\n\n"
         f"{table(['scene', 'result', *figures, 'off, the mean of four'], rows)}\n\n"
         "What training says of its held-out blocks:\n\n"
         f"{table(['scene', 'steps', *figures], blocks)}\n\n"

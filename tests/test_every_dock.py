@@ -17,7 +17,16 @@ from qtpy.QtWidgets import (
 )
 
 from napari_n2n.engine import Engine
-from napari_n2n.widgets import denoise, measuring, noise, session, simulate, split, train
+from napari_n2n.widgets import (
+    denoise,
+    measuring,
+    noise,
+    session,
+    simulate,
+    simulation_session,
+    split,
+    train,
+)
 
 PICKING = ("Train", "Noise", "Denoise")
 COMPUTING = (*PICKING, "Simulate")
@@ -151,7 +160,7 @@ def test_too_little_memory_is_said_and_the_button_stays_ready(
 
     monkeypatch.setattr(Engine, "compute", full)
     monkeypatch.setattr(measuring, "measure_with_curves", full)
-    monkeypatch.setattr(simulate, "simulate_by_planes", full)
+    monkeypatch.setattr(simulation_session, "simulate_by_planes", full)
     for seed, letter in enumerate("ab"):
         viewer.add_image(noisy(blobs((64, 64)), seed), name=letter)
     widget = open_dock(viewer, name)

@@ -139,6 +139,16 @@ def test_a_dock_closed_while_it_measures_does_no_harm(viewer, qtbot):
     assert len(again.plots) == 4
 
 
+def test_a_dock_that_comes_back_has_what_was_measured(viewer, qtbot):
+    add_pair(viewer)
+    dock, widget = open_dock(viewer)
+    measure(widget, qtbot)
+    figures = widget.figures.text()
+    viewer.window.remove_dock_widget(dock)
+    _, again = open_dock(viewer)
+    assert again.figures.text() == figures and len(again.plots) == 4
+
+
 def test_every_channel_is_measured_when_the_axes_are_named(viewer, qtbot):
     for seed in (1, 2):
         channels = [noisy(SCENE, seed, sigma) for sigma in (20, 40)]

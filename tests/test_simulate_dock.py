@@ -129,6 +129,19 @@ def test_cancel_ends_it_and_leaves_nothing(viewer, qtbot):
     assert widget.cancel_button.isHidden() and widget.progress.isHidden()
 
 
+def test_a_dock_that_comes_back_finds_the_run_and_ends_it(viewer, qtbot):
+    viewer.add_image(np.zeros((5000, 64, 64), np.uint8), name="long")
+    dock, widget = open_dock(viewer)
+    widget.button.click()
+    viewer.window.remove_dock_widget(dock)
+    _, again = open_dock(viewer)
+    assert not again.button.isEnabled() and not again.cancel_button.isHidden()
+    qtbot.waitUntil(lambda: again.progress.value() > 0, timeout=60_000)
+    again.cancel_button.click()
+    wait_until_ready(qtbot, again)
+    assert again.words.text() == "Cancelled." and len(viewer.layers) == 1
+
+
 def test_a_closed_dock_does_not_lose_the_copies(viewer, qtbot):
     viewer.add_image(SCENE, name="cells")
     dock, widget = open_dock(viewer)

@@ -34,6 +34,10 @@ _WELCOME = (
 )
 
 
+class Inspection(Measuring):
+    """What the Noise dock of a viewer has measured."""
+
+
 class NoiseWidget(Dock):
     """Choose recordings; advice, figures and plots come out.
 
@@ -45,7 +49,7 @@ class NoiseWidget(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.measuring = Measuring(napari_viewer)
+        self.measuring = session_of(napari_viewer, Inspection)
         self._trained_on = session_of(napari_viewer, Measuring)
         self._measured: Measured | None = None
         self._waiting = self._live = False
@@ -102,9 +106,11 @@ class NoiseWidget(Dock):
         except BadInput as error:
             self.picker.ask_for_axes(error.code == "axes")
             return
-        known = self._trained_on.known(recordings)
+        known = self._trained_on.known(recordings) or self.measuring.known(recordings)
         if known is not None:
             self._show(known)
+        elif self.measuring.busy and self.measuring.recordings == recordings:
+            self._await()
         elif self._live:
             self._begin(recordings)
 
@@ -126,9 +132,12 @@ class NoiseWidget(Dock):
         self._clear(_WELCOME)
 
     def _begin(self, recordings: Recordings) -> None:
+        self._await()
+        self.measuring.look(recordings, again=True)
+
+    def _await(self) -> None:
         self._clear("Measuring ...")
         self._wait(True)
-        self.measuring.look(recordings, again=True)
 
     def _show_measured(self) -> None:
         known = self.measuring

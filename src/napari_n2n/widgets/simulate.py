@@ -1,27 +1,20 @@
 """The Simulate dock: put noise on a clean image, twice, and get a pair whose truth is known."""
 
-import threading
-from collections.abc import Generator
-from contextlib import closing
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, SpinBox
-from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.compat import isalive
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 
-from napari_n2n import ngff
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
-from napari_n2n.simulate import NOISES, Noise, SimulationStep, simulate_by_planes
-from napari_n2n.widgets import worker
-from napari_n2n.widgets.dock import Dock, Words, button, keep_narrow, plainly
+from napari_n2n.simulate import NOISES, Noise, SimulationStep
+from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, keep_narrow, plainly
 from napari_n2n.widgets.form import axes_field, axes_in, form, layer_menu
 from napari_n2n.widgets.level import LevelField
-from napari_n2n.widgets.result_layer import layer_arguments, scratch_folder
+from napari_n2n.widgets.session import session_of
+from napari_n2n.widgets.simulation_session import SimulationSession
 
 _WELCOME = "Makes two noisy copies of a clean image: a pair to learn from, with a known truth."
 
@@ -37,11 +30,12 @@ class SimulateWidget(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self._stop = threading.Event()
+        self.session = session_of(napari_viewer, SimulationSession)
         self._build()
         self._connect()
         self._show_noise()
         self._ask_for_axes()
+        self._show_state()
 
     def _build(self) -> None:
         tip = "Image that counts as the truth"
@@ -50,17 +44,15 @@ class SimulateWidget(Dock):
         noises = [(noise.title, noise.name) for noise in NOISES.values()]
         self.noise = ComboBox(label="Noise", choices=noises, tooltip="What spoils the image")
         keep_narrow(self.noise)
-        self.noise_words, self.words = Words(), Words(_WELCOME)
+        self.noise_words, self.words = Words(), Words()
         self.numbers = {name: _fields(noise()) for name, noise in NOISES.items()}
         tip = "Another number gives other noise of the same kind"
         self.seed = SpinBox(label="Seed", max=2**31 - 1, tooltip=tip)
         tip = "Adds two layers with independent noise, in the background"
         self.button = button("Make two noisy copies", tip)
         self.cancel_button = button("Cancel", "Stop now and throw away what is done")
-        self.cancel_button.hide()
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
-        self.progress.hide()
         numbers = chain(*self.numbers.values())
         self._rows = form(self.layer, self.axes, self.noise, *numbers, self.seed)
         self._rows.insertRow(3, self.noise_words)
@@ -70,10 +62,18 @@ class SimulateWidget(Dock):
         self.stack(self._rows, buttons, self.progress, self.words)
 
     def _connect(self) -> None:
+        slots: list[tuple[Any, Any]] = [
+            (self.session.started, self._show_state),
+            (self.session.stepped, self._show_step),
+            (self.session.said, self.words.setText),
+            (self.session.finished, self._show_state),
+            (self.session.failed, self._show_state),
+        ]
+        connect_while_alive(self, slots)
         self.layer.changed.connect(self._ask_for_axes)
         self.noise.changed.connect(self._show_noise)
         self.button.clicked.connect(self.simulate)
-        self.cancel_button.clicked.connect(self.cancel)
+        self.cancel_button.clicked.connect(self.session.stop)
 
     def _ask_for_axes(self, _layer: Any = None) -> None:
         """Show the field for the axes where nobody names them."""
@@ -102,66 +102,26 @@ class SimulateWidget(Dock):
         if source is None:
             return self._fail("Open a clean image first")
         try:
-            clean, noise = self._clean(), self.chosen_noise()
+            self.session.simulate(source, self._clean(), self.chosen_noise(), seed)
         except BadInput as error:
-            return self._fail(plainly(error))
-        self._stop = stop = threading.Event()
-        self.progress.reset()
-        self._show("Simulating ...", ready=False)
-        worker.start(
-            lambda: _job(clean, noise, seed, stop),
-            "napari-n2n: simulating",
-            on_yield=self._show_step,
-            on_return=lambda paths: self._finish(paths, source, clean),
-            on_failure=self._fail,
-            on_quit=stop.set,
-        )
-
-    def cancel(self) -> None:
-        """Stop as soon as can be, and throw away what is done."""
-        self._stop.set()
-        self.words.setText("Cancelling ...")
-
-    def _show_step(self, step: SimulationStep) -> None:
-        if not self._stop.is_set():
-            self._show(f"{step.done} of {step.total} planes", ready=False)
-        if isalive(self):
-            self.progress.setValue(round(1000 * step.progress))
-
-    def _finish(self, paths: list[Path], source: Image, clean: Acquisition) -> None:
-        for path in paths:
-            self.viewer.add_image(**layer_arguments(*ngff.read(path), source, clean.order))
-        words = f"Made two noisy copies of '{source.name}'." if paths else "Cancelled."
-        self._show(words, ready=True)
+            self._fail(plainly(error))
 
     def _fail(self, message: str) -> None:
-        self._show(message, ready=True)
+        self.words.setText(message)
         show_error(message)
 
-    def _show(self, words: str, ready: bool) -> None:
-        if isalive(self):  # the dock may be closed while the copies are made
-            self.words.setText(words)
-            self.button.setEnabled(ready)
-            self.cancel_button.setVisible(not ready)
-            self.progress.setVisible(not ready)
+    def _show_state(self) -> None:
+        running = self.session.running
+        self.button.setEnabled(not running)
+        self.cancel_button.setVisible(running)
+        self.progress.setVisible(running)
+        if not running:
+            self.progress.reset()
+        self.words.setText(self.session.words or _WELCOME)
+
+    def _show_step(self, step: SimulationStep) -> None:
+        self.progress.setValue(round(1000 * step.progress))
 
 
 def _fields(noise: Noise) -> list[LevelField]:
     return [LevelField(one, getattr(noise, name)) for name, one in noise.parameters().items()]
-
-
-def _job(
-    clean: Acquisition, noise: Noise, seed: int, stop: threading.Event
-) -> Generator[SimulationStep, None, list[Path]]:
-    """Write two noisy copies; none if it was stopped."""
-    folder = scratch_folder()
-    run = simulate_by_planes(
-        clean, noise, [folder / f"{view}.ome.zarr" for view in "ab"], seed=seed
-    )
-    with closing(run):
-        while not stop.is_set():
-            try:
-                yield next(run)
-            except StopIteration as finished:
-                return [] if stop.is_set() else finished.value
-    return []
