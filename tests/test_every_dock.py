@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QLineEdit,
     QScrollBar,
+    QWidget,
 )
 
 from napari_n2n.engine import Engine
@@ -62,10 +63,12 @@ def open_dock(viewer, name):
 def controls(widget):
     """Return all that a person may press or type into; what Qt puts into others counts as these."""
     found = []
-    for one in widget.findChildren(CONTROLS):
+    for one in widget.findChildren(QWidget):
         inside = one.parent()
-        if not isinstance(one, QScrollBar) and not isinstance(
-            inside, (QAbstractSpinBox, QComboBox, QAbstractItemView)
+        if (
+            isinstance(one, CONTROLS)
+            and not isinstance(one, QScrollBar)
+            and not isinstance(inside, (QAbstractSpinBox, QComboBox, QAbstractItemView))
         ):
             found.append(one)
     return found
