@@ -1,5 +1,7 @@
 """Is the advised loss the better one? Real pairs, trained with L2 and with L1, all else alike.
 
+Both networks start from chance, and none is given the pixels of A and B exchanged: neither what a
+network learned with L2 before nor what only L2 can make of a pair shall decide.
 Two judges: a truth that no run saw and, as a person without one would have to, the reference-free
 error on the blocks that were held out of the training.
 Usage: python benchmarks/advice.py --data DIR [--only NAME ...] [--steps 1000] [--no-publish]
@@ -7,7 +9,7 @@ Usage: python benchmarks/advice.py --data DIR [--only NAME ...] [--steps 1000] [
 
 import argparse
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +69,13 @@ def scored_blocks(pair: Pair, seed: int) -> np.ndarray:
 def tried(pair: Pair, settings: TrainingSettings) -> Trial:
     """Train on a pair with each loss."""
     report = measure_noise(pair)
+    together = replace(report, noise_correlation=(1.0, 1.0))  # so that no pixels are exchanged
     raw = np.stack([one.plane(0).astype(np.float64) for one in pair.acquisitions])
     targets = np.stack([pair.match(1 - k, k)(raw[1 - k]) for k in range(2)])
     weight = np.broadcast_to(scored_blocks(pair, settings.seed), raw.shape)
     images, held_out = {"raw": raw}, {}
     for loss in LOSSES:
-        denoiser = train(pair, settings.model_copy(update={"loss": loss}), reports=[report])
+        denoiser = train(pair, settings.model_copy(update={"loss": loss}), reports=[together])
         clean = [denoise(denoiser, one, device=settings.device) for one in pair.acquisitions]
         images[loss] = np.stack(clean)
         held_out[loss] = reference_free_error(images[loss], raw, targets, weight).value
@@ -120,7 +123,8 @@ def scenes(data: Path, settings: TrainingSettings) -> tuple[str, list[Verdict]]:
     header = ["scene", "advice", "raw", "L2", "L1", "L1 - L2", "on held-out blocks"]
     header += ["gain not matched", "mean of L2, %", "mean of L1, %"]
     text = (
-        f"Trained on two captures of each scene, {settings.steps} steps, seed {settings.seed}. "
+        f"Trained on two captures of each scene, {settings.steps} steps from chance, seed "
+        f"{settings.seed}, no pixels exchanged. "
         "PSNR in dB (range 255) of a capture denoised alone against the mean of 50, brought to the "
         "capture's gain; by how much L1 is better by that, and by the reference-free error on "
         "held-out blocks. 'Gain not matched': the same against the mean of 50 as it is, where a "
@@ -158,7 +162,8 @@ def hot_pixels(data: Path, settings: TrainingSettings) -> tuple[str, list[Verdic
     ]
     header = ["frame", "RMSE", "on unsteady pixels", "on the others", "on held-out blocks", "mean"]
     text = (
-        f"Trained on frames 0 and 1, {settings.steps} steps, seed {settings.seed}. Advice: "
+        f"Trained on frames 0 and 1, {settings.steps} steps from chance, seed {settings.seed}, no "
+        f"pixels exchanged. Advice: "
         f"'{trial.report.reason}' Errors in ADU of a frame denoised alone (root mean square over "
         "both): against the mean of the 18 unused frames, whose own noise is taken off; on the "
         f"{unsteady.mean():.1%} of the pixels with over {UNSTEADY:g} times the variance of those "
@@ -182,7 +187,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-publish", action="store_true", help="only print")
     given = parser.parse_args()
-    settings = TrainingSettings(steps=given.steps, seed=given.seed, device=given.device)
+    settings = TrainingSettings(
+        steps=given.steps, seed=given.seed, device=given.device, start="cold"
+    )
     for name in given.only:
         text, verdicts = PARTS[name](given.data, settings)
         page = f"{text}\n\n{judged(verdicts)}\n\n{machine(given.device)}"

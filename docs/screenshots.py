@@ -268,6 +268,14 @@ def shoot_filling(camera: Camera) -> None:
         wait(lambda: not denoise.session.running)
 
 
+def open_viewer() -> napari.Viewer:
+    """Open a napari window in which nothing was done yet, of the size and theme of the docs."""
+    viewer = napari.Viewer()
+    viewer.theme = THEMES[0]
+    viewer.window.resize(*SMALL)
+    return viewer
+
+
 def main() -> None:
     """Take the pictures of all docks."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -276,10 +284,7 @@ def main() -> None:
     given = parser.parse_args()
     for folder in filter(None, (IMAGES, given.all)):
         folder.mkdir(parents=True, exist_ok=True)
-    viewer = napari.Viewer()
-    viewer.theme = THEMES[0]
-    viewer.window.resize(*SMALL)
-    camera = Camera(viewer, given.all)
+    camera = Camera(open_viewer(), given.all)
     shoot_noise(camera)
     shoot_simulate(camera)
     shoot_split(camera)
@@ -287,8 +292,10 @@ def main() -> None:
     shoot_train(camera, given.minutes)
     shoot_denoise(camera)
     shoot_filling(camera)
-    shoot_choices(camera)
-    viewer.close()
+    camera.viewer.close()
+    untrained = Camera(open_viewer(), given.all)
+    shoot_choices(untrained)
+    untrained.viewer.close()
 
 
 if __name__ == "__main__":

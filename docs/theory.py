@@ -100,16 +100,18 @@ KINDS = (
     ("outliers on 8 %", "impulse:0.08", 2),
     ("outliers on 30 %", "impulse:0.3", 2),
     ("outliers on 70 %", "impulse:0.7", 2),
-    ("outliers on 85 %", "impulse:0.85", 2),
+    ("outliers on 90 %", "impulse:0.9", 2),
     ("text on 10 %", "text:0.1", 2),
+    ("text on 25 %", "text:0.25", 2),
     ("5 % of the pixels missing", "bernoulli:0.05", 2),
+    ("half of the pixels missing", "bernoulli:0.5", 2),
 )
 
 
 def advice_table() -> str:
     """Simulate each kind of noise on the sample scene, and ask for advice.
 
-    Some have Gaussian noise besides, of the width that comes with them.
+    What replaces pixels comes on top of Gaussian noise, of the width that comes with it.
     """
     truth = tifffile.imread(sample("cells", "truth")).astype(np.float32)
     rng = np.random.default_rng(1)
@@ -117,7 +119,8 @@ def advice_table() -> str:
 
     def record(words: str, sigma: float) -> np.ndarray:
         scene = truth - 100 if words.startswith("poisson") else truth
-        return parse(words).apply(scene, rng) + rng.normal(0, sigma, truth.shape)
+        noise = rng.normal(0, sigma, truth.shape) if sigma else 0.0
+        return parse(words).apply((scene + noise).astype(np.float32), rng)
 
     def cut_off() -> np.ndarray:
         return np.clip(truth - truth.min() + rng.normal(0, 20, truth.shape), 0, None)

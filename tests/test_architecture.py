@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "napari_n2n"
 # A module imports only from lines above its own; modules of one line do not know each other.
 # A folder counts as one module, and what its files import from each other is its own affair.
 LAYERS = """
-errors affine settings progress generators header regions
+errors affine settings progress generators header regions jackknife
 durable
 tensorfile device schedule tiff samples ngff quality journal ceiling
 sources

@@ -84,7 +84,7 @@ def test_few_counted_photons_are_not_taken_for_outliers_nor_for_clipping(
     assert report.loss == "l2" and report.outlier_share == 0 and report.clipping_shift == 0
     assert report.photon_gain == pytest.approx(gain, rel=0.05)
     assert report.pedestal == pytest.approx(offset, abs=max(4 * report.errors["pedestal"], 1e-3))
-    assert report.warnings == ()
+    assert report.warnings == () and report.missing_share == 0
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -175,12 +175,50 @@ def test_text_like_patches_are_told_from_single_pixels():
     assert not measured(hit(gaussian(2, 3), 0.1, 3)).outliers_clustered
 
 
-def test_a_clean_scene_under_lettering_calls_for_l1():
-    text = parse("text:0.05")
-    views = [text.apply(TRUTH.astype(np.float32), np.random.default_rng(k)) for k in (1, 2)]
+@pytest.mark.parametrize("share", [0.05, 0.25])
+@pytest.mark.parametrize("sigma", [0, 5])
+def test_lettering_calls_for_l1_and_is_not_taken_for_noise_that_neighbours_share(sigma, share):
+    text = parse(f"text:{share}")
+    views = [
+        text.apply(view.astype(np.float32), np.random.default_rng(k))
+        for k, view in enumerate(gaussian(sigma, 4))
+    ]
     report = measured(views)
     assert report.loss == "l1"
+    assert report.outlier_share == pytest.approx(share, rel=0.2)
     assert abs(report.median_shift) < report.noise_a
+    assert "correlated_noise" not in {warning.code for warning in report.warnings}
+
+
+@pytest.mark.parametrize("kind", ["impulse:0.05", "text:0.1"])
+def test_noise_that_neighbours_share_is_told_from_the_outliers_on_top_of_it(kind):
+    views = [
+        parse(kind).apply(view.astype(np.float32), np.random.default_rng(k))
+        for k, view in enumerate(gaussian(8, 3, blur=1.5))
+    ]
+    report = measured(views)
+    assert report.loss == "l1"
+    assert "correlated_noise" in {warning.code for warning in report.warnings}
+    assert report.correlation_length == pytest.approx((1.5, 1.5), rel=0.25)
+
+
+@settings(max_examples=8, deadline=None)
+@given(share=st.floats(0.01, 0.5), sigma=st.floats(0, 15), seed=seeds)
+def test_missing_pixels_are_told_from_dark_ones(share, sigma, seed):
+    rng = np.random.default_rng((seed, 6))
+    views = [np.where(rng.random(v.shape) < share, 0.0, v) for v in gaussian(sigma, seed)]
+    report = measured(views)
+    assert report.missing_share == pytest.approx(share, abs=0.02)
+    assert report.outlier_share == pytest.approx(share, abs=0.02)
+    assert report.loss == ("l1" if report.missing_share < 0.45 else "l2")
+    assert "missing (they read 0)" in report.reason
+    assert ("missing" in {found.code for found in report.warnings}) == (report.loss == "l2")
+
+
+def test_what_outliers_hide_is_said_not_to_be_known():
+    words = dict(measured(hit(gaussian(2, 1), 0.1, 1)).figures())
+    assert words["not told"] == "motion, drift"
+    assert "motion" in dict(measured(gaussian(2, 1)).figures())["not found"]
 
 
 def test_overlapping_averages_are_flagged():

@@ -6,8 +6,11 @@ import numpy as np
 from scipy import optimize
 
 from napari_n2n.affine import Affine
+from napari_n2n.jackknife import GROUPS, groups_of_blocks, jackknife
 from napari_n2n.quality import balanced, mean_over_blocks, neighbourhood, noise_share
 
+_BINS = 40
+_FEWEST_IN_BIN = 50
 _ROUNDS = 4
 _SETTLED = 1e-3
 _SURE = 5.0
@@ -19,7 +22,8 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that neither
     acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
     means is fitted with soft-L1 weights. Where it does not differ from the identity by three
-    standard errors, it is the identity; where no scene shows in both, the gain is 1. How much
+    standard errors, which are those of parts of the field, it is the identity; where no scene shows
+    in both, the gain is 1. How much
     either acquisition counts in the neighbourhood depends on its noise on the scale of both, and so
     on the line itself: from a guess by the spread of the neighbourhoods, it is fitted again until
     it stays.
@@ -33,6 +37,8 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
             [neighbourhood(plane) for plane in planes_b],
         )
     )
+    shape = (len(planes_a), *planes_a[0].shape)
+    groups = groups_of_blocks(shape).ravel()
     spread_a, spread_b = (
         float(np.std(values, dtype=np.float64)) for values in (around_a, around_b)
     )
@@ -40,10 +46,10 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
     line = Affine(gain, _mean_difference(gain * a, b))
     for _ in range(_ROUNDS):
         before = line
-        line = _line(a, b, balanced(a, before.inverse(b), around_a, before.inverse(around_b)))
+        balance = balanced(a, before.inverse(b), around_a, before.inverse(around_b))
+        line = _line(a, b, balance, groups)
         if abs(line.gain - before.gain) < _SETTLED * before.gain:
             break
-    shape = (len(planes_a), *planes_a[0].shape)
     if _share_a_scene(around_a.reshape(shape), line.inverse(around_b).reshape(shape)):
         return line
     return Affine() if line == Affine() else Affine(1.0, _mean_difference(a, b))
@@ -70,38 +76,61 @@ def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(b.mean(dtype=np.float64) - a.mean(dtype=np.float64))
 
 
-def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray) -> Affine:
+def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray) -> Affine:
     low, high = np.percentile(instrument, (0.5, 99.9))
     if not high > low:
         return Affine(1.0, _mean_difference(a, b))
-    where = ((instrument - low) * (40 / (high - low))).astype(int).clip(0, 39)
-    count = np.bincount(where, minlength=40)
-    used = count >= 50
-    mean_a, mean_b = (
-        np.bincount(where, values, minlength=40)[used] / count[used] for values in (a, b)
+    where = ((instrument - low) * (_BINS / (high - low))).astype(int).clip(0, _BINS - 1)
+    cell = groups * _BINS + where
+    sums = np.stack(
+        [
+            np.bincount(cell, values, minlength=GROUPS * _BINS).reshape(GROUPS, _BINS)
+            for values in (None, a, b, (b - a).astype(np.float64) ** 2)
+        ]
     )
-    difference = b - a
-    variance = (
-        np.bincount(where, difference.astype(np.float64) ** 2, minlength=40)[used] / count[used]
-    )
-    error = np.sqrt(np.maximum(variance - (mean_b - mean_a) ** 2, 1e-12) / count[used])
-    if used.sum() < 3:
+    whole = sums.sum(axis=1)
+    if (whole[0] >= _FEWEST_IN_BIN).sum() < 3:
         return Affine(1.0, _mean_difference(a, b))
-    centre = float(np.average(mean_a, weights=count[used]))
+    centre = float(whole[1].sum() / whole[0].sum())
+    (gain, level), errors = _fitted(whole, centre)
+    parts = [_fitted(whole - sums[:, group], centre)[0] for group in range(GROUPS)]
+    gain_error, level_error = np.maximum(errors, [jackknife(one) for one in np.transpose(parts)])
+    if abs(gain - 1) <= 3 * gain_error and abs(level - centre) <= 3 * level_error:
+        return Affine()
+    if gain <= 0 or gain_error > 0.1:
+        return Affine(1.0, _mean_difference(a, b))
+    return Affine(float(gain), float(level - gain * centre))
+
+
+def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a line through the means of bins.
+
+    Parameters
+    ----------
+    sums
+        Of each bin: number of pixels, sums of A, of B, and of the squares of B - A; (4, bins).
+    centre
+        Value of A.
+
+    Returns
+    -------
+    line, errors
+        Gain, and level at the centre; and their standard errors if every pixel were independent.
+    """
+    count, sum_a, sum_b, squares = sums[:, sums[0] >= _FEWEST_IN_BIN]
+    if len(count) < 3:
+        return np.array([1.0, centre]), np.array([math.inf, math.inf])
+    mean_a, mean_b = sum_a / count, sum_b / count
+    variance = squares / count - (mean_b - mean_a) ** 2
+    error = np.sqrt(np.maximum(variance, 1e-12) / count)
     fit = optimize.least_squares(
         lambda line: (mean_b - line[0] * (mean_a - centre) - line[1]) / error,
         x0=(1.0, centre),
         loss="soft_l1",
     )
     covariance = np.linalg.inv(fit.jac.T @ fit.jac)
-    scatter = max(1.0, 2 * fit.cost / max(1, used.sum() - 2))
-    gain_error, level_error = np.sqrt(np.diag(covariance) * scatter)
-    gain, level = (float(value) for value in fit.x)
-    if abs(gain - 1) < 3 * gain_error and abs(level - centre) < 3 * level_error:
-        return Affine()
-    if gain <= 0 or gain_error > 0.1:
-        return Affine(1.0, _mean_difference(a, b))
-    return Affine(gain, level - gain * centre)
+    scatter = max(1.0, 2 * fit.cost / max(1, len(count) - 2))
+    return fit.x, np.sqrt(np.diag(covariance) * scatter)
 
 
 def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ class Evidence:
     """What the advice is drawn from; see `napari_n2n.noise.report.NoiseReport` for the figures."""
 
     outlier_share: float
+    missing_share: float
     outlier_brighter: float
     outlier_shift: float
     outliers_clustered: bool
@@ -29,13 +30,13 @@ class Evidence:
     correlation: tuple[float, float]
     correlation_length: tuple[float, float]
     correlation_area: float
-    shared_noise: float
+    shared_noise: float | None
     black_share: float
     clipping_shift: float
     clipped_mean_shift: float
     clipped_median_shift: float
-    moved_share: float
-    drift: float
+    moved_share: float | None
+    drift: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +57,32 @@ def advise(evidence: Evidence) -> Advice:
         factor = min(4.0, max(1.0, math.sqrt(evidence.correlation_area)))
         reach = max(evidence.correlation_length)
         reason += (
-            f" The noise is correlated over {reach:.1f} px: training takes about "
-            f"{factor:.1f} times longer."
+            f" The noise is correlated over {reach:.1f} px: training takes longer, up to "
+            f"{factor:.1f} times."
         )
     return Advice(loss, reason, tuple(_warnings(evidence)), factor)
 
 
 def _loss(evidence: Evidence) -> tuple[str, str]:
     share = evidence.outlier_share
-    kind = _kind(evidence)
+    hit = _hit(evidence)
+    if evidence.missing_share > MOST_FOR_MEDIAN:
+        return "l2", (
+            f"{evidence.missing_share:.0%} of the pixels are missing (they read 0), too many for "
+            "the median and for the most common value: L2 finds the mean, as much too dark."
+        )
     if share > MOST_FOR_MEDIAN:
         return "l0", (
-            f"{share:.0%} of the pixels are hit by {kind}: only the most common value is right, "
-            "so L0."
+            f"{share:.0%} of the pixels are {hit}: only the most common value is right, so L0."
         )
     if share > _FEWEST_OUTLIERS and evidence.outlier_shift > abs(evidence.median_shift):
         return "l1", (
-            f"{share:.1%} of the pixels are hit by {kind}: L1 ignores them, L2 would be off by "
+            f"{share:.1%} of the pixels are {hit}: L1 ignores them, L2 would be off by "
             f"{evidence.outlier_shift:.2g} ADU."
         )
     if share > _FEWEST_OUTLIERS:
         return "l2", (
-            f"{share:.1%} of the pixels are hit by {kind}, which moves the mean by only "
+            f"{share:.1%} of the pixels are {hit}, which moves the mean by only "
             f"{evidence.outlier_shift:.2g} ADU; the median would be off by "
             f"{abs(evidence.median_shift):.2g} ADU, so L2."
         )
@@ -103,17 +108,19 @@ def one_side(brighter: float) -> str | None:
     return "dark" if brighter < 1 - _ONE_SIDED else None
 
 
-def _kind(evidence: Evidence) -> str:
-    """Name the outliers."""
+def _hit(evidence: Evidence) -> str:
+    """Say what happened to the pixels that are off."""
     side = one_side(evidence.outlier_brighter)
+    if evidence.missing_share > evidence.outlier_share / 2:
+        return "missing (they read 0)"
     if evidence.outliers_clustered:
-        return f"{side} patches" if side else "text or dust"
-    return f"{side} outliers" if side else "outliers of any value"
+        return f"hit by {side} patches" if side else "hit by text or dust"
+    return f"hit by {side} outliers" if side else "hit by outliers of any value"
 
 
 def _warnings(evidence: Evidence) -> list[Finding]:
     found = []
-    if evidence.shared_noise > 0.15:
+    if evidence.shared_noise is not None and evidence.shared_noise > 0.15:
         found.append(
             Finding(
                 "duplicate",
@@ -131,6 +138,14 @@ def _warnings(evidence: Evidence) -> list[Finding]:
                 "the training more time, and turn off smoothing in the camera software.",
             )
         )
+    if evidence.missing_share > MOST_FOR_MEDIAN:
+        found.append(
+            Finding(
+                "missing",
+                f"{evidence.missing_share:.0%} of the pixels read 0 amid others far above, and no "
+                "loss finds what is there: fill them from their neighbours first, or record again.",
+            )
+        )
     if evidence.clipping_shift > 0.02 * evidence.noise and evidence.black_share > 0.01:
         found.append(
             Finding(
@@ -139,7 +154,7 @@ def _warnings(evidence: Evidence) -> list[Finding]:
                 f"about {evidence.clipping_shift:.2g} ADU too bright. Raise the camera's offset.",
             )
         )
-    if evidence.moved_share > 2e-3:
+    if evidence.moved_share is not None and evidence.moved_share > 2e-3:
         found.append(
             Finding(
                 "motion",
@@ -148,7 +163,7 @@ def _warnings(evidence: Evidence) -> list[Finding]:
                 "stack into even and odd frames.",
             )
         )
-    if evidence.drift > 0.1:
+    if evidence.drift is not None and evidence.drift > 0.1:
         found.append(
             Finding(
                 "drift",

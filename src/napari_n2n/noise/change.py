@@ -94,11 +94,11 @@ def _offset(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
     return int(row) - _REACH, int(column) - _REACH
 
 
-def drift(sample: Sample) -> float:
+def drift(sample: Sample) -> tuple[float, float]:
     """Largest slow brightness difference between the two, relative to the signal's spread.
 
-    Over squares of 64 pixels (the whole plane where it is smaller), less than what their noise
-    explains.
+    Of squares of 64 pixels (of the whole plane where it is smaller); 0 where their noise explains
+    it. Comes with its standard error, which is that of one square.
     """
     side = min(_PATCH, *sample.a.shape[1:])
     difference = sample.valid_difference
@@ -109,7 +109,7 @@ def drift(sample: Sample) -> float:
     steps = np.diff(_blocks(difference, square), axis=2) / np.sqrt(2)
     noise = float(np.std(steps)) * square / side
     largest = float(np.max(np.abs(means - np.median(means))))
-    return largest / signal if largest > 6 * noise else 0.0
+    return (largest if largest > 6 * noise else 0.0) / signal, noise / signal
 
 
 def _blocks(stack: np.ndarray, side: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Whether the noise of neighbouring pixels is the same noise, and how far that reaches."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ LAGS = 8
 CORRELATED = 0.2
 """From here on neighbours share so much noise that it matters to what is made of it."""
 _DRIFT = 31
-_TAIL = 4.0
+_FEWEST_PAIRS = 500
 _NOTABLE = 0.05
 _UNLIKE = 1.6
 # By so much is the best 2 % of blocks above the mean where all have the same ratio.
@@ -49,48 +50,59 @@ class Correlation:
         )
 
 
-def autocorrelation(difference: np.ndarray, quantum: float = 0.0) -> Correlation:
+def autocorrelation(
+    difference: np.ndarray, usable: np.ndarray, quantum: float = 0.0
+) -> Correlation:
     """Correlate the difference of two acquisitions with itself, displaced.
 
-    Slow drifts are removed first, and values beyond four robust standard deviations are clipped, so
-    that neither bleaching nor outliers pass for correlation.
+    By signs alone (quadrant correlation): for Gaussian noise of correlation r, the product of two
+    signs is ``2 / pi * arcsin(r)`` on average (Sheppard 1899), while outliers, letters and moving
+    parts, however far off, count as much as any other pixel. Slow drifts are removed first.
 
     Parameters
     ----------
     difference
         Shape (planes, Y, X).
+    usable
+        Of the same shape, False where something other than noise is: each lag is taken from the
+        pairs of pixels that both are usable.
     quantum
-        Step of the pixel values: where few photons leave most pixels equal, it is what deviates.
+        Step of the pixel values: what is equal but for the gain has no sign.
     """
-    noise = difference - ndimage.uniform_filter(difference, (0, _DRIFT, _DRIFT))
-    limit = _TAIL * max(float(np.median(np.abs(noise))) / 0.6745, quantum / 2)
-    if limit > 0:
-        noise = noise.clip(-limit, limit)
-    power = float(np.mean(noise**2, dtype=np.float64)) or 1.0
+    around = (0, _DRIFT, _DRIFT)
+    drifting = ndimage.uniform_filter(np.where(usable, difference, 0.0), around)
+    drifting /= np.maximum(ndimage.uniform_filter(usable.astype(np.float32), around), 1e-6)
+    differs = usable & (np.abs(difference) > quantum / 4)
+    signs = np.where(differs, np.sign(difference - drifting), 0.0).astype(np.float32)
     along_y, along_x = (
-        np.array(
-            [1.0]
-            + [
-                float(np.mean(_ahead(noise, axis, lag) * _behind(noise, axis, lag))) / power
-                for lag in range(1, LAGS + 1)
-            ]
-        )
+        np.array([1.0, *(_of_lag(signs, usable, axis, lag) for lag in range(1, LAGS + 1))])
         for axis in (-2, -1)
     )
     return Correlation(
         y=along_y,
         x=along_x,
-        error=1 / float(np.sqrt(difference.size)),
+        error=math.pi / 2 / math.sqrt(max(int(differs.sum()), 1)),
         length=(_blur_width(along_y), _blur_width(along_x)),
     )
 
 
-def _ahead(noise: np.ndarray, axis: int, lag: int) -> np.ndarray:
-    return noise.take(range(lag, noise.shape[axis]), axis=axis)
-
-
-def _behind(noise: np.ndarray, axis: int, lag: int) -> np.ndarray:
-    return noise.take(range(noise.shape[axis] - lag), axis=axis)
+def _of_lag(signs: np.ndarray, usable: np.ndarray, axis: int, lag: int) -> float:
+    """Correlation of the noise of pixels that lie so far apart; 0 where there are too few."""
+    end = signs.shape[axis]
+    ahead, behind = (
+        (signs.take(pixels, axis), usable.take(pixels, axis))
+        for pixels in (range(lag, end), range(end - lag))
+    )
+    both = ahead[1] & behind[1]
+    products = (ahead[0] * behind[0])[both]
+    signed = (
+        float(np.mean((np.abs(ahead[0][both]) + np.abs(behind[0][both])) / 2))
+        if both.any()
+        else 0.0
+    )
+    if np.count_nonzero(products) < _FEWEST_PAIRS:
+        return 0.0
+    return math.sin(math.pi / 2 * float(np.mean(products, dtype=np.float64)) / signed)
 
 
 def _blur_width(along: np.ndarray) -> float:
@@ -105,8 +117,8 @@ def _blur_width(along: np.ndarray) -> float:
     return float(1 / np.sqrt(4 * slope)) if slope > 0 else float(last)
 
 
-def shared_noise(a: np.ndarray, b: np.ndarray) -> float:
-    """How much of the noise the two acquisitions have in common, 0 to 1.
+def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
+    """How much of the noise the two acquisitions have in common, 0 to 1; None if it cannot be told.
 
     Where a scene is smooth, the finest detail (diagonal Haar coefficients) of one acquisition is
     noise alone, and half the variance of the same detail of ``A - B`` is what of it is independent.
@@ -123,10 +135,10 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float:
     independent = _detail_power(a - b) / 2
     ratio = independent[own > 0] / own[own > 0]
     if ratio.size == 0:
-        return 0.0
+        return None
     middle, smoothest = np.quantile(ratio, (0.5, 0.98))
     if smoothest > _UNLIKE * middle:
-        return 0.0
+        return None
     return float(np.clip(1 - smoothest / _BY_CHANCE, 0.0, 1.0))
 
 

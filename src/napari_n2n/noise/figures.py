@@ -33,8 +33,9 @@ class Figures:
         Whether the noise grows with the signal; None where outliers or clipping hide it.
     outliers, clipping, curve, correlation
         See there.
-    shared_noise, moved_share, drift
-        See `napari_n2n.noise.correlation` and `napari_n2n.noise.change`.
+    shared_noise, moved_share, drift, drift_error
+        See `napari_n2n.noise.correlation` and `napari_n2n.noise.change`; None where outliers, or
+        the scene, leave it untold.
     """
 
     sample: Sample
@@ -43,9 +44,10 @@ class Figures:
     clipping: Clipping
     curve: TransferCurve
     correlation: Correlation
-    shared_noise: float
-    moved_share: float
-    drift: float
+    shared_noise: float | None
+    moved_share: float | None
+    drift: float | None
+    drift_error: float | None
 
     @classmethod
     def of(cls, sample: Sample) -> "Figures":
@@ -61,8 +63,9 @@ class Figures:
                 sample = still
                 outliers = find_outliers(sample.without(cut))
         curve = transfer_curve(sample, ~(outliers.pixels | clipping.pixels))
-        few = outliers.share < _FEW_OUTLIERS
-        correlation = autocorrelation(sample.valid_difference, sample.quantum)
+        correlation = autocorrelation(
+            sample.difference, sample.valid & ~outliers.around, sample.quantum
+        )
         cut_everywhere = clipping.shift > 0 and not clipping.pixels.any()
         spoilt = outliers.share > _MANY_OUTLIERS or cut_everywhere
         if spoilt:
@@ -70,6 +73,11 @@ class Figures:
         if curve.photon_gain is None or correlation.of_neighbours > CORRELATED:
             # Smoothing takes more from the third cumulant than from the variance.
             curve = replace(curve, read_noise=None, read_noise_error=None, pedestal=None)
+        moved_here: float | None = moved or None
+        drifted, drift_error = None, None
+        if outliers.share < _FEW_OUTLIERS:
+            moved_here = max(moved, moved_share(sample, curve))
+            drifted, drift_error = drift(sample)
         return cls(
             sample=sample,
             signal_dependent=None if spoilt else curve.photon_gain is not None,
@@ -78,6 +86,7 @@ class Figures:
             curve=curve,
             correlation=correlation,
             shared_noise=shared_noise(sample.a, sample.b),
-            moved_share=max(moved, moved_share(sample, curve) if few else 0.0),
-            drift=drift(sample) if few else 0.0,
+            moved_share=moved_here,
+            drift=drifted,
+            drift_error=drift_error,
         )

@@ -7,13 +7,15 @@ holds ``(1 - p)^2`` of all, those hit in one acquisition ``2 p (1 - p)`` and tho
 the pedestal is known, so that only p and the width of the peak, the ordinary noise, are fitted.
 """
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy import special
+from scipy import ndimage, special
 
-from napari_n2n.noise.sample import GROUPS, Sample, jackknife
+from napari_n2n.jackknife import GROUPS, jackknife
+from napari_n2n.noise.sample import Sample, step_of
 from napari_n2n.quality import neighbourhood
 
 _BRIGHTNESSES = (0, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96, 1)
@@ -23,6 +25,7 @@ _LEVELS = 256
 _ROUNDS = 3
 _STARTS = 3
 _FAR = 5.0
+_BETWEEN = 0.1
 _FEWEST_STEPS = 6
 _FEWEST_SIDED = 20
 _ENDS = (1e-4, 1 - 1e-4)
@@ -38,6 +41,8 @@ class Outliers:
     ----------
     share, error
         Of the pixels of each acquisition that is hit, 0 to 1; and its standard error.
+    missing
+        Share of the pixels that have no value: they read 0 amid others far above.
     brighter
         Share of the outliers that read too bright, had they as much room below as above: 0.5 for
         impulses of any value, near 1 for hot pixels.
@@ -54,12 +59,18 @@ class Outliers:
 
     share: float
     error: float
+    missing: float
     brighter: float
     shift: float
     shift_error: float
     clustered: bool
     limit: float
     pixels: np.ndarray
+
+    @property
+    def around(self) -> np.ndarray:
+        """These pixels; of patches also those near by, which may belong to them unnoticed."""
+        return ndimage.maximum_filter(self.pixels, (1, 5, 5)) if self.clustered else self.pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +98,43 @@ class Mixture:
 
 def find_outliers(sample: Sample) -> Outliers:
     """Tell outliers from noise, and what they do to the mean."""
-    mixture = _mixture(sample)
-    if mixture.share == 0:
-        return Outliers(
-            0.0, mixture.error, 0.5, 0.0, 0.0, False, np.inf, np.zeros(sample.a.shape, bool)
-        )
-    limit = _OUTLYING * np.sqrt(2) * mixture.noise
-    far = sample.valid & (np.abs(sample.difference) > limit)
+    missing, absent = _missing(sample)
+    mixture = _mixture(sample.without(absent))
+    if mixture.share == 0 and missing == 0:
+        return Outliers(0.0, mixture.error, 0.0, 0.5, 0.0, 0.0, False, math.inf, absent)
+    limit = _OUTLYING * math.sqrt(2) * mixture.noise if mixture.share else math.inf
+    far = sample.valid & (absent | (np.abs(sample.difference) > limit))
     centre = _level(sample, far)
     return Outliers(
-        mixture.share,
+        missing + (1 - missing) * mixture.share,
         mixture.error,
-        _brighter(sample, far, centre, limit),
+        missing,
+        _brighter(sample, far, centre, limit if mixture.share else 0.0),
         *_shift(sample, far, centre),
         _clustered(far),
         limit,
         far,
     )
+
+
+def _missing(sample: Sample) -> tuple[float, np.ndarray]:
+    """Share of the pixels of each acquisition that are missing, and where it is one of either.
+
+    They read 0 where others lie far above, and hardly any in between: neither few photons nor noise
+    that is cut off makes such a gap.
+    """
+    nothing = np.zeros(sample.a.shape, bool)
+    cut = sample.cut & sample.valid
+    if cut.mean() < _FAR_SHARE:
+        return 0.0, nothing
+    level = _level(sample, cut)
+    above = sample.valid & (level > _FEWEST_STEPS * step_of(sample.a[~sample.cut]))
+    lower = np.minimum(sample.a, sample.b)
+    absent = above & cut
+    between = above & ~cut & (lower < level / 2)
+    if absent.sum() < _FEWEST_SIDED or between.sum() > _BETWEEN * absent.sum():
+        return 0.0, nothing
+    return 1 - float(np.sqrt(1 - absent.sum() / above.sum())), absent
 
 
 def _mixture(sample: Sample) -> Mixture:

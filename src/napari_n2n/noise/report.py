@@ -17,6 +17,8 @@ from napari_n2n.noise.standard_errors import standard_errors
 from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.pair import Pair
 
+_FOR_HISTOGRAM = 200_000
+
 
 @dataclass(frozen=True)
 class NoiseReport:
@@ -45,6 +47,8 @@ class NoiseReport:
     outlier_share, outlier_brighter
         Of the pixels of each acquisition that something other than noise hit; and the share of
         these that reads too bright, had they as much room below as above.
+    missing_share
+        Of the pixels that have no value: they read 0 amid others far above. Part of the outliers.
     outlier_shift
         How far these outliers pull the mean, in ADU.
     outliers_clustered
@@ -52,7 +56,8 @@ class NoiseReport:
     noise_correlation, correlation_length
         At lag 1; and the width of the Gaussian blur that would correlate white noise as much.
     shared_noise
-        How much of the noise both acquisitions have in common, 0 to 1.
+        How much of the noise both acquisitions have in common, 0 to 1; None where the scene's own
+        detail hides it.
     noise_a, noise_b
         Standard deviation of each acquisition's noise, in its own ADU.
     saturated_share, black_share
@@ -60,13 +65,13 @@ class NoiseReport:
     clipping_shift
         How far clipping at zero lifts the darkest pixels, in ADU.
     moved_share, drift
-        See `napari_n2n.noise.change`.
+        See `napari_n2n.noise.change`; None where outliers hide it.
     snr
         Standard deviation of the scene over that of A's noise; None without noise.
     resolution
         Finest resolved period (ring correlation of A and B); None if there is none.
     training_factor
-        How many times longer training takes than with independent pixels, about.
+        How many times longer than with independent pixels training may take.
     errors
         Standard errors of the figures that have one, by name.
     """
@@ -84,19 +89,20 @@ class NoiseReport:
     median_shift: float
     signal_dependent: bool | None
     outlier_share: float
+    missing_share: float
     outlier_brighter: float
     outlier_shift: float
     outliers_clustered: bool
     noise_correlation: tuple[float, float]
     correlation_length: tuple[float, float]
-    shared_noise: float
+    shared_noise: float | None
     noise_a: float
     noise_b: float
     saturated_share: float
     black_share: float
     clipping_shift: float
-    moved_share: float
-    drift: float
+    moved_share: float | None
+    drift: float | None
     snr: float | None
     resolution: float | None
     training_factor: float
@@ -132,7 +138,7 @@ class NoiseReport:
         yield "noise in A", f"{self.with_error('noise_a')} ADU"
         yield "noise in B", f"{self.with_error('noise_b')} ADU"
         if self.snr is not None:
-            yield "SNR", f"{self.snr:.2f}"
+            yield "SNR", self.with_error("snr")
         if self.photon_gain is not None:
             yield "photon gain", f"{self.with_error('photon_gain')} ADU/electron"
         if self.read_noise is not None:
@@ -141,60 +147,73 @@ class NoiseReport:
             yield "black level", f"{self.with_error('pedestal')} ADU"
         below = "below" if self.median_shift >= 0 else "above"
         yield "skewness", self.with_error("skewness")
-        yield "median", f"{abs(self.median_shift):.2g} ADU {below} the mean"
-        error = self.errors.get("gain_ratio", 0.0)
+        yield "median", f"{self.with_error('median_shift').lstrip('-')} ADU {below} the mean"
         yield (
             "B against A",
-            f"gain {self.gain_ratio:.4f} ± {error:.4f}, offset {self.offset:+.3g} ADU",
+            f"gain {self.with_error('gain_ratio')}, offset {self.with_error('offset')} ADU",
         )
         yield "shift", self._shift()
         if self.resolution is not None:
-            yield "resolution", f"{self.resolution:.1f} pixels"
+            yield "resolution", f"{self.with_error('resolution')} pixels"
         found = dict(self._found())
         yield from ((name, words) for name, words in found.items() if words)
-        absent = [name for name, words in found.items() if not words]
-        if absent:
-            yield "not found", ", ".join(absent)
+        for heading, words in (("not found", ""), ("not told", None)):
+            names = [name for name, said in found.items() if said == words]
+            if names:
+                yield heading, ", ".join(names)
 
-    def _found(self) -> Iterator[tuple[str, str]]:
-        """Name what spoils recordings, and say it in words; none for what was not found."""
+    def _found(self) -> Iterator[tuple[str, str | None]]:
+        """Name what spoils recordings, and say it in words.
+
+        Nothing is said of what was not found, and None stands for what cannot be told.
+        """
         y, x = self.correlation_length
         yield "outliers", self._outliers()
-        yield "correlation", f"over {y:.1f}, {x:.1f} pixels (y, x)" if max(y, x) > 0 else ""
-        shared = self.shared_noise >= 0.05
-        yield "common noise", f"{self.shared_noise:.0%} in A and B alike" if shared else ""
-        moved = self.moved_share >= 5e-4
-        yield "motion", f"{self.moved_share:.2%} of the field" if moved else ""
-        yield "drift", f"{self.drift:.0%} of the signal's spread" if self.drift > 0 else ""
-        saturated = self.saturated_share > 0
-        yield "saturation", f"{self.saturated_share:.3%} of the pixels" if saturated else ""
+        length = f"{y:.1f}, {x:.1f}{self._around('correlation_length')}"
+        yield "correlation", f"over {length} pixels (y, x)" if max(y, x) > 0 else ""
+        yield "common noise", self._share("shared_noise", 0.05, "of it in A and B alike")
+        yield "motion", self._share("moved_share", 5e-4, "of the field")
+        yield "drift", self._share("drift", 0.0, "of the signal's spread")
+        yield "saturation", self._share("saturated_share", 0.0, "of the pixels")
         lifted = f", dark areas {self.with_error('clipping_shift')} ADU too bright"
-        black = f"{self.black_share:.2%} of the pixels{lifted if self.clipping_shift else ''}"
-        yield "zeros", black if self.black_share > 0 else ""
+        black = f"of the pixels{lifted if self.clipping_shift else ''}"
+        yield "zeros", self._share("black_share", 0.0, black)
 
     def _outliers(self) -> str:
-        if self.outlier_share == 0:
-            return ""
-        error = self.errors.get("outlier_share", 0.0)
         where = " in patches" if self.outliers_clustered else ""
         side = one_side(self.outlier_brighter)
-        return (
-            f"{self.outlier_share:.2%} ± {error:.2%} of the pixels{where}, "
-            f"{f'all {side}' if side else 'bright and dark'}"
-        )
+        sides = f"all {side}" if side else "bright and dark"
+        return self._share("outlier_share", 0.0, f"of the pixels{where}, {sides}") or ""
+
+    def _share(self, name: str, unnoticed: float, of_what: str) -> str | None:
+        """Say a share in percent; nothing if it is no more than what goes unnoticed."""
+        share = getattr(self, name)
+        if share is None:
+            return None
+        if share <= unnoticed:
+            return ""
+        error = 100 * self.errors.get(name, 0.0)
+        return f"{_rounded(100 * share, error)} % {of_what}"
 
     def _shift(self) -> str:
-        error = self.errors.get("shift")
-        around = "" if error is None else f" ± {error:.2f}"
-        return f"{self.shift[0]:+.2f}, {self.shift[1]:+.2f}{around} pixels (y, x)"
+        y, x = self.shift
+        return f"{y:+.2f}, {x:+.2f}{self._around('shift')} pixels (y, x)"
+
+    def _around(self, name: str) -> str:
+        error = self.errors.get(name)
+        return "" if error is None else f" ± {error:.2f}"
 
     def with_error(self, name: str) -> str:
         """Return a figure, to as many digits as its standard error leaves it."""
-        value, error = getattr(self, name), self.errors.get(name, 0.0)
-        if not error > 0:
-            return f"{value:.3g}"
-        digits = max(0, -math.floor(math.log10(error)))
-        return f"{value:.{digits}f} ± {error:.{digits}f}"
+        return _rounded(getattr(self, name), self.errors.get(name, 0.0))
+
+
+def _rounded(value: float, error: float) -> str:
+    """Write a figure and its standard error, to the first digit of the latter."""
+    if not error > 0:
+        return f"{value:.3g}"
+    digits = max(0, -math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +248,11 @@ class NoiseCurves:
         }
 
 
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Take some of many values, from all over."""
+    return values[:: max(1, len(values) // _FOR_HISTOGRAM)]
+
+
 def measure_noise(pair: Pair) -> NoiseReport:
     """Measure the noise of a pair's first two acquisitions on a few planes spread over them."""
     return measure_with_curves(pair)[0]
@@ -242,6 +266,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     sigma_a, sigma_b = pair.noise[:2]
     evidence = Evidence(
         outlier_share=outliers.share,
+        missing_share=outliers.missing,
         outlier_brighter=outliers.brighter,
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
@@ -278,6 +303,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         median_shift=curve.median_shift,
         signal_dependent=found.signal_dependent,
         outlier_share=outliers.share,
+        missing_share=outliers.missing,
         outlier_brighter=outliers.brighter,
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
@@ -299,7 +325,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     return report, NoiseCurves(
         transfer=curve,
         correlation=correlation,
-        differences=sample.difference[sample.valid].ravel()[:200_000] / np.sqrt(2),
+        differences=_spread(sample.difference[sample.valid]) / np.sqrt(2),
         frequency=frequency,
         ring_correlation=rings,
     )

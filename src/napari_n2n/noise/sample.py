@@ -1,16 +1,15 @@
 """The pixels that noise is measured on: a few planes of a pair, with their surroundings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from napari_n2n.jackknife import groups_of_blocks
 from napari_n2n.pair import Pair
 from napari_n2n.quality import neighbourhood
 
-GROUPS = 8
 _PLANES = 6
-_BLOCK = 32
 _SIDE_OF_ONE = 1024
 _SIDE_OF_MANY = 512
 _SMALLEST_TILE = 32
@@ -37,8 +36,7 @@ class Sample:
     saturated_share, black_share
         Of the pixels of both.
     group
-        Numbers 0 to 7 in blocks of 32x32 pixels (less in a small plane, so that every number
-        occurs), for standard errors by leaving groups out.
+        Numbers 0 to 7, for standard errors by leaving groups out.
     quantum
         Step between the values that pixels take: 1 for most integers, the gain of a detector that
         counts photons; 0 where there are none.
@@ -69,9 +67,6 @@ class Sample:
             [values >= one.saturation for values, one in ((a, first), (raw, second))]
         )
         black = np.stack([_cut_off(values) for values in (a, raw)])
-        block = min(_BLOCK, min(a.shape[1:]) // GROUPS)
-        y, x = (np.arange(length) // block for length in a.shape[1:])
-        pattern = (y[:, None] + 3 * x[None, :]) % GROUPS
         return cls(
             a=a,
             b=b,
@@ -81,8 +76,8 @@ class Sample:
             cut=black[0] | black[1],
             saturated_share=float(saturated.mean()),
             black_share=float(black.mean()),
-            group=np.broadcast_to(pattern, a.shape),
-            quantum=_step(a),
+            group=groups_of_blocks(a.shape),
+            quantum=step_of(a),
         )
 
     @property
@@ -124,18 +119,12 @@ class Sample:
         return replace(self, **{name: getattr(self, name)[tile] for name in names})
 
 
-def jackknife(leaving_out: Sequence[float]) -> float:
-    """Standard error of a figure from its values without one group each (Efron 1982)."""
-    values = np.array(leaving_out)
-    return float(np.sqrt((len(values) - 1) * np.mean((values - values.mean()) ** 2)))
-
-
 def _cut_off(values: np.ndarray) -> np.ndarray:
     """Tell which pixels are at zero where nothing lies below."""
     return values <= 0 if values.min() == 0 else np.zeros(values.shape, bool)
 
 
-def _step(values: np.ndarray) -> float:
+def step_of(values: np.ndarray) -> float:
     """Step between the values that most of the pixels take; 0 if there are about as many values."""
     levels, counts = np.unique(values, return_counts=True)
     if len(levels) < 2 or len(levels) > values.size / _PIXELS_PER_VALUE:

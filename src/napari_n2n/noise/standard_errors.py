@@ -9,10 +9,13 @@ import math
 import numpy as np
 
 from napari_n2n import quality
+from napari_n2n.jackknife import GROUPS, jackknife
+from napari_n2n.noise.change import moved_share
 from napari_n2n.noise.clipping import find_clipping
 from napari_n2n.noise.correlation import autocorrelation, shared_noise
 from napari_n2n.noise.figures import Figures
-from napari_n2n.noise.sample import GROUPS, Sample, jackknife
+from napari_n2n.noise.sample import Sample
+from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.pair import Pair
 from napari_n2n.registration import shift_error
 
@@ -43,27 +46,37 @@ def standard_errors(pair: Pair, found: Figures) -> dict[str, float]:
     if min(sample.a.shape[1:]) >= _SMALLEST:
         middle = len(sample.a) // 2
         errors["shift"] = shift_error(sample.a[middle], sample.b[middle])
-    return errors | _scatter_of_tiles(sample)
+    if found.drift_error is not None:
+        errors["drift"] = found.drift_error
+    return errors | _scatter_of_tiles(found)
 
 
-def _scatter_of_tiles(sample: Sample) -> dict[str, float]:
-    tiles = [_of_tile(sample.of_tile(tile)) for tile in sample.tiles()]
+def _scatter_of_tiles(found: Figures) -> dict[str, float]:
+    """Return the standard errors of what every tile tells."""
+    ordinary = found.sample.without(found.outliers.around)
+    tiles = [_of_tile(ordinary.of_tile(tile), found.curve) for tile in ordinary.tiles()]
     if not tiles:
         return {}
-    scatter = np.std([list(tile.values()) for tile in tiles], axis=0, ddof=1)
-    return dict(zip(tiles[0], (scatter / math.sqrt(len(tiles))).tolist(), strict=True))
+    whole = np.array([list(tile.values()) for tile in tiles], dtype=np.float64)
+    scatter = whole.std(axis=0, ddof=1) / math.sqrt(len(tiles))
+    return {
+        name: float(error)
+        for name, error in zip(tiles[0], scatter, strict=True)
+        if math.isfinite(error)
+    }
 
 
-def _of_tile(sample: Sample) -> dict[str, float]:
-    """Return what depends on where a pixel lies among others."""
-    correlation = autocorrelation(sample.valid_difference, sample.quantum)
+def _of_tile(sample: Sample, curve: TransferCurve) -> dict[str, float | None]:
+    """Return what depends on where a pixel lies among others; None for what it does not tell."""
+    correlation = autocorrelation(sample.difference, sample.valid, sample.quantum)
     noise = math.sqrt(float(np.mean(sample.difference**2, dtype=np.float64)) / 2)
     return {
         "noise_correlation": correlation.of_neighbours,
         "correlation_length": max(correlation.length),
         "shared_noise": shared_noise(sample.a, sample.b),
-        "snr": sample.contrast / noise if noise else 0.0,
-        "resolution": quality.resolution(sample.a, sample.b) or 0.0,
+        "moved_share": moved_share(sample, curve),
+        "snr": sample.contrast / noise if noise else None,
+        "resolution": quality.resolution(sample.a, sample.b),
         "saturated_share": float(sample.saturated.mean()) / 2,
         "black_share": float(sample.cut.mean()),
     }

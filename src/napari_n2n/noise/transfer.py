@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_n2n.noise.sample import GROUPS, Sample, jackknife
+from napari_n2n.jackknife import GROUPS, jackknife
+from napari_n2n.noise.sample import Sample
 
 _BINS = 24
 _LEAST = 400
