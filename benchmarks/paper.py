@@ -250,7 +250,7 @@ def judge_impulse(scores: Scores) -> Iterator[Verdict]:
         ("dark", l0.dark, l1.dark, clean.dark),
         ("bright", -l0.bright, -l1.bright, -clean.bright),
     ):
-        yield _third(mine - own, theirs - own, f"{words}, in {place} areas and", "L1")
+        yield _third(mine - own, theirs - own, f"{words} in {place} areas", "L1")
     l2, l1, l0 = (scores[SHARED, name][test] for name in ("L2", "L1", "L0"))
     order = " > ".join(f"{one.psnr:.2f}" for one in (l0, l1, l2))
     yield l0.psnr > l1.psnr > l2.psnr, f"{SHARED}: L0 above L1 above L2: {order} dB"
