@@ -29,6 +29,7 @@ run plan
 checkpoint engine
 cluster
 training estimate denoising scoring plot preview
+series
 __init__
 demo
 cli widgets

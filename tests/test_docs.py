@@ -1,6 +1,7 @@
 """The examples of docs/scripting.md work, and pages show pictures that exist."""
 
 import re
+import shutil
 from pathlib import Path
 
 import napari
@@ -31,8 +32,10 @@ def run(example):
 
 
 def test_the_examples_without_a_window_run_one_after_the_other(desk, capsys):
-    assert len(HEADLESS) == 5
-    first, steps, split, fields, refused = map(run, HEADLESS)
+    assert len(HEADLESS) == 6
+    (desk / "before").mkdir()
+    shutil.copy("c.tif", desk / "before" / "c.tif")
+    first, steps, split, fields, _, refused = map(run, HEADLESS)
     printed = capsys.readouterr().out
     assert "held-out PSNR" in printed and "two separate exposures" in printed
     assert Acquisition.open(desk / "clean.ome.zarr").shape == (4, 64, 64)
@@ -40,6 +43,7 @@ def test_the_examples_without_a_window_run_one_after_the_other(desk, capsys):
     learned = [one["name"] for one in fields["denoiser"].record["acquisitions"]]
     assert learned == ["a1", "b1", "a2", "b2"]
     assert Acquisition.open(desk / "clean_1.ome.zarr").shape == (64, 64)
+    assert (desk / "clean" / "c.tif").exists()
     assert split["pair"].first.shape == (2, 64, 64) and split["clean"].shape == (64, 64)
     assert first["report"].loss and "error" not in refused  # it was raised, and caught
 

@@ -73,7 +73,7 @@ def test_each_recording_by_itself_is_in_the_texts_too(tmp_path, typed):
     for seed in (1, 2):
         paths.append(tmp_path / f"{seed}.npy")
         np.save(paths[-1], noisy(blobs((64, 64)), seed))
-    recipe = Recipe(Recordings(tuple(paths)), SHORT, each=True)
+    recipe = Recipe(Recordings(tuple(paths)), SHORT, "each")
     assert recipe.results() == [tuple(paths), (paths[0],), (paths[1],)]
     for text in (recipe.as_python(), recipe.as_command()):
         typed(text)
@@ -88,7 +88,7 @@ def test_folders_stand_for_the_fields_in_them(tmp_path, typed):
         for field, side in (("one", 64), ("two", 72)):
             np.save(folder / f"{field}.npy", noisy(blobs((side, side)), number))
     recordings = Recordings(tuple(folders))
-    recipe = Recipe(recordings, SHORT, each=True)
+    recipe = Recipe(recordings, SHORT, "each")
     assert recordings.fields[1] == tuple(folder / "two.npy" for folder in folders)
     assert len(recipe.results()) == 6
     here = train(recordings.pairs(), SHORT)

@@ -164,7 +164,7 @@ def test_folders_of_fields_are_learned_from_together(viewer, qtbot, tmp_path):
     assert len(widget.measuring.measured.pairs) == 2
     assert len(widget.measuring.measured.reports) == 1
     widget.form.steps.value, widget.device.value = 3, "cpu"
-    widget.form.each.value = True
+    widget.form.wanted.value = "each"
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
     names = [
@@ -327,20 +327,46 @@ def test_the_form_is_the_settings(viewer):
     assert {name: settings[name] for name in fields} == fields | {"memory": 2 * 10**9}
 
 
+def copied(button):
+    button.click()
+    return QGuiApplication.clipboard().text()
+
+
+def test_nothing_is_copied_where_there_is_nothing_to_train_on(viewer, monkeypatch):
+    said = []
+    monkeypatch.setattr(keep, "show_error", said.append)
+    QGuiApplication.clipboard().setText("as it was")
+    assert copied(open_train(viewer).keep.command_button) == "as it was"
+    assert len(said) == 1 and "Open two" in said[0]
+
+
+def test_the_model_alone_is_learned_where_no_result_is_wanted(viewer, qtbot):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    widget.form.wanted.value, widget.form.steps.value = "none", 3
+    widget.device.value = "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert widget.session.denoiser is not None and len(viewer.layers) == 2
+    assert "Save the model" in widget.words.text()
+    assert widget.save_button.isEnabled() and "n2n.denoise" not in copied(widget.keep.python_button)
+
+
 def test_what_is_copied_makes_the_weights_of_the_run_again(viewer, qtbot, typed):
     widget = open_train(viewer)
-    assert not widget.keep.python_button.isEnabled()
     widget.picker.take([sample("cells", "a"), sample("cells", "b")])
     fields = {"device": "cpu", "steps": 4.0, "patch": 32, "batch": 2, "seed": 3}
     for name, value in fields.items():
         getattr(widget.form, name).value = value
+    buttons = (widget.keep.python_button, widget.keep.command_button)
+    before = [copied(one) for one in buttons]
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=120_000)
     here = widget.session.denoiser.networks[0].state_dict()
     assert here
-    for copy in (widget.keep.python_button, widget.keep.command_button):
-        copy.click()
-        there = typed(QGuiApplication.clipboard().text()).networks[0].state_dict()
+    assert before == [copied(one) for one in buttons]
+    for text in before:
+        there = typed(text).networks[0].state_dict()
         assert all(torch.equal(here[name], there[name]) for name in here)
 
 
@@ -397,14 +423,14 @@ def test_a_dock_that_comes_back_has_what_the_last_run_was_made_from(viewer, qtbo
     dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
     widget.layer_a.value = layers[2]
     chosen = {"steps": 2.0, "device": "cpu", "loss": "l1", "patch": 32, "memory": 0.7}
-    for name, value in (chosen | {"each": True}).items():
+    for name, value in (chosen | {"wanted": "each"}).items():
         getattr(widget.form, name).value = value
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
     before = widget.form.settings()
     viewer.window.remove_dock_widget(dock)
     dock, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    assert again.form.settings() == before and again.form.each.value
+    assert again.form.settings() == before and again.form.wanted.value == "each"
     assert [layer.name for layer in again.picker.recordings().sources] == ["n3", "n2"]
     viewer.window.remove_dock_widget(dock)
     viewer.layers.remove("n3")
@@ -416,7 +442,8 @@ def test_each_recording_is_cleaned_by_itself_too_where_that_is_wanted(viewer, qt
     for seed, (name, more) in enumerate(looks.items(), start=1):
         viewer.add_image(noisy(SCENE, seed), name=name, contrast_limits=(80, 90 + seed), **more)
     widget = open_train(viewer)
-    widget.form.each.value, widget.form.steps.value, widget.device.value = True, 3, "cpu"
+    widget.form.wanted.value, widget.form.steps.value = "each", 3
+    widget.device.value = "cpu"
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
     for name in looks:

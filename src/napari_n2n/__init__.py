@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_n2n.model import Denoiser, load
     from napari_n2n.noise import NoiseReport, measure_noise
     from napari_n2n.pair import Pair, open_pairs
+    from napari_n2n.series import denoise_folder
     from napari_n2n.settings import TrainingSettings
     from napari_n2n.training import TrainingStep, fit, train
 
@@ -31,6 +32,7 @@ _HOMES = {
     "TrainingSettings": "settings",
     "TrainingStep": "training",
     "denoise": "denoising",
+    "denoise_folder": "series",
     "fields_of_view": "fields",
     "fit": "training",
     "load": "model",
@@ -48,6 +50,7 @@ __all__ = [
     "TrainingSettings",
     "TrainingStep",
     "denoise",
+    "denoise_folder",
     "fields_of_view",
     "fit",
     "load",

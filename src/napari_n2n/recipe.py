@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -73,6 +73,10 @@ class Recordings:
         return list(chain.from_iterable(self.opened()))
 
 
+Results = Literal["average", "each", "none"]
+"""What is denoised of the recordings: all as one, each by itself too, or nothing."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Recordings, and the settings to train on them with.
@@ -84,29 +88,31 @@ class Recipe:
     ----------
     recordings, settings
         From what, and how.
-    each
-        Whether each recording is denoised by itself too, beside the average of all.
+    wanted
+        What is denoised once the network has learned.
     stopped
         Whether a person ended the run.
     """
 
     recordings: Recordings
     settings: TrainingSettings
-    each: bool = False
+    wanted: Results = "average"
     stopped: bool = False
 
     def results(self) -> list[tuple[Any, ...]]:
         """Return of what there is a result, in every field: of all, and of each if wanted."""
-        found: list[tuple[Any, ...]] = []
-        for scene in self.recordings.fields:
-            found += [scene, *((one,) for one in scene[: self._alone])]
-        return found
+        scenes = self.recordings.fields
+        return [
+            scene if one is None else (scene[one],) for scene in scenes for one, _ in self._made()
+        ]
 
-    @property
-    def _alone(self) -> int:
-        """How many recordings of a field are denoised by themselves too."""
+    def _made(self) -> list[tuple[int | None, str]]:
+        """Return which recordings of a field are denoised, None for all, and how names end."""
+        if self.wanted == "none":
+            return []
         count = len(self.recordings.sources)
-        return count if self.each and count > 1 else 0
+        alone = range(count) if self.wanted == "each" and count > 1 else ()
+        return [(None, ""), *((k, f"_{k + 1}") for k in alone)]
 
     def as_python(self) -> str:
         """Return a script that trains, saves the model and denoises the recordings."""
@@ -119,12 +125,14 @@ class Recipe:
         ]
         how, use = (_keywords(values) for values in self._said())
         chosen = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
-        results = [("*recordings", "")]
-        results += [(f"recordings[{k}]", f"_{k + 1}") for k in range(self._alone)]
+        results = [
+            ("*recordings" if one is None else f"recordings[{one}]", tail)
+            for one, tail in self._made()
+        ]
         if len(places) > 1:
             listed = [f"    [{', '.join(scene)}]," for scene in places]
             opened = ["fields = [", *listed, "]", f"pairs = n2n.open_pairs(*fields{how})"]
-            denoised = ["for number, recordings in enumerate(fields):"]
+            denoised = ["for number, recordings in enumerate(fields):"] if results else []
             denoised += [
                 f'    n2n.denoise(denoiser, {what}, out=f"clean_{{number}}{tail}.ome.zarr"{use})'
                 for what, tail in results
@@ -172,8 +180,8 @@ class Recipe:
         commands = [["train", *words, "-o", "model.n2n", *_options(how | chosen)]]
         for number, scene in enumerate(scenes):
             stem = f"clean_{number}" if len(scenes) > 1 else "clean"
-            results = [(scene, ""), *(([scene[k]], f"_{k + 1}") for k in range(self._alone))]
-            for what, tail in results:
+            for one, tail in self._made():
+                what = scene if one is None else [scene[one]]
                 words = [*what, "-o", f"{stem}{tail}.ome.zarr", *_options(use)]
                 commands.append(["denoise", "model.n2n", *words])
         return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in commands)])

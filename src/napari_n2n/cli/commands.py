@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from napari_n2n.cli.terminal import print_json, say, step_words, stop_on_interru
 from napari_n2n.durable import refuse_existing
 from napari_n2n.errors import BadInput
 from napari_n2n.progress import progress
+
+if TYPE_CHECKING:
+    from napari_n2n.model import Denoiser
 
 app = typer.Typer(
     name="napari-n2n",
@@ -159,7 +162,7 @@ def train(
 @app.command()
 def denoise(
     model: Annotated[Path, typer.Argument(help="A trained model, MODEL.n2n.")],
-    a: Annotated[Path, typer.Argument(help="The acquisition to denoise.")],
+    a: Annotated[Path, typer.Argument(help="The acquisition to denoise, or a folder of such.")],
     more: Annotated[
         list[Path] | None, typer.Argument(help="Further acquisitions of the scene, to average.")
     ] = None,
@@ -181,33 +184,71 @@ def denoise(
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Apply a model to an acquisition, or to several of one scene and average them."""
-    from napari_n2n.denoising import denoise_by_shards
-    from napari_n2n.generators import run_to_end
-    from napari_n2n.model import load
-    from napari_n2n.plan import plan
+    """Apply a model to an acquisition, or to several of one scene and average them.
 
-    denoiser = load(model)
-    work = plan(denoiser, a, *(more or []), axes=axes, dtype=dtype, turns=turns)
-    for warning in work.warnings:
-        say(f"warning: {warning}")
-    run = denoise_by_shards(
-        denoiser,
-        work,
-        output,
-        device=device,
-        memory=byte_count(memory),
-        resume=resume,
-        overwrite=overwrite,
-        scheduler=scheduler,
-    )
+    Of folders, each file in turn; OUTPUT is a folder then.
+    """
+    from napari_n2n.fields import is_folder
+    from napari_n2n.model import load
+
+    denoiser, sources = load(model), [a, *(more or [])]
+    how = {"axes": axes, "dtype": dtype, "turns": turns}
+    options = {
+        "device": device,
+        "memory": byte_count(memory),
+        "resume": resume,
+        "overwrite": overwrite,
+        "scheduler": scheduler,
+    }
+    run = _in_turn if all(is_folder(source) for source in sources) else _single
     try:
-        with progress("denoising") as report:
-            run_to_end(run, lambda step: report(step.progress, f"part {step.done} of {step.total}"))
+        run(denoiser, sources, output, how, options)
     except (KeyboardInterrupt, OSError):
         say(f"stopped: what is done of {output} is kept; --resume goes on")
         raise
     say(f"saved {output}")
+
+
+def _single(
+    denoiser: "Denoiser",
+    sources: list[Path],
+    output: Path,
+    how: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    from napari_n2n.denoising import denoise_by_shards
+    from napari_n2n.generators import run_to_end
+    from napari_n2n.plan import plan
+
+    work = plan(denoiser, *sources, **how)
+    for warning in work.warnings:
+        say(f"warning: {warning}")
+    run = denoise_by_shards(denoiser, work, output, **options)
+    with progress("denoising") as report:
+        run_to_end(run, lambda step: report(step.progress, f"part {step.done} of {step.total}"))
+
+
+def _in_turn(
+    denoiser: "Denoiser",
+    folders: list[Path],
+    output: Path,
+    how: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    from napari_n2n.generators import run_to_end
+    from napari_n2n.series import Series, SeriesStep, denoise_in_turn
+
+    run = denoise_in_turn(denoiser, Series.of(folders, output), **how, **options)
+    warned: set[str] = set()
+    with progress("denoising") as report:
+
+        def look(step: SeriesStep) -> None:
+            if step.warnings and step.name not in warned:
+                warned.add(step.name)
+                say(f"warning: {step.name}: {' '.join(step.warnings)}")
+            report(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
+
+        run_to_end(run, look)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What to do with a model that is trained: save it, apply it elsewhere, or copy how it was made."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,14 @@ from napari.utils.notifications import show_error, show_info
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
 
-from napari_n2n.widgets.dock import button, connect_while_alive, open_dock
+from napari_n2n.errors import BadInput
+from napari_n2n.recipe import Recipe
+from napari_n2n.widgets.dock import button, connect_while_alive, open_dock, plainly
 from napari_n2n.widgets.training_session import TrainingSession
 
 
 class Keep(QWidget):
-    """Four buttons for the model of the last run, and for the recipe of that run.
+    """Four buttons for the model of the last run, and for its recipe; before it, that of the form.
 
     Parameters
     ----------
@@ -20,11 +23,13 @@ class Keep(QWidget):
         The viewer in which the Denoise dock opens.
     session
         The run.
+    recipe
+        Returns what a run would be made from; raises `BadInput` if that is none.
     """
 
-    def __init__(self, viewer: Any, session: TrainingSession) -> None:
+    def __init__(self, viewer: Any, session: TrainingSession, recipe: Callable[[], Recipe]) -> None:
         super().__init__()
-        self._viewer, self._session = viewer, session
+        self._viewer, self._session, self._described = viewer, session, recipe
         self.save_button = button("Save model ...", "Keep the model for other recordings like it")
         self.apply_button = button(
             "Apply to another ...", "Clean another layer or file with this model (Denoise dock)"
@@ -52,8 +57,6 @@ class Keep(QWidget):
         trained = not self._session.running and self._session.denoiser is not None
         self.save_button.setEnabled(trained)
         self.apply_button.setEnabled(trained)
-        self.python_button.setEnabled(self._session.recipe is not None)
-        self.command_button.setEnabled(self._session.recipe is not None)
 
     def _ask_where_to_save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
@@ -78,16 +81,19 @@ class Keep(QWidget):
         open_dock(self._viewer, "Denoise").model.choose_trained()
 
     def copy_python(self) -> None:
-        """Put a script that repeats the last run on the clipboard."""
-        if self._session.recipe is not None:
-            self._copy(self._session.recipe.as_python())
+        """Put a script that does what the run does, or would do, on the clipboard."""
+        self._copy(Recipe.as_python)
 
     def copy_command(self) -> None:
-        """Put the commands that repeat the last run on the clipboard."""
-        if self._session.recipe is not None:
-            self._copy(self._session.recipe.as_command())
+        """Put the commands that do what the run does, or would do, on the clipboard."""
+        self._copy(Recipe.as_command)
 
-    def _copy(self, text: str) -> None:
+    def _copy(self, words: Callable[[Recipe], str]) -> None:
+        try:
+            text = words(self._session.recipe or self._described())
+        except BadInput as error:
+            show_error(plainly(error))
+            return
         QGuiApplication.clipboard().setText(text)
         remark = " Its first lines say what to replace." if text.startswith("#") else ""
         show_info(f"Copied.{remark}")

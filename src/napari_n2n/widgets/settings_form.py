@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, SpinBox
+from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_n2n.device import unused_card
 from napari_n2n.estimate import Estimate
 from napari_n2n.losses import LOSSES
+from napari_n2n.recipe import Results
 from napari_n2n.settings import PRESETS, TrainingSettings
 from napari_n2n.widgets.dock import Words, time_of
 from napari_n2n.widgets.form import Folded, bytes_in, device_menu, form, gigabytes, memory_field
@@ -121,12 +122,18 @@ class SettingsForm(QWidget):
             max=1024,
             tooltip="How many pieces a step looks at: fewer need less memory",
         )
-        self.each = CheckBox(
+        self.wanted = ComboBox(
             label="Results",
-            tooltip="Besides the average of all recordings, which has the least noise, also clean "
-            "each one by itself: to compare them, or to see what changed from one to the other",
+            choices=[
+                ("average of all", "average"),
+                ("average, and each alone", "each"),
+                ("none - only the model", "none"),
+            ],
+            tooltip="What is cleaned at the end: the average of all recordings, which has the "
+            "least noise; each one by itself as well, to see what changed from one to the other; "
+            "or nothing yet, where the recordings are so large that you want to try the model on "
+            "a part first",
         )
-        self.each.native.setText("each alone, too")
         self._fields: dict[str, Any] = {
             "minutes": self.minutes,
             "steps": self.steps,
@@ -138,7 +145,7 @@ class SettingsForm(QWidget):
             "patch": self.patch,
             "batch": self.batch,
         }
-        return [*self._fields.values(), self.each]
+        return [*self._fields.values(), self.wanted]
 
     def settings(self) -> TrainingSettings:
         """Return what the form says."""
@@ -148,7 +155,7 @@ class SettingsForm(QWidget):
         chosen |= {"minutes": self.minutes.value or None, "steps": int(self.steps.value) or None}
         return TrainingSettings(**chosen)
 
-    def choose(self, settings: TrainingSettings, *, each: bool) -> None:
+    def choose(self, settings: TrainingSettings, wanted: Results) -> None:
         """Say what a run was made with."""
         chosen = settings.model_dump(include={"loss", "preset", *self._fields})
         chosen |= {"memory": gigabytes(settings.memory)}
@@ -156,7 +163,7 @@ class SettingsForm(QWidget):
         self.blockSignals(True)
         for name, field in {"loss": self.loss, "preset": self.preset, **self._fields}.items():
             field.value = chosen[name]
-        self.each.value = each
+        self.wanted.value = wanted
         self.blockSignals(False)
         self.changed.emit()
 

@@ -55,7 +55,7 @@ class TrainWidget(Dock):
         self.chosen = Words()
         self.watch = Watch(self.viewer, self.session)
         self.stop_button, self.words = self.watch.stop_button, self.watch.words
-        self.keep = Keep(self.viewer, self.session)
+        self.keep = Keep(self.viewer, self.session, self._recipe)
         self.save_button, self.save = self.keep.save_button, self.keep.save
         self.choices = (self.picker, self.form, self.train_button)
         curve = self.watch.curve
@@ -84,7 +84,7 @@ class TrainWidget(Dock):
         recipe = self.session.recipe
         if recipe is None:
             return
-        self.form.choose(recipe.settings, each=recipe.each)
+        self.form.choose(recipe.settings, recipe.wanted)
         sources = recipe.recordings.sources
         if all(
             one.exists() if isinstance(one, Path) else one in self.viewer.layers for one in sources
@@ -131,13 +131,14 @@ class TrainWidget(Dock):
 
     # -- running ------------------------------------------------------------------------------
 
+    def _recipe(self) -> Recipe:
+        """Return what the form describes; raises `BadInput` where that is no run."""
+        return Recipe(self.picker.recordings(), self.form.settings(), self.form.wanted.value)
+
     def train(self) -> None:
         """Start the run that the form describes."""
         try:
-            recipe = Recipe(
-                self.picker.recordings(), self.form.settings(), each=self.form.each.value
-            )
-            self.session.train(recipe)
+            self.session.train(self._recipe())
         except BadInput as error:
             self.words.setText(plainly(error))
             show_error(plainly(error))

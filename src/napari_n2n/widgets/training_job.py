@@ -61,12 +61,15 @@ class Outcome:
 
     Attributes
     ----------
+    made
+        How many there are.
     whole
         Whether all are there; else the last one was stopped.
     kept
         Where they are kept; None if they go when napari closes.
     """
 
+    made: int
     whole: bool
     kept: Path | None
 
@@ -153,9 +156,10 @@ def trained(
     if denoiser is None:
         return None
     yield Learned(denoiser)
-    yield Words("Denoising ...")
+    if recipe.wanted != "none":
+        yield Words("Denoising ...")
     folder, kept = scratch_folder(), preferences().folder
-    made, result = [], None
+    made, whole = [], True
     for sources in recipe.results():
         title = replace(recordings, sources=sources).title
         made.append(free_place(kept or folder, f"{title} denoised"))
@@ -172,9 +176,10 @@ def trained(
             for place in made:
                 _remove(place)
             return None
-        if result is None:
+        whole = result is not None
+        if not whole:
             break
-    return Outcome(result is not None, kept)
+    return Outcome(len(made), whole, kept)
 
 
 def _told_apart(source: Any, recordings: Recordings) -> Any:

@@ -199,6 +199,8 @@ _MODEL_KEPT = "The trained model is kept: save it, or apply it in the Denoise do
 
 
 def _where(outcome: Outcome) -> str:
+    if not outcome.made:
+        return "Save the model, or apply it to a recording."
     if not outcome.whole:
         return "Not all is denoised: the Denoise dock applies the model."
     if outcome.kept is None:
