@@ -5,6 +5,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import torch
 import zarr
 from conftest import blobs, drop, noisy, wait_until_ready
@@ -278,6 +279,41 @@ def test_a_tiff_becomes_a_layer_when_it_is_whole(viewer, qtbot, model, parts, tm
     np.testing.assert_array_equal(result.scale, PLACE["scale"])
 
 
+def test_a_folder_of_recordings_is_cleaned_file_by_file_and_goes_on(
+    viewer, qtbot, model, parts, shown, tmp_path
+):
+    raw, clean = tmp_path / "raw", tmp_path / "clean"
+    raw.mkdir()
+    for number, frame in enumerate(STACK):
+        tifffile.imwrite(raw / f"{number}.tif", frame)
+    _, widget = open_dock(viewer, model)
+    drop(widget, raw)
+    assert widget.picker.source.value == "folders"
+    widget.button.click()
+    assert "Choose under 'Save to' a folder" in shown[-1]
+    widget.out.value = clean
+    widget.button.click()
+    parts.release(2)
+    qtbot.waitUntil(says(widget, "2.tif: 3 of 4"), timeout=20_000)
+    widget.cancel_button.click()
+    parts.release()
+    wait_until_ready(qtbot, widget)
+    assert "Stopped. What is done is kept" in widget.words.text()
+    assert widget.button.text() == "Resume" and not widget.overwrite_button.isHidden()
+    parts.release(9)
+    run(widget, qtbot)
+    assert "Saved as" in widget.words.text() and not len(viewer.layers)
+    for number, frame in enumerate(STACK):
+        found = tifffile.imread(clean / f"{number}.tif")
+        np.testing.assert_allclose(found, expected(frame, axes="YX"), rtol=1e-6)
+    widget.picker.changed.emit()
+    assert "All 4 results exist there" in widget.words.text()
+    drop(widget, tmp_path / "raw")
+    widget.out.value = raw
+    widget.button.click()
+    assert "the recordings lie there" in shown[-1]
+
+
 def test_what_cannot_be_done_is_said_in_a_line(viewer, qtbot, model, shown, tmp_path):
     _, widget = open_dock(viewer)
     widget.button.click()
@@ -326,7 +362,7 @@ def test_the_model_just_trained_is_offered_first_with_its_card(viewer, qtbot, de
     assert "train a model" in widget.model.card.text()
     training = session_of(widget.viewer, TrainingSession)
     training.denoiser = denoiser
-    training.finished.emit(Outcome(whole=False, kept=None))
+    training.finished.emit(Outcome(made=1, whole=False, kept=None))
     assert widget.model.which.value == "just trained" and widget.model.chosen() is denoiser
     card = widget.model.card.text()
     for words in ("trained on", "L2 - mean", "ADU", "dB on held-out blocks", "torch 2"):

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from magicgui.types import FileDialogMode
-from magicgui.widgets import CheckBox, FileEdit
+from magicgui.widgets import CheckBox
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 
-from napari_n2n.acquisition import Acquisition
-from napari_n2n.denoising import DenoisingStep, checked_output, journal_path
 from napari_n2n.errors import BadInput
 from napari_n2n.model import SUFFIX
+from napari_n2n.recipe import Recordings
 from napari_n2n.widgets.comparing import Comparing
 from napari_n2n.widgets.denoising_session import DenoisingSession
 from napari_n2n.widgets.dock import (
@@ -21,22 +19,19 @@ from napari_n2n.widgets.dock import (
     Words,
     button,
     connect_while_alive,
-    keep_narrow,
     plainly,
     time_left,
 )
 from napari_n2n.widgets.form import axes_field, axes_in, bytes_in, device_menu, memory_field
+from napari_n2n.widgets.output import Output
 from napari_n2n.widgets.pick import ScenePicker
 from napari_n2n.widgets.pick_model import ModelPicker
-from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.previewing import Previewing, Subject
 from napari_n2n.widgets.session import session_of
 from napari_n2n.widgets.stage_controls import StageControls
 from napari_n2n.widgets.training_session import TrainingSession
 
 _WELCOME = "Cleans a recording with a model that was trained on others like it."
-_UNFINISHED = "An unfinished result lies there: Resume goes on with it, Overwrite begins anew."
-_STANDS = "A result of this name exists: choose another name, or Overwrite it."
 
 
 class DenoiseWidget(Dock):
@@ -65,14 +60,8 @@ class DenoiseWidget(Dock):
         self.picker = ScenePicker(self.viewer)
         self.model = ModelPicker(self.viewer, self.picker.rows)
         self.axes = axes_field("recording")
-        self.out = FileEdit(
-            label="Save to",
-            mode=FileDialogMode.OPTIONAL_FILE,
-            tooltip="Where the result goes: a name ending in .ome.zarr, which shows while it "
-            "fills, or .tif; left empty, it goes to the folder that napari's preferences name, or "
-            "is lost when napari closes",
-        )
-        keep_narrow(self.out)
+        self.output = Output()
+        self.out = self.output.field
         self.memory, self.device = memory_field(), device_menu()
         self.turns = CheckBox(
             label="Turns",
@@ -107,7 +96,7 @@ class DenoiseWidget(Dock):
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [
             (self.session.started, self._show_state),
-            (self.session.stepped, self._show_step),
+            (self.session.progressed, self._show_progress),
             (self.session.said, self.words.setText),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
@@ -138,32 +127,6 @@ class DenoiseWidget(Dock):
         if recordings:
             self.picker.take(recordings)
 
-    # -- where the result goes ----------------------------------------------------------------
-
-    def output(self) -> Path | None:
-        """Return where the result shall be kept; None if it shall not."""
-        path = Path(str(self.out.value))
-        return self._suggested if path == Path() else path
-
-    def _suggest(self) -> None:
-        """Find a place for a result without a name, where a folder for such is set."""
-        self._suggested = None
-        try:
-            axes = axes_in(self.axes)
-            if preferences().folder is not None:
-                names = [Acquisition.open(one, axes=axes).name for one in self.picker.chosen()]
-                self._suggested = preferences().place_for(" + ".join(names) + " denoised")
-        except BadInput:
-            pass  # nothing to suggest a name for
-        hint = str(self._suggested or ".ome.zarr or .tif")
-        self.out.line_edit.native.setPlaceholderText(hint)
-
-    def _found(self) -> tuple[bool, bool]:
-        """Tell whether a result, and whether an unfinished one, lies where this one shall go."""
-        place = self.output() or self.session.unsaved
-        stands = place is not None and place.exists()
-        return stands, place is not None and not stands and journal_path(place).exists()
-
     def _forget(self) -> None:
         """Take what the last run said for what it was: about something else."""
         if not self.session.running:
@@ -171,6 +134,14 @@ class DenoiseWidget(Dock):
             self._suggest()
             self._show_state()
             self._compare()
+
+    def _suggest(self) -> None:
+        """Find a place for a result without a name, where a folder for such is set."""
+        try:
+            sources = self.picker.chosen()
+        except BadInput:
+            sources = []  # nothing to suggest a name for
+        self.output.suggest(sources, axes_in(self.axes))
 
     def _look_again(self, _words: Any = None) -> None:
         """Take note of what has been chosen while a run was under way."""
@@ -186,7 +157,7 @@ class DenoiseWidget(Dock):
         if self.session.running:
             return
         try:
-            denoiser, sources = self.model.chosen(), self.picker.chosen()
+            denoiser, sources = self.model.chosen(), _first_field(self.picker.chosen())
         except BadInput:
             self.previewing.choose(None)
             return  # nothing to compare yet
@@ -199,7 +170,7 @@ class DenoiseWidget(Dock):
 
     def denoise(self) -> None:
         """Clean the recording that is chosen; go on where an unfinished result lies."""
-        _, unfinished = self._found()
+        _, unfinished, _ = self.output.found(self.session.unsaved)
         self._start(resume=unfinished)
 
     def overwrite(self) -> None:
@@ -207,11 +178,10 @@ class DenoiseWidget(Dock):
         self._start(overwrite=True)
 
     def _start(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        out, flags = self.output(), {"resume": resume, "overwrite": overwrite}
+        flags = {"resume": resume, "overwrite": overwrite}
         try:
             denoiser, sources = self.model.chosen(), self.picker.chosen()
-            if out is not None:
-                checked_output(out, **flags)
+            out = self.output.chosen(**flags)
             self.session.refuse_a_second()
         except BadInput as error:
             self._fail(plainly(error))
@@ -235,7 +205,8 @@ class DenoiseWidget(Dock):
         show_error(message)
 
     def _show_state(self) -> None:
-        running, (stands, unfinished) = self.session.running, self._found()
+        running = self.session.running
+        stands, unfinished, hint = self.output.found(self.session.unsaved)
         for part in (self.picker, self.stage):
             part.setEnabled(not running)
         self.button.setEnabled(not running)
@@ -243,15 +214,19 @@ class DenoiseWidget(Dock):
         self.overwrite_button.setVisible((unfinished or stands) and not running)
         self.cancel_button.setVisible(running)
         self.progress.setVisible(running)
-        hint = _UNFINISHED if unfinished else _STANDS if stands else _WELCOME
-        self.words.setText(self.session.words or hint)
+        self.words.setText(self.session.words or hint or _WELCOME)
         self._show_warnings(self.session.warnings)
 
-    def _show_step(self, step: DenoisingStep) -> None:
+    def _show_progress(self, share: float) -> None:
         left = self.session.remaining
-        self.progress.setValue(round(1000 * step.progress))
+        self.progress.setValue(round(1000 * share))
         self.progress.setFormat("%p%  " + (time_left(left) if math.isfinite(left) else ""))
         self._show_warnings(self.session.warnings)
 
     def _show_warnings(self, warnings: Sequence[str]) -> None:
         self.warnings.setText("\n".join(f"⚠ {words}" for words in warnings))
+
+
+def _first_field(sources: list[Any]) -> list[Any]:
+    """Return what is compared and previewed: of folders, the first recordings in them."""
+    return list(Recordings(tuple(sources)).fields[0])

@@ -13,6 +13,7 @@ from napari_n2n.device import use_threads
 from napari_n2n.header import Header
 from napari_n2n.model import Denoiser
 from napari_n2n.plan import plan
+from napari_n2n.series import Series, SeriesStep, denoise_in_turn
 from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.result_layer import contrast_limits
 
@@ -90,6 +91,31 @@ def denoised(
     except Stopped:
         return None
     return out
+
+
+def denoised_in_turn(
+    denoiser: Denoiser, series: Series, stop: threading.Event, **options: Any
+) -> Generator[SeriesStep, None, Path | None]:
+    """Denoise a folder of recordings; returns that of the results, or None if it was stopped.
+
+    Parameters
+    ----------
+    denoiser, series, options
+        As `denoise_in_turn` takes them.
+    stop
+        As in `denoised`.
+    """
+    use_threads(preferences().threads)
+    try:
+        run = denoise_in_turn(denoiser, series, **options)
+        with closing(run), interrupted_by(stop, denoiser):
+            for step in run:
+                yield step
+                if stop.is_set():
+                    return None
+    except Stopped:
+        return None
+    return series.folder
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from psygnal import Signal
 
 from napari_n2n.denoising import DenoisingStep, journal_path
 from napari_n2n.model import Denoiser
-from napari_n2n.widgets.denoising_job import Canvas, denoised
+from napari_n2n.series import Series, SeriesStep
+from napari_n2n.widgets.denoising_job import Canvas, denoised, denoised_in_turn
 from napari_n2n.widgets.result_layer import scratch_folder
 from napari_n2n.widgets.session import Session
 
@@ -25,7 +27,7 @@ class DenoisingSession(Session):
         What the person should know about the run.
     """
 
-    stepped = Signal(DenoisingStep)
+    progressed = Signal(float)
     finished = Signal()
 
     def __init__(self, viewer: Any) -> None:
@@ -37,22 +39,24 @@ class DenoisingSession(Session):
         self.warnings: tuple[str, ...] = ()
 
     def denoise(
-        self, denoiser: Denoiser, sources: list[Any], out: Path | None, **options: Any
+        self, denoiser: Denoiser, sources: list[Any], out: Path | Series | None, **options: Any
     ) -> None:
         """Denoise in the background, into a scratch folder if no `out` is given.
 
-        See `napari_n2n.widgets.denoising_job.denoised`.
+        See `napari_n2n.widgets.denoising_job`; a `Series` says by itself what it is made of.
         """
         self.refuse_a_second()
-        path = out or self.unsaved or scratch_folder() / "denoised.ome.zarr"
-        self._out, self._named = path, out is not None
         self._stop = stop = threading.Event()
-        self.remaining, self.warnings = math.inf, ()
-        self._run(
-            lambda: denoised(denoiser, sources, path, stop, **options),
-            "napari-n2n: denoising",
-            stop.set,
-        )
+        self.remaining, self.warnings, self._first = math.inf, (), None
+        run: partial[Any]
+        if isinstance(out, Series):
+            self._out, self._named, self._growing = out.folder, True, None
+            run = partial(denoised_in_turn, denoiser, out, stop, **options)
+        else:
+            path = out or self.unsaved or scratch_folder() / "denoised.ome.zarr"
+            self._out, self._named = path, out is not None
+            run = partial(denoised, denoiser, sources, path, stop, **options)
+        self._run(run, "napari-n2n: denoising", stop.set)
 
     def stop(self) -> None:
         """End the run; what is done of the result stays on the disk."""
@@ -64,19 +68,27 @@ class DenoisingSession(Session):
         """Let go of what the last run said and left, as something else is asked for now."""
         self.words, self.warnings, self.unsaved = "", (), None
 
-    def _receive(self, message: Canvas | DenoisingStep) -> None:
+    def _receive(self, message: Canvas | DenoisingStep | SeriesStep) -> None:
+        if isinstance(message, SeriesStep):
+            self._time(message.progress)
+            self.warnings = message.warnings
+            self._tell(f"{message.name}: {message.done + 1} of {message.total}", message.progress)
+            return
         self._grow(message)
         if isinstance(message, Canvas):
             self.warnings = message.warnings
             return
+        self._tell(f"{message.done} of {message.total} parts are done", message.progress)
+
+    def _tell(self, words: str, progress: float) -> None:
         if not self._stop.is_set():
-            self._say(f"{message.done} of {message.total} parts are done")
-        self.stepped.emit(message)
+            self._say(words)
+        self.progressed.emit(progress)
 
     def _finish(self, path: Path | None) -> None:
         self._settle(whole=path is not None)
         if path is None:
-            kept = journal_path(self._out).exists()
+            kept = journal_path(self._out).exists() or self._out.is_dir()
             words = "Stopped. " + (_RESUME if kept else "Nothing was done yet.")
         else:
             words = f"Saved as {path}" if self._named else _SCRATCH
