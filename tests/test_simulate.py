@@ -155,15 +155,26 @@ def test_what_hits_a_pixel_hits_all_its_colours(noise):
     assert planes.shape == COLOURS.shape and (planes[0] != planes[1]).any()
 
 
+@pytest.mark.parametrize("noise", [Gaussian((0, 50)), Camera(1, (0, 50))])
 @few
 @given(seed=seeds)
-def test_a_range_draws_a_level_for_every_image(seed):
+def test_a_range_draws_a_level_for_every_image(noise, seed):
     flat, rng = np.zeros((64, 64), np.float32), rng_of(seed)
-    noise = Gaussian((0, 50))
     levels = [noise.apply(flat, rng).std() for _ in range(12)]
     assert np.ptp(levels) > 5 and max(levels) < 55
     one = noise.settled(rng)
     assert one.apply(flat, rng).std() == pytest.approx(one.apply(flat, rng).std(), rel=0.1)
+
+
+@few
+@given(seed=seeds)
+def test_every_image_has_a_gain_and_a_grain_of_its_own_too(seed):
+    flat, rng = np.full((64, 64), 1000, np.float32), rng_of(seed)
+    gains = [np.var(Camera((1, 9), 0).apply(flat, rng)) / 1000 for _ in range(12)]
+    assert 0.9 < min(gains) < max(gains) < 10 and np.ptp(gains) > 1
+    grains = [Brown(9, (0.5, 3)).apply(flat, rng) - 1000 for _ in range(12)]
+    beside = [np.mean(noise[:, 1:] * noise[:, :-1]) / np.var(noise) for noise in grains]
+    assert np.ptp(beside) > 0.1
 
 
 def test_nothing_is_clipped_or_quantised():
@@ -207,7 +218,7 @@ def test_words_are_read_as_meant():
         "gaussian:50-0",
         "gaussian:25:3",
         "brown:25:0",
-        "brown:25:1-2",
+        "camera:1:1:90-110",
         "poisson:0",
         "camera:0:1",
         "text:25",

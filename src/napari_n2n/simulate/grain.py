@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_n2n.errors import BadInput
-from napari_n2n.simulate.noise import Level, Noise, Parameter, Range
+from napari_n2n.simulate.noise import Level, Noise, Parameter, Range, drawn
 
 _BRIGHTEST = 1e15
 
@@ -47,20 +47,21 @@ class Brown(Noise):
 
     sigma: Sigma = 25
     width: Annotated[
-        float, Parameter("Grain size", "Radius of a grain of noise, in pixels", 0.1, 50, 0.1)
+        Level, Parameter("Grain size", "Radius of a grain of noise, in pixels", 0.1, 50, 0.1, True)
     ] = 1.5
 
     def _corrupt(
         self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
     ) -> np.ndarray:
-        reach = math.ceil(4 * self.width)  # scipy cuts the kernel at 4 widths
+        width = drawn(self.width)
+        reach = math.ceil(4 * width)  # scipy cuts the kernel at 4 widths
         padded = (*clean.shape[:-2], *(length + 2 * reach for length in clean.shape[-2:]))
         white = rng.standard_normal(padded, dtype=np.float32)
-        blurred = ndimage.gaussian_filter(white, self.width, axes=(-2, -1))
+        blurred = ndimage.gaussian_filter(white, width, axes=(-2, -1))
         blurred = blurred[..., reach:-reach, reach:-reach]
         point = np.zeros(2 * reach + 1)
         point[reach] = 1
-        left_over = (ndimage.gaussian_filter1d(point, self.width, mode="constant") ** 2).sum()
+        left_over = (ndimage.gaussian_filter1d(point, width, mode="constant") ** 2).sum()
         return clean + self.sigma / left_over * blurred
 
 
@@ -85,7 +86,7 @@ class Poisson(Noise):
         self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
     ) -> np.ndarray:
         low, high = limits
-        unit = (high - low) / self.photons  # type: ignore[operator]
+        unit = (high - low) / drawn(self.photons)
         return low + unit * _counted((clean - low) / unit, rng)
 
 
@@ -102,10 +103,11 @@ class Camera(Noise):
     words = "What a camera adds: photon noise, and the noise of reading out every pixel."
 
     gain: Annotated[
-        float, Parameter("Gain", "Grey values per electron, from the data sheet", 1e-6, 1e6, 0.1)
+        Level,
+        Parameter("Gain", "Grey values per electron, from the data sheet", 1e-6, 1e6, 0.1, True),
     ] = 1
     read: Annotated[
-        float, Parameter("Read noise", "Noise of reading a pixel, in electrons", 0, 1e6, 0.1)
+        Level, Parameter("Read noise", "Noise of reading a pixel, in electrons", 0, 1e6, 0.1, True)
     ] = 1.5
     offset: Annotated[
         float, Parameter("Offset", "Grey value of complete darkness, often 100", 0, 1e6, 10)
@@ -114,9 +116,10 @@ class Camera(Noise):
     def _corrupt(
         self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
     ) -> np.ndarray:
-        electrons = _counted((clean - self.offset) / self.gain, rng)
-        electrons += self.read * rng.standard_normal(clean.shape, dtype=np.float32)
-        return self.offset + self.gain * electrons
+        gain, read = drawn(self.gain), drawn(self.read)
+        electrons = _counted((clean - self.offset) / gain, rng)
+        electrons += read * rng.standard_normal(clean.shape, dtype=np.float32)
+        return self.offset + gain * electrons
 
 
 def _counted(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:

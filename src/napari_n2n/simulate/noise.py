@@ -175,6 +175,12 @@ class Replacement(Noise):
         raise NotImplementedError
 
 
+def drawn(level: Level) -> float:
+    """Return the level of a noise that is `settled`."""
+    assert not isinstance(level, tuple)
+    return level
+
+
 def value_range(image: np.ndarray) -> Range:
     """Return the lowest and highest value an image could have: 0 to 255 for 8 bit, else it has."""
     if image.dtype == np.uint8:
