@@ -9,6 +9,8 @@ import tifffile
 import torch
 import zarr
 from conftest import blobs, drop, noisy, wait_until_ready
+from magicgui.backends._qtpy.widgets import QFILE_DIALOG_MODES
+from magicgui.types import FileDialogMode
 
 from napari_n2n import Acquisition, denoise
 from napari_n2n.affine import Affine
@@ -412,6 +414,46 @@ def test_closing_the_window_ends_a_run_within_a_part(make_napari_viewer, qtbot, 
     viewer.close()
     parts.release(1)  # the part under way, but no other
     qtbot.waitUntil(lambda: not session.running, timeout=10_000)
+
+
+def test_a_run_in_one_window_leaves_another_window_alone(make_napari_viewer, qtbot, model, parts):
+    viewers = [make_napari_viewer(), make_napari_viewer()]
+    for viewer in viewers:
+        viewer.add_image(STACK, name="cells", **LOOKS)
+    one, other = (open_dock(viewer, model)[1] for viewer in viewers)
+    one.button.click()
+    parts.release(2)
+    qtbot.waitUntil(some_done(one), timeout=20_000)
+    assert other.button.isEnabled() and not other.session.running
+    other.button.click()
+    other.cancel_button.click()
+    parts.release(9)
+    for widget in (one, other):
+        wait_until_ready(qtbot, widget)
+    assert "Done" in one.words.text() and "Stopped" in other.words.text()
+    assert viewers[0].layers[-1].name == "cells denoised"
+
+
+@pytest.mark.parametrize("asked", ["file_a", "out", "model file", "folder for results"])
+def test_files_and_folders_may_be_picked_in_a_dialog(viewer, model, monkeypatch, tmp_path, asked):
+    (tmp_path / "raw").mkdir()
+    np.save(tmp_path / "raw" / "a.npy", STACK)
+    _, widget = open_dock(viewer)
+    widget.picker.source.value = "files"
+    if asked == "folder for results":
+        drop(widget, tmp_path / "raw")
+    row, mode, answer = {
+        "file_a": (widget.picker.file_a, "r", tmp_path / "raw" / "a.npy"),
+        "out": (widget.out, "w", tmp_path / "clean.ome.zarr"),
+        "model file": (widget.model.file, "r", model),
+        "folder for results": (widget.out, "d", tmp_path / "clean"),
+    }[asked]
+    asks = {kind: lambda *_: pytest.fail("asked for something else") for kind in FileDialogMode}
+    asks[FileDialogMode(mode)] = lambda *_: str(answer) if mode == "d" else (str(answer), "")
+    for kind, ask in asks.items():
+        monkeypatch.setitem(QFILE_DIALOG_MODES, kind, ask)
+    row.choose_btn.native.click()
+    assert row.value == answer
 
 
 def test_long_names_do_not_widen_the_dock(viewer, qtbot, model):
