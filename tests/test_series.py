@@ -98,15 +98,23 @@ def test_recordings_that_came_later_are_added(denoiser, folder, tmp_path):
     assert (tmp_path / "clean" / "late.tif").exists() and first.stat().st_mtime_ns == before
 
 
-def test_a_recording_that_cannot_be_read_is_named_and_the_others_are_kept(
+def test_a_recording_that_cannot_be_read_is_named_before_anything_is_done(
     denoiser, folder, tmp_path
 ):
     (folder / "cell 1.tif").write_bytes(b"no picture")
     with pytest.raises(BadInput, match=r"cell 1\.tif"):
         denoise_folder(denoiser, folder, out=tmp_path / "clean")
-    assert (tmp_path / "clean" / "cell 0.tif").exists()
-    (folder / "cell 1.tif").unlink()
-    assert len(denoise_folder(denoiser, folder, out=tmp_path / "clean", resume=True)) == 2
+    assert not (tmp_path / "clean").exists()
+
+
+def test_notes_beside_the_recordings_are_left_alone(denoiser, folder, tmp_path):
+    for name in ("Thumbs.db", "protocol.txt", ".DS_Store", "metadata.xml"):
+        (folder / name).touch()
+    assert len(denoise_folder(denoiser, folder, out=tmp_path / "clean")) == 3
+    (tmp_path / "notes only").mkdir()
+    (tmp_path / "notes only" / "protocol.txt").touch()
+    with pytest.raises(BadInput, match="no recording lies there"):
+        denoise_folder(denoiser, tmp_path / "notes only", out=tmp_path / "other")
 
 
 def test_results_neither_replace_recordings_nor_each_other(denoiser, folder, tmp_path):

@@ -8,6 +8,9 @@ from napari_n2n import ngff
 from napari_n2n.errors import BadInput
 
 BETWEEN = "+"
+# What microscopes and computers leave beside the images.
+_NOTES = {".txt", ".xml", ".json", ".csv", ".log", ".md", ".pdf", ".ini", ".db", ".yml", ".yaml"}
+_NOTES |= {".xlsx", ".docx", ".n2n"}
 
 
 def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
@@ -17,9 +20,9 @@ def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
     ----------
     words
         ``A B`` are two acquisitions of one field, ``A B C`` three, ``A1 B1 + A2 B2`` those of two
-        fields. Folders (that are no zarr) stand for the files in them, matched by name, and a
-        single folder for files that are each to be split; patterns like ``'a/*.tif'`` for the files
-        that fit, matched by their order.
+        fields. Folders (that are no zarr) stand for the files in them, matched by name, but for
+        hidden ones, notes and tables; a single folder for files that are each a field; patterns
+        like ``'a/*.tif'`` for the files that fit, matched by their order.
 
     Raises
     ------
@@ -68,10 +71,13 @@ def _fitting(pattern: Path) -> list[Path]:
     return found
 
 
+def _is_note(path: Path) -> bool:
+    return path.name.startswith(".") or path.suffix.lower() in _NOTES
+
+
 def _by_name(folders: list[Path]) -> list[list[Path]]:
     names = [
-        sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        for folder in folders
+        sorted(path.name for path in folder.iterdir() if not _is_note(path)) for folder in folders
     ]
     for folder, own in zip(folders[1:], names[1:], strict=True):
         alone = sorted(set(own) ^ set(names[0]))
@@ -79,9 +85,11 @@ def _by_name(folders: list[Path]) -> list[list[Path]]:
             there = folder if alone[0] in own else folders[0]
             raise BadInput(
                 f"{there / alone[0]}: has no counterpart of this name in the other folder: "
-                "give files of one field the same name in both, and nothing else beside them",
+                "give files of one field the same name in both, and no recordings beside them",
                 "folder",
             )
     if not names[0]:
-        raise BadInput(f"{folders[0]}: is empty: give a folder with acquisitions", "folder")
+        raise BadInput(
+            f"{folders[0]}: no recording lies there: give a folder with acquisitions", "folder"
+        )
     return [[folder / name for folder in folders] for name in names[0]]

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import denoise_by_shards
 from napari_n2n.errors import BadInput
 from napari_n2n.fields import fields_of_view
@@ -108,9 +110,12 @@ def denoise_in_turn(
 ) -> Generator[SeriesStep, None, list[Path]]:
     """Denoise one field of view after the other; a generator that returns where the results are.
 
-    Whenever it ends, every result is whole, or unfinished and to be resumed, or not begun. See
-    `denoise_folder` for the parameters.
+    Whenever it ends, every result is whole, or unfinished and to be resumed, or not begun. A
+    recording that cannot be opened is refused before the first is denoised. See `denoise_folder`
+    for the parameters.
     """
+    for source in chain.from_iterable(series.fields):
+        Acquisition.open(source, axes=axes)
     there, unfinished = series.standing()
     if (there or unfinished) and not (overwrite or resume):
         raise BadInput(
