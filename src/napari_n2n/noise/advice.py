@@ -67,9 +67,10 @@ def _loss(evidence: Evidence) -> tuple[str, str]:
     share = evidence.outlier_share
     hit = _hit(evidence)
     if evidence.missing_share > MOST_FOR_MEDIAN:
+        missing = f"{evidence.missing_share:.0%}"
         return "l2", (
-            f"{evidence.missing_share:.0%} of the pixels are missing (they read 0), too many for "
-            "the median and for the most common value: L2 finds the mean, as much too dark."
+            f"{missing} of the pixels are missing (they read 0), too many for the median and for "
+            f"the most common value: L2 finds the mean, {missing} too dark."
         )
     if share > MOST_FOR_MEDIAN:
         return "l0", (
