@@ -309,7 +309,7 @@ def test_a_folder_of_recordings_is_cleaned_file_by_file_and_goes_on(
         found = tifffile.imread(clean / f"{number}.tif")
         np.testing.assert_allclose(found, expected(frame, axes="YX"), rtol=1e-6)
     widget.picker.changed.emit()
-    assert "All 4 results exist there" in widget.words.text()
+    assert "4 of 4 results are there: name another" in widget.words.text()
     drop(widget, tmp_path / "raw")
     widget.out.value = raw
     widget.button.click()

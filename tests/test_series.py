@@ -11,6 +11,7 @@ from conftest import blobs, noisy
 
 from napari_n2n import Acquisition, BadInput, denoise, denoise_folder
 from napari_n2n.cli import main
+from napari_n2n.denoising import journal_path
 from napari_n2n.series import Series, denoise_in_turn
 
 
@@ -36,10 +37,16 @@ def pixels(path):
     return Acquisition.open(path).plane(0)
 
 
-def stopped_within(number, denoiser, series, **options):
+def stopped_within(number, denoiser, series, shards=0, **options):
+    """Close a run once it has done so many shards of a recording."""
     run = denoise_in_turn(denoiser, series, **options)
-    while next(run).done < number:
+    for _ in series.fields:  # each is opened first
+        next(run)
+    name = series.results[number].name
+    while (step := next(run)).name != name:
         pass
+    for _ in range(shards):
+        assert next(run).name == step.name
     run.close()
 
 
@@ -50,10 +57,8 @@ def test_every_recording_has_its_result_and_a_tiff_stays_one(denoiser, folder, t
     assert [path.name for path in results] == [*names, "other.ome.zarr"]
     for path, name in zip(results, [*names, "other.npy"], strict=True):
         np.testing.assert_allclose(pixels(path), denoise(denoiser, folder / name), rtol=1e-6)
-    assert sorted(path.name for path in (tmp_path / "clean").iterdir()) == [
-        *names,
-        "other.ome.zarr",
-    ]
+    there = sorted(path.name for path in (tmp_path / "clean").iterdir())
+    assert there == [".napari-n2n.journal", *names, "other.ome.zarr"]
 
 
 def test_recordings_of_one_name_in_two_folders_are_averaged(denoiser, folder, tmp_path):
@@ -70,15 +75,36 @@ def test_a_run_that_was_stopped_goes_on(denoiser, another, folder, tmp_path):
     series = Series.of([folder], tmp_path / "clean")
     stopped_within(1, denoiser, series)
     there = series.results[0].stat().st_mtime_ns
-    with pytest.raises(
-        BadInput, match=r"1 of 3 results are there and a run is unfinished.*--resume"
-    ):
+    with pytest.raises(BadInput, match="1 of 3 results are there: go on with --resume"):
         denoise_folder(denoiser, folder, out=series.folder)
     with pytest.raises(BadInput, match="another model"):
         denoise_folder(another, folder, out=series.folder, resume=True)
     denoise_folder(denoiser, folder, out=series.folder, resume=True)
     assert series.results[0].stat().st_mtime_ns == there
-    assert all(path.exists() for path in series.results) and not series.journal.exists()
+    assert all(path.exists() for path in series.results)
+    with pytest.raises(BadInput, match="another model"):
+        denoise_folder(another, folder, out=series.folder, resume=True)
+    with pytest.raises(BadInput, match="another turns"):
+        denoise_folder(denoiser, folder, out=series.folder, resume=True, turns=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_was_stopped_within_a_movie_goes_on_or_is_made_anew(
+    denoiser, another, folder, tmp_path, overwrite
+):
+    movie = np.stack([noisy(blobs((64, 64)), seed) for seed in range(4)])
+    for path in folder.iterdir():
+        tifffile.imwrite(path, movie, photometric="minisblack", metadata={"axes": "TYX"})
+    series = Series.of([folder], tmp_path / "clean")
+    stopped_within(1, denoiser, series, shards=3)
+    assert journal_path(series.results[1]).exists() and not series.results[1].exists()
+    if overwrite:  # by another model, and that is stopped and gone on with, too
+        stopped_within(0, another, series, shards=2, overwrite=True)
+    model = another if overwrite else denoiser
+    denoise_folder(model, folder, out=series.folder, resume=True)
+    for path in series.results:
+        clean = denoise(model, folder / path.name)
+        np.testing.assert_allclose(tifffile.imread(path), clean, rtol=1e-6)
 
 
 def test_what_was_to_be_made_anew_is_not_taken_for_done(denoiser, another, folder, tmp_path):
@@ -88,6 +114,37 @@ def test_what_was_to_be_made_anew_is_not_taken_for_done(denoiser, another, folde
     denoise_folder(another, folder, out=series.folder, resume=True)
     for path in series.results:
         np.testing.assert_allclose(pixels(path), denoise(another, folder / path.name), rtol=1e-6)
+
+
+def test_a_model_that_does_not_suit_leaves_nothing(denoiser, folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "clean", tmp_path / "mine"):
+        with pytest.raises(BadInput):
+            denoise_folder(denoiser, folder, out=out, dtype="int7")
+        assert out.exists() == (out.name == "mine") and not list(out.glob("*"))
+        assert len(denoise_folder(denoiser, folder, out=out)) == 3
+
+
+def test_a_tiff_is_one_whatever_the_case_of_its_ending(denoiser, folder, tmp_path):
+    (folder / "cell 1.tif").rename(folder / "LOUD.TIF")
+    denoise_folder(denoiser, folder, out=tmp_path / "clean")
+    assert tifffile.imread(tmp_path / "clean" / "LOUD.TIF").shape == (64, 64)
+
+
+def test_results_in_a_folder_among_the_recordings_are_no_recordings(denoiser, folder):
+    for resume in (False, True):
+        assert len(denoise_folder(denoiser, folder, out=folder / "clean", resume=resume)) == 3
+    (folder / "clean" / "cell 0.tif").unlink()
+    assert Series.of([folder], folder / "clean").standing() == (2, True)
+
+
+def test_files_from_elsewhere_are_not_replaced(denoiser, folder, tmp_path):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "cell 0.tif").write_bytes(b"somebody's")
+    for resume in (False, True):
+        with pytest.raises(BadInput, match="--overwrite"):
+            denoise_folder(denoiser, folder, out=tmp_path / "clean", resume=resume)
+    assert (tmp_path / "clean" / "cell 0.tif").read_bytes() == b"somebody's"
 
 
 def test_recordings_that_came_later_are_added(denoiser, folder, tmp_path):
@@ -124,7 +181,7 @@ def test_results_neither_replace_recordings_nor_each_other(denoiser, folder, tmp
         (folder / f"twice.{ending}").touch()
     with pytest.raises(BadInput, match=r"twice\.png: its result would have the name of that of"):
         denoise_folder(denoiser, folder, out=tmp_path / "clean")
-    with pytest.raises(BadInput, match="is a file"):
+    with pytest.raises(BadInput, match="is the name of an image"):
         denoise_folder(denoiser, folder, out=folder / "twice.npy")
     assert not (tmp_path / "clean").exists()
 

@@ -213,7 +213,7 @@ def checked_output(path: Path, *, overwrite: bool, resume: bool = False) -> Path
             raise BadInput(
                 f"{path}: is a folder but no zarr, and is not replaced: choose another name"
             )
-        if path.is_dir() and path.suffix != ".zarr":
+        if path.is_dir() and path.suffix.lower() != ".zarr":
             raise BadInput(f"{path}: is a folder: choose another name")
     elif journal_path(path).exists() and not (overwrite or resume):
         raise BadInput(

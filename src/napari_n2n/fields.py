@@ -10,7 +10,7 @@ from napari_n2n.errors import BadInput
 BETWEEN = "+"
 # What microscopes and computers leave beside the images.
 _NOTES = {".txt", ".xml", ".json", ".csv", ".log", ".md", ".pdf", ".ini", ".db", ".yml", ".yaml"}
-_NOTES |= {".xlsx", ".docx", ".n2n"}
+_NOTES |= {".xlsx", ".docx", ".n2n", ".partial", ".journal", ".old"}
 
 
 def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
@@ -20,20 +20,27 @@ def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
     ----------
     words
         ``A B`` are two acquisitions of one field, ``A B C`` three, ``A1 B1 + A2 B2`` those of two
-        fields. Folders (that are no zarr) stand for the files in them, matched by name, but for
-        hidden ones, notes and tables; a single folder for files that are each a field; patterns
-        like ``'a/*.tif'`` for the files that fit, matched by their order.
+        fields. Folders (that are no zarr) stand for the recordings in them, matched by name - other
+        folders, hidden files, notes and tables are none - and a single folder for recordings that
+        are each a field; patterns like ``'a/*.tif'`` for what fits, matched by its order.
 
     Raises
     ------
     BadInput
-        If a pattern fits nothing, or files have no counterpart.
+        If a pattern fits nothing, files have no counterpart, or a folder cannot be read.
     """
     texts = [str(word) for word in words]
     found: list[list[Path]] = []
     for between, group in groupby(texts, key=lambda text: text == BETWEEN):
         if not between:
-            found += _fields([Path(text) for text in group])
+            try:
+                found += _fields([Path(text) for text in group])
+            except OSError as error:
+                raise BadInput(
+                    f"{error.filename}: cannot be read ({error.strerror}): check the disk and "
+                    "whether you may read there",
+                    "folder",
+                ) from error
     if not found:
         raise BadInput("no acquisition is named: give two recordings of the same scene")
     return found
@@ -71,13 +78,14 @@ def _fitting(pattern: Path) -> list[Path]:
     return found
 
 
-def _is_note(path: Path) -> bool:
-    return path.name.startswith(".") or path.suffix.lower() in _NOTES
+def _is_beside(path: Path) -> bool:
+    """Tell what lies beside recordings and is none: notes, what is unfinished, other folders."""
+    return path.name.startswith(".") or path.suffix.lower() in _NOTES or is_folder(path)
 
 
 def _by_name(folders: list[Path]) -> list[list[Path]]:
     names = [
-        sorted(path.name for path in folder.iterdir() if not _is_note(path)) for folder in folders
+        sorted(path.name for path in folder.iterdir() if not _is_beside(path)) for folder in folders
     ]
     for folder, own in zip(folders[1:], names[1:], strict=True):
         alone = sorted(set(own) ^ set(names[0]))

@@ -65,3 +65,8 @@ class Journal:
     def remove(self) -> None:
         """The work is done."""
         self.path.unlink(missing_ok=True)
+
+
+def noted_in(path: Path) -> set[str]:
+    """Return what a journal notes as done; nothing where there is none."""
+    return set(path.read_text().splitlines()[1:]) if path.exists() else set()

@@ -43,14 +43,7 @@ class Recordings:
     fields: tuple[tuple[Any, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        try:
-            listed = fields_of_view(self.sources) if self.in_folders else [self.sources]
-        except OSError as error:
-            raise BadInput(
-                f"{error.filename}: cannot be read ({error.strerror}): check the disk and whether "
-                "you may read there",
-                "folder",
-            ) from error
+        listed = fields_of_view(self.sources) if self.in_folders else [self.sources]
         object.__setattr__(self, "fields", tuple(map(tuple, listed)))
 
     @property

@@ -1,18 +1,19 @@
 """Folder in, folder out: one recording after the other through a model."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from napari_n2n import ngff
 from napari_n2n.acquisition import Acquisition
-from napari_n2n.denoising import denoise_by_shards
+from napari_n2n.denoising import denoise_by_shards, journal_path
 from napari_n2n.errors import BadInput
 from napari_n2n.fields import fields_of_view
 from napari_n2n.generators import run_to_end
-from napari_n2n.journal import Journal
+from napari_n2n.journal import Journal, noted_in
 from napari_n2n.model import Denoiser
 from napari_n2n.plan import plan
 from napari_n2n.writers import ENDINGS
@@ -62,12 +63,12 @@ class Series:
     folder: Path
 
     def __post_init__(self) -> None:
-        if self.folder.is_file():
-            raise BadInput(f"{self.folder}: is a file: name a folder for the results")
-        if self.folder.resolve() in {path.parent.resolve() for one in self.fields for path in one}:
-            raise BadInput(
-                f"{self.folder}: the recordings lie there: name another folder for the results"
-            )
+        folder = self.folder
+        if folder.is_file() or folder.name.lower().endswith(ENDINGS) or ngff.is_zarr(folder):
+            raise BadInput(f"{folder}: is the name of an image: name a folder for the results")
+        beside = {path.parent for sources in self.fields for path in sources}
+        if folder.resolve() in {one.resolve() for one in beside}:
+            raise BadInput(f"{folder}: the recordings lie there: name another folder")
         first: dict[Path, Path] = {}
         for (source, *_), result in zip(self.fields, self.results, strict=True):
             if result in first:
@@ -89,12 +90,26 @@ class Series:
 
     @property
     def journal(self) -> Path:
-        """Where is noted what an unfinished run has done."""
+        """Where is noted what was made of which recordings, and by which model."""
         return self.folder / ".napari-n2n.journal"
 
+    @property
+    def entries(self) -> list[str]:
+        """What the journal says of each result that is made."""
+        return [
+            "\t".join([out.name, *(str(path.absolute()) for path in sources)])
+            for sources, out in zip(self.fields, self.results, strict=True)
+        ]
+
     def standing(self) -> tuple[int, bool]:
-        """Return how many results are there, and whether a run was left unfinished."""
-        return sum(path.exists() for path in self.results), self.journal.exists()
+        """Return how many results are there, and whether there is a run to go on with."""
+        if not self.folder.is_dir():
+            return 0, False
+        names = {path.name for path in self.folder.iterdir()}
+        here = [path.name in names for path in self.results]
+        noted = noted_in(self.journal)
+        done = [there and entry in noted for there, entry in zip(here, self.entries, strict=True)]
+        return sum(here), self.journal.name in names and not all(done)
 
 
 def denoise_in_turn(
@@ -114,37 +129,59 @@ def denoise_in_turn(
     recording that cannot be opened is refused before the first is denoised. See `denoise_folder`
     for the parameters.
     """
-    for source in chain.from_iterable(series.fields):
-        Acquisition.open(source, axes=axes)
+    total = len(series.fields)
     there, unfinished = series.standing()
     if (there or unfinished) and not (overwrite or resume):
         raise BadInput(
-            f"{series.folder}: {there} of {len(series.fields)} results are there"
-            f"{' and a run is unfinished' if unfinished else ''}: go on with --resume, or make all "
-            "anew with --overwrite"
+            f"{series.folder}: {there} of {total} results are there: "
+            + ("go on with --resume, or make all " if unfinished else "make them ")
+            + "anew with --overwrite"
         )
+    for source in chain.from_iterable(series.fields):
+        yield SeriesStep(0, total, 0.0, source.name, ())
+        Acquisition.open(source, axes=axes)
+    found = series.folder.exists()
     series.folder.mkdir(parents=True, exist_ok=True)
-    results, total = series.results, len(series.fields)
-    job = {"model": denoiser.fingerprint(), "dtype": dtype, "turns": turns}
+    how = {"axes": axes, "dtype": dtype, "turns": turns}
+    # What shall be made anew is so also when the run was stopped and is gone on with.
+    job = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
     journal = Journal(series.journal, job, resume=resume)
-    if resume and not unfinished:  # more recordings for a run that has ended
-        for out in results:
-            if out.exists():
-                journal.add(out.name)
-    for number, (sources, out) in enumerate(zip(series.fields, results, strict=True)):
-        if out.name in journal.done and out.exists():
+    if not resume:
+        for out in series.results:
+            journal_path(out).unlink(missing_ok=True)
+    try:
+        yield from _in_turn(denoiser, series, journal, how, options)
+    except BaseException:
+        if not journal.done and not any(journal_path(out).exists() for out in series.results):
+            journal.remove()  # nothing to go on from
+            if not found:
+                with suppress(OSError):
+                    series.folder.rmdir()
+        raise
+    return series.results
+
+
+def _in_turn(
+    denoiser: Denoiser,
+    series: Series,
+    journal: Journal,
+    how: dict[str, Any],
+    options: dict[str, Any],
+) -> Generator[SeriesStep, None, None]:
+    total = len(series.fields)
+    parts = zip(series.fields, series.results, series.entries, strict=True)
+    for number, (sources, out, entry) in enumerate(parts):
+        if entry in journal.done and out.exists():
             continue
-        work = plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
+        work = plan(denoiser, *sources, **how)
         run = denoise_by_shards(
-            denoiser, work, out, overwrite=out.exists(), resume=resume, **options
+            denoiser, work, out, overwrite=journal.job["_overwrite"], resume=True, **options
         )
         with closing(run):
             for step in run:
                 share = (number + step.progress) / total
                 yield SeriesStep(number, total, share, out.name, work.warnings)
-        journal.add(out.name)
-    journal.remove()
-    return results
+        journal.add(entry)
 
 
 def denoise_folder(
@@ -169,8 +206,8 @@ def denoise_folder(
         Called as the run goes on.
     options
         axes, dtype, turns, device, memory, overwrite, resume and scheduler, as `denoise` takes
-        them. With `resume`, a run that was stopped goes on; after one that came to its end, only
-        recordings that have no result yet are denoised.
+        them. With `resume`, a run that was stopped goes on, and recordings that came later are
+        added to one that came to its end; model, axes, dtype and turns must be as they were.
 
     Returns
     -------

@@ -25,5 +25,5 @@ def open_writer(path: Path, header: Header, *, dims: int = 2, resume: bool = Fal
     dims
         2 for results that are made plane by plane, 3 for those made of volumes.
     """
-    kind = tiff.Writer if path.suffix in (".tif", ".tiff") else ngff.Writer
+    kind = tiff.Writer if path.suffix.lower() in (".tif", ".tiff") else ngff.Writer
     return kind(path, header, shard=shard_sides(dims), resume=resume)

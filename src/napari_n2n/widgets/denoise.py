@@ -11,7 +11,6 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model import SUFFIX
-from napari_n2n.recipe import Recordings
 from napari_n2n.widgets.comparing import Comparing
 from napari_n2n.widgets.denoising_session import DenoisingSession
 from napari_n2n.widgets.dock import (
@@ -157,7 +156,7 @@ class DenoiseWidget(Dock):
         if self.session.running:
             return
         try:
-            denoiser, sources = self.model.chosen(), _first_field(self.picker.chosen())
+            denoiser, sources = self.model.chosen(), self.output.first(self.picker.chosen())
         except BadInput:
             self.previewing.choose(None)
             return  # nothing to compare yet
@@ -225,8 +224,3 @@ class DenoiseWidget(Dock):
 
     def _show_warnings(self, warnings: Sequence[str]) -> None:
         self.warnings.setText("\n".join(f"⚠ {words}" for words in warnings))
-
-
-def _first_field(sources: list[Any]) -> list[Any]:
-    """Return what is compared and previewed: of folders, the first recordings in them."""
-    return list(Recordings(tuple(sources)).fields[0])

@@ -35,6 +35,8 @@ class DenoisingSession(Session):
         self._stop = threading.Event()
         self._out = Path()
         self._named = False
+        self._series: Series | None = None
+        self._unlike: dict[str, None] = {}
         self.unsaved: Path | None = None
         self.warnings: tuple[str, ...] = ()
 
@@ -48,13 +50,14 @@ class DenoisingSession(Session):
         self.refuse_a_second()
         self._stop = stop = threading.Event()
         self.remaining, self.warnings, self._first = math.inf, (), None
+        self._unlike = {}
         run: partial[Any]
         if isinstance(out, Series):
-            self._out, self._named, self._growing = out.folder, True, None
+            self._out, self._named, self._growing, self._series = out.folder, True, None, out
             run = partial(denoised_in_turn, denoiser, out, stop, **options)
         else:
             path = out or self.unsaved or scratch_folder() / "denoised.ome.zarr"
-            self._out, self._named = path, out is not None
+            self._out, self._named, self._series = path, out is not None, None
             run = partial(denoised, denoiser, sources, path, stop, **options)
         self._run(run, "napari-n2n: denoising", stop.set)
 
@@ -71,7 +74,8 @@ class DenoisingSession(Session):
     def _receive(self, message: Canvas | DenoisingStep | SeriesStep) -> None:
         if isinstance(message, SeriesStep):
             self._time(message.progress)
-            self.warnings = message.warnings
+            self._unlike.update(dict.fromkeys(message.warnings))
+            self.warnings = _few(list(self._unlike))
             self._tell(f"{message.name}: {message.done + 1} of {message.total}", message.progress)
             return
         self._grow(message)
@@ -88,7 +92,7 @@ class DenoisingSession(Session):
     def _finish(self, path: Path | None) -> None:
         self._settle(whole=path is not None)
         if path is None:
-            kept = journal_path(self._out).exists() or self._out.is_dir()
+            kept = self._unfinished()
             words = "Stopped. " + (_RESUME if kept else "Nothing was done yet.")
         else:
             words = f"Saved as {path}" if self._named else _SCRATCH
@@ -98,8 +102,23 @@ class DenoisingSession(Session):
 
     def _end(self) -> None:
         super()._end()
-        unfinished = not self._named and journal_path(self._out).exists()
-        self.unsaved = self._out if unfinished else None
+        self.unsaved = self._out if not self._named and self._unfinished() else None
+
+    def _unfinished(self) -> bool:
+        if self._series is not None:
+            return self._series.journal.exists()
+        return journal_path(self._out).exists()
+
+
+_MOST_WARNINGS = 4
+
+
+def _few(warnings: list[str]) -> tuple[str, ...]:
+    """Return so many warnings as have room, and say how many there are besides."""
+    if len(warnings) <= _MOST_WARNINGS:
+        return tuple(warnings)
+    more = len(warnings) - _MOST_WARNINGS + 1
+    return *warnings[: _MOST_WARNINGS - 1], f"{more} more recordings are unlike the training, too"
 
 
 _RESUME = "What is done is kept: Resume goes on with it."

@@ -1,5 +1,6 @@
 """Where the result of the Denoise dock goes: a file, or for a folder of recordings a folder."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from magicgui.widgets import FileEdit
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import checked_output, journal_path
 from napari_n2n.errors import BadInput
-from napari_n2n.fields import is_folder
+from napari_n2n.fields import fields_of_view, is_folder
 from napari_n2n.series import Series
 from napari_n2n.widgets.dock import keep_narrow
 from napari_n2n.widgets.preferences import preferences
@@ -35,13 +36,16 @@ class Output:
             "is lost when napari closes. The results of a folder of recordings go to a folder",
         )
         self._folders: list[Path] = []
+        self._fields: tuple[tuple[Path, ...], ...] = ()
         self._suggested: Path | None = None
         self.suggest([], None)
 
     def suggest(self, sources: list[Any], axes: str | None) -> None:
         """Take note of what shall be denoised, and find a place for it where that can be told."""
         folders = bool(sources) and all(isinstance(one, Path) and is_folder(one) for one in sources)
-        self._folders = sources if folders else []
+        before, self._folders = self._folders, sources if folders else []
+        if self._folders != before:
+            self._fields = _listed(self._folders)
         self.field.mode = (
             FileDialogMode.EXISTING_DIRECTORY if folders else FileDialogMode.OPTIONAL_FILE
         )
@@ -55,7 +59,8 @@ class Output:
         if kept.folder is None or not sources:
             return None
         if self._folders:
-            return kept.folder / f"{' + '.join(one.name for one in sources)} denoised"
+            first = sources[0].absolute()
+            return kept.folder / f"{first.parent.name} {first.name} denoised"
         try:
             names = [Acquisition.open(one, axes=axes).name for one in sources]
         except BadInput:
@@ -67,6 +72,10 @@ class Output:
         """Where the result shall be kept; None if it shall not."""
         path = Path(str(self.field.value))
         return self._suggested if path == Path() else path
+
+    def first(self, sources: list[Any]) -> list[Any]:
+        """Return what is compared and previewed: of folders, the first recordings in them."""
+        return list(self._fields[0]) if self._fields else sources
 
     def chosen(self, *, overwrite: bool, resume: bool) -> Path | Series | None:
         """Return where the result goes; None for one that is not kept.
@@ -99,17 +108,22 @@ class Output:
         return stands, unfinished, _STANDS if stands else _UNFINISHED if unfinished else ""
 
     def _found_results(self) -> tuple[bool, bool, str]:
-        path = self.path
-        try:
-            series = None if path is None else Series.of(self._folders, path)
-        except BadInput:
-            series = None  # said when it is to be used
-        if series is None:
-            return False, False, ""
-        (there, unfinished), total = series.standing(), len(series.fields)
-        if there == total and not unfinished:
-            return True, False, f"All {total} results exist there: Overwrite makes them anew."
-        if there or unfinished:
-            words = f"{there} of {total} results are there: Resume goes on, Overwrite begins anew."
-            return False, True, words
+        path, total = self.path, len(self._fields)
+        there, unfinished = 0, False
+        with suppress(BadInput, OSError):  # said when it is to be used
+            if path is not None:
+                there, unfinished = Series(self._fields, path).standing()
+        words = f"{there} of {total} results are there: "
+        if unfinished:
+            return False, True, f"{words}Resume goes on, Overwrite begins anew."
+        if there:
+            return True, False, f"{words}name another folder, or Overwrite them."
         return False, False, ""
+
+
+def _listed(folders: list[Path]) -> tuple[tuple[Path, ...], ...]:
+    """Return what lies in folders; nothing where that cannot be told, which is said later."""
+    try:
+        return tuple(map(tuple, fields_of_view(folders))) if folders else ()
+    except BadInput:
+        return ()
