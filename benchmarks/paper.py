@@ -272,7 +272,7 @@ def _pulled_less(
     one: float, other: float, clean: float, name: str, other_name: str
 ) -> Iterator[Verdict]:
     yield _third(one - clean, other - clean, name, other_name)
-    ratio = one / other
+    ratio = abs(one / other)
     yield ratio <= 1 / 3, f"{name}: the same, what clean targets are pulled included: {ratio:.2f}"
 
 
@@ -634,7 +634,8 @@ def captures(
         rows.append([count, count * (count - 1), f"{found[count]:.3f}", said, f"{seconds:.0f}"])
     text = (
         f"sCMOS frames of filaments, {steps} steps each: error of frame 0, denoised alone, against "
-        "the mean of the last four frames, which no run saw; their own noise is taken off.\n\n"
+        "the mean of the last four frames, which no run saw; their own noise is taken off. ± is "
+        "that of the pixels, of one run each.\n\n"
         f"{table(['frames', 'ordered pairs', 'RMSE, ADU', 'more than of 2', 's'], rows)}"
     )
     most = against[max(CAPTURES)]

@@ -61,7 +61,8 @@ def test_camera_gain_and_read_noise_come_back(gain, offset, read, exposure, seed
     report = measured(camera(gain, offset, read, exposure, seed))
     assert report.photon_gain == pytest.approx(gain, rel=0.05)
     assert report.read_noise == pytest.approx(gain * read, rel=0.15)
-    assert report.pedestal == pytest.approx(offset, abs=4 * report.errors["pedestal"])
+    # An error from eight groups is itself off by a third: 6 of them are passed once in 2000 times.
+    assert report.pedestal == pytest.approx(offset, abs=6 * report.errors["pedestal"])
     assert report.signal_dependent
     assert report.skewness > 0
     assert report.outlier_share < 0.005
@@ -215,9 +216,31 @@ def test_missing_pixels_are_told_from_dark_ones(share, sigma, seed):
     assert ("missing" in {found.code for found in report.warnings}) == (report.loss == "l2")
 
 
+@pytest.mark.parametrize("borders", [1, 4])
+def test_a_black_border_of_both_recordings_is_no_noise(borders):
+    views = [view - 100 for view in camera(2.2, 100, 1.6, 5, 0)]
+    for view in views:
+        for _ in range(borders):
+            view[:20] = 0
+            view[:] = np.rot90(view).copy()
+    report = measured(views)
+    assert report.missing_share == 0 and report.loss == "l2"
+
+
+def test_zero_is_not_chosen_as_the_most_common_value():
+    rng = np.random.default_rng(0)
+    views = [np.where(rng.random(v.shape) < 0.3, 0, v) for v in hit(gaussian(5, 1), 0.3, 1)]
+    report = measured(views)
+    assert report.outlier_share > 0.45 and report.loss == "l2"
+    assert "missing" in {warning.code for warning in report.warnings}
+
+
 def test_what_outliers_hide_is_said_not_to_be_known():
     words = dict(measured(hit(gaussian(2, 1), 0.1, 1)).figures())
     assert words["not told"] == "motion, drift"
+    most = measured(hit(gaussian(0, 1), 0.9, 1))
+    assert most.noise_correlation is None and most.correlation_length is None
+    assert dict(most.figures())["not told"] == "correlation, motion, drift"
     assert "motion" in dict(measured(gaussian(2, 1)).figures())["not found"]
 
 

@@ -67,11 +67,11 @@ class Exchange:
 def exchange(reports: Sequence[NoiseReport], loss: Loss) -> Exchange | None:
     """Return how pixels may be exchanged; None where acquisitions must stay as they were taken.
 
-    That is where the noise is correlated in both directions, where something has moved or changed
-    between the acquisitions, and where a loss stands up to outliers: those come in patches, and
-    what is left of one in the input would tell where it is in the target. Where one acquisition is
-    noisier than the other, a mixture of both is unlike either, and the network has to see them as
-    they are, too.
+    That is where the noise is correlated in both directions, or nobody knows; where something has
+    moved or changed between the acquisitions; and where a loss stands up to outliers: those come in
+    patches, and what is left of one in the input would tell where it is in the target. Where one
+    acquisition is noisier than the other, a mixture of both is unlike either, and the network has
+    to see them as they are, too.
     """
     if loss.statistic != "mean":
         return None
@@ -79,9 +79,11 @@ def exchange(reports: Sequence[NoiseReport], loss: Loss) -> Exchange | None:
         shifted = max(abs(along) for along in report.shift) > _SHIFTED
         if shifted or _CHANGED & {warning.code for warning in report.warnings}:
             return None
+    shared = [report.noise_correlation for report in reports if report.noise_correlation]
+    if len(shared) < len(reports):  # nobody knows
+        return None
     along_y, along_x = (
-        all(abs(report.noise_correlation[axis]) < _CORRELATED for report in reports)
-        for axis in (0, 1)
+        all(abs(along) < _CORRELATED for along in each) for each in zip(*shared, strict=True)
     )
     if not along_y and not along_x:
         return None

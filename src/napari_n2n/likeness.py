@@ -56,7 +56,7 @@ def _other_values(name: str, planes: list[np.ndarray], low: float, high: float) 
 
 
 def _other_noise(name: str, planes: list[np.ndarray], learned: dict[str, Any]) -> Iterator[str]:
-    if max(map(abs, learned["noise_correlation"])) > _MOST_CORRELATION:
+    if max(map(abs, learned["noise_correlation"] or (0.0, 0.0))) > _MOST_CORRELATION:
         return
     if learned["outlier_share"] > _MOST_OUTLIERS or min(planes[0].shape) < 3:
         return

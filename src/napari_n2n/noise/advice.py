@@ -66,11 +66,11 @@ def advise(evidence: Evidence) -> Advice:
 def _loss(evidence: Evidence) -> tuple[str, str]:
     share = evidence.outlier_share
     hit = _hit(evidence)
-    if evidence.missing_share > MOST_FOR_MEDIAN:
+    if _lacks_too_much(evidence):
         missing = f"{evidence.missing_share:.0%}"
         return "l2", (
-            f"{missing} of the pixels are missing (they read 0), too many for the median and for "
-            f"the most common value: L2 finds the mean, {missing} too dark."
+            f"{missing} of the pixels are missing (they read 0), too many for the median or the "
+            f"most common value: L2 finds the mean, {missing} too dark."
         )
     if share > MOST_FOR_MEDIAN:
         return "l0", (
@@ -100,6 +100,12 @@ def _loss(evidence: Evidence) -> tuple[str, str]:
         off = min(abs(evidence.median_shift) / evidence.signal, 1.0)
         return "l2", f"{photons}, skewed: the median would read {off:.1%} {side}, so L2."
     return "l2", f"{photons} that averages out to the signal: L2 finds its mean."
+
+
+def _lacks_too_much(evidence: Evidence) -> bool:
+    """Tell whether outliers are too many for the median, and zero is too common for the mode."""
+    many = evidence.outlier_share > MOST_FOR_MEDIAN
+    return many and evidence.missing_share > evidence.outlier_share / 4
 
 
 def one_side(brighter: float) -> str | None:
@@ -139,7 +145,7 @@ def _warnings(evidence: Evidence) -> list[Finding]:
                 "the training more time, and turn off smoothing in the camera software.",
             )
         )
-    if evidence.missing_share > MOST_FOR_MEDIAN:
+    if _lacks_too_much(evidence):
         found.append(
             Finding(
                 "missing",

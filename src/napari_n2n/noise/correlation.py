@@ -24,9 +24,7 @@ class Correlation:
     Attributes
     ----------
     y, x
-        At lags 0 to 8 pixels.
-    error
-        Standard error of any of them for white noise.
+        At lags 0 to 8 pixels; NaN where too few pixels tell.
     length
         (y, x): width (standard deviation, pixels) of the Gaussian blur that would correlate white
         noise as much; 0 where neighbours are independent.
@@ -34,20 +32,23 @@ class Correlation:
 
     y: np.ndarray
     x: np.ndarray
-    error: float
     length: tuple[float, float]
 
     @property
-    def of_neighbours(self) -> float:
-        """The larger one of both at lag 1."""
-        return float(max(self.y[1], self.x[1]))
+    def of_neighbours(self) -> tuple[float, float] | None:
+        """At lag 1, (y, x); None where that cannot be told."""
+        y, x = float(self.y[1]), float(self.x[1])
+        return (y, x) if math.isfinite(y + x) else None
+
+    @property
+    def matters(self) -> bool:
+        """Whether neighbours are known to share noise enough to mind."""
+        return max(self.of_neighbours or (0.0, 0.0)) > CORRELATED
 
     @property
     def area(self) -> float:
         """Pixels that share one independent value: the sum of the correlation over both axes."""
-        return float(
-            np.prod([1 + 2 * np.maximum(along[1:], 0.0).sum() for along in (self.y, self.x)])
-        )
+        return float(np.prod([1 + 2 * np.fmax(along[1:], 0.0).sum() for along in (self.y, self.x)]))
 
 
 def autocorrelation(
@@ -81,13 +82,12 @@ def autocorrelation(
     return Correlation(
         y=along_y,
         x=along_x,
-        error=math.pi / 2 / math.sqrt(max(int(differs.sum()), 1)),
         length=(_blur_width(along_y), _blur_width(along_x)),
     )
 
 
 def _of_lag(signs: np.ndarray, usable: np.ndarray, axis: int, lag: int) -> float:
-    """Correlation of the noise of pixels that lie so far apart; 0 where there are too few."""
+    """Correlation of the noise of pixels that lie so far apart; NaN where there are too few."""
     end = signs.shape[axis]
     ahead, behind = (
         (signs.take(pixels, axis), usable.take(pixels, axis))
@@ -95,19 +95,15 @@ def _of_lag(signs: np.ndarray, usable: np.ndarray, axis: int, lag: int) -> float
     )
     both = ahead[1] & behind[1]
     products = (ahead[0] * behind[0])[both]
-    signed = (
-        float(np.mean((np.abs(ahead[0][both]) + np.abs(behind[0][both])) / 2))
-        if both.any()
-        else 0.0
-    )
     if np.count_nonzero(products) < _FEWEST_PAIRS:
-        return 0.0
+        return math.nan
+    signed = float(np.mean((np.abs(ahead[0][both]) + np.abs(behind[0][both])) / 2))
     return math.sin(math.pi / 2 * float(np.mean(products, dtype=np.float64)) / signed)
 
 
 def _blur_width(along: np.ndarray) -> float:
     """Blurring white noise by a Gaussian of width w correlates it by ``exp(-lag^2 / (4 w^2))``."""
-    below = np.flatnonzero(along < _NOTABLE)
+    below = np.flatnonzero(~(along >= _NOTABLE))
     last = int(below[0]) if len(below) else len(along)
     if last < 2:
         return 0.0

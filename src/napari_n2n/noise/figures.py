@@ -7,7 +7,6 @@ import numpy as np
 from napari_n2n.noise.change import displaced, drift, moved_share
 from napari_n2n.noise.clipping import Clipping, find_clipping
 from napari_n2n.noise.correlation import (
-    CORRELATED,
     Correlation,
     autocorrelation,
     shared_noise,
@@ -70,7 +69,7 @@ class Figures:
         spoilt = outliers.share > _MANY_OUTLIERS or cut_everywhere
         if spoilt:
             curve = replace(curve, photon_gain=None)
-        if curve.photon_gain is None or correlation.of_neighbours > CORRELATED:
+        if curve.photon_gain is None or correlation.matters:
             # Smoothing takes more from the third cumulant than from the variance.
             curve = replace(curve, read_noise=None, read_noise_error=None, pedestal=None)
         moved_here: float | None = moved or None

@@ -121,7 +121,8 @@ def _missing(sample: Sample) -> tuple[float, np.ndarray]:
     """Share of the pixels of each acquisition that are missing, and where it is one of either.
 
     They read 0 where others lie far above, and hardly any in between: neither few photons nor noise
-    that is cut off makes such a gap.
+    that is cut off makes such a gap. What is 0 in both acquisitions far more often than by chance,
+    as borders and masks are, is no noise.
     """
     nothing = np.zeros(sample.a.shape, bool)
     cut = sample.cut & sample.valid
@@ -134,7 +135,9 @@ def _missing(sample: Sample) -> tuple[float, np.ndarray]:
     between = above & ~cut & (lower < level / 2)
     if absent.sum() < _FEWEST_SIDED or between.sum() > _BETWEEN * absent.sum():
         return 0.0, nothing
-    return 1 - float(np.sqrt(1 - absent.sum() / above.sum())), absent
+    share = 1 - math.sqrt(1 - float(absent.sum() / above.sum()))
+    in_both = float((absent & sample.cut_twice).sum() / above.sum())
+    return (share, absent) if in_both < 2 * share**2 + _FAR_SHARE else (0.0, nothing)
 
 
 def _mixture(sample: Sample) -> Mixture:

@@ -54,7 +54,8 @@ class NoiseReport:
     outliers_clustered
         True where they come in patches (text, dust) rather than single pixels.
     noise_correlation, correlation_length
-        At lag 1; and the width of the Gaussian blur that would correlate white noise as much.
+        At lag 1; and the width of the Gaussian blur that would correlate white noise as much. None
+        where outliers leave too few pixels to tell.
     shared_noise
         How much of the noise both acquisitions have in common, 0 to 1; None where the scene's own
         detail hides it.
@@ -93,8 +94,8 @@ class NoiseReport:
     outlier_brighter: float
     outlier_shift: float
     outliers_clustered: bool
-    noise_correlation: tuple[float, float]
-    correlation_length: tuple[float, float]
+    noise_correlation: tuple[float, float] | None
+    correlation_length: tuple[float, float] | None
     shared_noise: float | None
     noise_a: float
     noise_b: float
@@ -119,8 +120,8 @@ class NoiseReport:
             parts.append(f"SNR {self.snr:.2g}")
         if self.photon_gain is not None:
             parts.append(f"{self.photon_gain:.3g} ADU/electron")
-        if max(self.correlation_length) > 0:
-            parts.append(f"correlated over {max(self.correlation_length):.1f} px")
+        if (reach := max(self.correlation_length or (0.0,))) > 0:
+            parts.append(f"correlated over {reach:.1f} px")
         if self.outlier_share > 0.001:
             parts.append(f"{self.outlier_share:.1%} outliers")
         return ", ".join(parts)
@@ -167,10 +168,8 @@ class NoiseReport:
 
         Nothing is said of what was not found, and None stands for what cannot be told.
         """
-        y, x = self.correlation_length
         yield "outliers", self._outliers()
-        length = f"{y:.1f}, {x:.1f}{self._around('correlation_length')}"
-        yield "correlation", f"over {length} pixels (y, x)" if max(y, x) > 0 else ""
+        yield "correlation", self._correlation()
         yield "common noise", self._share("shared_noise", 0.05, "of it in A and B alike")
         yield "motion", self._share("moved_share", 5e-4, "of the field")
         yield "drift", self._share("drift", 0.0, "of the signal's spread")
@@ -184,6 +183,13 @@ class NoiseReport:
         side = one_side(self.outlier_brighter)
         sides = f"all {side}" if side else "bright and dark"
         return self._share("outlier_share", 0.0, f"of the pixels{where}, {sides}") or ""
+
+    def _correlation(self) -> str | None:
+        if self.correlation_length is None:
+            return None
+        y, x = self.correlation_length
+        length = f"{y:.1f}, {x:.1f}{self._around('correlation_length')}"
+        return f"over {length} pixels (y, x)" if max(y, x) > 0 else ""
 
     def _share(self, name: str, unnoticed: float, of_what: str) -> str | None:
         """Say a share in percent; nothing if it is no more than what goes unnoticed."""
@@ -226,7 +232,7 @@ class NoiseCurves:
     frequency: np.ndarray
     ring_correlation: np.ndarray
 
-    def as_dict(self) -> dict[str, dict[str, list[float]]]:
+    def as_dict(self) -> dict[str, dict[str, list[float | None]]]:
         """Return plain JSON: the values of each plot, but for the single differences."""
         transfer, correlation = self.transfer, self.correlation
         curves = {
@@ -243,7 +249,10 @@ class NoiseCurves:
             },
         }
         return {
-            name: {axis: [float(value) for value in values] for axis, values in curve.items()}
+            name: {
+                axis: [float(value) if np.isfinite(value) else None for value in values]
+                for axis, values in curve.items()
+            }
             for name, curve in curves.items()
         }
 
@@ -276,7 +285,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         skewness_error=curve.skewness_error,
         median_shift=curve.median_shift,
         photon_gain=curve.photon_gain,
-        correlation=(float(correlation.y[1]), float(correlation.x[1])),
+        correlation=correlation.of_neighbours or (0.0, 0.0),
         correlation_length=correlation.length,
         correlation_area=correlation.area,
         shared_noise=found.shared_noise,
@@ -307,8 +316,8 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         outlier_brighter=outliers.brighter,
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
-        noise_correlation=evidence.correlation,
-        correlation_length=correlation.length,
+        noise_correlation=correlation.of_neighbours,
+        correlation_length=correlation.length if correlation.of_neighbours else None,
         shared_noise=evidence.shared_noise,
         noise_a=sigma_a,
         noise_b=sigma_b,

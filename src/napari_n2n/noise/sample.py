@@ -30,9 +30,9 @@ class Sample:
         no part in it.
     valid
         False where a pixel does not count: here where one of the two is saturated.
-    saturated, cut
-        True where one of the two is at the largest value that it can have, and at zero, below which
-        it has no values.
+    saturated, cut, cut_twice
+        True where one of the two is at the largest value that it can have; where one is at zero,
+        below which it has no values; and where both are.
     saturated_share, black_share
         Of the pixels of both.
     group
@@ -48,6 +48,7 @@ class Sample:
     valid: np.ndarray
     saturated: np.ndarray
     cut: np.ndarray
+    cut_twice: np.ndarray
     saturated_share: float
     black_share: float
     group: np.ndarray
@@ -74,6 +75,7 @@ class Sample:
             valid=~(saturated[0] | saturated[1]),
             saturated=saturated[0] | saturated[1],
             cut=black[0] | black[1],
+            cut_twice=black[0] & black[1],
             saturated_share=float(saturated.mean()),
             black_share=float(black.mean()),
             group=groups_of_blocks(a.shape),
@@ -115,7 +117,7 @@ class Sample:
 
     def of_tile(self, tile: tuple[slice, slice, slice]) -> "Sample":
         """Return a part of the sample."""
-        names = ("a", "b", "surroundings", "valid", "saturated", "cut", "group")
+        names = ("a", "b", "surroundings", "valid", "saturated", "cut", "cut_twice", "group")
         return replace(self, **{name: getattr(self, name)[tile] for name in names})
 
 

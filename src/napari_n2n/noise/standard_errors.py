@@ -20,6 +20,7 @@ from napari_n2n.pair import Pair
 from napari_n2n.registration import shift_error
 
 _SMALLEST = 128
+_FEWEST_TILES = 4
 
 
 def standard_errors(pair: Pair, found: Figures) -> dict[str, float]:
@@ -28,7 +29,7 @@ def standard_errors(pair: Pair, found: Figures) -> dict[str, float]:
     errors = {
         "skewness": curve.skewness_error,
         "median_shift": curve.median_shift_error,
-        "outlier_share": found.outliers.error,
+        "outlier_share": math.hypot(found.outliers.error, _of_missing(found)),
         "outlier_shift": found.outliers.shift_error,
     }
     if curve.photon_gain is not None:
@@ -51,6 +52,16 @@ def standard_errors(pair: Pair, found: Figures) -> dict[str, float]:
     return errors | _scatter_of_tiles(found)
 
 
+def _of_missing(found: Figures) -> float:
+    """Standard error of the share of the missing pixels."""
+    if found.outliers.missing == 0:
+        return 0.0
+    groups, absent = found.sample.group, found.outliers.pixels & found.sample.cut
+    lost = np.bincount(groups[absent], minlength=GROUPS)
+    count = np.bincount(groups.ravel(), minlength=GROUPS)
+    return jackknife(1 - np.sqrt(1 - (lost.sum() - lost) / (count.sum() - count)))
+
+
 def _scatter_of_tiles(found: Figures) -> dict[str, float]:
     """Return the standard errors of what every tile tells."""
     ordinary = found.sample.without(found.outliers.around)
@@ -58,11 +69,11 @@ def _scatter_of_tiles(found: Figures) -> dict[str, float]:
     if not tiles:
         return {}
     whole = np.array([list(tile.values()) for tile in tiles], dtype=np.float64)
-    scatter = whole.std(axis=0, ddof=1) / math.sqrt(len(tiles))
+    told = np.isfinite(whole).sum(axis=0)
     return {
-        name: float(error)
-        for name, error in zip(tiles[0], scatter, strict=True)
-        if math.isfinite(error)
+        name: float(np.nanstd(values, ddof=1)) / math.sqrt(count)
+        for name, values, count in zip(tiles[0], whole.T, told, strict=True)
+        if count >= _FEWEST_TILES
     }
 
 
@@ -71,7 +82,7 @@ def _of_tile(sample: Sample, curve: TransferCurve) -> dict[str, float | None]:
     correlation = autocorrelation(sample.difference, sample.valid, sample.quantum)
     noise = math.sqrt(float(np.mean(sample.difference**2, dtype=np.float64)) / 2)
     return {
-        "noise_correlation": correlation.of_neighbours,
+        "noise_correlation": max(correlation.of_neighbours or (math.nan, math.nan)),
         "correlation_length": max(correlation.length),
         "shared_noise": shared_noise(sample.a, sample.b),
         "moved_share": moved_share(sample, curve),
