@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from napari_n2n.acquisition import Acquisition
 from napari_n2n.denoising import DenoisingStep, denoise_by_shards
@@ -16,6 +16,8 @@ from napari_n2n.plan import plan
 from napari_n2n.series import Series, SeriesStep, denoise_in_turn
 from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.result_layer import contrast_limits
+
+Step = TypeVar("Step")
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,8 @@ def denoised(
     work = plan(denoiser, *opened, turns=turns)
     limits = contrast_limits(opened[0].sample_plane())
     yield Canvas(out, work.header, opened[0].order, limits, work.warnings, sources[0])
-    try:
-        run = denoise_by_shards(denoiser, work, out, **options)
-        with closing(run), interrupted_by(stop, denoiser):
-            for step in run:
-                yield step
-                if stop.is_set():
-                    return None
-    except Stopped:
-        return None
-    return out
+    run = denoise_by_shards(denoiser, work, out, **options)
+    return out if (yield from _to_end(run, denoiser, stop)) else None
 
 
 def denoised_in_turn(
@@ -106,16 +100,23 @@ def denoised_in_turn(
         As in `denoised`.
     """
     use_threads(preferences().threads)
+    run = denoise_in_turn(denoiser, series, **options)
+    return series.folder if (yield from _to_end(run, denoiser, stop)) else None
+
+
+def _to_end(
+    run: Generator[Step, None, Any], denoiser: Denoiser, stop: threading.Event
+) -> Generator[Step, None, bool]:
+    """Pass on the steps of a run; returns whether it came to its end."""
     try:
-        run = denoise_in_turn(denoiser, series, **options)
         with closing(run), interrupted_by(stop, denoiser):
             for step in run:
                 yield step
                 if stop.is_set():
-                    return None
+                    return False
     except Stopped:
-        return None
-    return series.folder
+        return False
+    return True
 
 
 @contextmanager
