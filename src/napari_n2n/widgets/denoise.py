@@ -160,10 +160,11 @@ class DenoiseWidget(Dock):
         except BadInput:
             self.previewing.choose(None)
             return  # nothing to compare yet
-        axes = axes_in(self.axes)
+        axes, computing = axes_in(self.axes), (self.device.value, bytes_in(self.memory))
+        subject = Subject(denoiser, sources, axes, self.turns.value, *computing)
+        # napari handles what has happened meanwhile, the end of this dock too, when work begins.
         self.comparing.ask(denoiser, sources, axes)
-        computing = self.device.value, bytes_in(self.memory)
-        self.previewing.choose(Subject(denoiser, sources, axes, self.turns.value, *computing))
+        self.previewing.choose(subject)
 
     # -- running ------------------------------------------------------------------------------
 
