@@ -416,20 +416,6 @@ def test_closing_the_window_ends_a_run_within_a_part(make_napari_viewer, qtbot, 
     qtbot.waitUntil(lambda: not session.running, timeout=10_000)
 
 
-def test_layers_may_go_right_after_the_dock(viewer, qtbot, model):
-    for name in ("one", "two"):
-        viewer.add_image(STACK, name=name, **LOOKS)
-    dock, widget = open_dock(viewer, model)
-    qtbot.waitUntil(lambda: not widget.comparing.busy, timeout=20_000)
-    viewer.window.remove_dock_widget(dock)
-    with qtbot.captureExceptions() as errors:
-        for name in ("two", "one"):
-            viewer.layers.remove(name)
-        viewer.add_image(STACK, name="three", **LOOKS)
-        qtbot.wait(200)
-    assert not errors
-
-
 def test_a_run_in_one_window_leaves_another_window_alone(make_napari_viewer, qtbot, model, parts):
     viewers = [make_napari_viewer(), make_napari_viewer()]
     for viewer in viewers:

@@ -183,3 +183,21 @@ def test_the_dialogs_behind_the_dots_choose_a_file(viewer, name, monkeypatch, qt
         monkeypatch.setattr(edit, "_show_file_dialog", lambda *_, path=path, **__: path)
         edit.choose_btn.native.click()
         assert edit.value == tmp_path / "a.npy"
+
+
+@pytest.mark.parametrize("name", DOCKS)
+def test_layers_may_change_right_after_a_dock_was_closed(viewer, qtbot, denoiser, tmp_path, name):
+    for seed in (1, 2):
+        viewer.add_image(noisy(blobs((64, 64)), seed), name=f"n{seed}")
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", name)
+    if hasattr(widget, "model"):
+        widget.model.choose(denoiser.save(tmp_path / "model"))
+    qtbot.wait(300)
+    viewer.window.remove_dock_widget(dock)
+    with qtbot.captureExceptions() as errors:
+        for gone in ("n2", "n1"):
+            viewer.layers.remove(gone)
+        for seed in (3, 4):
+            viewer.add_image(noisy(blobs((64, 64)), seed), name=f"n{seed}")
+        qtbot.wait(300)
+    assert not errors

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, FileEdit
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
@@ -64,8 +64,13 @@ class Dock(QScrollArea):
         self.setAcceptDrops(True)
 
     def event(self, event: Any) -> bool:
-        """End with the frame that napari takes away; without it nobody can see the dock again."""
+        """End with the frame that napari takes away; without it nobody can see the dock again.
+
+        Until then its fields follow the layers in silence: napari may let it end amid an answer.
+        """
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            for part in self.findChildren(QObject):
+                part.blockSignals(True)
             self.deleteLater()
         return super().event(event)
 
