@@ -23,10 +23,9 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
     acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
     means is fitted with soft-L1 weights. Where it does not differ from the identity by three
     standard errors, which are those of parts of the field, it is the identity; where no scene shows
-    in both, the gain is 1. How much
-    either acquisition counts in the neighbourhood depends on its noise on the scale of both, and so
-    on the line itself: from a guess by the spread of the neighbourhoods, it is fitted again until
-    it stays.
+    in both, the gain is 1. How much either acquisition counts in the neighbourhood depends on its
+    noise on the scale of both, and so on the line itself: from a guess by the spread of the
+    neighbourhoods, it is fitted again until it stays.
     """
     a, b, around_a, around_b = (
         np.concatenate([plane.ravel() for plane in planes])

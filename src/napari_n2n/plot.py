@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from napari_n2n.noise.report import NoiseCurves, NoiseReport
+from napari_n2n.noise.measure import NoiseCurves
+from napari_n2n.noise.report import NoiseReport
 
 _BINS = 80
 _RINGS = 64

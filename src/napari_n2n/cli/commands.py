@@ -50,7 +50,7 @@ def inspect(
     if plot is not None and plot.suffix.lower() != ".png":
         raise BadInput(f"{plot}: unknown ending: let the plot's name end in .png")
 
-    from napari_n2n.noise.report import measure_with_curves
+    from napari_n2n.noise.measure import measure_with_curves
     from napari_n2n.pair import first_field
     from napari_n2n.plot import draw_noise
 
@@ -192,17 +192,21 @@ def denoise(
     from napari_n2n.model import load
 
     denoiser, sources = load(model), [a, *(more or [])]
-    how = {"axes": axes, "dtype": dtype, "turns": turns}
-    options = {
-        "device": device,
-        "memory": byte_count(memory),
-        "resume": resume,
-        "overwrite": overwrite,
-        "scheduler": scheduler,
-    }
     run = _in_turn if all(is_folder(source) for source in sources) else _single
     try:
-        run(denoiser, sources, output, how, options)
+        run(
+            denoiser,
+            sources,
+            output,
+            axes=axes,
+            dtype=dtype,
+            turns=turns,
+            device=device,
+            memory=byte_count(memory),
+            resume=resume,
+            overwrite=overwrite,
+            scheduler=scheduler,
+        )
     except (KeyboardInterrupt, OSError):
         say(f"stopped: what is done of {output} is kept; --resume goes on")
         raise
@@ -213,14 +217,17 @@ def _single(
     denoiser: "Denoiser",
     sources: list[Path],
     output: Path,
-    how: dict[str, Any],
-    options: dict[str, Any],
+    *,
+    axes: str | None,
+    dtype: str,
+    turns: bool,
+    **options: Any,
 ) -> None:
     from napari_n2n.denoising import denoise_by_shards
     from napari_n2n.generators import run_to_end
     from napari_n2n.plan import plan
 
-    work = plan(denoiser, *sources, **how)
+    work = plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
     for warning in work.warnings:
         say(f"warning: {warning}")
     run = denoise_by_shards(denoiser, work, output, **options)
@@ -228,17 +235,11 @@ def _single(
         run_to_end(run, lambda step: report(step.progress, f"part {step.done} of {step.total}"))
 
 
-def _in_turn(
-    denoiser: "Denoiser",
-    folders: list[Path],
-    output: Path,
-    how: dict[str, Any],
-    options: dict[str, Any],
-) -> None:
+def _in_turn(denoiser: "Denoiser", folders: list[Path], output: Path, **options: Any) -> None:
     from napari_n2n.generators import run_to_end
     from napari_n2n.series import Series, SeriesStep, denoise_in_turn
 
-    run = denoise_in_turn(denoiser, Series.of(folders, output), **how, **options)
+    run = denoise_in_turn(denoiser, Series.of(folders, output), **options)
     warned: set[str] = set()
     with progress("denoising") as report:
 

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 from napari_n2n.findings import Finding
-from napari_n2n.noise.correlation import CORRELATED
 
 MOST_FOR_MEDIAN = 0.45
 _FEWEST_OUTLIERS = 2e-3
@@ -27,6 +26,7 @@ class Evidence:
     skewness_error: float
     median_shift: float
     photon_gain: float | None
+    correlated: bool
     correlation: tuple[float, float]
     correlation_length: tuple[float, float]
     correlation_area: float
@@ -53,7 +53,7 @@ def advise(evidence: Evidence) -> Advice:
     """Choose the loss whose statistic lies nearest to the clean signal."""
     loss, reason = _loss(evidence)
     factor = 1.0
-    if max(evidence.correlation) > CORRELATED:
+    if evidence.correlated:
         factor = min(4.0, max(1.0, math.sqrt(evidence.correlation_area)))
         reach = max(evidence.correlation_length)
         reason += (
@@ -136,7 +136,7 @@ def _warnings(evidence: Evidence) -> list[Finding]:
                 "and correct fixed patterns first.",
             )
         )
-    if max(evidence.correlation) > CORRELATED:
+    if evidence.correlated:
         y, x = evidence.correlation
         found.append(
             Finding(

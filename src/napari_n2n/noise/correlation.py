@@ -7,8 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 LAGS = 8
-CORRELATED = 0.2
-"""From here on neighbours share so much noise that it matters to what is made of it."""
+_CORRELATED = 0.2  # from here on it matters to what is made of the noise
 _DRIFT = 31
 _FEWEST_PAIRS = 500
 _NOTABLE = 0.05
@@ -43,7 +42,7 @@ class Correlation:
     @property
     def matters(self) -> bool:
         """Whether neighbours are known to share noise enough to mind."""
-        return max(self.of_neighbours or (0.0, 0.0)) > CORRELATED
+        return max(self.of_neighbours or (0.0, 0.0)) > _CORRELATED
 
     @property
     def area(self) -> float:

@@ -1,10 +1,6 @@
 """How many pixels are hit by something that is not noise: hot pixels, dust, text, impulses.
 
-The difference of two acquisitions has a narrow peak, from the places where neither was hit, on a
-broad pedestal from all the others. For a share ``p`` of hit pixels in each acquisition the peak
-holds ``(1 - p)^2`` of all, those hit in one acquisition ``2 p (1 - p)`` and those hit in both
-``p^2``, however large p is. With outliers of any value within the range of the data, the shape of
-the pedestal is known, so that only p and the width of the peak, the ordinary noise, are fitted.
+And how many have no value at all, what that does to the mean, and whether it comes in patches.
 """
 
 import math
@@ -12,25 +8,21 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy import ndimage, special
+from scipy import ndimage
 
 from napari_n2n.jackknife import GROUPS, jackknife
+from napari_n2n.noise.mixture import Mixture, fit_mixture
 from napari_n2n.noise.sample import Sample, step_of
 from napari_n2n.quality import neighbourhood
 
 _BRIGHTNESSES = (0, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96, 1)
 _FAR_SHARE = 5e-4
 _OUTLYING = 4.0
-_LEVELS = 256
-_ROUNDS = 3
-_STARTS = 3
-_FAR = 5.0
 _BETWEEN = 0.1
 _FEWEST_STEPS = 6
 _FEWEST_SIDED = 20
 _ENDS = (1e-4, 1 - 1e-4)
 _CLUSTERED = 0.1
-_SHARES = np.concatenate([[0.0], np.geomspace(2e-4, 0.02, 14), np.linspace(0.03, 0.97, 48)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,29 +63,6 @@ class Outliers:
     def around(self) -> np.ndarray:
         """These pixels; of patches also those near by, which may belong to them unnoticed."""
         return ndimage.maximum_filter(self.pixels, (1, 5, 5)) if self.clustered else self.pixels
-
-
-@dataclass(frozen=True, slots=True)
-class Mixture:
-    """Noise and outliers in a pair.
-
-    Attributes
-    ----------
-    share
-        Of the pixels of each acquisition that outliers hit, 0 to 1.
-    noise
-        Standard deviation of the ordinary noise of one acquisition, in the unit of the values.
-    far
-        Share of the pixels at which the two differ by more than five times what the ordinary noise
-        makes them differ.
-    error
-        Standard error of the share, from its scatter over several brightnesses.
-    """
-
-    share: float
-    noise: float
-    far: float
-    error: float = 0.0
 
 
 def find_outliers(sample: Sample) -> Outliers:
@@ -234,119 +203,3 @@ def _clustered(far: np.ndarray) -> bool:
     share = float(far.mean())
     beside = float((far[..., 1:] & far[..., :-1]).mean())
     return beside - share**2 > _CLUSTERED * (share - share**2)
-
-
-def fit_mixture(
-    a: np.ndarray, b: np.ndarray, limits: tuple[float, float], quantum: float = 0.0
-) -> Mixture:
-    """Fit the share of outliers and the ordinary noise by maximum likelihood.
-
-    Parameters
-    ----------
-    a, b
-        Pixel values of two acquisitions at the same places, of about the same brightness, in one
-        intensity scale; any shape, a few thousand pixels.
-    limits
-        Range within which outliers may take any value.
-    quantum
-        Step of the values where they are integers; 0 for floats.
-    """
-    rng = np.random.default_rng(0)
-    low, high = limits
-    a, b = (
-        values.astype(np.float64).ravel() + quantum * (rng.random(values.size) - 0.5)
-        for values in (a, b)
-    )
-    distance = np.abs(a - b)
-    if distance.max() == 0 or high <= low:
-        return Mixture(0.0, 0.0, 0.0)
-    smallest = max(0.4 * quantum, 3e-4 * (high - low), float(np.quantile(distance, 0.002)))
-    largest = max(1.3 * float(np.median(distance)) / 0.6745, 2 * smallest)
-    edges = np.concatenate([[0.0], np.geomspace(smallest / 2, high - low, 80)])
-    counts = np.histogram(np.minimum(distance, high - low), edges)[0]
-    levels = np.linspace(low, high, _LEVELS + 1)
-    struck = np.full(_LEVELS, 1 / _LEVELS)
-    both = _apart(struck, struck, levels, edges)
-    widths = np.geomspace(smallest, largest, 40)
-    _, share, width = max(
-        _fit_from(start, a, b, counts, edges, levels, (struck, both), widths)
-        for start in np.geomspace(2 * smallest, largest / 1.3, _STARTS)
-    )
-    return Mixture(
-        share=share,
-        noise=width / float(np.sqrt(2)),
-        far=float(np.mean(distance > _FAR * width)),
-    )
-
-
-def _fit_from(
-    width: float,
-    a: np.ndarray,
-    b: np.ndarray,
-    counts: np.ndarray,
-    edges: np.ndarray,
-    levels: np.ndarray,
-    outliers: tuple[np.ndarray, np.ndarray],
-    widths: np.ndarray,
-) -> tuple[float, float, float]:
-    """Fit from a first guess of the width; returns log-likelihood, share and width."""
-    struck, both = outliers
-    share = score = 0.0
-    for _ in range(_ROUNDS):
-        close = np.abs(a - b) < width
-        ordinary = _histogram(np.concatenate([a[close], b[close]]), levels)
-        # Where both were hit, they are close by chance, and tell nothing of the ordinary values.
-        chance = share**2 * float(np.interp(width, edges[1:], np.cumsum(both))) / close.mean()
-        ordinary = np.maximum(ordinary - chance * struck, 0.0)
-        one = _apart(ordinary / (ordinary.sum() or 1.0), struck, levels, edges)
-        for tried in (widths, None):  # the grid, and a finer one around its best
-            tried = width * np.geomspace(0.93, 1.07, 29) if tried is None else tried
-            peaks = np.array([np.diff(special.erf(edges / (w * np.sqrt(2)))) for w in tried])
-            scores = _likelihood(counts, peaks, one, both)
-            best = np.unravel_index(int(np.argmax(scores)), scores.shape)
-            score, width = float(scores.max()), float(tried[best[0]])
-            share = float(_SHARES[best[1]])
-    return score, _refined(share, counts, width, edges, one, both), width
-
-
-def _likelihood(
-    counts: np.ndarray, peaks: np.ndarray, one: np.ndarray, both: np.ndarray
-) -> np.ndarray:
-    """Log-likelihood of a histogram for each peak (rows) and each of `_SHARES` (columns)."""
-    p = _SHARES[None, :, None]
-    expected = (1 - p) ** 2 * peaks[:, None, :] + 2 * p * (1 - p) * one + p**2 * both
-    return np.log(expected + 1e-7) @ counts
-
-
-def _refined(
-    share: float,
-    counts: np.ndarray,
-    width: float,
-    edges: np.ndarray,
-    one: np.ndarray,
-    both: np.ndarray,
-) -> float:
-    """Expectation-maximisation of the share, from the grid's best."""
-    peak = np.diff(special.erf(edges / (width * np.sqrt(2))))
-    for _ in range(50):
-        if share == 0:
-            return 0.0
-        parts = np.stack([(1 - share) ** 2 * peak, 2 * share * (1 - share) * one, share**2 * both])
-        belongs = parts / (parts.sum(axis=0) + 1e-12) @ counts / counts.sum()
-        share = float(belongs[1] / 2 + belongs[2])
-    return share
-
-
-def _histogram(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    counts = np.histogram(np.clip(values, levels[0], levels[-1]), levels)[0].astype(np.float64)
-    return counts / max(counts.sum(), 1.0)
-
-
-def _apart(x: np.ndarray, y: np.ndarray, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Share of independent pairs from two histograms that lie apart by each bin of `edges`."""
-    density = np.correlate(x, y, mode="full")
-    steps = np.abs(np.arange(len(density)) - (len(x) - 1))
-    folded = np.bincount(steps, density, minlength=len(x))
-    # Values within one level lie apart by up to a step: each cell is spread evenly.
-    ends = np.concatenate([[0.0], np.arange(len(folded)) + 0.5]) * (levels[1] - levels[0])
-    return np.diff(np.interp(edges, ends, np.concatenate([[0.0], np.cumsum(folded)])))

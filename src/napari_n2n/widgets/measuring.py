@@ -16,7 +16,7 @@ from napari_n2n.device import use_threads
 from napari_n2n.errors import BadInput
 from napari_n2n.estimate import Estimate, estimate
 from napari_n2n.noise import NoiseReport
-from napari_n2n.noise.report import NoiseCurves, measure_with_curves
+from napari_n2n.noise.measure import NoiseCurves, measure_with_curves
 from napari_n2n.pair import Finding, Pair, first_field
 from napari_n2n.recipe import Recordings
 from napari_n2n.settings import TrainingSettings
