@@ -31,7 +31,7 @@ test: .venv/installed-test
 test-pyside: .venv-pyside/installed
 	scripts/debian-packages $(SCREEN)
 	QT_API=pyside6 PYTEST_QT_API=pyside6 $(XVFB) .venv-pyside/bin/python -m pytest \
-		$$(grep -l make_napari_viewer tests/test_*.py) $(ARGS)
+		$$(grep -rl make_napari_viewer tests --include='test_*.py') $(ARGS)
 
 lint: .venv/installed-test
 	.venv/bin/ruff check

@@ -18,8 +18,8 @@ from report import Verdict, judged, machine, publish, table
 from scipy import ndimage
 
 from napari_n2n import NoiseReport, Pair, TrainingSettings, denoise, measure_noise, train
-from napari_n2n.held_out import HeldOut
-from napari_n2n.quality import Estimate, mean_over_blocks, psnr, reference_free_error
+from napari_n2n.stats.image_quality import Estimate, mean_over_blocks, psnr, reference_free_error
+from napari_n2n.training.held_out import HeldOut
 
 LOSSES = ("l2", "l1")
 RIM = 2  # of a held-out block: its noise may be that of neighbours that were learned

@@ -128,7 +128,7 @@ def idle_gaps(seconds: float) -> Gaps:
 
 def opening_time(viewer: napari.Viewer) -> float:
     """Return the seconds from asking for the Train dock, its code imported, to seeing it."""
-    import napari_n2n.widgets.train  # noqa: F401
+    import napari_n2n.widgets.train_dock  # noqa: F401
 
     began = time.perf_counter()
     viewer.window.add_plugin_dock_widget(PLUGIN, "Train")

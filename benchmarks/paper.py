@@ -28,22 +28,15 @@ from report import PAGE, Verdict, judged, machine, publish, table
 from scipy import stats
 
 from napari_n2n import Pair, TrainingSettings, denoise, train
-from napari_n2n.acquisition import Acquisition
-from napari_n2n.device import computes_in_bfloat16
-from napari_n2n.losses import LOSSES, masked_mean
-from napari_n2n.network import CompactUNet
-from napari_n2n.quality import Estimate, mean_over_blocks, psnr
-from napari_n2n.schedule import follow, learning_rate
-from napari_n2n.simulate import (
-    Bernoulli,
-    Brown,
-    Gaussian,
-    Impulse,
-    Noise,
-    Poisson,
-    Replacement,
-    Text,
-)
+from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.model.device import computes_in_bfloat16
+from napari_n2n.model.network import CompactUNet
+from napari_n2n.simulate.additive import Brown, Gaussian, Poisson
+from napari_n2n.simulate.corruption import Noise, Replacement
+from napari_n2n.simulate.replacement import Bernoulli, Impulse, Text
+from napari_n2n.stats.image_quality import Estimate, mean_over_blocks, psnr
+from napari_n2n.training.losses import LOSSES, masked_mean
+from napari_n2n.training.state import follow, learning_rate
 
 STEPS = 2500
 IMPULSE_STEPS = 7000  # half of the targets tell nothing

@@ -18,8 +18,8 @@ from report import Verdict, judged, machine, publish, table
 from stopwatch import timed
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, denoise
-from napari_n2n.affine import Affine
-from napari_n2n.quality import psnr
+from napari_n2n.stats.affine import Affine
+from napari_n2n.stats.image_quality import psnr
 
 PUBLISHED = {  # Zhang et al. CVPR 2019: trained on 19 fields of 12 samples with 50 captures each
     "Confocal_FISH": 33.20,

@@ -40,7 +40,7 @@ ALLOWED = 0.4
 
 def planes(seed: int) -> Iterator[np.ndarray]:
     """Yield planes of a moving scene with camera noise; the scene does not depend on the seed."""
-    from napari_n2n.simulate import Camera
+    from napari_n2n.simulate.additive import Camera
 
     rng = np.random.default_rng(7)
     rows, columns = np.mgrid[:SIDE, :SIDE].astype(np.float32)
@@ -138,9 +138,9 @@ def child_train(kind: str, a: str, b: str, steps: str) -> dict[str, float]:
 
 def child_denoise(kind: str, model: str, a: str, out: str, seconds: str) -> dict[str, float]:
     """Denoise for some time; returns memory in GB, and planes done."""
-    from napari_n2n.denoising import denoise_by_shards
-    from napari_n2n.model import load
-    from napari_n2n.plan import plan
+    from napari_n2n.denoising.denoise import denoise_by_shards
+    from napari_n2n.denoising.plan import plan
+    from napari_n2n.model.denoiser import load
 
     denoiser = load(model)
     idle = peak()
@@ -157,9 +157,10 @@ def child_denoise(kind: str, model: str, a: str, out: str, seconds: str) -> dict
 
 def child_resumable(a: str, b: str, model: str) -> dict[str, float]:
     """Train for as long as it takes, from where an earlier process was killed."""
-    from napari_n2n import Pair, TrainingSettings, train, training
+    from napari_n2n import Pair, TrainingSettings, train
+    from napari_n2n.training import fit
 
-    training._CHECKPOINT_SECONDS = 1.0
+    fit._CHECKPOINT_SECONDS = 1.0
     checkpoint = Path(model + ".checkpoint")
     settings = TrainingSettings(steps=150, batch=4, memory=MEMORY // 10, device="cpu", loss="l2")
     pair = Pair.open(a, b, axes="TYX")
@@ -259,9 +260,9 @@ def steps_per_second(paths: list[Path]) -> tuple[list[float], list[float]]:
     import torch
 
     from napari_n2n import Pair, TrainingSettings
-    from napari_n2n.losses import LOSSES
-    from napari_n2n.run import Run
-    from napari_n2n.training import measure_channels
+    from napari_n2n.noise.measure import measure_channels
+    from napari_n2n.training.losses import LOSSES
+    from napari_n2n.training.state import Run
 
     def begun(memory: int) -> Any:
         settings = TrainingSettings(steps=10**6, memory=memory, device="cpu")
@@ -294,10 +295,10 @@ def denoising_seconds(folder: Path, path: Path) -> tuple[list[float], list[float
     import torch
 
     from napari_n2n import Acquisition
-    from napari_n2n.denoising import denoise_by_shards
-    from napari_n2n.engine import Engine
-    from napari_n2n.model import load
-    from napari_n2n.plan import plan
+    from napari_n2n.denoising.denoise import denoise_by_shards
+    from napari_n2n.denoising.plan import plan
+    from napari_n2n.denoising.predictor import Engine
+    from napari_n2n.model.denoiser import load
 
     denoiser, count = load(small_model(folder)), 6
     opened = Acquisition.open(path, axes="TYX")
@@ -334,10 +335,10 @@ def overlap(folder: Path, _: list[float]) -> str:
     import torch
 
     from napari_n2n import Acquisition
-    from napari_n2n.engine import Engine
-    from napari_n2n.model import Denoiser, load
-    from napari_n2n.network import CompactUNet
-    from napari_n2n.plan import plan
+    from napari_n2n.denoising.plan import plan
+    from napari_n2n.denoising.predictor import Engine
+    from napari_n2n.model.denoiser import Denoiser, load
+    from napari_n2n.model.network import CompactUNet
 
     denoiser = load(small_model(folder))
     rows = []
@@ -420,7 +421,7 @@ def kills(folder: Path, _: list[float]) -> str:
 
 def killed(command: list[str], out: Path, chance: random.Random, resume: list[str]) -> int:
     """Kill a command at random moments until it has been killed ten times, then let it end."""
-    from napari_n2n.denoising import journal_path
+    from napari_n2n.io.crash_safe import journal_path
 
     died = 0
     while died < KILLS:
@@ -469,7 +470,7 @@ def cluster(folder: Path, _: list[float]) -> str:
     from distributed import LocalCluster
 
     from napari_n2n import denoise
-    from napari_n2n.model import load
+    from napari_n2n.model.denoiser import load
 
     source = zarr_stack(folder / "a.zarr", 0, 24)
     denoiser = load(small_model(folder))
@@ -535,7 +536,7 @@ def reading(folder: Path, _: list[float]) -> str:
     from ome_zarr_models.v05 import Image
 
     from napari_n2n import Acquisition, denoise
-    from napari_n2n.model import load
+    from napari_n2n.model.denoiser import load
 
     stack = np.stack([next(planes(seed))[:700, :600] for seed in range(3)])
     source = zarr.create_array(

@@ -19,9 +19,10 @@ from report import Verdict, judged, machine, publish, table
 from scipy import ndimage
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, denoise, train
-from napari_n2n.quality import psnr
-from napari_n2n.scoring import score
-from napari_n2n.simulate import Brown, Camera, Noise
+from napari_n2n.quality.score import score
+from napari_n2n.simulate.additive import Brown, Camera
+from napari_n2n.simulate.corruption import Noise
+from napari_n2n.stats.image_quality import psnr
 
 CELLS = Path(__file__).parents[1] / "sample_data" / "make_samples.py"
 CAMERA = Camera(gain=2.2, read=1.6, offset=100)

@@ -24,12 +24,12 @@ from stopwatch import timed
 from torch.profiler import ProfilerActivity, profile
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, denoise, train
-from napari_n2n.device import computes_in_bfloat16
-from napari_n2n.losses import LOSSES
-from napari_n2n.network import CompactUNet
-from napari_n2n.quality import psnr
-from napari_n2n.run import Run
-from napari_n2n.training import measure_channels
+from napari_n2n.model.device import computes_in_bfloat16
+from napari_n2n.model.network import CompactUNet
+from napari_n2n.noise.measure import measure_channels
+from napari_n2n.stats.image_quality import psnr
+from napari_n2n.training.losses import LOSSES
+from napari_n2n.training.state import Run
 
 SCENE = "Confocal_FISH"
 SHORT = 30  # seconds

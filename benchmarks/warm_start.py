@@ -18,10 +18,10 @@ from PIL import Image
 from report import Verdict, judged, machine, publish, table
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, denoise
-from napari_n2n.losses import LOSSES
-from napari_n2n.run import Run
-from napari_n2n.simulate import parse
-from napari_n2n.training import measure_channels
+from napari_n2n.noise.measure import measure_channels
+from napari_n2n.simulate.registry import parse
+from napari_n2n.training.losses import LOSSES
+from napari_n2n.training.state import Run
 
 MARKS = (0, 50, 100, 200, 400, 800)
 FLAT, SIDE = 120.0, 384

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from napari_n2n import Pair, measure_noise
-from napari_n2n.losses import LOSSES, power
-from napari_n2n.samples import sample
-from napari_n2n.simulate import parse
+from napari_n2n.simulate.registry import parse
+from napari_n2n.simulate.samples import sample
+from napari_n2n.training.losses import LOSSES, power
 
 IMAGES = Path(__file__).with_name("images")
 PAGE = Path(__file__).with_name("theory.md")

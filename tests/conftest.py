@@ -11,7 +11,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_n2n import Pair, TrainingSettings, cli, load, train
-from napari_n2n.engine import Engine
+from napari_n2n.denoising.predictor import Engine
 
 
 def blobs(shape=(96, 96), seed=0):
@@ -122,6 +122,6 @@ def desk(tmp_path, monkeypatch):
     )
     tifffile.imwrite(tmp_path / "stack.tif", frames, photometric="minisblack")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("napari_n2n.run.VIEWS", 0)
-    monkeypatch.setattr("napari_n2n.run.SHORTEST_RUN", 3)
+    monkeypatch.setattr("napari_n2n.training.state.VIEWS", 0)
+    monkeypatch.setattr("napari_n2n.training.state.SHORTEST_RUN", 3)
     return tmp_path

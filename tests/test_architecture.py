@@ -1,43 +1,57 @@
-"""The house stands as drawn: arrows between modules point down only, and Qt stays in widgets/."""
+"""Which package may import what, package by package."""
 
 import ast
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "napari_n2n"
 
-# A module imports only from lines above its own; modules of one line do not know each other.
-# A folder counts as one module, and what its files import from each other is its own affair.
-LAYERS = """
-errors affine settings progress generators header regions jackknife
-durable
-tensorfile device schedule tiff samples ngff quality journal ceiling
-sources
-acquisition fields losses tiles registration matching writers
-finite findings duplicate
-pair copying simulate
-recipe scenes network noise normalisation blocks
-batch architecture exchange provenance
-held_out
-pool
-patches
-model
-likeness warm_start
-run plan
-checkpoint engine
-cluster
-training estimate denoising scoring plot preview
-series
-__init__
-demo
-cli widgets
-"""
-RANK = {room: rank for rank, line in enumerate(LAYERS.split("\n")) for room in line.split()}
+# Modules of the root that every package may import.
+SHARED = {"errors", "generators", "defaults"}
 
-WINDOWS = {"napari", "qtpy", "superqt", "magicgui", "pyqtgraph"}
-WINDOWS |= {"PyQt5", "PyQt6", "PySide2", "PySide6"}
+ENGINE = {"stats", "io", "pair", "model", "noise", "simulate", "training", "denoising", "quality"}
+
+# The table of docs/architecture.md: each package, and the packages that it may import.
+MAY_IMPORT = {
+    "errors": set(),
+    "generators": set(),
+    "defaults": set(),
+    "stats": set(),
+    "io": {"stats"},
+    "pair": {"io", "stats"},
+    "model": {"io", "stats"},
+    "noise": {"pair", "io", "stats"},
+    "simulate": {"pair", "io", "stats"},
+    "training": {"noise", "pair", "model", "io", "stats"},
+    "denoising": {"model", "pair", "io", "stats"},
+    "quality": {"denoising", "noise", "pair", "io", "stats"},
+    "recipe": ENGINE,
+    "__init__": ENGINE,
+    "cli": ENGINE | {"recipe", "__init__"},
+    "widgets": ENGINE | {"recipe", "__init__"},
+}
+
+WINDOWS = {"napari", "qtpy", "superqt", "magicgui", "pyqtgraph", "PyQt5", "PyQt6"}
+WINDOWS |= {"PySide2", "PySide6"}
+MAY_USE_TORCH = {"model", "training", "denoising", "quality"}
+# What `import napari_n2n` must not load: each takes a second or more.
+SLOW = {"torch", "dask", "zarr", "napari"}
+
+# A longer module or function has a second purpose; exceptions are listed with their reason.
+MOST_LINES_OF_A_MODULE = 400
+MOST_LINES_OF_A_FUNCTION = 60
+LONG_FUNCTIONS = {
+    "train": "a command: its body is a list of options",
+    "measure_with_curves": "one figure after the other; each is a call",
+    "_advanced": "a list of fields",
+    "transfer_curve": "to be split",
+}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 each_file = pytest.mark.parametrize(
@@ -45,8 +59,8 @@ each_file = pytest.mark.parametrize(
 )
 
 
-def room_of(path: Path) -> str:
-    """The module, or the folder of modules, that a file of the package belongs to."""
+def package_of(path: Path) -> str:
+    """The package, or the module of the root, that a file belongs to."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
@@ -70,39 +84,66 @@ def imported(path: Path, source: str | None = None) -> Iterator[tuple[int, str]]
 
 
 def own_imports(path: Path, source: str | None = None) -> Iterator[tuple[int, str]]:
-    """Line and room of every import from this package: ``napari_n2n.load`` is ``__init__``'s."""
+    """Line and package of every import from this project: ``napari_n2n.load`` is ``__init__``'s."""
     for line, name in imported(path, source):
         package, _, rest = name.partition(".")
         if package == PACKAGE.name:
-            room = rest.partition(".")[0]
-            is_room = (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file()
-            yield line, room if room and is_room else "__init__"
+            first = rest.partition(".")[0]
+            is_own = (PACKAGE / first).is_dir() or (PACKAGE / f"{first}.py").is_file()
+            yield line, first if first and is_own else "__init__"
+
+
+def modules_imported(path: Path) -> set[Path]:
+    """The files of the package that a file imports when it is itself imported."""
+    found = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body:  # what functions import, and what only type checkers read, is no cycle
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(PACKAGE.name):
+            here = PACKAGE.joinpath(*str(node.module).split(".")[1:])
+            for name in (here, *(here / alias.name for alias in node.names)):
+                found |= {file for file in (name.with_suffix(".py"),) if file.is_file()}
+    return found - {path}
+
+
+@cache
+def reached(path: Path) -> frozenset[Path]:
+    """All files that are loaded when a file is imported; stops at a file that is under way."""
+    seen: set[Path] = set()
+    left = list(modules_imported(path))
+    while left:
+        file = left.pop()
+        if file not in seen:
+            seen.add(file)
+            left += modules_imported(file)
+    return frozenset(seen)
 
 
 def test_the_package_is_found():
     assert PACKAGE / "__init__.py" in FILES
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders <= set(MAY_IMPORT), "a new package: add it to MAY_IMPORT"
 
 
 @each_file
-def test_a_module_has_its_place_in_the_order(path):
-    room = room_of(path)
-    assert room in RANK, f"'{room}' is new: add it to LAYERS in {Path(__file__).name}"
-
-
-@each_file
-def test_arrows_point_down_only(path):
-    room = room_of(path)
+def test_a_package_imports_only_what_the_table_allows(path):
+    package = package_of(path)
+    allowed = MAY_IMPORT[package] | SHARED | {package}
     wrong = [
         f"{path.name}:{line} imports {other}"
         for line, other in own_imports(path)
-        if other != room and RANK.get(other, -1) >= RANK.get(room, len(RANK))
+        if other not in allowed
     ]
-    assert not wrong, f"{wrong}: '{room}' may import only from lines above its own in LAYERS"
+    assert not wrong, f"{wrong}: '{package}' may import {sorted(allowed)}"
 
 
 @each_file
-def test_only_widgets_know_napari_and_qt(path):
-    if room_of(path) == "widgets":
+def test_no_module_imports_itself_through_others(path):
+    assert path not in reached(path)
+
+
+@each_file
+def test_qt_and_napari_stay_in_widgets(path):
+    if package_of(path) == "widgets":
         return
     wrong = [
         f"{path.name}:{line} imports {name}"
@@ -112,23 +153,68 @@ def test_only_widgets_know_napari_and_qt(path):
     assert not wrong, f"{wrong}: move it to widgets/"
 
 
+@each_file
+def test_torch_stays_where_networks_are(path):
+    if package_of(path) in MAY_USE_TORCH:
+        return
+    wrong = [
+        f"{path.name}:{line}"
+        for line, name in imported(path)
+        if name.partition(".")[0] in {"torch", "safetensors"}
+    ]
+    assert not wrong, f"{wrong}: torch is for {sorted(MAY_USE_TORCH)}"
+
+
+def test_a_dock_never_imports_another_dock():
+    docks = {path.stem for path in (PACKAGE / "widgets").glob("*_dock.py")}
+    for path in (PACKAGE / "widgets").rglob("*.py"):
+        if path.stem in docks:
+            used = {part for _, name in imported(path) for part in name.split(".")}
+            assert not (used & docks - {path.stem}), path.name
+
+
+def test_file_names_are_unique_in_the_whole_package():
+    names = [path.name for path in FILES if path.name != "__init__.py"]
+    assert sorted(names) == sorted(set(names))
+
+
+@each_file
+def test_no_module_is_too_long_to_read(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES_OF_A_MODULE
+
+
+@each_file
+def test_no_function_is_too_long_to_read(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name not in LONG_FUNCTIONS:
+            first = node.body[1] if ast.get_docstring(node) and node.body[1:] else node.body[0]
+            length = node.end_lineno - first.lineno + 1  # without signature and docstring
+            assert length <= MOST_LINES_OF_A_FUNCTION, f"{path.name}: {node.name}, {length} lines"
+
+
+def test_importing_the_package_loads_nothing_slow():
+    code = "import sys, json, napari_n2n; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not SLOW & set(json.loads(run.stdout))
+
+
 @pytest.mark.parametrize(
-    ("source", "rooms"),
+    ("source", "packages"),
     [
-        ("from .widgets import train", ["widgets"]),
+        ("from .widgets import train_dock", ["widgets"]),
         ("from . import widgets", ["widgets"]),
-        ("import napari_n2n.widgets.train as train", ["widgets"]),
-        ("def f():\n    from napari_n2n.widgets.train import TrainWidget", ["widgets"]),
+        ("import napari_n2n.widgets.train_dock as train", ["widgets"]),
+        ("def f():\n    from napari_n2n.widgets.train_dock import TrainWidget", ["widgets"]),
         ("importlib.import_module('napari_n2n.widgets')", ["widgets"]),
         ("import napari_n2n as n2n", ["__init__"]),
         ("from napari_n2n import load", ["__init__"]),
         ("import napari", []),
     ],
 )
-def test_no_way_of_importing_escapes_the_check(source, rooms, monkeypatch, tmp_path):
+def test_no_way_of_importing_escapes_the_check(source, packages, monkeypatch, tmp_path):
     package = tmp_path / "napari_n2n"
     (package / "widgets").mkdir(parents=True)
     monkeypatch.setitem(globals(), "PACKAGE", package)
-    assert [room for _, room in own_imports(package / "model.py", source)] == rooms
-    from_inside = own_imports(package / "noise" / "advice.py", "from ..widgets import train")
-    assert [room for _, room in from_inside] == ["widgets"]
+    assert [one for _, one in own_imports(package / "recipe.py", source)] == packages
+    from_inside = own_imports(package / "noise" / "advice.py", "from ..widgets import train_dock")
+    assert [one for _, one in from_inside] == ["widgets"]

@@ -8,7 +8,7 @@ import napari
 import pytest
 
 from napari_n2n import Acquisition
-from napari_n2n.losses import LOSSES
+from napari_n2n.training.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
 SCRIPTING = (ROOT / "docs" / "scripting.md").read_text(encoding="utf-8")

@@ -76,7 +76,7 @@ def test_menu_and_command_line_open_the_same_widget():
 def test_a_wheel_brings_the_manifest_the_samples_and_the_warm_start(archives, samples):
     wheel, _, _ = archives
     files = wheel_files(wheel)
-    own = ("napari.yaml", "py.typed", "warm_start.n2n")
+    own = ("napari.yaml", "py.typed", "training/pretrained.n2n")
     assert {f"napari_n2n/{name}" for name in own} <= files
     assert {f"napari_n2n/{name}" for name in samples} <= files
     with zipfile.ZipFile(wheel) as archive:

@@ -19,9 +19,10 @@ from napari_n2n import (
     train,
 )
 from napari_n2n.cli import commands
-from napari_n2n.estimate import estimate
-from napari_n2n.recipe import Recipe, Recordings
-from napari_n2n.settings import PRESETS
+from napari_n2n.pair.recordings import Recordings
+from napari_n2n.recipe import Recipe
+from napari_n2n.training.estimate import estimate
+from napari_n2n.training.settings import PRESETS
 
 SHORT = TrainingSettings(steps=12, patch=32, batch=2, device="cpu", seed=5, memory=600_000_000)
 
@@ -111,8 +112,8 @@ def test_the_command_line_has_an_option_for_all_that_a_window_offers():
 
 
 def test_a_preset_decides_how_long_a_run_goes_on(pair, monkeypatch):
-    monkeypatch.setattr("napari_n2n.run.VIEWS", 0)
-    monkeypatch.setattr("napari_n2n.run.SHORTEST_RUN", 20)
+    monkeypatch.setattr("napari_n2n.training.state.VIEWS", 0)
+    monkeypatch.setattr("napari_n2n.training.state.SHORTEST_RUN", 20)
     settings = SHORT.model_copy(update={"steps": None})
     steps = {
         name: train(pair, settings.model_copy(update={"preset": name})).record["steps"]

@@ -2,7 +2,7 @@
 
 The scenes and the noise are simulated here: photon and read noise in any proportion, at any level,
 with and without correlation between neighbours. The network sees every scene in the normalisation
-that `napari_n2n.normalisation` gives recordings. It learns with clean targets; on a person's pair,
+that `training.normalisation` gives recordings. It learns with clean targets; on a person's pair,
 training goes on with noisy ones, whose minimiser is that of the pair, wherever it started.
 
 Usage: python scripts/warm_start/pretrain.py [--steps 24000] [--scenes 1500] [--seed 0] [-o FILE]
@@ -19,14 +19,14 @@ import torch
 from scenes import scene
 from scipy.ndimage import gaussian_filter
 
-from napari_n2n.affine import Affine
-from napari_n2n.device import computes_in_bfloat16
-from napari_n2n.model import Denoiser
-from napari_n2n.network import CompactUNet, folded
-from napari_n2n.schedule import follow
+from napari_n2n.model.denoiser import Denoiser
+from napari_n2n.model.device import computes_in_bfloat16
+from napari_n2n.model.network import CompactUNet, folded
+from napari_n2n.stats.affine import Affine
+from napari_n2n.training.state import follow
 
 ARCHITECTURE = {"name": "compact", "channels": 1, "norm": False}
-WEIGHTS = Path(__file__).parents[2] / "src" / "napari_n2n" / "warm_start.n2n"
+WEIGHTS = Path(__file__).parents[2] / "src" / "napari_n2n" / "training" / "pretrained.n2n"
 SIDE, PATCH, BATCH = 192, 64, 32
 PEAK, DECAY = 1.5e-3, 0.999
 RATIO = (0.07, 3.0)  # deviation of the noise against that of the scene

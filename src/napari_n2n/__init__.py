@@ -12,33 +12,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_n2n.acquisition import Acquisition
-    from napari_n2n.denoising import denoise
+    from napari_n2n.denoising.denoise import denoise
+    from napari_n2n.denoising.folder import denoise_folder
     from napari_n2n.errors import BadInput
-    from napari_n2n.fields import fields_of_view
-    from napari_n2n.model import Denoiser, load
-    from napari_n2n.noise import NoiseReport, measure_noise
-    from napari_n2n.pair import Pair, open_pairs
-    from napari_n2n.series import denoise_folder
-    from napari_n2n.settings import TrainingSettings
-    from napari_n2n.training import TrainingStep, fit, train
+    from napari_n2n.io.acquisition import Acquisition
+    from napari_n2n.io.fields_of_view import fields_of_view
+    from napari_n2n.model.denoiser import Denoiser, load
+    from napari_n2n.noise.measure import measure_noise
+    from napari_n2n.noise.report import NoiseReport
+    from napari_n2n.pair.pair import Pair
+    from napari_n2n.pair.recordings import open_pairs
+    from napari_n2n.training.fit import TrainingStep, fit, train
+    from napari_n2n.training.settings import TrainingSettings
 
 _HOMES = {
-    "Acquisition": "acquisition",
+    "Acquisition": "io.acquisition",
     "BadInput": "errors",
-    "Denoiser": "model",
-    "NoiseReport": "noise",
-    "Pair": "pair",
-    "TrainingSettings": "settings",
-    "TrainingStep": "training",
-    "denoise": "denoising",
-    "denoise_folder": "series",
-    "fields_of_view": "fields",
-    "fit": "training",
-    "load": "model",
-    "measure_noise": "noise",
-    "open_pairs": "pair",
-    "train": "training",
+    "Denoiser": "model.denoiser",
+    "NoiseReport": "noise.report",
+    "Pair": "pair.pair",
+    "TrainingSettings": "training.settings",
+    "TrainingStep": "training.fit",
+    "denoise": "denoising.denoise",
+    "denoise_folder": "denoising.folder",
+    "fields_of_view": "io.fields_of_view",
+    "fit": "training.fit",
+    "load": "model.denoiser",
+    "measure_noise": "noise.measure",
+    "open_pairs": "pair.recordings",
+    "train": "training.fit",
 }
 
 __all__ = [

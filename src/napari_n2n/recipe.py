@@ -2,69 +2,17 @@
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from napari_n2n.acquisition import Acquisition
 from napari_n2n.errors import BadInput
-from napari_n2n.fields import BETWEEN, fields_of_view, is_folder
-from napari_n2n.pair import Pair, open_fields
-from napari_n2n.settings import TrainingSettings
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """Recordings of one scene, or folders of such, as a person names them.
-
-    Attributes
-    ----------
-    sources
-        Whatever `Acquisition.open` takes, or folders as `fields_of_view` takes them.
-    axes
-        Letters of their dimensions, to overrule what they say.
-    split
-        Letter of an axis whose even and odd frames are taken for two recordings.
-    fields
-        Those of every field of view: what lay in the folders when these were named.
-
-    Raises
-    ------
-    BadInput
-        If files in the folders have no counterpart; see `fields_of_view`.
-    """
-
-    sources: tuple[Any, ...]
-    axes: str | None = None
-    split: str | None = None
-    fields: tuple[tuple[Any, ...], ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        listed = fields_of_view(self.sources) if self.in_folders else [self.sources]
-        object.__setattr__(self, "fields", tuple(map(tuple, listed)))
-
-    @property
-    def in_folders(self) -> bool:
-        """Whether the sources are folders with recordings in them."""
-        return all(isinstance(one, str | Path) and is_folder(Path(one)) for one in self.sources)
-
-    @property
-    def title(self) -> str:
-        """Their names."""
-        named = (Path(one) if isinstance(one, str) else one for one in self.sources)
-        return " + ".join(one.name for one in named)
-
-    def opened(self) -> Iterator[list[Pair]]:
-        """Open a field of view after the other; raises `BadInput` as `open_fields` does."""
-        return open_fields(*self.fields, axes=self.axes, split=self.split)
-
-    def pairs(self) -> list[Pair]:
-        """Open them all."""
-        return list(chain.from_iterable(self.opened()))
-
+from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.fields_of_view import BETWEEN
+from napari_n2n.pair.recordings import Recordings
+from napari_n2n.training.settings import TrainingSettings
 
 Results = Literal["average", "each", "none"]
 """What is denoised of the recordings: all as one, each by itself too, or nothing."""

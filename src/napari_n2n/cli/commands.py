@@ -19,13 +19,12 @@ from napari_n2n.cli.options import (
     pairs_of,
     training_settings,
 )
-from napari_n2n.cli.terminal import print_json, say, step_words, stop_on_interrupt
-from napari_n2n.durable import refuse_existing
+from napari_n2n.cli.terminal import print_json, progress, say, step_words, stop_on_interrupt
 from napari_n2n.errors import BadInput
-from napari_n2n.progress import progress
+from napari_n2n.io.crash_safe import refuse_existing
 
 if TYPE_CHECKING:
-    from napari_n2n.model import Denoiser
+    from napari_n2n.model.denoiser import Denoiser
 
 app = typer.Typer(
     name="napari-n2n",
@@ -51,8 +50,8 @@ def inspect(
         raise BadInput(f"{plot}: unknown ending: let the plot's name end in .png")
 
     from napari_n2n.noise.measure import measure_with_curves
-    from napari_n2n.pair import first_field
-    from napari_n2n.plot import draw_noise
+    from napari_n2n.noise.panels import draw_noise
+    from napari_n2n.pair.recordings import first_field
 
     channels = first_field(pairs_of(sources, axes, split))
     measured = [measure_with_curves(pair) for pair in channels]
@@ -127,8 +126,8 @@ def train(
     output.parent.mkdir(parents=True, exist_ok=True)  # or fail before the training, not after it
 
     from napari_n2n import train as train_on
-    from napari_n2n.device import choose_device, unused_card
-    from napari_n2n.training import measure_channels
+    from napari_n2n.model.device import choose_device, unused_card
+    from napari_n2n.noise.measure import measure_channels
 
     computing = choose_device(device)  # or fail before the recordings are looked at
     pairs = pairs_of(sources, axes, split)
@@ -188,8 +187,8 @@ def denoise(
 
     Of folders, each file in turn; OUTPUT is a folder then.
     """
-    from napari_n2n.fields import is_folder
-    from napari_n2n.model import load
+    from napari_n2n.io.fields_of_view import is_folder
+    from napari_n2n.model.denoiser import load
 
     denoiser, sources = load(model), [a, *(more or [])]
     run = _in_turn if all(is_folder(source) for source in sources) else _single
@@ -223,9 +222,9 @@ def _single(
     turns: bool,
     **options: Any,
 ) -> None:
-    from napari_n2n.denoising import denoise_by_shards
+    from napari_n2n.denoising.denoise import denoise_by_shards
+    from napari_n2n.denoising.plan import plan
     from napari_n2n.generators import run_to_end
-    from napari_n2n.plan import plan
 
     work = plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
     for warning in work.warnings:
@@ -236,8 +235,8 @@ def _single(
 
 
 def _in_turn(denoiser: "Denoiser", folders: list[Path], output: Path, **options: Any) -> None:
+    from napari_n2n.denoising.folder import Series, SeriesStep, denoise_in_turn
     from napari_n2n.generators import run_to_end
-    from napari_n2n.series import Series, SeriesStep, denoise_in_turn
 
     run = denoise_in_turn(denoiser, Series.of(folders, output), **options)
     warned: set[str] = set()
@@ -265,7 +264,7 @@ def split(
     Training needs no such copies: see train --split.
     """
     from napari_n2n import Acquisition
-    from napari_n2n.copying import copy
+    from napari_n2n.io.writers import copy
 
     opened = Acquisition.open(stack, axes=axes)
     halves = opened.split(axis.upper())
@@ -296,7 +295,8 @@ def simulate(
     """
     from napari_n2n import Acquisition
     from napari_n2n.generators import run_to_end
-    from napari_n2n.simulate import parse, simulate_by_planes
+    from napari_n2n.simulate.registry import parse
+    from napari_n2n.simulate.write import simulate_by_planes
 
     kind, image = parse(noise), Acquisition.open(clean, axes=axes)
     out = [output / f"{image.name}_{view}.tif" for view in "ab"]
@@ -322,7 +322,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Say how good a result is, without a clean image or with one."""
-    from napari_n2n.scoring import score as score_result
+    from napari_n2n.quality.score import score as score_result
 
     result = score_result(out, against, source=source, truth=truth, axes=axes)
     if as_json:
@@ -339,7 +339,7 @@ def demo(
     ),
 ) -> None:
     """Train on the sample pair, write the clean result and a before/after picture, print scores."""
-    from napari_n2n.demo import run
+    from napari_n2n.cli.demo import run
 
     with progress("training") as report:
         lines = run(output, lambda step: report(step.progress, step_words(step)))

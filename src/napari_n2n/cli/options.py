@@ -9,8 +9,8 @@ import typer
 from napari_n2n.errors import BadInput
 
 if TYPE_CHECKING:
-    from napari_n2n.pair import Pair
-    from napari_n2n.settings import TrainingSettings
+    from napari_n2n.pair.pair import Pair
+    from napari_n2n.training.settings import TrainingSettings
 
 Axes = Annotated[
     str | None, typer.Option(help="Letters of the dimensions, e.g. TYX, to overrule the files.")
@@ -34,7 +34,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stand
 def pairs_of(sources: list[Path], axes: str | None, split: str | None) -> "list[Pair]":
     """Open what `Sources`, `Axes` and `Split` name, a pair for each field and channel."""
     from napari_n2n import open_pairs
-    from napari_n2n.fields import fields_of_view
+    from napari_n2n.io.fields_of_view import fields_of_view
 
     return open_pairs(*fields_of_view(sources), axes=axes, split=split and split.upper())
 
@@ -67,7 +67,7 @@ def training_settings(**given: Any) -> "TrainingSettings":
     """
     from pydantic import ValidationError
 
-    from napari_n2n.settings import TrainingSettings
+    from napari_n2n.training.settings import TrainingSettings
 
     try:
         return TrainingSettings(**given)

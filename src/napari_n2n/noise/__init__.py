@@ -1,6 +1,1 @@
-"""What the noise of a pair is, and which loss it calls for."""
-
-from napari_n2n.noise.measure import measure_noise
-from napari_n2n.noise.report import NoiseReport
-
-__all__ = ["NoiseReport", "measure_noise"]
+"""Measure the noise of a pair and recommend a loss."""

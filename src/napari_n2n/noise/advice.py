@@ -2,8 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from napari_n2n.findings import Finding
+from napari_n2n.pair.checks import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_n2n.noise.report import NoiseReport
 
 MOST_FOR_MEDIAN = 0.45
 _FEWEST_OUTLIERS = 2e-3
@@ -180,3 +186,11 @@ def _warnings(evidence: Evidence) -> list[Finding]:
             )
         )
     return found
+
+
+_ROBUSTNESS = ("hdr", "l2", "l1", "l0")
+
+
+def advised_loss(reports: "Sequence[NoiseReport]") -> str:
+    """Return the loss that suits all channels: the one that bears the most outliers."""
+    return max((report.loss for report in reports), key=_ROBUSTNESS.index)

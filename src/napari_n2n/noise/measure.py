@@ -1,10 +1,10 @@
 """From a pair to its noise report, and the curves behind the figures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from napari_n2n import quality
 from napari_n2n.noise.advice import Evidence, advise
 from napari_n2n.noise.correlation import Correlation
 from napari_n2n.noise.figures import Figures
@@ -12,7 +12,9 @@ from napari_n2n.noise.report import NoiseReport
 from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.standard_errors import standard_errors
 from napari_n2n.noise.transfer import TransferCurve
-from napari_n2n.pair import Pair
+from napari_n2n.pair.pair import Pair
+from napari_n2n.pair.recordings import first_field
+from napari_n2n.stats import image_quality
 
 _FOR_HISTOGRAM = 200_000
 
@@ -93,7 +95,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         drift=found.drift,
     )
     advice = advise(evidence)
-    frequency, rings = quality.fourier_ring_correlation(sample.a, sample.b)
+    frequency, rings = image_quality.fourier_ring_correlation(sample.a, sample.b)
     report = NoiseReport(
         loss=advice.loss,
         reason=advice.reason,
@@ -123,7 +125,7 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         moved_share=evidence.moved_share,
         drift=evidence.drift,
         snr=sample.contrast / sigma_a if sigma_a else None,
-        resolution=quality.resolution(sample.a, sample.b),
+        resolution=image_quality.resolution(sample.a, sample.b),
         training_factor=advice.training_factor,
         errors=standard_errors(pair, found),
     )
@@ -134,3 +136,8 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         frequency=frequency,
         ring_correlation=rings,
     )
+
+
+def measure_channels(pairs: Sequence[Pair]) -> list[NoiseReport]:
+    """Measure the noise of every channel, on its first field of view."""
+    return [measure_noise(pair) for pair in first_field(pairs)]

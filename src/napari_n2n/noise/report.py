@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from napari_n2n.findings import Finding
 from napari_n2n.noise.advice import one_side
+from napari_n2n.pair.checks import Finding
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ import math
 
 import numpy as np
 
-from napari_n2n import quality
-from napari_n2n.jackknife import GROUPS, jackknife
 from napari_n2n.noise.change import moved_share
 from napari_n2n.noise.clipping import find_clipping
 from napari_n2n.noise.correlation import autocorrelation, shared_noise
 from napari_n2n.noise.figures import Figures
 from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.transfer import TransferCurve
-from napari_n2n.pair import Pair
-from napari_n2n.registration import shift_error
+from napari_n2n.pair.pair import Pair
+from napari_n2n.pair.registration import shift_error
+from napari_n2n.stats import image_quality
+from napari_n2n.stats.statistics import GROUPS, jackknife
 
 _SMALLEST = 128
 _FEWEST_TILES = 4
@@ -87,7 +87,7 @@ def _of_tile(sample: Sample, curve: TransferCurve) -> dict[str, float | None]:
         "shared_noise": shared_noise(sample.a, sample.b),
         "moved_share": moved_share(sample, curve),
         "snr": sample.contrast / noise if noise else None,
-        "resolution": quality.resolution(sample.a, sample.b),
+        "resolution": image_quality.resolution(sample.a, sample.b),
         "saturated_share": float(sample.saturated.mean()) / 2,
         "black_share": float(sample.cut.mean()),
     }
@@ -124,8 +124,8 @@ def _of_noise(pair: Pair, sample: Sample) -> tuple[float, float]:
         np.bincount(sample.group.ravel(), values.ravel(), minlength=GROUPS) / count
         for values in (
             apart**2,
-            apart * (sample.a - quality.neighbourhood(sample.a)),
-            -apart * (sample.b - quality.neighbourhood(sample.b)),
+            apart * (sample.a - image_quality.neighbourhood(sample.a)),
+            -apart * (sample.b - image_quality.neighbourhood(sample.b)),
         )
     )
     gain = pair.matches[1].gain

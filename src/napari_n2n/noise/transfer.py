@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_n2n.jackknife import GROUPS, jackknife
 from napari_n2n.noise.sample import Sample
+from napari_n2n.stats.statistics import GROUPS, jackknife
 
 _BINS = 24
 _LEAST = 400

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari.settings import get_plugin_settings
 
-from napari_n2n.durable import partial_path
+from napari_n2n.io.crash_safe import partial_path
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Apply a model to stacks of any size, shard by shard."""

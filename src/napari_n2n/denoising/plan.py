@@ -1,0 +1,138 @@
+"""What is denoised into what: acquisitions of one scene, their weights, and the result's header."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_n2n.denoising.domain_shift import differences
+from napari_n2n.errors import BadInput
+from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.header import Header
+from napari_n2n.model.denoiser import Denoiser
+from napari_n2n.pair.pair import Pair
+from napari_n2n.stats.affine import Affine
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One channel of what is denoised.
+
+    Attributes
+    ----------
+    acquisitions
+        One, or several of one scene whose results are averaged.
+    maps
+        For each, the map from its intensities to those of the result.
+    weights
+        For each, its share of the average.
+    starts
+        For each, the row and column of its plane at which the part common to all starts.
+    """
+
+    acquisitions: tuple[Acquisition, ...]
+    maps: tuple[Affine, ...] = (Affine(),)
+    weights: tuple[float, ...] = (1.0,)
+    starts: tuple[tuple[int, int], ...] = ((0, 0),)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is denoised into what.
+
+    Attributes
+    ----------
+    scenes
+        One for each channel.
+    header
+        Of the result, which has the grid of the first acquisition.
+    warnings
+        Sentences for the person: how the recordings differ from what the model learned from.
+    turns
+        Whether every place is the mean of its denoised turns and mirror images.
+    """
+
+    scenes: tuple[Scene, ...]
+    header: Header
+    warnings: tuple[str, ...]
+    turns: bool = False
+
+
+def plan(
+    denoiser: Denoiser,
+    *sources: Any,
+    axes: str | None = None,
+    dtype: str = "float32",
+    turns: bool = False,
+) -> Plan:
+    """Open what shall be denoised and check that it fits.
+
+    Parameters
+    ----------
+    denoiser
+        The model.
+    sources
+        One acquisition: the result is on its own intensity scale. Several of one scene: the result
+        is the mean of what each gives on its own scale, so that a brighter exposure counts more, as
+        photon noise wants it; it is on the first one's grid.
+    axes
+        Letters of the dimensions, to overrule what the sources say.
+    dtype
+        "float32", or "same" for the input's own type (rounded and clipped).
+    turns
+        Denoise each plane also turned by quarters and mirrored, and take the mean: a little better,
+        and eight times slower.
+
+    Raises
+    ------
+    BadInput
+        If a source cannot be read, several do not show one scene, or the model was trained on
+        another number of channels or dimensions.
+    """
+    if not sources:
+        raise BadInput("nothing to denoise: name at least one acquisition")
+    if dtype not in ("float32", "same"):
+        raise BadInput(f"dtype '{dtype}': unknown: choose float32 or same")
+    opened = [Acquisition.open(source, axes=axes) for source in sources]
+    first = opened[0]
+    if denoiser.dims == 3 and not first.has_depth:
+        raise BadInput(
+            f"{first.name}: the model was trained on volumes, and nobody names a depth axis Z "
+            f"among its axes {first.axes}: name them with --axes, or train with --dims 2"
+        )
+    channels = [one.along("C") for one in opened]
+    known = len(denoiser.scales)
+    if len(channels[0]) != known and known > 1:
+        raise BadInput(
+            f"{first.name}: has {len(channels[0])} channels, and the model was trained on {known}: "
+            "give a stack with the same channels, or name its axes with --axes"
+        )
+    if len({len(split) for split in channels}) > 1:
+        raise BadInput(
+            f"{opened[-1].name}: has another number of channels than {first.name}: "
+            "give recordings of one scene"
+        )
+    scenes = tuple(_scene(split) for split in zip(*channels, strict=True))
+    header = replace(
+        first.header,
+        dtype=first.dtype if dtype == "same" else np.dtype(np.float32),
+        name=" + ".join(one.name for one in opened) + " denoised",
+    )
+    warnings = tuple(differences(denoiser, [one.acquisitions for one in scenes]))
+    return Plan(scenes, header, warnings, turns)
+
+
+def _scene(acquisitions: Sequence[Acquisition]) -> Scene:
+    if len(acquisitions) == 1:
+        return Scene(tuple(acquisitions))
+    pair = Pair.open(*acquisitions)
+    gains = np.array([match.gain for match in pair.matches])
+    offset = float(np.mean([match.offset for match in pair.matches]))
+    common = Affine(float(gains.mean()), offset)
+    return Scene(
+        tuple(acquisitions),
+        tuple(common.after(match.inverse) for match in pair.matches),
+        tuple(gains / gains.sum()),
+        pair.offsets,
+    )

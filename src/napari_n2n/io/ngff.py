@@ -1,0 +1,262 @@
+"""OME-Zarr in and out: a sharded full resolution, a streamed pyramid, axes, sizes and channels.
+
+Written with zarr alone (OME-NGFF 0.5). A store under construction carries no `ome` metadata, says
+that it is unfinished, and ends in ``.partial``, so that no reader takes it for a result.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from napari_n2n.errors import BadInput
+from napari_n2n.io.crash_safe import flushed, moved_into_place, partial_path
+from napari_n2n.io.header import Channel, Header, Region, grid, unit_name
+
+_AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
+_UNFINISHED = "napari-n2n: unfinished"
+CHUNK_SIDE, CHUNK_DEPTH = 256, 16
+PYRAMID_TOP = 256
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder holds a zarr array or group, of whichever version."""
+    return any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def read(path: Path) -> tuple[zarr.Array, Header]:
+    """Open a zarr array or the highest resolution of an OME-Zarr 0.4 or 0.5 image.
+
+    Raises
+    ------
+    BadInput
+        If the folder holds no image, several among which nobody can choose, or one that is still
+        being written.
+    """
+    try:
+        node: Any = zarr.open(path, mode="r")
+    except Exception as error:
+        raise BadInput(
+            f"{path}: is not a readable zarr ({type(error).__name__}): "
+            "check that it was copied whole"
+        ) from error
+    if isinstance(node, zarr.Array):
+        xarrays: Any = node.attrs.get("_ARRAY_DIMENSIONS")
+        names = getattr(node.metadata, "dimension_names", None) or xarrays or ()
+        axes = "".join(str(name) for name in names).upper()
+        fits = len(axes) == node.ndim and set(axes) <= set(_AXIS_TYPES)
+        return node, _bare(node, axes if fits else "")
+    attributes: dict[str, Any] = dict(node.attrs)
+    if _UNFINISHED in attributes:
+        raise BadInput(
+            f"{path}: is an unfinished result: go on with --resume where it was made, or delete it"
+        )
+    ome = attributes.get("ome", attributes)
+    if not ome.get("multiscales"):
+        arrays = [name for name, _ in node.arrays()]
+        if len(arrays) == 1:
+            return node[arrays[0]], _bare(node[arrays[0]], "")
+        listed = ", ".join(arrays) or "none"
+        raise BadInput(
+            f"{path}: holds no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME"
+        )
+    image = ome["multiscales"][0]
+    array = node[image["datasets"][0]["path"]]
+    scale = [1.0] * array.ndim
+    for transforms in (
+        image["datasets"][0].get("coordinateTransformations", ()),
+        image.get("coordinateTransformations", ()),
+    ):
+        for transform in transforms:
+            if transform.get("type") == "scale":
+                scale = [a * b for a, b in zip(scale, transform["scale"], strict=True)]
+    return array, Header(
+        shape=array.shape,
+        dtype=array.dtype,
+        axes="".join(axis["name"] for axis in image["axes"]).upper(),
+        scale=tuple(scale),
+        units=tuple(unit_name(axis.get("unit", "pixel")) for axis in image["axes"]),
+        name=str(image.get("name", "")),
+        channels=tuple(
+            Channel(str(channel.get("label", "")), str(channel.get("color", "")))
+            for channel in ome.get("omero", {}).get("channels", ())
+        ),
+    )
+
+
+def levels(path: Path) -> list[zarr.Array]:
+    """Open all resolutions of a result that `Writer` has finished, the highest first."""
+    group = zarr.open_group(path, mode="r")
+    return [array for _, array in sorted(group.arrays(), key=lambda level: int(level[0]))]
+
+
+def _bare(array: zarr.Array, axes: str) -> Header:
+    return Header(array.shape, array.dtype, axes, (1.0,) * len(axes), ("pixel",) * len(axes))
+
+
+class Writer:
+    """An OME-Zarr 0.5 image under construction, written shard by shard.
+
+    Parameters
+    ----------
+    path
+        Where the finished store will stand. Until `finish` it grows beside it, as
+        ``path + ".partial"``.
+    header
+        Of the full resolution.
+    shard
+        Most pixels in a shard along the last axes, each a multiple of `CHUNK_SIDE` or one chunk.
+    resume
+        Go on with the store that an earlier run left, instead of beginning anew.
+    """
+
+    def __init__(
+        self, path: Path, header: Header, *, shard: tuple[int, ...], resume: bool = False
+    ) -> None:
+        self.path, self.header = path, header
+        self._building = partial_path(path)
+        if resume and (self._building / "zarr.json").exists():
+            self._group = zarr.open_group(self._building, mode="r+")
+        else:
+            shutil.rmtree(self._building, ignore_errors=True)
+            self._building.parent.mkdir(parents=True, exist_ok=True)
+            self._group = zarr.open_group(self._building, mode="w", zarr_format=3)
+            self._group.attrs[_UNFINISHED] = "a result being written: no image yet"
+        self._levels = [
+            self._level(level, shape, shard) for level, shape in enumerate(self._shapes())
+        ]
+
+    @property
+    def array(self) -> zarr.Array:
+        """The full resolution."""
+        return self._levels[0]
+
+    def _shapes(self) -> Iterator[tuple[int, ...]]:
+        shape = self.header.shape
+        yield shape
+        while max(shape[-2:]) > PYRAMID_TOP:
+            shape = (*shape[:-2], -(-shape[-2] // 2), -(-shape[-1] // 2))
+            yield shape
+
+    def _level(self, level: int, shape: tuple[int, ...], shard: tuple[int, ...]) -> zarr.Array:
+        if str(level) in self._group:
+            existing: Any = self._group[str(level)]
+            return existing
+        chunks, shards = [1] * len(shape), [1] * len(shape)
+        for axis, side in zip(range(-len(shard), 0), shard, strict=True):
+            most = CHUNK_SIDE if axis > -3 else CHUNK_DEPTH
+            chunks[axis] = min(most, shape[axis], side)
+            shards[axis] = -(-min(side, shape[axis]) // chunks[axis]) * chunks[axis]
+        return self._group.create_array(
+            str(level),
+            shape=shape,
+            dtype=self.header.dtype,
+            fill_value=np.nan if self.header.dtype.kind == "f" else 0,  # no value, where no pixel
+            chunks=tuple(chunks),
+            shards=tuple(shards),
+            compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")],
+            dimension_names=[axis.lower() for axis in self.header.axes],
+        )
+
+    def shards(self) -> Iterator[tuple[str, Region]]:
+        """Yield the name and place of every shard of the full resolution."""
+        return _shards(self._levels[0], 0)
+
+    def write(self, region: Region, values: np.ndarray) -> None:
+        """Write a part of the full resolution, and see it safe on the disk if it is one shard."""
+        self._write(0, region, values)
+
+    def _write(self, level: int, region: Region, values: np.ndarray) -> None:
+        array = self._levels[level]
+        whole = array.shards or array.chunks
+        place = tuple(part.start // side for part, side in zip(region, whole, strict=True))
+        file = self._building / str(level) / array.metadata.encode_chunk_key(place)
+        file.unlink(missing_ok=True)  # of a run that was stopped: begin this one anew
+        array[region] = values
+        if file.exists():  # of integers, a shard of zeros alone is not stored
+            for name in (file, *file.parents[: len(place) + 1]):
+                flushed(name)
+
+    def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Yield name and work of every shard of the coarser levels, in the order to do them."""
+        for level in range(1, len(self._levels)):
+            for name, region in _shards(self._levels[level], level):
+                yield name, partial(self._average, level, region)
+
+    def _average(self, level: int, region: Region) -> None:
+        """Fill a part of a coarser level with the means of 2x2 pixels of the finer one."""
+        finer = self._levels[level - 1]
+        source = tuple(
+            slice(2 * part.start, min(2 * part.stop, length))
+            for part, length in zip(region[-2:], finer.shape[-2:], strict=True)
+        )
+        self._write(level, region, halved(np.asarray(finer[(*region[:-2], *source)])))
+
+    def finish(self) -> Path:
+        """Add the metadata and give the store its name. Returns `path`."""
+        self._group.attrs.put({"ome": self._metadata()})
+        for file in (self._building / "zarr.json", self._building):
+            flushed(file)
+        return moved_into_place(self._building, self.path)
+
+    def close(self) -> None:
+        """Leave the store as it is, to be gone on with."""
+
+    def discard(self) -> None:
+        """Remove what was written so far."""
+        shutil.rmtree(self._building, ignore_errors=True)
+
+    def _metadata(self) -> dict[str, Any]:
+        header = self.header
+        image = {
+            "name": header.name,
+            "axes": [_axis(*pair) for pair in zip(header.axes, header.units, strict=True)],
+            "datasets": [self._dataset(level) for level in range(len(self._levels))],
+        }
+        metadata: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
+        if header.channels:
+            metadata["omero"] = {
+                "channels": [
+                    {"label": channel.name} | ({"color": channel.colour} if channel.colour else {})
+                    for channel in header.channels
+                ]
+            }
+        return metadata
+
+    def _dataset(self, level: int) -> dict[str, Any]:
+        factor = float(2**level)
+        steps = self.header.scale
+        scale = [*steps[:-2], steps[-2] * factor, steps[-1] * factor]
+        # Averaging 2x2 pixels moves the centre of the first one by half a fine pixel.
+        shift = (factor - 1.0) / 2.0
+        translation = [0.0] * (len(steps) - 2) + [step * shift for step in steps[-2:]]
+        transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if level:
+            transforms.append({"type": "translation", "translation": translation})
+        return {"path": str(level), "coordinateTransformations": transforms}
+
+
+def halved(values: np.ndarray) -> np.ndarray:
+    """Average blocks of 2x2 pixels of (..., Y, X); an odd last row or column is repeated."""
+    if any(length % 2 for length in values.shape[-2:]):
+        odd = [(0, 0)] * (values.ndim - 2) + [(0, length % 2) for length in values.shape[-2:]]
+        values = np.pad(values, odd, mode="edge")
+    *leading, rows, columns = values.shape
+    mean = values.reshape(*leading, rows // 2, 2, columns // 2, 2).mean(axis=(-3, -1))
+    return (mean if values.dtype.kind == "f" else np.rint(mean)).astype(values.dtype)
+
+
+def _shards(array: zarr.Array, level: int) -> Iterator[tuple[str, Region]]:
+    whole = array.shards or array.chunks
+    for name, region in grid(array.shape, whole):
+        yield f"{level}/{name}", region
+
+
+def _axis(letter: str, unit: str) -> dict[str, str]:
+    axis = {"name": letter.lower(), "type": _AXIS_TYPES[letter]}
+    return axis | {"unit": unit} if unit != "pixel" and letter != "C" else axis

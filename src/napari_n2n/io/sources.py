@@ -1,0 +1,216 @@
+"""What a person may hold - a file, an array, a layer - as pixels and what is known of them.
+
+This is the only place that asks what something is; nothing is read but what describes the pixels.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_n2n.errors import BadInput
+from napari_n2n.io import ngff, tiff
+from napari_n2n.io.header import Header, unit_name
+
+AXES = "RTCZYX"
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Pixels where they lie.
+
+    Attributes
+    ----------
+    pixels
+        A numpy, dask or zarr array, or a mapped file.
+    header
+        What is known of them; a letter of ``RTCZYX`` for each dimension, in their own order.
+    path
+        The file they lie in, if any.
+    axes_assumed
+        True where the leading axes were not named and are a guess.
+    """
+
+    pixels: Any
+    header: Header
+    path: Path | None = None
+    axes_assumed: bool = False
+
+
+def open_source(source: Any, axes: str | None = None) -> Source:
+    """Open a file, a folder with a zarr, an array or a napari image layer, reading no pixels.
+
+    Parameters
+    ----------
+    source
+        As `Acquisition.open` takes it.
+    axes
+        The letters of the dimensions as they lie, to overrule what the source says.
+
+    Raises
+    ------
+    BadInput
+        If the source cannot be read, is not an image, or its axes do not fit.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _open_path(Path(source), axes)
+    if hasattr(source, "multiscale") and hasattr(source, "axis_labels"):
+        return _open_layer(source, axes)
+    if hasattr(source, "dims") and hasattr(source, "coords"):
+        named = _meant("".join(str(dim) for dim in source.dims).upper(), source.ndim)
+        return _from_array(source.data, str(source.name or "array"), axes or named)
+    if hasattr(source, "shape") and hasattr(source, "dtype"):
+        return _from_array(source, "array", axes)
+    raise BadInput(
+        f"{type(source).__name__}: not an image: give a file, an array or a napari image layer"
+    )
+
+
+def _meant(letters: str, count: int) -> str | None:
+    """Return letters that name `count` axes; None where they mean something else."""
+    return letters if len(letters) == count and set(letters) <= set(AXES) else None
+
+
+def _open_path(path: Path, axes: str | None) -> Source:
+    if not path.exists():
+        raise BadInput(f"{path}: no such file: check the spelling and the folder")
+    suffix = path.suffix.lower()
+    readers = {
+        **dict.fromkeys(tiff.SUFFIXES, tiff.read),
+        **dict.fromkeys(_PICTURE_SUFFIXES, _read_picture),
+        ".zarr": ngff.read,
+        ".npy": _read_npy,
+    }
+    read = ngff.read if ngff.is_zarr(path) else readers.get(suffix)
+    if read is None:
+        if path.is_dir():
+            raise BadInput(f"{path}: is a folder but no zarr: name the acquisitions in it")
+        raise BadInput(
+            f"{path}: cannot read {suffix or 'such'} files: "
+            "save as TIFF or OME-Zarr, or open it in napari and choose the layer"
+        )
+    try:
+        pixels, header = read(path)
+    except BadInput:
+        raise
+    except Exception as error:
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(
+            f"{path}: cannot be read as {suffix or 'zarr'} ({cause}): "
+            "save it again or check the copy"
+        ) from error
+    if "S" in header.axes and axes is None:
+        raise _colour(str(path))
+    named = axes or _meant(header.axes, len(header.shape))
+    opened = _from_array(pixels, _stem(path), named, header)
+    return replace(opened, path=path.absolute())
+
+
+def _read_npy(path: Path) -> tuple[Any, Header]:
+    pixels = np.load(path, mmap_mode="r", allow_pickle=False)
+    mapped = tiff.Mapped(path, pixels.offset, pixels.shape, pixels.dtype)
+    return (mapped if pixels.flags.c_contiguous else pixels), _unnamed(pixels)
+
+
+def _read_picture(path: Path) -> tuple[Any, Header]:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture)
+    if pixels.ndim == 3:
+        colours = pixels[..., :3]
+        if not (colours == colours[..., :1]).all():
+            raise _colour(str(path))
+        pixels = colours[..., 0]
+    return pixels, _unnamed(pixels)
+
+
+def _unnamed(pixels: np.ndarray) -> Header:
+    return Header(pixels.shape, pixels.dtype, "", (), ())
+
+
+def _open_layer(layer: Any, axes: str | None) -> Source:
+    if getattr(layer, "rgb", False):
+        raise _colour(str(layer.name))
+    data = layer.data[0] if layer.multiscale else layer.data
+    labels = _meant("".join(str(label) for label in layer.axis_labels).upper(), layer.ndim)
+    units = tuple(unit_name(str(unit)) for unit in layer.units)
+    scale = tuple(float(step) for step in layer.scale)
+    header = Header(data.shape, data.dtype, "", scale, units)
+    return _from_array(data, str(layer.name), axes or labels, header)
+
+
+def _from_array(array: Any, name: str, axes: str | None, header: Header | None = None) -> Source:
+    """Wrap any array; guess the axes that nobody named where the guess does no harm."""
+    shape = tuple(int(length) for length in array.shape)
+    if len(shape) < 2:
+        raise BadInput(
+            f"{name}: shape {shape} is not an image: at least rows and columns are needed"
+        )
+    if axes is None and len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 16:
+        raise _colour(name)
+    if axes is None and len(shape) > 3:
+        raise BadInput(
+            f"{name}: nobody names the {len(shape)} axes of shape {shape}: say which are time, "
+            f"channels and depth, as in --axes {AXES[-len(shape) :]} (in napari: axis labels)",
+            "axes",
+        )
+    named = {2: "YX", 3: "ZYX"}[len(shape)] if axes is None else axes
+    known = header if header is not None and len(header.scale) == len(shape) else None
+    found = Header(
+        shape,
+        np.dtype(array.dtype),
+        checked_axes(name, shape, np.dtype(array.dtype), named),
+        known.scale if known else (1.0,) * len(shape),
+        known.units if known else ("pixel",) * len(shape),
+        name,
+        header.channels if header else (),
+    )
+    return Source(array, found, axes_assumed=axes is None and len(shape) > 2)
+
+
+def checked_axes(name: str, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> str:
+    """Return the letters of dimensions in capitals, if pixels and axes are those of an image.
+
+    Raises
+    ------
+    BadInput
+        If they are not; `name` is what the message calls it.
+    """
+    letters = axes.upper()
+    if len(letters) != len(shape):
+        raise BadInput(
+            f"{name}: {len(shape)} dimensions of shape {shape} do not fit the axes '{axes}': "
+            f"name one letter of {AXES} for each dimension",
+            "axes",
+        )
+    if set(letters) - set(AXES) or len(set(letters)) != len(letters):
+        raise BadInput(
+            f"{name}: axes '{letters}' cannot be used: each may be one of {AXES}, once "
+            "(repeats, time, channels, depth, rows, columns)"
+        )
+    if not {"Y", "X"} <= set(letters):
+        raise BadInput(
+            f"{name}: axes '{letters}' have no rows Y and columns X: name them with --axes"
+        )
+    if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)):
+        raise BadInput(f"{name}: pixels are {dtype}, not numbers: convert to integers or floats")
+    return letters
+
+
+def _stem(path: Path) -> str:
+    name = path.name
+    for ending in (".ome.zarr", ".ome.tiff", ".ome.tif"):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return path.stem
+
+
+def _colour(name: str) -> BadInput:
+    return BadInput(
+        f"{name}: is a colour (RGB) picture, not a measurement: give the grey-scale channel "
+        "(in napari: Layers > Data > Split RGB)"
+    )

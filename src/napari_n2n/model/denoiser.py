@@ -1,0 +1,208 @@
+"""Trained networks, all that is needed to use them, and where they come from: one `.n2n` file."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_n2n.errors import BadInput
+from napari_n2n.model import tensorfile
+from napari_n2n.model.network import NETWORKS, folded
+from napari_n2n.stats.affine import Affine
+
+SUFFIX = ".n2n"
+
+
+@dataclass(eq=False)
+class Denoiser:
+    """Networks, normalisation and provenance.
+
+    Attributes
+    ----------
+    networks
+        In evaluation mode: one for all channels, or one for each.
+    ready
+        The networks as they compute: their norms folded into the convolutions.
+    architecture
+        Name in `NETWORKS` and arguments, from which a network can be built again.
+    scales
+        For each channel, the map from intensities (ADU) to the normalised units of the training
+        data.
+    record
+        Provenance, plain JSON: settings, acquisitions, gain match, noise, score, versions, training
+        curve, and for each channel the range of values that it was trained on.
+    """
+
+    networks: tuple[nn.Module, ...]
+    architecture: dict[str, Any]
+    scales: tuple[Affine, ...]
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for network in self.networks:
+            network.eval()
+        self.ready = tuple(folded(network) for network in self.networks)
+
+    @property
+    def dims(self) -> int:
+        """2 for planes, 3 for volumes."""
+        return len(self.stride)
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Shift in pixels along each axis under which the networks repeat themselves."""
+        return tuple(self.networks[0].stride)  # type: ignore[arg-type]
+
+    @property
+    def receptive_field(self) -> tuple[int, ...]:
+        """Farthest distance along each axis from an output pixel to an input pixel it depends on.
+
+        In pixels.
+        """
+        return tuple(self.networks[0].receptive_field)  # type: ignore[arg-type]
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Memory that a pass of a network takes for each pixel of its input."""
+        return float(self.networks[0].bytes_per_pixel)  # type: ignore[arg-type]
+
+    def to(self, device: torch.device | str) -> "Denoiser":
+        """Move the networks to a device, and return self."""
+        for network in (*self.networks, *self.ready):
+            network.to(device=device, memory_format=self._format)  # type: ignore[call-overload]
+        return self
+
+    @property
+    def _format(self) -> torch.memory_format:
+        return torch.channels_last if self.dims == 2 else torch.channels_last_3d
+
+    def predict(self, images: np.ndarray, channel: int = 0, turns: bool = False) -> np.ndarray:
+        """Denoise images in memory with one pass of the network.
+
+        Parameters
+        ----------
+        images
+            Shape (N, [Z,] Y, X) in ADU; sides are multiples of `stride`.
+        channel
+            Number of the channel they are of.
+        turns
+            Take the mean of eight passes: over planes turned by quarters, and their mirror images.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, of the same shape and unit.
+        """
+        network = self.ready[channel if len(self.networks) > 1 else 0]
+        scale = self.scales[channel if len(self.scales) > 1 else 0]
+        device = next(network.parameters()).device
+        normal = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)
+        with torch.inference_mode():
+            normal = scale(normal)[:, None].contiguous(memory_format=self._format)
+            made = self._over_turns(network, normal) if turns else network(normal)
+            clean = scale.inverse(made[:, 0])
+        return clean.float().cpu().numpy()
+
+    def _over_turns(self, network: nn.Module, images: Tensor) -> Tensor:
+        total = torch.zeros_like(images)
+        for mirror, quarters in product((False, True), range(4)):
+            turned = torch.rot90(images.flip(-1) if mirror else images, quarters, (-2, -1))
+            made = network(turned.contiguous(memory_format=self._format))
+            made = torch.rot90(made, -quarters, (-2, -1))
+            total += made.flip(-1) if mirror else made
+        return total / 8
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model to one file and return its path; `.n2n` is added where it is missing."""
+        path = Path(path)
+        if path.suffix != SUFFIX:
+            path = path.with_name(path.name + SUFFIX)
+        tensorfile.write(path, "model", self._tensors(), self._note())
+        return path
+
+    def to_bytes(self) -> bytes:
+        """Return what `save` writes."""
+        return tensorfile.packed("model", self._tensors(), self._note())
+
+    def fingerprint(self) -> str:
+        """Return a hexadecimal number that stands for weights and normalisation."""
+        digest = hashlib.sha256(repr((self.architecture, self.scales)).encode())
+        for name, values in self._tensors().items():
+            digest.update(name.encode() + values.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {
+            f"{number}.{name}": values
+            for number, network in enumerate(self.networks)
+            for name, values in network.state_dict().items()
+        }
+
+    def _note(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture,
+            "scales": [[scale.gain, scale.offset] for scale in self.scales],
+            "record": self.record,
+        }
+
+
+def joined(parts: Sequence[Denoiser]) -> Denoiser:
+    """Make one model of those of single channels, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    record = dict(parts[0].record)
+    record["values"] = [values for part in parts for values in part.record["values"]]
+    record["of_channels"] = [part.record for part in parts]
+    return Denoiser(
+        tuple(network for part in parts for network in part.networks),
+        parts[0].architecture,
+        tuple(scale for part in parts for scale in part.scales),
+        record,
+    )
+
+
+def build_network(architecture: dict[str, Any]) -> nn.Module:
+    """Build the network that an architecture names, with fresh weights."""
+    arguments = dict(architecture)
+    return NETWORKS[arguments.pop("name")](**arguments)
+
+
+def load(path: str | Path) -> Denoiser:
+    """Read a model that `Denoiser.save` wrote.
+
+    Raises
+    ------
+    BadInput
+        If the file is missing, damaged, or no model of napari-n2n.
+    """
+    return _built(*tensorfile.read(Path(path), "model"), str(path))
+
+
+def from_bytes(content: bytes) -> Denoiser:
+    """Return the model that `Denoiser.to_bytes` made bytes of."""
+    return _built(*tensorfile.unpacked(content, "model", "model"), "model")
+
+
+def _built(tensors: dict[str, Tensor], note: dict[str, Any], name: str) -> Denoiser:
+    try:
+        parts: dict[int, dict[str, Tensor]] = {}
+        for key, values in tensors.items():
+            number, rest = key.split(".", 1)
+            parts.setdefault(int(number), {})[rest] = values
+        networks = []
+        for _, weights in sorted(parts.items()):
+            networks.append(build_network(note["architecture"]))
+            networks[-1].load_state_dict(weights)
+        scales = tuple(Affine(*scale) for scale in note["scales"])
+        return Denoiser(tuple(networks), note["architecture"], scales, note["record"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(
+            f"{name}: was written by another version of napari-n2n ({type(error).__name__}): "
+            "train it again, or install the version that wrote it"
+        ) from error

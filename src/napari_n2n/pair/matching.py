@@ -1,0 +1,158 @@
+"""How bright, and how noisy, acquisitions of one scene are against each other."""
+
+import math
+
+import numpy as np
+from scipy import optimize
+
+from napari_n2n.stats.affine import Affine
+from napari_n2n.stats.image_quality import balanced, mean_over_blocks, neighbourhood, noise_share
+from napari_n2n.stats.statistics import GROUPS, groups_of_blocks, jackknife
+
+_BINS = 40
+_FEWEST_IN_BIN = 50
+_ROUNDS = 4
+_SETTLED = 1e-3
+_SURE = 5.0
+
+
+def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> Affine:
+    """Gain and offset of B against A: ``B = gain A + offset`` where both show the same.
+
+    Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that neither
+    acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
+    means is fitted with soft-L1 weights. Where it does not differ from the identity by three
+    standard errors, which are those of parts of the field, it is the identity; where no scene shows
+    in both, the gain is 1. How much either acquisition counts in the neighbourhood depends on its
+    noise on the scale of both, and so on the line itself: from a guess by the spread of the
+    neighbourhoods, it is fitted again until it stays.
+    """
+    a, b, around_a, around_b = (
+        np.concatenate([plane.ravel() for plane in planes])
+        for planes in (
+            planes_a,
+            planes_b,
+            [neighbourhood(plane) for plane in planes_a],
+            [neighbourhood(plane) for plane in planes_b],
+        )
+    )
+    shape = (len(planes_a), *planes_a[0].shape)
+    groups = groups_of_blocks(shape).ravel()
+    spread_a, spread_b = (
+        float(np.std(values, dtype=np.float64)) for values in (around_a, around_b)
+    )
+    gain = spread_b / spread_a if spread_a and spread_b else 1.0
+    line = Affine(gain, _mean_difference(gain * a, b))
+    for _ in range(_ROUNDS):
+        before = line
+        balance = balanced(a, before.inverse(b), around_a, before.inverse(around_b))
+        line = _line(a, b, balance, groups)
+        if abs(line.gain - before.gain) < _SETTLED * before.gain:
+            break
+    if _share_a_scene(around_a.reshape(shape), line.inverse(around_b).reshape(shape)):
+        return line
+    return Affine() if line == Affine() else Affine(1.0, _mean_difference(a, b))
+
+
+def _share_a_scene(around_a: np.ndarray, around_b: np.ndarray) -> bool:
+    """Tell whether surroundings vary together more than independent noises do by chance.
+
+    The chance is told by their difference, in which no scene is left: for Gaussian noises of
+    covariances C and C', ``var(mean(A B))`` goes with ``C C'``, at most an eighth of
+    ``var(mean((B - A)^2))``, which goes with ``2 (C + C')^2``.
+    """
+    deviation_a, deviation_b = (
+        values - values.mean(dtype=np.float64) for values in (around_a, around_b)
+    )
+    every = np.ones(around_a.shape[1:])
+    squares = (deviation_b - deviation_a) ** 2
+    error = mean_over_blocks([(plane, every) for plane in squares]).error
+    together = float(np.mean(deviation_a * deviation_b))
+    return error is not None and together > _SURE * error / math.sqrt(8)
+
+
+def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(b.mean(dtype=np.float64) - a.mean(dtype=np.float64))
+
+
+def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray) -> Affine:
+    low, high = np.percentile(instrument, (0.5, 99.9))
+    if not high > low:
+        return Affine(1.0, _mean_difference(a, b))
+    where = ((instrument - low) * (_BINS / (high - low))).astype(int).clip(0, _BINS - 1)
+    cell = groups * _BINS + where
+    sums = np.stack(
+        [
+            np.bincount(cell, values, minlength=GROUPS * _BINS).reshape(GROUPS, _BINS)
+            for values in (None, a, b, (b - a).astype(np.float64) ** 2)
+        ]
+    )
+    whole = sums.sum(axis=1)
+    if (whole[0] >= _FEWEST_IN_BIN).sum() < 3:
+        return Affine(1.0, _mean_difference(a, b))
+    centre = float(whole[1].sum() / whole[0].sum())
+    (gain, level), errors = _fitted(whole, centre)
+    parts = [_fitted(whole - sums[:, group], centre)[0] for group in range(GROUPS)]
+    gain_error, level_error = np.maximum(errors, [jackknife(one) for one in np.transpose(parts)])
+    if abs(gain - 1) <= 3 * gain_error and abs(level - centre) <= 3 * level_error:
+        return Affine()
+    if gain <= 0 or gain_error > 0.1:
+        return Affine(1.0, _mean_difference(a, b))
+    return Affine(float(gain), float(level - gain * centre))
+
+
+def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a line through the means of bins.
+
+    Parameters
+    ----------
+    sums
+        Of each bin: number of pixels, sums of A, of B, and of the squares of B - A; (4, bins).
+    centre
+        Value of A.
+
+    Returns
+    -------
+    line, errors
+        Gain, and level at the centre; and their standard errors if every pixel were independent.
+    """
+    count, sum_a, sum_b, squares = sums[:, sums[0] >= _FEWEST_IN_BIN]
+    if len(count) < 3:
+        return np.array([1.0, centre]), np.array([math.inf, math.inf])
+    mean_a, mean_b = sum_a / count, sum_b / count
+    variance = squares / count - (mean_b - mean_a) ** 2
+    error = np.sqrt(np.maximum(variance, 1e-12) / count)
+    fit = optimize.least_squares(
+        lambda line: (mean_b - line[0] * (mean_a - centre) - line[1]) / error,
+        x0=(1.0, centre),
+        loss="soft_l1",
+    )
+    covariance = np.linalg.inv(fit.jac.T @ fit.jac)
+    scatter = max(1.0, 2 * fit.cost / max(1, len(count) - 2))
+    return fit.x, np.sqrt(np.diag(covariance) * scatter)
+
+
+def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -> tuple[float, ...]:
+    """Standard deviation of each acquisition's noise, in its own intensities.
+
+    With independent zero-mean noises and matched gains, A being one acquisition and B the mean of
+    the others, ``E[(A - B)^2] = var(A) + var(B)``, of which `noise_share` tells B's part. Where
+    that does not differ from equal exposures by four standard errors, they are taken to be equal.
+    """
+    views = np.stack(
+        [match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)]
+    )
+    count, mean = len(views), views.mean(axis=0)
+    deviations = []
+    for one in views:
+        others = (count * mean - one) / (count - 1)
+        share, pulls = noise_share(one, others, neighbourhood(one), neighbourhood(others))
+        every = np.ones(pulls.shape[1:])
+        error = mean_over_blocks([(plane * pulls.size, every) for plane in pulls]).error
+        if error is None or abs(share - 1 / count) < 4 * error:
+            share = 1 / count
+        total = float(np.mean((one - others) ** 2, dtype=np.float64))
+        deviations.append(math.sqrt(total * min(max(1 - share, 0.0), 1.0)))
+    return tuple(
+        deviation * match.gain for deviation, match in zip(deviations, matches, strict=True)
+    )

@@ -1,0 +1,195 @@
+"""Two or more acquisitions of one scene, checked and brought onto one grid and intensity scale.
+
+Training on two recordings works only if they show the same scene with independent noise. What a
+pair cannot be used for is refused here, in one line each; what can be mended - a shift by whole
+pixels, another gain or offset - is measured and mended here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_n2n.errors import BadInput
+from napari_n2n.io.acquisition import Acquisition, finite
+from napari_n2n.pair.checks import Finding, ceilings, find, refuse_duplicate
+from napari_n2n.pair.matching import match_intensity, noise_levels
+from napari_n2n.pair.registration import measure_shift, whole_pixels
+from napari_n2n.stats.affine import Affine
+
+SMALLEST_SIDE = 32
+_SAMPLED_PLANES = 6
+_SAMPLED_SIDE = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Acquisitions of one scene, cropped to the part that all of them show.
+
+    Attributes
+    ----------
+    acquisitions
+        Two or more, of one shape.
+    matches
+        For each, the map from the first one's intensities to its own: ``B = gain A + offset``.
+    shift
+        Largest displacement (y, x) of any acquisition against the first, in pixels, before
+        cropping.
+    noise
+        For each, the standard deviation of its noise in its own intensities; 0 where it drowns in
+        that of the others.
+    offsets
+        For each, the row and column of its original plane at which its cropped part starts.
+    findings
+        What a person should know.
+    channel
+        Number of the channel that it is, 0 where there is only one.
+    """
+
+    acquisitions: tuple[Acquisition, ...]
+    matches: tuple[Affine, ...]
+    noise: tuple[float, ...]
+    shift: tuple[float, float]
+    offsets: tuple[tuple[int, int], ...]
+    findings: tuple[Finding, ...]
+    channel: int = 0
+
+    @classmethod
+    def open(cls, *sources: Any, axes: str | None = None) -> "Pair":
+        """Open, check, register and match acquisitions of one scene.
+
+        Parameters
+        ----------
+        sources
+            Two or more of whatever `Acquisition.open` takes, or one with an axis of repeats (R).
+        axes
+            The letters of their dimensions, to overrule what the sources say.
+
+        Raises
+        ------
+        BadInput
+            If their shapes differ, one is too small, constant or not finite, two are the same
+            image, or they have several channels, for which there is `open_pairs`.
+        """
+        opened = open_repeats(sources, axes)
+        for acquisition in opened:
+            if len(acquisition.along("C")) > 1:
+                raise BadInput(
+                    f"{acquisition.name}: has several channels, each with a noise of its own: "
+                    "open_pairs makes a pair of each"
+                )
+        return cls.of_acquisitions(
+            [one for acquisition in opened for one in acquisition.along("C")]
+        )
+
+    @classmethod
+    def of_acquisitions(cls, opened: list[Acquisition], channel: int = 0) -> "Pair":
+        """Check, register and match opened acquisitions of one channel; see `open`."""
+        _same_shape(opened)
+        sampled = [_sample(acquisition) for acquisition in opened]
+        for other in range(1, len(opened)):
+            for earlier in range(other):
+                refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
+        shifts = [(0.0, 0.0)] + [measure_shift(sampled[0], planes) for planes in sampled[1:]]
+        cropped, offsets = _crop(opened, shifts)
+        if any(start != offsets[0] for start in offsets):
+            sampled = [_sample(acquisition) for acquisition in cropped]
+        cropped = [
+            replace(one, ceiling=ceiling)
+            for one, ceiling in zip(cropped, ceilings(sampled), strict=True)
+        ]
+        matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
+        largest = max(shifts, key=lambda shift: math.hypot(*shift))
+        return cls(
+            acquisitions=tuple(cropped),
+            matches=matches,
+            noise=noise_levels(sampled, matches),
+            shift=largest,
+            offsets=offsets,
+            findings=tuple(find(cropped, sampled, matches, largest)),
+            channel=channel,
+        )
+
+    @property
+    def first(self) -> Acquisition:
+        """The acquisition whose grid and intensities the others are compared with."""
+        return self.acquisitions[0]
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels in all acquisitions together."""
+        return len(self.acquisitions) * math.prod(self.first.shape)
+
+    def match(self, source: int, target: int) -> Affine:
+        """Return the map from the intensities of acquisition `source` to those of `target`."""
+        return self.matches[target].after(self.matches[source].inverse)
+
+
+def open_repeats(
+    sources: Sequence[Any], axes: str | None, split: str | None = None
+) -> list[Acquisition]:
+    """Open sources, each half and each repeat as an acquisition of its own."""
+    opened = [Acquisition.open(source, axes=axes) for source in sources]
+    if split is not None:
+        opened = [half for stack in opened for half in stack.split(split)]
+    opened = [repeat for stack in opened for repeat in stack.along("R")]
+    if len(opened) < 2:
+        raise BadInput(
+            "one acquisition is not a pair: give two recordings of the same scene, split a stack "
+            "of one scene into even and odd frames (--split T), or name its axis of repeats R",
+            "single",
+        )
+    return opened
+
+
+def _same_shape(acquisitions: list[Acquisition]) -> None:
+    first = acquisitions[0]
+    for other in acquisitions[1:]:
+        if other.shape != first.shape:
+            raise BadInput(
+                f"{other.name}: shape {other.shape} differs from {first.name}'s {first.shape}: "
+                "both acquisitions must show the same field; crop them to one size",
+                "shape",
+            )
+    if min(first.plane_shape) < SMALLEST_SIDE:
+        raise BadInput(
+            f"{first.name}: planes of {first.plane_shape[0]}x{first.plane_shape[1]} pixels are "
+            f"too small to learn from: at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed"
+        )
+
+
+def _sample(acquisition: Acquisition) -> list[np.ndarray]:
+    """Read a few planes, or the middle of each where they are large, and check their values."""
+    planes = []
+    for index, plane in acquisition.spread_planes(_SAMPLED_PLANES, _SAMPLED_SIDE):
+        planes.append(finite(plane, acquisition, index))
+    if all(np.ptp(plane) == 0 for plane in planes):
+        raise BadInput(
+            f"{acquisition.name}: every pixel is {planes[0].flat[0]:g}: "
+            "there is nothing to learn from; check the exposure or the channel"
+        )
+    return planes
+
+
+def _crop(
+    acquisitions: list[Acquisition], shifts: list[tuple[float, float]]
+) -> tuple[list[Acquisition], tuple[tuple[int, int], ...]]:
+    """Crop each acquisition to the part of the scene that all of them show."""
+    whole = np.array([[whole_pixels(step) for step in shift] for shift in shifts])
+    low, high = whole.min(axis=0), whole.max(axis=0)
+    shape = np.array(acquisitions[0].plane_shape) - (high - low)
+    starts = whole - low
+    if not (high - low).any():
+        return acquisitions, ((0, 0),) * len(acquisitions)
+    if shape.min() < SMALLEST_SIDE:
+        raise BadInput(
+            f"{acquisitions[0].name}: the acquisitions share only {shape[0]}x{shape[1]} pixels: "
+            "choose two recordings of the same field"
+        )
+    cropped = [
+        acquisition.cropped(*(slice(int(s), int(s + n)) for s, n in zip(start, shape, strict=True)))
+        for acquisition, start in zip(acquisitions, starts, strict=True)
+    ]
+    return cropped, tuple((int(y), int(x)) for y, x in starts)

@@ -1,0 +1,1 @@
+"""Say what a result is worth, without a clean image."""

@@ -1,0 +1,147 @@
+"""A result's score card: its figures against another acquisition, and against the truth."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_n2n.errors import BadInput
+from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.noise.measure import measure_noise
+from napari_n2n.pair.pair import Pair
+from napari_n2n.stats import image_quality
+
+_PLANES = 32
+_MOST_OUTLIERS = 0.02
+
+
+@dataclass(frozen=True)
+class Score:
+    """Figures of one result; None where a figure cannot be had.
+
+    Attributes
+    ----------
+    psnr_reference_free, psnr_reference_free_se
+        dB, and its standard error.
+    residual_correlation
+        Lag-1 correlation of what is left of the other acquisition; near 0 is good.
+    resolution
+        Finest period in pixels that the raw acquisitions resolve.
+    psnr, ssim
+        Against the truth.
+    data_range
+        What the PSNRs refer to, in ADU.
+    reason
+        Why a figure is missing.
+    """
+
+    psnr_reference_free: float | None
+    psnr_reference_free_se: float | None
+    residual_correlation: float
+    resolution: float | None
+    psnr: float | None
+    ssim: float | None
+    data_range: float
+    reason: str | None
+
+    def lines(self) -> Iterator[str]:
+        """Say it in words, a line for each figure."""
+        if self.psnr_reference_free is not None:
+            yield (
+                f"PSNR without a clean image  {self.psnr_reference_free:.2f} "
+                f"+- {self.psnr_reference_free_se:.2f} dB (range {self.data_range:g})"
+            )
+        if self.psnr is not None and self.ssim is not None:
+            yield f"PSNR against the truth      {self.psnr:.2f} dB"
+            yield f"SSIM against the truth      {self.ssim:.4f}"
+        yield f"residual correlation        {self.residual_correlation:+.4f}"
+        if self.resolution is not None:
+            yield f"resolution of the raw data  {self.resolution:.1f} pixels"
+        if self.reason is not None:
+            yield f"missing: {self.reason}"
+
+
+def score(
+    result: Any,
+    against: Any,
+    *,
+    source: Any = None,
+    truth: Any = None,
+    axes: str | None = None,
+) -> Score:
+    """Score a result on up to 32 planes spread over it.
+
+    Parameters
+    ----------
+    result
+        Made from `source` alone, on its intensity scale.
+    against
+        An acquisition of the same scene that had no part in the result.
+    source
+        The acquisition that the result was made from; without it the noise of `against` is
+        unknown and there is no reference-free PSNR.
+    truth
+        A clean image.
+    axes
+        Letters of the dimensions, to overrule what the sources say.
+
+    Raises
+    ------
+    BadInput
+        If one cannot be read or the shapes differ.
+    """
+    made, other = (Acquisition.open(one, axes=axes) for one in (result, against))
+    clean = _stack(made)
+    estimate, finest, reason = image_quality.Estimate(None, None), None, None
+    scale = image_quality.data_range(other.plane(other.plane_count // 2))
+    if source is not None:
+        pair = Pair.open(source, other, axes=axes)
+        _fits(made, pair.first)
+        a, b = (_stack(one) for one in pair.acquisitions)
+        b = pair.matches[1].inverse(b)
+        finest = image_quality.resolution(a, b)
+        outliers = measure_noise(pair).outlier_share
+        if outliers > _MOST_OUTLIERS:
+            reason = (
+                f"outliers on {outliers:.1%} of the pixels make a mean squared error meaningless"
+            )
+        else:
+            error = image_quality.reference_free_error(clean, a, b)
+            estimate = image_quality.psnr_reference_free(error, scale)
+            if estimate.value is None:
+                reason = "the error of the result is smaller than this many pixels can tell"
+    else:
+        _fits(made, other)
+        b = _stack(other)
+        reason = "a PSNR without a clean image needs the acquisition it was made from (--input)"
+    with_truth: tuple[float | None, float | None] = (None, None)
+    if truth is not None:
+        true = Acquisition.open(truth, axes=axes)
+        _fits(made, true)
+        with_truth = (
+            image_quality.psnr(_stack(true), clean, scale),
+            image_quality.ssim(_stack(true), clean, scale),
+        )
+    return Score(
+        psnr_reference_free=estimate.value,
+        psnr_reference_free_se=estimate.error,
+        residual_correlation=image_quality.residual_correlation(clean, b),
+        resolution=finest,
+        psnr=with_truth[0],
+        ssim=with_truth[1],
+        data_range=scale,
+        reason=reason,
+    )
+
+
+def _stack(acquisition: Acquisition) -> np.ndarray:
+    return np.stack([plane for _, plane in acquisition.spread_planes(_PLANES)])
+
+
+def _fits(result: Acquisition, other: Acquisition) -> None:
+    if result.shape != other.shape:
+        raise BadInput(
+            f"{result.name}: shape {result.shape} differs from {other.name}'s {other.shape}: "
+            "score a result against acquisitions of the same field without a shift"
+        )

@@ -1,0 +1,53 @@
+"""The table of all corruptions, and how the command line writes one: ``gaussian:25``."""
+
+import re
+
+from napari_n2n.errors import BadInput
+from napari_n2n.simulate.additive import Brown, Camera, Gaussian, Poisson
+from napari_n2n.simulate.corruption import Level, Noise
+from napari_n2n.simulate.replacement import Bernoulli, Impulse, Text
+
+_NUMBER = r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)"
+
+NOISES: dict[str, type[Noise]] = {
+    noise.name: noise for noise in (Gaussian, Brown, Poisson, Camera, Text, Impulse, Bernoulli)
+}
+"""The corruptions by name."""
+
+
+def parse(words: str) -> Noise:
+    """Read a corruption from the command line's words.
+
+    Parameters
+    ----------
+    words
+        A name of `NOISES` and its numbers, as in ``gaussian:25``, ``brown:25:1.5`` or
+        ``camera:GAIN:READ:OFFSET``; ``gaussian:0-50`` draws the level of every image from a range.
+        Numbers that are left out take their defaults.
+
+    Raises
+    ------
+    BadInput
+        If there is no such noise or a number cannot be used.
+    """
+    name, *numbers = words.strip().lower().split(":")
+    if name not in NOISES:
+        examples = ", ".join(str(noise()) for noise in NOISES.values())
+        raise BadInput(f"noise '{words}': unknown: write one like {examples}")
+    kind = NOISES[name]
+    usage = ":".join([name, *(parameter.upper() for parameter in kind.parameters())])
+    levels = [_level(number) for number in numbers]
+    if None in levels or len(levels) > len(kind.parameters()):
+        raise BadInput(f"noise '{words}': cannot be read: write it as {usage}, like {kind()}")
+    try:
+        return kind(*levels)
+    except BadInput as error:
+        raise BadInput(f"noise '{words}': {error}") from error
+
+
+def _level(number: str) -> Level | None:
+    found = re.fullmatch(f"{_NUMBER}(?:-{_NUMBER})?", number)
+    if found is None:
+        return None
+    low, high = found.groups()
+    return float(low) if high is None else (float(low), float(high))

@@ -1,0 +1,103 @@
+"""Noisy acquisitions of a clean one, written plane by plane."""
+
+import math
+import string
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from napari_n2n.io.acquisition import Acquisition, finite, read_finite
+from napari_n2n.io.crash_safe import refuse_existing
+from napari_n2n.io.writers import Writer, open_writer
+from napari_n2n.simulate.corruption import Noise, Range, value_range
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationStep:
+    """Where a run stands: planes done, and planes in all."""
+
+    done: int
+    total: int
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0 to 1."""
+        return self.done / self.total
+
+
+def simulate_by_planes(
+    clean: Acquisition, noise: Noise, out: Sequence[Path], *, seed: int = 0, overwrite: bool = False
+) -> Generator[SimulationStep, None, list[Path]]:
+    """Write noisy acquisitions of a clean one; a generator that yields after every plane.
+
+    Closing it before its end leaves nothing behind.
+
+    Parameters
+    ----------
+    clean
+        Where the noise refers to a range of values, it is that of the stack.
+    noise
+        Every plane of every file draws its own, and its own level if that is a range; all channels
+        of a plane are spoilt together.
+    out
+        A path for each noisy acquisition, ending in .tif or .ome.zarr.
+    seed
+        The same seed gives the same pixels.
+    overwrite
+        Replace what stands at `out`; without it, that is refused.
+
+    Returns
+    -------
+    list of pathlib.Path
+        What was written: float32, with the pixel sizes of `clean`.
+
+    Raises
+    ------
+    BadInput
+        If `clean` has pixels that are no numbers, or something stands at `out`.
+    """
+    for path in out:
+        refuse_existing(path, overwrite=overwrite)
+    data_range = _stack_range(clean) if noise.uses_range else None
+    writers: list[Writer] = []
+    try:
+        for path, letter in zip(out, string.ascii_lowercase, strict=False):
+            name = f"{clean.name} {letter}"
+            writers.append(
+                open_writer(path, replace(clean.header, dtype=np.dtype(np.float32), name=name))
+            )
+        # As many channels as there are come with every plane.
+        lengths = [
+            n if axis in "CYX" else 1 for axis, n in zip(clean.axes, clean.shape, strict=True)
+        ]
+        counts = [n // length for n, length in zip(clean.shape, lengths, strict=True)]
+        together = math.prod(lengths[:-2])
+        for index, place in enumerate(np.ndindex(*counts)):
+            where = tuple(slice(i, i + length) for i, length in zip(place, lengths, strict=True))
+            planes = read_finite(clean, where)
+            for view, writer in enumerate(writers):
+                rng = np.random.default_rng((seed, index, view))
+                noisy = noise.apply(
+                    planes.reshape(together, *clean.plane_shape),
+                    rng,
+                    channels=together > 1,
+                    data_range=data_range,
+                )
+                writer.write(where, noisy.reshape(planes.shape))
+            yield SimulationStep((index + 1) * together, clean.plane_count)
+        for writer in writers:
+            for _, make in writer.pyramid():
+                make()
+        return [writer.finish() for writer in writers]
+    except BaseException:
+        for writer in writers:
+            writer.discard()
+        raise
+
+
+def _stack_range(clean: Acquisition) -> Range:
+    planes = (finite(clean.plane(index), clean, index) for index in range(clean.plane_count))
+    ends = [value_range(plane) for plane in planes]
+    return min(low for low, _ in ends), max(high for _, high in ends)

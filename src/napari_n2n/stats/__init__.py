@@ -1,0 +1,1 @@
+"""Statistics of arrays: they know nothing of files, pairs or networks."""

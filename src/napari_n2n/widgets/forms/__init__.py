@@ -1,0 +1,1 @@
+"""Parts of the docks: form fields, pickers and panels."""

@@ -1,0 +1,99 @@
+"""What to do with a model that is trained: save it, apply it elsewhere, or copy how it was made."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_error, show_info
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
+
+from napari_n2n.errors import BadInput
+from napari_n2n.recipe import Recipe
+from napari_n2n.widgets.dock import button, connect_while_alive, open_dock, plainly
+from napari_n2n.widgets.sessions.training_session import TrainingSession
+
+
+class Keep(QWidget):
+    """Four buttons for the model of the last run, and for its recipe; before it, that of the form.
+
+    Parameters
+    ----------
+    viewer
+        The viewer in which the Denoise dock opens.
+    session
+        The run.
+    recipe
+        Returns what a run would be made from; raises `BadInput` if that is none.
+    """
+
+    def __init__(self, viewer: Any, session: TrainingSession, recipe: Callable[[], Recipe]) -> None:
+        super().__init__()
+        self._viewer, self._session, self._described = viewer, session, recipe
+        self.save_button = button("Save model ...", "Keep the model for other recordings like it")
+        self.apply_button = button(
+            "Apply to another ...", "Clean another layer or file with this model (Denoise dock)"
+        )
+        self.python_button = button(
+            "Copy as Python", "Copy a script that does the same, for a notebook or a long series"
+        )
+        self.command_button = button(
+            "Copy as command", "Copy the lines that do the same in a terminal, or on a cluster"
+        )
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        buttons = (self.save_button, self.apply_button, self.python_button, self.command_button)
+        for number, one in enumerate(buttons):
+            grid.addWidget(one, *divmod(number, 2))
+        signals = (session.started, session.finished, session.discarded, session.failed)
+        connect_while_alive(self, [(signal, self._show_state) for signal in signals])
+        self.save_button.clicked.connect(self._ask_where_to_save)
+        self.apply_button.clicked.connect(self.apply)
+        self.python_button.clicked.connect(self.copy_python)
+        self.command_button.clicked.connect(self.copy_command)
+        self._show_state()
+
+    def _show_state(self) -> None:
+        trained = not self._session.running and self._session.denoiser is not None
+        self.save_button.setEnabled(trained)
+        self.apply_button.setEnabled(trained)
+
+    def _ask_where_to_save(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save model", "model.n2n", "napari-n2n model (*.n2n)"
+        )
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Write the model of the last run."""
+        if self._session.denoiser is None:
+            return
+        try:
+            saved = self._session.denoiser.save(path)
+        except OSError as error:
+            show_error(f"{path}: cannot be written ({error.strerror}): choose another folder")
+            return
+        show_info(f"Saved {saved}")
+
+    def apply(self) -> None:
+        """Open the Denoise dock with the model of the last run."""
+        open_dock(self._viewer, "Denoise").model.choose_trained()
+
+    def copy_python(self) -> None:
+        """Put a script that does what the run does, or would do, on the clipboard."""
+        self._copy(Recipe.as_python)
+
+    def copy_command(self) -> None:
+        """Put the commands that do what the run does, or would do, on the clipboard."""
+        self._copy(Recipe.as_command)
+
+    def _copy(self, words: Callable[[Recipe], str]) -> None:
+        try:
+            text = words(self._session.recipe or self._described())
+        except BadInput as error:
+            show_error(plainly(error))
+            return
+        QGuiApplication.clipboard().setText(text)
+        remark = " Its first lines say what to replace." if text.startswith("#") else ""
+        show_info(f"Copied.{remark}")

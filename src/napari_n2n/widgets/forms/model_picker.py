@@ -1,0 +1,192 @@
+"""The rows of a form that ask for a model: the one just trained in this window, or one on disk.
+
+Where a model comes from, in words: what a person asks before trusting it with other data.
+"""
+
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import ComboBox, FileEdit
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QFormLayout, QLabel
+
+from napari_n2n.errors import BadInput
+from napari_n2n.model.denoiser import Denoiser, load
+from napari_n2n.training.losses import LOSSES
+from napari_n2n.widgets.dock import breakable, connect_while_alive, keep_narrow, plainly
+from napari_n2n.widgets.sessions.session import session_of
+from napari_n2n.widgets.sessions.training_session import TrainingSession
+
+_NAMES = 4
+
+
+class ModelCard(QLabel):
+    """A small table of a model's provenance, or a line that says why there is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    def show_model(self, denoiser: Denoiser) -> None:
+        """Show where a model comes from."""
+        rows = (
+            f"<tr><td style='padding-right: 8px'>{name}</td>"
+            f"<td>{escape(breakable(words))}</td></tr>"
+            for name, words in provenance(denoiser.record)
+        )
+        self.setText(f"<table cellspacing='0'>{''.join(rows)}</table>")
+        self._fit()
+
+    def show_words(self, words: str) -> None:
+        """Show a line."""
+        self.setText(escape(breakable(words)))
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Take the height that the text needs, which a form does not give by itself."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        self.setFixedHeight(self.heightForWidth(self.width()))
+
+
+def provenance(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name each thing that a model's record tells, and say it in words; what it lacks is left out.
+
+    Parameters
+    ----------
+    record
+        See `Denoiser.record`.
+    """
+    names = list(dict.fromkeys(one["name"] for one in record.get("acquisitions", ())))
+    if names:
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        yield "trained on", ", ".join(names[:_NAMES]) + more
+    if values := record.get("values"):
+        yield "values", ", ".join(f"{low:.4g} to {high:.4g}" for low, high in values)
+    if noises := record.get("noise"):
+        yield "noise", ", ".join(f"{noise['noise_a']:.3g}" for noise in noises) + " ADU"
+    if (loss := LOSSES.get(record.get("loss", ""))) is not None:
+        yield "loss", loss.title
+    if score := _score(record):
+        yield "score", score
+    if "steps" in record:
+        stopped = ", stopped" if record.get("stopped") else ""
+        yield "training", f"{record['steps']} steps in {record['seconds']:.0f} s{stopped}"
+    if "date" in record:
+        yield "date", record["date"][:10]
+    if versions := record.get("versions"):
+        yield "made with", f"napari-n2n {versions['napari-n2n']}, torch {versions['torch']}"
+
+
+def _score(record: dict[str, Any]) -> str:
+    """Return what the training found on blocks that it never saw, for each model of a channel."""
+    scores = [part.get("score") or {} for part in record.get("of_channels", [record])]
+    words = [
+        f"{score['psnr']:.1f} ± {score['psnr_se']:.1f}"
+        for score in scores
+        if score.get("psnr") is not None
+    ]
+    if words:
+        return f"PSNR {', '.join(words)} dB on held-out blocks"
+    return record.get("score_reason") or ""
+
+
+_TRAINED, _FILE = "just trained", "file"
+
+
+class ModelPicker(QObject):
+    """Choose a model, and see where it comes from.
+
+    Parameters
+    ----------
+    viewer
+        The viewer whose last trained model is offered first.
+    rows
+        The form, on top of which the rows go.
+
+    Attributes
+    ----------
+    changed
+        Emitted when another model is chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: Any, rows: QFormLayout) -> None:
+        super().__init__(rows)
+        self._rows = rows
+        self._session = session_of(viewer, TrainingSession)
+        self._of_file: Denoiser | BadInput = BadInput("")
+        tip = "The model that was trained last in this window, or one that was saved"
+        self.which = ComboBox(label="Model", choices=self._choices, tooltip=tip)
+        tip = "A model that 'Save model' in the Train dock wrote (.n2n)"
+        self.file = FileEdit(label="Model file", filter="napari-n2n model (*.n2n)", tooltip=tip)
+        keep_narrow(self.which, self.file)
+        self.card = ModelCard()
+        rows.insertRow(0, self.which.label, self.which.native)
+        rows.insertRow(1, self.file.label, self.file.native)
+        rows.insertRow(2, self.card)
+        self._load()
+        self._offer()
+        connect_while_alive(self, [(self._session.finished, self._offer)])
+        self.which.changed.connect(self._show)
+        self.file.changed.connect(self._load)
+
+    def _choices(self, _menu: Any = None) -> list[str]:
+        return [_TRAINED, _FILE] if self._session.denoiser is not None else [_FILE]
+
+    def _offer(self, _outcome: Any = None) -> None:
+        """Offer the model that was just trained, first unless a file was chosen."""
+        self.which.reset_choices()
+        if self._session.denoiser is not None and self.file.value == Path():
+            self.which.value = _TRAINED
+        self._show()
+
+    def _load(self) -> None:
+        try:
+            path = Path(str(self.file.value))
+            if path == Path():
+                raise BadInput("Choose a model file first, or train a model")
+            self._of_file = load(path)
+        except BadInput as error:
+            self._of_file = error
+        self._show()
+
+    def _show(self) -> None:
+        self._rows.setRowVisible(self.file.native, self.which.value == _FILE)
+        try:
+            self.card.show_model(self.chosen())
+        except BadInput as error:
+            self.card.show_words(plainly(error))
+        self.changed.emit()
+
+    def choose(self, path: Path) -> None:
+        """Take a model file."""
+        self.file.value = path
+        self.which.value = _FILE
+
+    def choose_trained(self) -> None:
+        """Choose the model that was trained last in this window."""
+        if _TRAINED in self.which.choices:
+            self.which.value = _TRAINED
+
+    def chosen(self) -> Denoiser:
+        """Return the model.
+
+        Raises
+        ------
+        BadInput
+            If there is none, or its file cannot be read.
+        """
+        trained = self._session.denoiser
+        if self.which.value == _TRAINED and trained is not None:
+            return trained
+        if isinstance(self._of_file, BadInput):
+            raise self._of_file
+        return self._of_file

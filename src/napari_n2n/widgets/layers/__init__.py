@@ -1,0 +1,1 @@
+"""Layers that the docks add to the viewer."""

@@ -1,0 +1,142 @@
+"""What a viewer shows of a run beside its layers: the preview of the plane, and the divider."""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_n2n.denoising.preview import Look
+from napari_n2n.io.acquisition import Region
+from napari_n2n.widgets.layers.divider import Divider
+from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen
+from napari_n2n.widgets.layers.preview_layer import PreviewLayer
+from napari_n2n.widgets.sessions.training_job import Opened
+
+
+class Stage:
+    """Opens with a run; after it, the result may still be divided from its source.
+
+    Parameters
+    ----------
+    viewer
+        The viewer that a run is shown in.
+    preview
+        Whether the plane on screen shall be denoised as long as nobody says otherwise.
+
+    Attributes
+    ----------
+    divider
+        The one on the canvas; None while there is none.
+    """
+
+    changed = Signal()
+    divider_moved = Signal(float)
+
+    def __init__(self, viewer: Any, *, preview: bool = True) -> None:
+        self._viewer = ref(viewer)
+        self._wanted = preview
+        self._ask: Callable[[Region | None], None] | None = None
+        self._screen: PlaneOnScreen | None = None
+        self._preview: PreviewLayer | None = None
+        self.divider: Divider | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is something to divide from something."""
+        return self._screen is not None
+
+    @property
+    def preview(self) -> bool:
+        """Whether the plane on screen shall be denoised while the network learns."""
+        return self._wanted
+
+    @preview.setter
+    def preview(self, wanted: bool) -> None:
+        self._wanted = wanted
+        if wanted:
+            self._begin_preview()
+        else:
+            self._end_preview()
+        self.changed.emit()
+
+    @property
+    def split(self) -> bool:
+        """Whether the canvas is divided."""
+        return self.divider is not None
+
+    @split.setter
+    def split(self, wanted: bool) -> None:
+        viewer = self._viewer()
+        if wanted and self.divider is None and self._screen is not None and viewer is not None:
+            self.divider = Divider(viewer, self._screen)
+            self.divider.removed.connect(self._end_split)
+            self.divider.moved.connect(self.divider_moved.emit)
+        elif not wanted:
+            self._end_split()
+        self.changed.emit()
+
+    def open(self, opened: Opened, ask: Callable[[Region | None], None]) -> None:
+        """Take up a run: what there is to look at, and whom to ask for a look."""
+        self.close()
+        if (viewer := self._viewer()) is None:
+            return
+        layer = opened.source if isinstance(opened.source, Image) else None
+        if layer is not None and layer not in viewer.layers:
+            return
+        self._screen = PlaneOnScreen(viewer, opened.acquisition, layer, opened.limits)
+        self._ask = ask
+        viewer.layers.events.removed.connect(self._see_removed)
+        if self._wanted:
+            self._begin_preview()
+        self.changed.emit()
+
+    def show(self, look: Look) -> None:
+        """Show a plane as the network would now."""
+        if self._preview is not None:
+            self._preview.show(look)
+
+    def end_run(self) -> None:
+        """Let the preview go, as the result is there to look at; the divider may stay."""
+        self._end_preview()
+        self._ask = None
+        if self._screen is not None and self._screen.source is None:
+            self.close()
+
+    def close(self) -> None:
+        """Take everything away."""
+        self._end_preview()
+        self._end_split()
+        if self._screen is not None:
+            self._screen.close()
+            if (viewer := self._viewer()) is not None:
+                viewer.layers.events.removed.disconnect(self._see_removed)
+        self._screen = self._ask = None
+        self.changed.emit()
+
+    def _begin_preview(self) -> None:
+        viewer = self._viewer()
+        if self._preview or self._ask is None or self._screen is None or viewer is None:
+            return
+        self._preview = PreviewLayer(viewer, self._screen, self._ask)
+        self._preview.removed.connect(self._forgo_preview)
+
+    def _forgo_preview(self) -> None:
+        """Take it as said that no preview is wanted: its layer was thrown away."""
+        self.preview = False
+
+    def _end_preview(self) -> None:
+        if self._preview is not None:
+            self._preview.close()
+            self._preview = None
+
+    def _end_split(self) -> None:
+        if self.divider is not None:
+            self.divider.close()
+            self.divider = None
+            self.changed.emit()
+
+    def _see_removed(self, event: Any) -> None:
+        if self._screen is not None and event.value is self._screen.source:
+            self.close()

@@ -1,0 +1,180 @@
+"""A divider across the canvas: on its left the recording as it is, on its right what became of it.
+
+The left is a layer of its own, of the raw plane on screen up to the divider, on top of all others:
+nobody's layer is touched, and with it everything is gone.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from psygnal import Signal
+
+from napari_n2n.denoising.preview import middle
+from napari_n2n.widgets.background import aside
+from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_n2n.io.acquisition import Region
+
+_LARGEST_SIDE = 2048
+_GRIP = 8  # pixels of the screen
+_COLOUR = "#ffd24d"
+
+
+class Divider:
+    """Shows the raw plane on the left of a line that can be dragged.
+
+    Parameters
+    ----------
+    viewer
+        Whose canvas is divided.
+    screen
+        What is looked at.
+    """
+
+    moved = Signal(float)
+    removed = Signal()
+
+    def __init__(self, viewer: Any, screen: PlaneOnScreen) -> None:
+        self._viewer, self._screen = ref(viewer), screen
+        self._layer: Image | None = None
+        self._region: Region | None = None
+        self._wanted: Region | None = None
+        self._reading = False
+        self._raw = np.empty(0)
+        self._axis = -1
+        self._at: int | None = None
+        self._open = True
+        screen.changed.connect(self._look)
+        viewer.layers.events.inserted.connect(self._stay_on_top)
+        viewer.layers.events.removed.connect(self._see_removed)
+        viewer.mouse_drag_callbacks.append(self._drag)
+        self._look()
+
+    @property
+    def share(self) -> float:
+        """Where it stands, from the left edge (0) to the right edge (1) of what is looked at."""
+        if self._region is None or self._at is None:
+            return 0.5
+        along = self._region[self._axis]
+        return min(max((self._at - along.start) / (along.stop - along.start), 0.0), 1.0)
+
+    @share.setter
+    def share(self, share: float) -> None:
+        if self._region is not None:
+            along = self._region[self._axis]
+            self._move(along.start + share * (along.stop - along.start))
+
+    def close(self) -> None:
+        """Take everything away."""
+        if not self._open:
+            return
+        self._open = False
+        self._screen.changed.disconnect(self._look)
+        if (viewer := self._viewer()) is None:
+            return
+        viewer.layers.events.inserted.disconnect(self._stay_on_top)
+        viewer.layers.events.removed.disconnect(self._see_removed)
+        viewer.mouse_drag_callbacks.remove(self._drag)
+        if self._layer is not None and self._layer in viewer.layers:
+            viewer.layers.remove(self._layer)
+
+    def _look(self) -> None:
+        """Read the plane that is on screen now; what is not in memory, on another thread."""
+        region = self._screen.region()
+        self._wanted = region = None if region is None else middle(region, _LARGEST_SIDE)
+        if region is None:
+            if self._layer is not None:
+                self._layer.visible = False
+        elif region == self._region:
+            self._show(region, self._raw)
+        elif isinstance(self._screen.acquisition.source, np.ndarray):
+            self._show(region, self._screen.acquisition.read(region))
+        elif not self._reading:
+            self._reading = True
+            read = partial(self._screen.acquisition.read, region)
+            # A plane that cannot be read is not shown: napari says why.
+            aside(read, partial(self._arrive, region))
+
+    def _arrive(self, region: "Region", raw: np.ndarray | None) -> None:
+        self._reading = False
+        if not self._open:
+            return
+        if region != self._wanted:
+            self._look()
+        elif raw is not None:
+            self._show(region, raw)
+
+    def _show(self, region: "Region", raw: np.ndarray) -> None:
+        self._region, self._raw, self._axis = region, raw, self._screen.displayed()[-1]
+        self._draw()
+
+    def _move(self, to: float) -> None:
+        assert self._region is not None
+        along = self._region[self._axis]
+        at = round(min(max(to, along.start), along.stop))
+        if at != self._at:
+            self._at = at
+            self._draw()
+
+    def _draw(self) -> None:
+        assert self._region is not None
+        along = self._region[self._axis]
+        if self._at is None:
+            self._at = (along.start + along.stop) // 2
+        end = min(max(self._at, along.start), along.stop)
+        part = list(self._region)
+        part[self._axis] = slice(along.start, max(end, along.start + 1))
+        left = [slice(None)] * len(part)
+        left[self._axis] = slice(0, max(end - along.start, 1))
+        pixels = self._raw[tuple(left)]
+        if self._layer is None:
+            name = f"{self._screen.acquisition.name} raw | denoised"
+            self._layer = layer = self._screen.add(name, tuple(part), pixels)
+            if layer is not None:
+                frame = layer.bounding_box
+                frame.points, frame.line_thickness, frame.line_color = False, 2, _COLOUR
+                frame.visible = True
+        else:
+            self._screen.update(self._layer, tuple(part), pixels)
+            self._layer.visible = end > along.start
+        self.moved.emit(self.share)
+
+    def _drag(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Take the divider along with the mouse, if that was pressed on it."""
+        layer = self._layer
+        if layer is None or self._at is None or viewer.dims.ndisplay != 2:
+            return
+        dimension = self._screen.dimension(self._axis)
+        zoom = viewer.scene.camera.zoom * layer.scale[dimension]
+        if event.button != 1 or abs(self._column(event.position) - self._at) * zoom > _GRIP:
+            return
+        pan, viewer.scene.camera.mouse_pan = viewer.scene.camera.mouse_pan, False
+        try:
+            yield
+            while event.type == "mouse_move":
+                self._move(self._column(event.position))
+                yield
+        finally:
+            viewer.scene.camera.mouse_pan = pan
+
+    def _column(self, position: Any) -> float:
+        assert self._layer is not None and self._region is not None
+        dimension = self._screen.dimension(self._axis)
+        within = float(self._layer.world_to_data(position)[dimension])
+        return within + 0.5 + self._region[self._axis].start
+
+    def _stay_on_top(self, _event: Any) -> None:
+        viewer = self._viewer()
+        if viewer is not None and self._layer is not None and viewer.layers[-1] is not self._layer:
+            viewer.layers.move(viewer.layers.index(self._layer), len(viewer.layers))
+
+    def _see_removed(self, event: Any) -> None:
+        if event.value is self._layer:
+            self.close()
+            self.removed.emit()

@@ -1,0 +1,227 @@
+"""The Noise dock: what the noise of recordings is, and which loss it calls for."""
+
+from html import escape
+from typing import Any
+
+from magicgui.widgets import ComboBox
+from napari.utils.notifications import show_error
+from napari.utils.theme import get_theme
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout
+
+from napari_n2n.errors import BadInput
+from napari_n2n.noise.panels import panels
+from napari_n2n.noise.report import NoiseReport
+from napari_n2n.pair.recordings import Recordings, first_field
+from napari_n2n.widgets.dock import (
+    Dock,
+    Words,
+    button,
+    connect_while_alive,
+    keep_narrow,
+    open_dock,
+    plainly,
+)
+from napari_n2n.widgets.forms.recordings_picker import PairPicker
+from napari_n2n.widgets.plots import PanelPlot
+from napari_n2n.widgets.sessions.measuring import Measured, Measuring
+from napari_n2n.widgets.sessions.session import session_of
+
+_WELCOME = (
+    "Measures the noise of two recordings of one scene, without a clean image, and says which loss "
+    "to train with."
+)
+
+
+class Inspection(Measuring):
+    """What the Noise dock of a viewer has measured."""
+
+
+class NoiseWidget(Dock):
+    """Choose recordings; advice, figures and plots come out.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose layers are offered.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.measuring = session_of(napari_viewer, Inspection)
+        self._trained_on = session_of(napari_viewer, Measuring)
+        self._measured: Measured | None = None
+        self._waiting = self._live = False
+        self._build()
+        self._connect()
+        self._clear(_WELCOME)
+        self._recall()
+
+    def _build(self) -> None:
+        self.picker = PairPicker(self.viewer)
+        self.channel = ComboBox(
+            label="Channel",
+            choices=[],
+            tooltip="Each channel has a noise of its own: choose the one to look at",
+        )
+        keep_narrow(self.channel)
+        self.picker.rows.addRow(self.channel.label, self.channel.native)
+        tip = "Measure the noise on a few planes of both, and then of whatever you choose next"
+        self.button = button("Measure", tip)
+        self.cancel_button = button("Cancel", "Do without the noise of these recordings")
+        tip = "Open the Train dock with these recordings; they are not measured again"
+        self.train_button = button("Train with these", tip)
+        buttons = QHBoxLayout()
+        for made in (self.button, self.cancel_button, self.train_button):
+            buttons.addWidget(made, 1)
+        self.cancel_button.hide()
+        self.loss, self.words, self.warnings, self.figures = (Words() for _ in range(4))
+        self.figures.setTextFormat(Qt.TextFormat.RichText)
+        self.loss.setStyleSheet("font-size: 16pt; font-weight: bold")
+        self.plots: list[PanelPlot] = []
+        labels = (self.loss, self.words, self.warnings, self.figures)
+        self._column = self.stack(self.picker, buttons, *labels)
+        self.take_drops(self.picker.take)
+
+    def _connect(self) -> None:
+        slots = [
+            (self.viewer.events.theme, self._use_theme),
+            (self.measuring.changed, self._show_measured),
+        ]
+        connect_while_alive(self, slots)
+        self.picker.changed.connect(self._recall)
+        self.channel.changed.connect(self._show_channel)
+        self.button.clicked.connect(self.measure)
+        self.cancel_button.clicked.connect(self.cancel)
+        self.train_button.clicked.connect(self.train)
+
+    # -- measuring ----------------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """Show what is known already of the recordings that are chosen."""
+        self._clear(_WELCOME)
+        try:
+            recordings = self.picker.recordings()
+        except BadInput as error:
+            self.picker.ask_for_axes(error.code == "axes")
+            return
+        known = self._trained_on.known(recordings) or self.measuring.known(recordings)
+        if known is not None:
+            self._show(known)
+        elif self.measuring.busy and self.measuring.recordings == recordings:
+            self._await()
+        elif self._live:
+            self._begin(recordings)
+
+    def measure(self) -> None:
+        """Measure the noise of what is chosen, and from now on of what is chosen next."""
+        try:
+            recordings = self.picker.recordings()
+        except BadInput as error:
+            self._fail(plainly(error))
+            return
+        self._live = True
+        self._begin(recordings)
+
+    def cancel(self) -> None:
+        """Wait no longer, and measure nothing until that is asked for again."""
+        self._live = False
+        self._wait(False)
+        self.measuring.look(None)
+        self._clear(_WELCOME)
+
+    def _begin(self, recordings: Recordings) -> None:
+        self._await()
+        self.measuring.look(recordings, again=True)
+
+    def _await(self) -> None:
+        self._clear("Measuring ...")
+        self._wait(True)
+
+    def _show_measured(self) -> None:
+        known = self.measuring
+        if known.busy or not (self._waiting or self._measured is not None):
+            return  # it is about what is no longer chosen
+        self._wait(False)
+        if known.problem is not None:
+            self._fail(plainly(known.problem.message))
+            self.picker.ask_for_axes(known.problem.code == "axes")
+        elif known.measured is not None:
+            self.picker.ask_for_axes(known.measured.pairs[0].first.axes_in_doubt)
+            self._show(known.measured)
+
+    def _fail(self, message: str) -> None:
+        self._clear(message)
+        show_error(message)
+
+    def _wait(self, waiting: bool) -> None:
+        self._waiting = waiting
+        self.button.setEnabled(not waiting)
+        self.button.setVisible(not waiting)
+        self.cancel_button.setVisible(waiting)
+        self.picker.setEnabled(not waiting)
+
+    def train(self) -> None:
+        """Open the Train dock with what is chosen here, and what is known of it."""
+        try:
+            recordings = self.picker.recordings()
+        except BadInput as error:
+            self._fail(plainly(error))
+            return
+        open_dock(self.viewer, "Train").picker.choose(recordings)
+        if self._measured is not None:
+            self._trained_on.learn(recordings, self._measured)
+
+    # -- what is shown ------------------------------------------------------------------------
+
+    def _show(self, measured: Measured) -> None:
+        self._measured = measured
+        names = [pair.first.name for pair in first_field(measured.pairs)]
+        with self.channel.changed.blocked():
+            self.channel.choices = [(name, number) for number, name in enumerate(names)]
+        self.picker.rows.setRowVisible(self.channel.native, len(names) > 1)
+        self._show_channel()
+
+    def _show_channel(self) -> None:
+        if self._measured is None:
+            return
+        self._remove_plots()
+        report = self._measured.reports[self.channel.value]
+        curves = self._measured.curves[self.channel.value]
+        self.loss.setText(f"Train with {report.loss.upper()}")
+        self.words.setText(report.reason)
+        found = (*report.warnings, *self._measured.elsewhere)
+        warnings = (f"⚠ {plainly(warning.message)}" for warning in found)
+        self.warnings.setText("\n\n".join(warnings))
+        self.figures.setText(_table(report))
+        self.plots = [PanelPlot(panel) for panel in panels(report, curves)]
+        for plot in self.plots:
+            self._column.insertWidget(self._column.count() - 1, plot)
+        self._use_theme()
+
+    def _clear(self, words: str) -> None:
+        """Show nothing but a line of words."""
+        self._measured = None
+        self.words.setText(words)
+        for label in (self.loss, self.warnings, self.figures):
+            label.setText("")
+        self.picker.rows.setRowVisible(self.channel.native, False)
+        self._remove_plots()
+
+    def _remove_plots(self) -> None:
+        for plot in self.plots:
+            self._column.removeWidget(plot)
+            plot.deleteLater()
+        self.plots = []
+
+    def _use_theme(self, _event: Any = None) -> None:
+        for plot in self.plots:
+            plot.use_theme(get_theme(self.viewer.theme))
+
+
+def _table(report: NoiseReport) -> str:
+    rows = (
+        f"<tr><td style='padding-right: 8px'>{escape(name)}</td><td>{escape(words)}</td></tr>"
+        for name, words in report.figures()
+    )
+    return f"<table cellspacing='0'>{''.join(rows)}</table>"

@@ -1,0 +1,1 @@
+"""Runs of one viewer, kept while docks are closed and reopened."""

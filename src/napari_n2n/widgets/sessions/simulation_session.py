@@ -1,0 +1,91 @@
+"""The simulating session of one viewer: it puts noise on a clean layer, twice."""
+
+import threading
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image
+from psygnal import Signal
+
+from napari_n2n.io import ngff
+from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.simulate.corruption import Noise
+from napari_n2n.simulate.write import SimulationStep, simulate_by_planes
+from napari_n2n.widgets.layers.result_layer import layer_arguments, scratch_folder
+from napari_n2n.widgets.sessions.session import Session
+
+
+class SimulationSession(Session):
+    """One simulation at a time, and the two layers that it brings."""
+
+    stepped = Signal(SimulationStep)
+    finished = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__(viewer)
+        self._stop = threading.Event()
+        self._source: Image | None = None
+        self._clean: Acquisition | None = None
+
+    def simulate(self, source: Image, clean: Acquisition, noise: Noise, seed: int) -> None:
+        """Make two noisy copies in the background.
+
+        Parameters
+        ----------
+        source, clean
+            The layer, and what was opened from it.
+        noise
+            What is put on it.
+        seed
+            The same one gives the same pixels.
+
+        Raises
+        ------
+        BadInput
+            If a run is under way in this viewer.
+        """
+        self.refuse_a_second()
+        self._source, self._clean = source, clean
+        self._stop = stop = threading.Event()
+        self._run(lambda: _copies(clean, noise, seed, stop), "napari-n2n: simulating", stop.set)
+
+    def stop(self) -> None:
+        """Stop as soon as can be, and throw away what is done."""
+        self._stop.set()
+        if self.running:
+            self._say("Cancelling ...")
+
+    def _receive(self, step: SimulationStep) -> None:
+        if not self._stop.is_set():
+            self._say(f"{step.done} of {step.total} planes")
+        self.stepped.emit(step)
+
+    def _finish(self, paths: list[Path]) -> None:
+        viewer, source, clean = self._viewer(), self._source, self._clean
+        self._source = self._clean = None
+        words = "Cancelled."
+        if viewer is not None and source is not None and clean is not None and paths:
+            for path in paths:
+                viewer.add_image(**layer_arguments(*ngff.read(path), source, clean.order))
+            words = f"Made two noisy copies of '{source.name}'."
+        self._end()
+        self._say(words)
+        self.finished.emit()
+
+
+def _copies(
+    clean: Acquisition, noise: Noise, seed: int, stop: threading.Event
+) -> Generator[SimulationStep, None, list[Path]]:
+    """Write two noisy copies; none if it was stopped."""
+    folder = scratch_folder()
+    out = [folder / f"{view}.ome.zarr" for view in "ab"]
+    run = simulate_by_planes(clean, noise, out, seed=seed)
+    with closing(run):
+        while not stop.is_set():
+            try:
+                yield next(run)
+            except StopIteration as finished:
+                return [] if stop.is_set() else finished.value
+    return []

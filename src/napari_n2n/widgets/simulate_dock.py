@@ -1,0 +1,128 @@
+"""The Simulate dock: put noise on a clean image, twice, and get a pair whose truth is known."""
+
+from itertools import chain
+from typing import Any
+
+from magicgui.widgets import ComboBox, SpinBox
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar
+
+from napari_n2n.errors import BadInput
+from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.simulate.corruption import Noise
+from napari_n2n.simulate.registry import NOISES
+from napari_n2n.simulate.write import SimulationStep
+from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, keep_narrow, plainly
+from napari_n2n.widgets.forms.fields import LevelField, axes_field, axes_in, form, layer_menu
+from napari_n2n.widgets.sessions.session import session_of
+from napari_n2n.widgets.sessions.simulation_session import SimulationSession
+
+_WELCOME = "Makes two noisy copies of a clean image: a pair to learn from, with a known truth."
+
+
+class SimulateWidget(Dock):
+    """Choose a clean image and a noise; two noisy layers come out.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose layers are offered and which receives the results.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.session = session_of(napari_viewer, SimulationSession)
+        self._build()
+        self._connect()
+        self._show_noise()
+        self._ask_for_axes()
+        self._show_state()
+
+    def _build(self) -> None:
+        tip = "Image that counts as the truth"
+        self.layer = layer_menu(self.viewer, "Clean image", tip)
+        self.axes = axes_field("image")
+        noises = [(noise.title, noise.name) for noise in NOISES.values()]
+        self.noise = ComboBox(label="Noise", choices=noises, tooltip="What spoils the image")
+        keep_narrow(self.noise)
+        self.noise_words, self.words = Words(), Words()
+        self.numbers = {name: _fields(noise()) for name, noise in NOISES.items()}
+        tip = "Another number gives other noise of the same kind"
+        self.seed = SpinBox(label="Seed", max=2**31 - 1, tooltip=tip)
+        tip = "Adds two layers with independent noise, in the background"
+        self.button = button("Make two noisy copies", tip)
+        self.cancel_button = button("Cancel", "Stop now and throw away what is done")
+        self.progress = QProgressBar()
+        self.progress.setRange(0, 1000)
+        numbers = chain(*self.numbers.values())
+        self._rows = form(self.layer, self.axes, self.noise, *numbers, self.seed)
+        self._rows.insertRow(3, self.noise_words)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.button, 1)
+        buttons.addWidget(self.cancel_button)
+        self.stack(self._rows, buttons, self.progress, self.words)
+
+    def _connect(self) -> None:
+        slots: list[tuple[Any, Any]] = [
+            (self.session.started, self._show_state),
+            (self.session.stepped, self._show_step),
+            (self.session.said, self.words.setText),
+            (self.session.finished, self._show_state),
+            (self.session.failed, self._show_state),
+        ]
+        connect_while_alive(self, slots)
+        self.layer.changed.connect(self._ask_for_axes)
+        self.noise.changed.connect(self._show_noise)
+        self.button.clicked.connect(self.simulate)
+        self.cancel_button.clicked.connect(self.session.stop)
+
+    def _ask_for_axes(self, _layer: Any = None) -> None:
+        """Show the field for the axes where nobody names them."""
+        try:
+            unnamed = self.layer.value is not None and self._clean().axes_in_doubt
+        except BadInput as error:
+            unnamed = error.code == "axes"
+        self._rows.setRowVisible(self.axes.native, unnamed or axes_in(self.axes) is not None)
+
+    def _clean(self) -> Acquisition:
+        return Acquisition.open(self.layer.value, axes=axes_in(self.axes))
+
+    def _show_noise(self) -> None:
+        self.noise_words.setText(NOISES[self.noise.value].words)
+        for name, fields in self.numbers.items():
+            for field in fields:
+                self._rows.setRowVisible(field.native, name == self.noise.value)
+
+    def chosen_noise(self) -> Noise:
+        """Return the noise that the form describes; raises `BadInput` where there is none such."""
+        return NOISES[self.noise.value](*(one.value for one in self.numbers[self.noise.value]))
+
+    def simulate(self) -> None:
+        """Make two noisy copies of the chosen layer."""
+        source, seed = self.layer.value, self.seed.value
+        if source is None:
+            return self._fail("Open a clean image first")
+        try:
+            self.session.simulate(source, self._clean(), self.chosen_noise(), seed)
+        except BadInput as error:
+            self._fail(plainly(error))
+
+    def _fail(self, message: str) -> None:
+        self.words.setText(message)
+        show_error(message)
+
+    def _show_state(self) -> None:
+        running = self.session.running
+        self.button.setEnabled(not running)
+        self.cancel_button.setVisible(running)
+        self.progress.setVisible(running)
+        if not running:
+            self.progress.reset()
+        self.words.setText(self.session.words or _WELCOME)
+
+    def _show_step(self, step: SimulationStep) -> None:
+        self.progress.setValue(round(1000 * step.progress))
+
+
+def _fields(noise: Noise) -> list[LevelField]:
+    return [LevelField(one, getattr(noise, name)) for name, one in noise.parameters().items()]

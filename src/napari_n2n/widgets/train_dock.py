@@ -1,0 +1,161 @@
+"""The Train dock: pick recordings, decide how to train, watch it, keep what comes out."""
+
+from pathlib import Path
+from typing import Any
+
+from napari.utils.notifications import show_error
+
+from napari_n2n.errors import BadInput
+from napari_n2n.recipe import Recipe
+from napari_n2n.training.losses import LOSSES
+from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, plainly
+from napari_n2n.widgets.forms.findings_panel import Checks, add_cropped
+from napari_n2n.widgets.forms.model_actions import Keep
+from napari_n2n.widgets.forms.recordings_picker import PairPicker
+from napari_n2n.widgets.forms.run_panel import Watch
+from napari_n2n.widgets.forms.settings_form import SettingsForm
+from napari_n2n.widgets.sessions.measuring import Measuring
+from napari_n2n.widgets.sessions.session import session_of
+from napari_n2n.widgets.sessions.training_session import TrainingSession
+
+
+class TrainWidget(Dock):
+    """The whole path on one dock.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer whose layers are offered and which receives the result.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
+        self.session = session_of(napari_viewer, TrainingSession)
+        self.measuring = session_of(napari_viewer, Measuring)
+        self._build()
+        self._recall()
+        self._connect()
+        self._look()
+        self._show_measured()
+        self._show_state()
+
+    # -- what is on it ------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.picker = PairPicker(self.viewer)
+        self.source = self.picker.source
+        self.layer_a, self.layer_b = self.picker.layer_a, self.picker.layer_b
+        self.file_a, self.file_b = self.picker.file_a, self.picker.file_b
+        self.checks = Checks(self.measuring)
+        self.loss_words = self.checks.loss_words
+        self.form = SettingsForm(self.checks)
+        self.loss, self.minutes, self.device = self.form.loss, self.form.minutes, self.form.device
+        self.train_button = button("Train", "Learn from the recordings, in the background")
+        self.chosen = Words()
+        self.watch = Watch(self.viewer, self.session)
+        self.stop_button, self.words = self.watch.stop_button, self.watch.words
+        self.keep = Keep(self.viewer, self.session, self._recipe)
+        self.save_button, self.save = self.keep.save_button, self.keep.save
+        self.choices = (self.picker, self.form, self.train_button)
+        curve = self.watch.curve
+        self.stack(*self.choices, self.chosen, self.watch, self.keep, curve, stretched=curve)
+        self.take_drops(self.picker.take)
+
+    def _connect(self) -> None:
+        slots: list[tuple[Any, Any]] = [
+            (self.session.started, self._show_state),
+            (self.session.finished, self._show_state),
+            (self.session.discarded, self._show_state),
+            (self.session.failed, self._show_state),
+            (self.measuring.changed, self._show_measured),
+        ]
+        connect_while_alive(self, slots)
+        for part, answer in ((self.picker, self._look), (self.form, self._decide)):
+            part.changed.connect(self.session.forget_failure)
+            part.changed.connect(answer)
+        self.checks.wanted.connect(self._go)
+        self.train_button.clicked.connect(self.train)
+
+    # -- what is chosen -----------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """Choose what the last run in this window was made from, where it is still there."""
+        recipe = self.session.recipe
+        if recipe is None:
+            return
+        self.form.choose(recipe.settings, recipe.wanted)
+        sources = recipe.recordings.sources
+        if all(
+            one.exists() if isinstance(one, Path) else one in self.viewer.layers for one in sources
+        ):
+            self.picker.choose(recipe.recordings)
+
+    def _look(self) -> None:
+        """Have the recordings that are chosen measured."""
+        if self.session.running:
+            return
+        try:
+            self.measuring.look(self.picker.recordings())
+        except BadInput as error:
+            self.measuring.refuse(error)
+        self._decide()
+
+    def _decide(self) -> None:
+        settings = self.form.settings()
+        self.checks.show_loss(settings.loss)
+        self.measuring.time(settings)
+
+    def _show_measured(self) -> None:
+        first, problem = self.measuring.first, self.measuring.problem
+        unnamed = first is not None and first.axes_in_doubt
+        self.picker.ask_for_axes(unnamed or (problem is not None and problem.code == "axes"))
+        self.form.show_estimate(self.measuring.estimate)
+        if not self.session.running:
+            self.watch.invite(first is None)
+        self._show_chosen()
+
+    def _go(self, way: str) -> None:
+        """Take a way out of what is wrong with the recordings."""
+        {
+            "split": self.picker.split_instead,
+            "other": self.picker.choose_other,
+            "swap": self.picker.swap,
+            "crop": self._crop,
+        }[way]()
+
+    def _crop(self) -> None:
+        recordings, measured = self.measuring.recordings, self.measuring.measured
+        if recordings is not None and measured is not None:
+            self.picker.choose(add_cropped(self.viewer, recordings, measured.pairs[0]))
+
+    # -- running ------------------------------------------------------------------------------
+
+    def _recipe(self) -> Recipe:
+        """Return what the form describes; raises `BadInput` where that is no run."""
+        return Recipe(self.picker.recordings(), self.form.settings(), self.form.wanted.value)
+
+    def train(self) -> None:
+        """Start the run that the form describes."""
+        try:
+            self.session.train(self._recipe())
+        except BadInput as error:
+            self.words.setText(plainly(error))
+            show_error(plainly(error))
+
+    def _show_state(self) -> None:
+        for part in self.choices:
+            part.setVisible(not self.session.running)
+            part.setEnabled(not self.session.running)
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        """Say in a few lines what the run learns, in the place of all that could be chosen."""
+        recipe = self.session.recipe
+        if not self.session.running or recipe is None:
+            self.checks.show_loss(self.form.settings().loss)
+            self.chosen.setText("")
+            return
+        self.checks.show_loss(recipe.settings.loss)
+        loss = LOSSES.get(recipe.settings.loss)
+        how = "" if loss is None else f" with {loss.title}"
+        self.chosen.setText(f"Training on {recipe.recordings.title}{how}\n{self.loss_words.text()}")

@@ -1,0 +1,307 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+from conftest import blobs, noisy
+from skimage import io
+
+from napari_n2n import Acquisition, BadInput, cli, load
+from napari_n2n.io.fields_of_view import fields_of_view
+
+INSPECT_KEYS = {
+    "loss",
+    "reason",
+    "warnings",
+    "shift",
+    "gain_ratio",
+    "offset",
+    "photon_gain",
+    "read_noise",
+    "skewness",
+    "outlier_share",
+    "noise_correlation",
+    "correlation_length",
+    "noise_a",
+    "noise_b",
+    "saturated_share",
+    "resolution",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, denoiser):
+    folder = tmp_path_factory.mktemp("cli")
+    scene = blobs((96, 96))
+    for name, seed in (("a", 1), ("b", 2)):
+        tifffile.imwrite(folder / f"{name}.tif", noisy(scene, seed))
+    tifffile.imwrite(folder / "truth.tif", scene)
+    denoiser.save(folder / "model.n2n")
+    return folder
+
+
+def call(monkeypatch, capsys, *words):
+    """Run the command line in this process; returns exit status, stdout, stderr."""
+    monkeypatch.setattr(sys, "argv", ["napari-n2n", *(str(word) for word in words)])
+    with pytest.raises(SystemExit) as leave:
+        cli.main()
+    out, err = capsys.readouterr()
+    return leave.value.code, out, err
+
+
+def test_inspect_prints_one_json_object(monkeypatch, capsys, folder):
+    status, out, _ = call(
+        monkeypatch, capsys, "inspect", folder / "a.tif", folder / "b.tif", "--json"
+    )
+    report = json.loads(out)
+    assert status == 0 and set(report) >= INSPECT_KEYS
+    assert report["noise_a"] == pytest.approx(20, rel=0.1)
+    transfer = report["curves"]["photon_transfer"]
+    assert len(transfer["mean"]) == len(transfer["variance"]) == len(transfer["robust_variance"])
+    assert np.median(transfer["variance"]) == pytest.approx(400, rel=0.2)
+    assert report["curves"]["noise_correlation"]["x"][0] == 1
+
+
+def test_inspect_prints_words(monkeypatch, capsys, folder):
+    status, out, _ = call(monkeypatch, capsys, "inspect", folder / "a.tif", folder / "b.tif")
+    assert status == 0 and "L2" in out and "noise" in out
+
+
+def test_inspect_draws_the_noise(monkeypatch, capsys, folder, tmp_path):
+    plot = tmp_path / "plots" / "noise.png"
+    words = ("inspect", folder / "a.tif", folder / "b.tif", "--plot", plot, "--json")
+    status, out, _ = call(monkeypatch, capsys, *words)
+    assert status == 0 and json.loads(out)["loss"] == "l2"
+    height, width, _ = io.imread(plot).shape
+    assert width > 1000 and height > 800
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_inspect_takes_a_tiny_field(monkeypatch, capsys, tmp_path, side):
+    views = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    for seed, path in enumerate(views):
+        np.save(path, noisy(blobs((side, side)), seed))
+    plot = tmp_path / "noise.png"
+    status, out, _ = call(monkeypatch, capsys, "inspect", *views, "--json", "--plot", plot)
+    assert status == 0 and json.loads(out)["noise_a"] > 0 and plot.exists()
+
+
+def test_train_denoise_and_score_from_files(monkeypatch, capsys, folder, tmp_path):
+    a, b, truth = (folder / f"{name}.tif" for name in ("a", "b", "truth"))
+    model, clean = tmp_path / "cells.n2n", tmp_path / "clean.ome.zarr"
+    status, _, err = call(monkeypatch, capsys, "train", a, b, "-o", model, "--steps", 60)
+    assert "noise: Noise that averages out to the signal: L2 finds its mean." in err
+    assert status == 0, err
+    assert load(model).record["steps"] == 60
+    assert call(monkeypatch, capsys, "denoise", model, a, "-o", clean)[0] == 0
+    assert Acquisition.open(clean).shape == (96, 96)
+    status, out, _ = call(
+        monkeypatch,
+        capsys,
+        *("score", clean, "--against", b, "--input", a, "--truth", truth, "--json"),
+    )
+    figures = json.loads(out)
+    assert status == 0
+    assert {"psnr_reference_free", "psnr_reference_free_se", "residual_correlation"} <= set(figures)
+    assert figures["psnr"] > 10 and 0 < figures["ssim"] <= 1
+
+
+def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, folder):
+    words = ("score", folder / "truth.tif", "--against", folder / "b.tif", "--json")
+    figures = json.loads(call(monkeypatch, capsys, *words)[1])
+    assert figures["psnr_reference_free"] is None and "--input" in figures["reason"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "a.tif", "missing.tif"),
+        ("inspect", "a.tif", "a.tif"),
+        ("inspect", "a.tif"),
+        ("inspect", "a.tif", "b.tif", "--axes", "ZYX"),
+        ("inspect", "a.tif", "b.tif", "--plot", "noise.pdf"),
+        ("train", "a.tif", "b.tif", "-o", "model.n2n"),
+        ("train", "a.tif", "b.tif", "-o", "other.txt"),
+        ("train", "a.tif", "b.tif", "-o", "new.n2n", "--loss", "l3"),
+        ("train", "a.tif", "b.tif", "-o", "new.n2n", "--steps", "0"),
+        ("train", "a.tif", "b.tif", "-o", "new.n2n", "--resume"),
+        ("train", "a.tif", "b.tif", "-o", "new.n2n", "--device", "tpu"),
+        ("denoise", "a.tif", "b.tif", "-o", "clean.tif"),
+        ("denoise", "model.n2n", "a.tif", "-o", "clean.xyz"),
+        ("denoise", "model.n2n", "a.tif", "-o", "truth.tif"),
+        ("score", "a.tif", "--against", "missing.tif"),
+        ("simulate", "truth.tif", "--noise", "salt:0.1", "-o", "."),
+        ("simulate", "truth.tif", "--noise", "gaussian:much", "-o", "."),
+        ("simulate", "truth.tif", "--noise", "text:1.5", "-o", "."),
+        ("simulate", "missing.tif", "--noise", "gaussian:25", "-o", "."),
+        ("simulate", "truth.tif", "--noise", "gaussian:25", "-o", ".", "--seed", "-1"),
+        ("simulate", "truth.tif", "-o", "."),
+        ("nonsense",),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_one_line(monkeypatch, capsys, folder, words):
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    status, out, err = call(monkeypatch, capsys, *words)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert sorted(folder.iterdir()) == before
+
+
+def test_simulate_makes_a_pair_that_inspect_takes(monkeypatch, capsys, tmp_path):
+    truth = np.stack([blobs((64, 64), seed) for seed in range(3)])
+    metadata = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}
+    tifffile.imwrite(
+        tmp_path / "cells.tif", truth, imagej=True, resolution=(4, 4), metadata=metadata
+    )
+    words = ("simulate", tmp_path / "cells.tif", "--noise", "gaussian:10", "-o", tmp_path / "pair")
+    assert call(monkeypatch, capsys, *words)[0] == 0
+    views = [tmp_path / "pair" / f"cells_{view}.tif" for view in "ab"]
+    a, b = (Acquisition.open(path) for path in views)
+    assert a.scale == b.scale == (2.0, 0.25, 0.25) and a.data.dtype == np.float32
+    noise_a, noise_b = (view.data.compute() - truth for view in (a, b))
+    assert noise_a.std() == pytest.approx(10, rel=0.05)
+    assert abs(np.corrcoef(noise_a.ravel(), noise_b.ravel())[0, 1]) < 0.05
+    assert call(monkeypatch, capsys, "inspect", *views)[0] == 0
+
+    status, _, err = call(monkeypatch, capsys, *words)
+    assert status == 2 and "--overwrite" in err and err.count("\n") == 1
+    before = views[0].read_bytes()
+    assert call(monkeypatch, capsys, *words, "--overwrite", "--seed", 1)[0] == 0
+    assert views[0].read_bytes() != before
+    assert call(monkeypatch, capsys, *words, "--overwrite")[0] == 0
+    assert views[0].read_bytes() == before
+
+
+def test_folders_patterns_and_lists_name_fields_of_view(tmp_path):
+    for view in "ab":
+        (tmp_path / view).mkdir()
+        for number in range(3):
+            (tmp_path / view / f"cell{number}.tif").touch()
+    (a, b), c = (tmp_path / view for view in "ab"), tmp_path / "c.tif"
+    expected = [[a / f"cell{k}.tif", b / f"cell{k}.tif"] for k in range(3)]
+    assert fields_of_view([a, b]) == expected
+    assert fields_of_view([a / "*.tif", b / "cell?.tif"]) == expected
+    assert fields_of_view([a, b, "+", c, c, c]) == [*expected, [c, c, c]]
+    with pytest.raises(BadInput, match="no file fits"):
+        fields_of_view([a / "*.png", b / "*.png"])
+    with pytest.raises(BadInput, match="different numbers"):
+        fields_of_view([a / "*.tif", b / "*0.tif"])
+    (b / "more.tif").touch()
+    with pytest.raises(BadInput, match=r"more\.tif: has no counterpart"):
+        fields_of_view([a, b])
+
+
+def test_one_stack_is_split_into_even_and_odd_frames(monkeypatch, capsys, tmp_path):
+    scene = blobs((64, 64))
+    stack = np.stack([noisy(scene, seed).astype(np.uint16) for seed in range(5)])
+    path, model = tmp_path / "run.tif", tmp_path / "run.n2n"
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TYX"})
+    assert call(monkeypatch, capsys, "split", path, "-o", tmp_path / "halves")[0] == 0
+    for name, frames in (("even", [0, 2]), ("odd", [1, 3])):
+        half = Acquisition.open(tmp_path / "halves" / f"run_{name}.tif")
+        assert half.axes == "TYX" and half.dtype == np.uint16
+        np.testing.assert_array_equal(half.read((slice(None),) * 3), stack[frames])
+    words = ["train", path, "--split", "T", "-o", model, "--steps", 3, "--memory", "300MB"]
+    assert call(monkeypatch, capsys, *words)[0] == 0
+    assert load(model).record["settings"]["memory"] == 300_000_000
+    status, _, err = call(monkeypatch, capsys, "split", path, "--axis", "Z", "-o", tmp_path)
+    assert status == 2 and "has no axis 'Z'" in err
+    status, _, err = call(monkeypatch, capsys, *words[:-1], "lots", "--overwrite")
+    assert status == 2 and "--memory lots: cannot be read" in err
+
+
+def test_kill_minus_nine_in_the_middle_of_a_result_loses_nothing(folder, tmp_path):
+    stack = np.stack([noisy(blobs((256, 256)), seed) for seed in range(30)])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "TYX"})
+    script = "from napari_n2n.cli import main; main()"
+    command = [sys.executable, "-c", script, "denoise", str(folder / "model.n2n")]
+    command += [str(tmp_path / "stack.tif"), "--axes", "TYX", "--device", "cpu", "-o"]
+    whole, killed = tmp_path / "whole.tif", tmp_path / "killed.tif"
+    subprocess.run([*command, str(whole)], check=True, timeout=60)
+    run = subprocess.Popen([*command, str(killed)])
+    journal = tmp_path / "killed.tif.journal"
+    while run.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+        time.sleep(0.01)
+    run.kill()
+    run.wait()
+    assert journal.exists() and not killed.exists()
+    subprocess.run([*command, str(killed), "--resume"], check=True, timeout=60)
+    same = killed.read_bytes() == whole.read_bytes()
+    assert same
+    assert not journal.exists()
+
+
+def test_ctrl_c_keeps_a_usable_model_and_resume_goes_on(folder, tmp_path):
+    model = tmp_path / "cells.n2n"
+    command = [sys.executable, "-c", "from napari_n2n.cli import main; main()", "train"]
+    command += [str(folder / "a.tif"), str(folder / "b.tif"), "-o", str(model), "--device", "cpu"]
+    run = subprocess.Popen([*command, "--minutes", "10"], stderr=subprocess.PIPE, text=True)
+    for line in run.stderr:
+        if line.startswith("training"):
+            break
+    time.sleep(1)
+    os.kill(run.pid, signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 0 and "--resume" in err
+    steps = load(model).record["steps"]
+    assert steps > 0
+    subprocess.run([*command, "--steps", str(steps + 5), "--resume"], check=True, timeout=120)
+    assert load(model).record["steps"] == steps + 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.n2n"]
+
+
+def test_the_demo_writes_model_result_and_picture(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("napari_n2n.cli.demo.MINUTES", 0.05)
+    status, out, _ = call(monkeypatch, capsys, "demo", "-o", tmp_path)
+    assert status == 0 and "PSNR" in out
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"cells.n2n", "cells.ome.zarr", "before_after.png"}
+    assert np.isfinite(Acquisition.open(tmp_path / "cells.ome.zarr").plane(0)).all()
+
+
+def test_a_place_that_cannot_hold_the_model_is_refused_before_the_training(
+    monkeypatch, capsys, folder, tmp_path
+):
+    (tmp_path / "file").write_text("no folder")
+    output = tmp_path / "file" / "cells.n2n"
+    words = ("train", folder / "a.tif", folder / "b.tif", "-o", output, "--steps", 2)
+    status, _, err = call(monkeypatch, capsys, *words)
+    assert status == 2 and "step" not in err and err.count("\n") == 1
+    assert call(monkeypatch, capsys, "inspect", tmp_path)[2].count("cannot read such files") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        (("train", "a.tif", "b.tif"), "napari-n2n train --help"),
+        (("denoise", "model.n2n", "a.tif", "-o", "c.tif", "--fast"), "napari-n2n denoise --help"),
+        (("nonsense",), "napari-n2n --help"),
+        (("inspect", "a.tif"), "--split T"),
+    ],
+)
+def test_an_error_names_the_way_out(monkeypatch, capsys, folder, words, way_out):
+    monkeypatch.chdir(folder)
+    assert way_out in call(monkeypatch, capsys, *words)[2]
+
+
+def test_no_command_at_all_shows_the_help(monkeypatch, capsys):
+    status, out, err = call(monkeypatch, capsys)
+    assert (status, err) == (0, "") and "denoise" in out
+
+
+@pytest.mark.parametrize("command", ["train", "denoise", "split", "simulate", "score", "inspect"])
+def test_every_argument_of_a_command_is_explained(monkeypatch, capsys, command):
+    status, out, _ = call(monkeypatch, capsys, command, "--help")
+    arguments = out.partition("Arguments:")[2].partition("Options:")[0]
+    assert status == 0 and arguments
+    assert all(
+        len(line.split(">")[-1].split("[")[0].strip()) > 8
+        for line in arguments.splitlines()
+        if ">" in line
+    )

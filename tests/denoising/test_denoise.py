@@ -1,0 +1,409 @@
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from conftest import blobs, noisy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_n2n import Acquisition, BadInput, Pair, TrainingSettings, denoise, open_pairs, train
+from napari_n2n.denoising.denoise import denoise_by_shards
+from napari_n2n.denoising.plan import plan
+from napari_n2n.denoising.predictor import Engine
+from napari_n2n.denoising.tiles import tiles
+from napari_n2n.model.denoiser import Denoiser
+from napari_n2n.model.network import CompactUNet
+from napari_n2n.stats.affine import Affine
+
+torch.manual_seed(0)
+UNTRAINED = Denoiser((CompactUNet(1, 8, 2),), {"name": "compact", "width": 8}, (Affine(0.01, -1),))
+UNTRAINED_3D = Denoiser(
+    (CompactUNet(1, 4, 1, dims=3, flat=1),),
+    {"name": "compact", "width": 4, "depth": 1, "dims": 3, "flat": 1},
+    (Affine(0.01, -1),),
+)
+
+
+def in_tiles(denoiser, stack, sides, axes, turns=False):
+    """Denoise a whole stack in tiles of given sides."""
+    work = plan(denoiser, stack, axes=axes, turns=turns)
+    engine = Engine(denoiser, work, torch.device("cpu"), 10**9)
+    engine.tile = sides
+    region = tuple(slice(0, length) for length in stack.shape)
+    return engine.compute(region, engine.read(region))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 150),
+    columns=st.integers(1, 150),
+    size=st.integers(1, 160),
+    seed=st.integers(0, 9),
+    turns=st.booleans(),
+)
+def test_tiled_equals_whole(rows, columns, size, seed, turns):
+    plane = np.random.default_rng(seed).normal(100, 50, (rows, columns)).astype(np.float32)
+    whole = in_tiles(UNTRAINED, plane, (4096, 4096), "YX", turns)
+    tiled = in_tiles(UNTRAINED, plane, (size, size), "YX", turns)
+    spread = max(float(np.ptp(plane)), 1e-3)
+    np.testing.assert_allclose(tiled, whole, atol=1e-4 * spread)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    shape=st.tuples(st.integers(2, 20), st.integers(1, 60), st.integers(1, 60)),
+    sides=st.tuples(st.integers(1, 20), st.integers(8, 60), st.integers(8, 60)),
+)
+def test_tiled_equals_whole_in_volumes(shape, sides):
+    volume = np.random.default_rng(0).normal(100, 50, shape).astype(np.float32)
+    whole = in_tiles(UNTRAINED_3D, volume, (99, 99, 99), "ZYX")
+    tiled = in_tiles(UNTRAINED_3D, volume, sides, "ZYX")
+    np.testing.assert_allclose(tiled, whole, atol=1e-4 * max(float(np.ptp(volume)), 1e-3))
+
+
+@pytest.mark.parametrize("denoiser", [UNTRAINED, UNTRAINED_3D], ids=["planes", "volumes"])
+def test_with_turns_a_turned_recording_gives_the_turned_result(denoiser):
+    shape = (8, 64, 96)[-denoiser.dims :]
+    image = np.random.default_rng(0).normal(100, 50, shape).astype(np.float32)
+    clean = denoise(denoiser, image, axes="ZYX"[-denoiser.dims :], turns=True, device="cpu")
+    for turn in (lambda x: np.rot90(x, 1, (-2, -1)), lambda x: np.flip(x, -1)):
+        turned = np.ascontiguousarray(turn(image))
+        again = denoise(denoiser, turned, axes="ZYX"[-denoiser.dims :], turns=True, device="cpu")
+        np.testing.assert_allclose(again, turn(clean), atol=1e-3)
+        plain = denoise(denoiser, turned, axes="ZYX"[-denoiser.dims :], device="cpu")
+        assert np.abs(plain - turn(clean)).max() > 0.1
+
+
+@settings(max_examples=10, deadline=None)
+@given(cut=st.lists(st.integers(1, 119), max_size=3, unique=True), shift=st.integers(-5, 5))
+def test_a_result_is_the_same_however_it_is_cut_into_shards(cut, shift):
+    big = blobs((130, 100), 4)
+    a, b = noisy(big[5:125], 1), noisy(big[5 + shift : 125 + shift], 2)
+    work = plan(UNTRAINED, a, b)
+    engine = Engine(UNTRAINED, work, torch.device("cpu"), 10**9)
+
+    def part(start, stop):
+        region = slice(start, stop), slice(0, 100)
+        return engine.compute(region, engine.read(region))
+
+    edges = [0, *sorted(cut), 120]
+    parts = [part(*ends) for ends in pairwise(edges)]
+    np.testing.assert_allclose(np.concatenate(parts), part(0, 120), atol=1e-2)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    first=st.tuples(st.integers(0, 50), st.integers(0, 50)),
+    size=st.integers(1, 300),
+    halo=st.integers(0, 70),
+    stride=st.sampled_from([1, 4, 8, 32]),
+)
+def test_tiles_cover_every_pixel_once(shape, first, size, halo, stride):
+    count = np.zeros(shape, int)
+    region = tuple(slice(min(a, b - 1), b) for a, b in zip(first, shape, strict=True))
+    for tile in tiles(region, shape, (size,) * 2, (halo,) * 2, (stride,) * 2, (16,) * 2):
+        count[tile.write] += 1
+        for (start, stop), keep, write in zip(tile.read, tile.keep, tile.write, strict=True):
+            assert (stop - start) % stride == 0
+            assert start + keep.start == write.start and start + keep.stop == write.stop
+    assert (count[region] == 1).all() and count.sum() == count[region].size
+
+
+def test_a_denoised_pair_is_closer_to_the_scene_than_either_or_one_alone(denoiser, pair, scene):
+    a, b = (one.plane(0) for one in pair.acquisitions)
+
+    def error(image):
+        return float(np.mean((image - scene) ** 2))
+
+    single, both = denoise(denoiser, a, device="cpu"), denoise(denoiser, a, b, device="cpu")
+    assert error(both) < error(single) < 0.5 * error(a)
+    assert both.dtype == np.float32
+
+
+def test_each_acquisition_comes_back_in_its_own_gain(denoiser, scene):
+    bright = denoise(denoiser, 1.2 * noisy(scene, 5), device="cpu")
+    gain = np.polyfit(scene.ravel(), bright.ravel(), 1)[0]
+    assert 1.0 < gain < 1.3
+
+
+def test_shifted_acquisitions_are_averaged_in_register(denoiser):
+    big = blobs((120, 120), 4)
+    a, b = noisy(big[8:108, 8:108], 1), noisy(big[4:104, 10:110], 2)
+    both = denoise(denoiser, a, b, device="cpu")
+    assert both.shape == a.shape
+    alone = denoise(denoiser, a, device="cpu")
+    scene = big[8:108, 8:108]
+    inner = (slice(0, -4), slice(2, None))
+    assert np.mean((both - scene)[inner] ** 2) < np.mean((alone - scene)[inner] ** 2)
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif", ".ome.tif"])
+def test_results_keep_shape_axes_and_pixel_size(tmp_path, denoiser, ending):
+    source = tmp_path / "stack.ome.tif"
+    stack = np.stack([noisy(blobs((70, 90)), seed) for seed in range(3)]).astype(np.uint16)
+    metadata = {
+        "axes": "TYX",
+        "PhysicalSizeX": 0.2,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 0.25,
+        "PhysicalSizeYUnit": "µm",
+    }
+    tifffile.imwrite(source, stack, metadata=metadata)
+    out = denoise(denoiser, source, out=tmp_path / f"clean{ending}", device="cpu")
+    result = Acquisition.open(out)
+    assert (result.shape, result.axes) == (stack.shape, "TYX")
+    assert result.scale[1:] == pytest.approx((0.25, 0.2))
+    assert result.units[1:] == ("micrometer", "micrometer")
+    np.testing.assert_allclose(
+        result.read((slice(None),) * 3), denoise(denoiser, source, device="cpu"), rtol=1e-6
+    )
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_ome_zarr_results_have_a_pyramid(tmp_path, denoiser):
+    out = denoise(denoiser, noisy(blobs((300, 520)), 1), out=tmp_path / "big.zarr", device="cpu")
+    group = zarr.open_group(out, mode="r")
+    shapes = [
+        group[data["path"]].shape for data in group.attrs["ome"]["multiscales"][0]["datasets"]
+    ]
+    assert shapes == [(300, 520), (150, 260), (75, 130)]
+
+
+def test_the_inputs_own_type_is_rounded_and_clipped(denoiser):
+    a = noisy(blobs((64, 64)), 1).astype(np.uint8)
+    assert denoise(denoiser, a, dtype="same", device="cpu").dtype == np.uint8
+
+
+def test_nothing_is_overwritten_unasked(tmp_path, denoiser, scene):
+    out = tmp_path / "clean.tif"
+    out.write_text("precious")
+    with pytest.raises(BadInput, match="exists already"):
+        denoise(denoiser, scene, out=out, device="cpu")
+    assert out.read_text() == "precious"
+    denoise(denoiser, scene, out=out, device="cpu", overwrite=True)
+    assert tifffile.imread(out).shape == scene.shape
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+def test_a_failure_leaves_nothing_that_looks_whole(tmp_path, denoiser, ending, bad):
+    stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(3)])
+    stack[bad, 0, 0] = np.nan
+    out = tmp_path / f"clean{ending}"
+    with pytest.raises(BadInput, match="NaN"):
+        denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
+    assert not out.exists()
+    for left in tmp_path.iterdir():
+        with pytest.raises(BadInput):
+            Acquisition.open(left)
+    if bad == 0:
+        assert list(tmp_path.iterdir()) == []
+    else:
+        with pytest.raises(BadInput, match="unfinished result lies beside it"):
+            denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
+
+
+def test_a_disk_that_cannot_hold_the_result_is_said_before_anything_is_made(
+    tmp_path, denoiser, scene, monkeypatch
+):
+    nearly = SimpleNamespace(total=10**6, used=10**6, free=5_000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: nearly)
+    for ending in ("ome.zarr", "tif"):
+        with pytest.raises(BadInput, match="another disk"):
+            denoise(denoiser, scene, out=tmp_path / f"clean.{ending}", device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene):
+    expected = denoise(UNTRAINED, scene, device="cpu")
+    predict = Denoiser.predict
+
+    def limited(self, images, *how):
+        if images[0].size > 256 * 256:
+            raise torch.OutOfMemoryError("full")
+        return predict(self, images, *how)
+
+    monkeypatch.setattr(Denoiser, "predict", limited)
+    plane = np.tile(scene, (4, 4))
+    small = denoise(UNTRAINED, plane, device="cpu")
+    monkeypatch.undo()
+    np.testing.assert_allclose(small, denoise(UNTRAINED, plane, device="cpu"), atol=1e-2)
+    assert expected.shape == scene.shape
+
+
+def test_values_outside_of_the_training_data_are_pointed_out(denoiser, scene):
+    assert plan(denoiser, noisy(scene, 3)).warnings == ()
+    assert "lie outside" in plan(denoiser, 10 * scene).warnings[0]
+
+
+def test_unknown_endings_and_types_are_refused(tmp_path, denoiser, scene):
+    with pytest.raises(BadInput, match="unknown ending"):
+        denoise(denoiser, scene, out=tmp_path / "clean.jpg")
+    with pytest.raises(BadInput, match="dtype"):
+        denoise(denoiser, scene, dtype="uint8")
+
+
+def files(folder):
+    """Every file below a folder, with its bytes."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def stack(scene):
+    """Three frames larger than a shard that a test may set, as a thousand-fold store would be."""
+    return np.stack([noisy(blobs((300, 280)), seed) for seed in range(3)])
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+@pytest.mark.parametrize("failing", [1, 3, 5])
+def test_a_run_that_broke_off_goes_on_and_ends_with_the_same_bytes(
+    tmp_path, denoiser, stack, ending, failing, monkeypatch
+):
+    monkeypatch.setattr("napari_n2n.io.writers.SHARD_SIDE", 256)
+    options = {"axes": "TYX", "device": "cpu"}
+    whole, broken = tmp_path / f"whole{ending}", tmp_path / f"clean{ending}"
+    denoise(denoiser, stack, out=whole, **options)
+    compute, calls = Engine.compute, []
+
+    def power_cut(self, *given):
+        calls.append(1)
+        if len(calls) > failing:
+            raise OSError(28, "No space left on device")
+        return compute(self, *given)
+
+    monkeypatch.setattr(Engine, "compute", power_cut)
+    with pytest.raises(OSError, match="No space"):
+        denoise(denoiser, stack, out=broken, **options)
+    monkeypatch.setattr(Engine, "compute", lambda *given: calls.append(1) or compute(*given))
+    assert not broken.exists()
+    before = len(calls)
+    denoise(denoiser, stack, out=broken, resume=True, **options)
+    total = 12 if ending == ".ome.zarr" else 6
+    assert total - failing <= len(calls) - before <= total - failing + 2  # what was done is kept
+    if ending == ".tif":
+        same = whole.read_bytes() == broken.read_bytes()
+    else:
+        same = files(whole) == files(broken)
+    assert same  # compared before, as pytest would list the bytes that differ
+    assert sorted(path.name for path in tmp_path.iterdir()) == [broken.name, whole.name]
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+@pytest.mark.parametrize("axes", ["TCZYX", "RYX"])
+def test_results_have_any_axes(tmp_path, ending, axes):
+    stack = np.zeros((*range(2, len(axes)), 40, 40), np.float32)
+    out = denoise(UNTRAINED, stack, out=tmp_path / f"clean{ending}", axes=axes, device="cpu")
+    assert Acquisition.open(out).axes == axes
+
+
+def test_a_run_says_where_it_stands_from_before_its_first_shard_on(tmp_path, denoiser, stack):
+    out = tmp_path / "clean.ome.zarr"
+    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    first = next(run)
+    growing = zarr.open_array(first.growing / "0", mode="r")
+    assert growing.shape == stack.shape and (first.done, first.progress) == (0, 0)
+    steps = list(run)
+    assert [step.done for step in steps] == [1, 2, 3, 3, 3, 3] and steps[0].total == 3
+    progress = [step.progress for step in steps]
+    assert progress == sorted(progress) and progress[-1] == 1
+    assert progress[2] > 0.9  # the coarser levels take next to no time
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nobody lists the open files here")
+def test_a_stopped_run_leaves_no_file_open(tmp_path, denoiser, stack):
+    out = tmp_path / "clean.tif"
+    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    growing = [next(run) for _ in range(2)][-1].growing
+    run.close()
+    opened = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    assert growing.exists() and growing not in opened
+
+
+def test_an_unfinished_result_is_no_result_and_belongs_to_its_job(tmp_path, denoiser, stack):
+    out = tmp_path / "clean.ome.zarr"
+    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    growing = [next(run) for _ in range(2)][-1].growing
+    run.close()
+    assert not out.exists() and growing.exists()
+    with pytest.raises(BadInput, match="unfinished"):
+        Acquisition.open(growing)
+    with pytest.raises(BadInput, match="--resume"):
+        denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
+    with pytest.raises(BadInput, match="another model"):
+        denoise(UNTRAINED, stack, out=out, axes="TYX", device="cpu", resume=True)
+    denoise(denoiser, stack[:2], out=out, axes="TYX", device="cpu", overwrite=True)
+    assert Acquisition.open(out).shape == (2, 300, 280)
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_chunks_that_span_many_planes_are_read_once(denoiser, stack):
+    reads = []
+
+    class Counted:
+        shape, dtype, ndim = stack.shape, stack.dtype, 3
+        chunks = (3, 300, 280)
+
+        def __getitem__(self, where):
+            reads.append(where)
+            return stack[where]
+
+    opened = Acquisition.open(Counted(), axes="TYX")
+    work = plan(denoiser, opened)
+    engine = Engine(denoiser, work, torch.device("cpu"), 10**9)
+    reads.clear()
+    for frame in range(3):
+        engine.read((slice(frame, frame + 1), slice(0, 300), slice(0, 280)))
+    assert len(reads) == 1
+
+
+def test_every_channel_is_denoised_by_its_own_statistics(scene):
+    dim, bright = scene, 30 * scene + 5000
+    a, b = (np.stack([noisy(dim, seed), noisy(bright, seed + 10, 600.0)]) for seed in (1, 2))
+    pairs = open_pairs([a, b], axes="CYX")
+    assert [pair.channel for pair in pairs] == [0, 1]
+    for channels in ("together", "separate"):
+        chosen = TrainingSettings(steps=100, batch=2, channels=channels, device="cpu")
+        denoiser = train(pairs, chosen)
+        clean = denoise(denoiser, a, axes="CYX", device="cpu")
+        assert clean.shape == a.shape
+        for made, raw, true in zip(clean, a, (dim, bright), strict=True):
+            assert np.mean((made - true) ** 2) < 0.6 * np.mean((raw - true) ** 2)
+        with pytest.raises(BadInput, match="channels"):
+            plan(denoiser, a[0])
+
+
+def test_volumes_are_denoised_by_a_network_that_sees_depth(tmp_path):
+    volume = blobs((24, 64, 64), 2)
+    a, b = (Acquisition.open(noisy(volume, seed, 50.0), axes="ZYX") for seed in (1, 2))
+    denoiser = train(Pair.open(a, b), TrainingSettings(steps=100, dims=3, device="cpu"))
+    assert len(denoiser.stride) == 3
+    clean = denoise(denoiser, a, device="cpu")
+    raw = a.read((slice(None),) * 3)
+    assert np.mean((clean - volume) ** 2) < 0.5 * np.mean((raw - volume) ** 2)
+    for ending in (".ome.zarr", ".tif"):
+        out = denoise(denoiser, a, out=tmp_path / f"volume{ending}", device="cpu")
+        stored = Acquisition.open(out, axes="ZYX").read((slice(None),) * 3)
+        np.testing.assert_allclose(stored, clean, rtol=1e-4)
+    with pytest.raises(BadInput, match="depth axis Z"):
+        plan(denoiser, noisy(volume, 3))
+
+
+def test_channel_names_and_colours_are_kept(tmp_path, denoiser):
+    source = tmp_path / "two.ome.tif"
+    stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(2)]).astype(np.uint16)
+    channels = {"Name": ["DAPI", "GFP"], "Color": [65535, 16711935]}
+    tifffile.imwrite(source, stack, metadata={"axes": "CYX", "Channel": channels})
+    for ending in (".ome.zarr", ".ome.tif"):
+        out = denoise(denoiser, source, out=tmp_path / f"clean{ending}", device="cpu")
+        kept = Acquisition.open(out).channels
+        assert [channel.name for channel in kept] == ["DAPI", "GFP"]
+        assert [channel.colour for channel in kept] == ["0000FF", "00FF00"]

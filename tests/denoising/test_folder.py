@@ -1,0 +1,201 @@
+"""A folder of recordings is denoised file by file, and goes on where it was stopped."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from conftest import blobs, noisy
+
+from napari_n2n import Acquisition, BadInput, denoise, denoise_folder
+from napari_n2n.cli import main
+from napari_n2n.denoising.folder import Series, denoise_in_turn
+from napari_n2n.io.crash_safe import journal_path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for number in range(3):
+        tifffile.imwrite(folder / f"cell {number}.tif", noisy(blobs((64, 64), number), number))
+    return folder
+
+
+@pytest.fixture
+def another(denoiser):
+    (network,) = denoiser.networks
+    changed = copy.deepcopy(network)
+    with torch.no_grad():
+        next(changed.parameters()).mul_(0.9)
+    return replace(denoiser, networks=(changed,))
+
+
+def pixels(path):
+    return Acquisition.open(path).plane(0)
+
+
+def stopped_within(number, denoiser, series, shards=0, **options):
+    """Close a run once it has done so many shards of a recording."""
+    run = denoise_in_turn(denoiser, series, **options)
+    for _ in series.fields:  # each is opened first
+        next(run)
+    name = series.results[number].name
+    while (step := next(run)).name != name:
+        pass
+    for _ in range(shards):
+        assert next(run).name == step.name
+    run.close()
+
+
+def test_every_recording_has_its_result_and_a_tiff_stays_one(denoiser, folder, tmp_path):
+    np.save(folder / "other.npy", noisy(blobs((72, 64)), 9))
+    results = denoise_folder(denoiser, folder, out=tmp_path / "clean")
+    names = [f"cell {number}.tif" for number in range(3)]
+    assert [path.name for path in results] == [*names, "other.ome.zarr"]
+    for path, name in zip(results, [*names, "other.npy"], strict=True):
+        np.testing.assert_allclose(pixels(path), denoise(denoiser, folder / name), rtol=1e-6)
+    there = sorted(path.name for path in (tmp_path / "clean").iterdir())
+    assert there == [".napari-n2n.journal", *names, "other.ome.zarr"]
+
+
+def test_recordings_of_one_name_in_two_folders_are_averaged(denoiser, folder, tmp_path):
+    second = tmp_path / "second"
+    second.mkdir()
+    for path in folder.iterdir():
+        tifffile.imwrite(second / path.name, noisy(blobs((64, 64), 5), 7))
+    first, *_ = denoise_folder(denoiser, folder, second, out=tmp_path / "clean")
+    both = denoise(denoiser, folder / first.name, second / first.name)
+    np.testing.assert_allclose(pixels(first), both, rtol=1e-6)
+
+
+def test_a_run_that_was_stopped_goes_on(denoiser, another, folder, tmp_path):
+    series = Series.of([folder], tmp_path / "clean")
+    stopped_within(1, denoiser, series)
+    there = series.results[0].stat().st_mtime_ns
+    with pytest.raises(BadInput, match="1 of 3 results are there: go on with --resume"):
+        denoise_folder(denoiser, folder, out=series.folder)
+    with pytest.raises(BadInput, match="another model"):
+        denoise_folder(another, folder, out=series.folder, resume=True)
+    denoise_folder(denoiser, folder, out=series.folder, resume=True)
+    assert series.results[0].stat().st_mtime_ns == there
+    assert all(path.exists() for path in series.results)
+    with pytest.raises(BadInput, match="another model"):
+        denoise_folder(another, folder, out=series.folder, resume=True)
+    with pytest.raises(BadInput, match="another turns"):
+        denoise_folder(denoiser, folder, out=series.folder, resume=True, turns=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_that_was_stopped_within_a_movie_goes_on_or_is_made_anew(
+    denoiser, another, folder, tmp_path, overwrite
+):
+    movie = np.stack([noisy(blobs((64, 64)), seed) for seed in range(4)])
+    for path in folder.iterdir():
+        tifffile.imwrite(path, movie, photometric="minisblack", metadata={"axes": "TYX"})
+    series = Series.of([folder], tmp_path / "clean")
+    stopped_within(1, denoiser, series, shards=3)
+    assert journal_path(series.results[1]).exists() and not series.results[1].exists()
+    if overwrite:  # by another model, and that is stopped and gone on with, too
+        stopped_within(0, another, series, shards=2, overwrite=True)
+    model = another if overwrite else denoiser
+    denoise_folder(model, folder, out=series.folder, resume=True)
+    for path in series.results:
+        clean = denoise(model, folder / path.name)
+        np.testing.assert_allclose(tifffile.imread(path), clean, rtol=1e-6)
+
+
+def test_what_was_to_be_made_anew_is_not_taken_for_done(denoiser, another, folder, tmp_path):
+    series = Series.of([folder], tmp_path / "clean")
+    denoise_folder(denoiser, folder, out=series.folder)
+    stopped_within(1, another, series, overwrite=True)
+    denoise_folder(another, folder, out=series.folder, resume=True)
+    for path in series.results:
+        np.testing.assert_allclose(pixels(path), denoise(another, folder / path.name), rtol=1e-6)
+
+
+def test_a_model_that_does_not_suit_leaves_nothing(denoiser, folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "clean", tmp_path / "mine"):
+        with pytest.raises(BadInput):
+            denoise_folder(denoiser, folder, out=out, dtype="int7")
+        assert out.exists() == (out.name == "mine") and not list(out.glob("*"))
+        assert len(denoise_folder(denoiser, folder, out=out)) == 3
+
+
+def test_a_tiff_is_one_whatever_the_case_of_its_ending(denoiser, folder, tmp_path):
+    (folder / "cell 1.tif").rename(folder / "LOUD.TIF")
+    denoise_folder(denoiser, folder, out=tmp_path / "clean")
+    assert tifffile.imread(tmp_path / "clean" / "LOUD.TIF").shape == (64, 64)
+
+
+def test_results_in_a_folder_among_the_recordings_are_no_recordings(denoiser, folder):
+    for resume in (False, True):
+        assert len(denoise_folder(denoiser, folder, out=folder / "clean", resume=resume)) == 3
+    (folder / "clean" / "cell 0.tif").unlink()
+    assert Series.of([folder], folder / "clean").standing() == (2, True)
+
+
+def test_files_from_elsewhere_are_not_replaced(denoiser, folder, tmp_path):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "cell 0.tif").write_bytes(b"somebody's")
+    for resume in (False, True):
+        with pytest.raises(BadInput, match="--overwrite"):
+            denoise_folder(denoiser, folder, out=tmp_path / "clean", resume=resume)
+    assert (tmp_path / "clean" / "cell 0.tif").read_bytes() == b"somebody's"
+
+
+def test_recordings_that_came_later_are_added(denoiser, folder, tmp_path):
+    first, *_ = denoise_folder(denoiser, folder, out=tmp_path / "clean")
+    before = first.stat().st_mtime_ns
+    tifffile.imwrite(folder / "late.tif", noisy(blobs((64, 64)), 4))
+    denoise_folder(denoiser, folder, out=tmp_path / "clean", resume=True)
+    assert (tmp_path / "clean" / "late.tif").exists() and first.stat().st_mtime_ns == before
+
+
+def test_a_recording_that_cannot_be_read_is_named_before_anything_is_done(
+    denoiser, folder, tmp_path
+):
+    (folder / "cell 1.tif").write_bytes(b"no picture")
+    with pytest.raises(BadInput, match=r"cell 1\.tif"):
+        denoise_folder(denoiser, folder, out=tmp_path / "clean")
+    assert not (tmp_path / "clean").exists()
+
+
+def test_notes_beside_the_recordings_are_left_alone(denoiser, folder, tmp_path):
+    for name in ("Thumbs.db", "protocol.txt", ".DS_Store", "metadata.xml"):
+        (folder / name).touch()
+    assert len(denoise_folder(denoiser, folder, out=tmp_path / "clean")) == 3
+    (tmp_path / "notes only").mkdir()
+    (tmp_path / "notes only" / "protocol.txt").touch()
+    with pytest.raises(BadInput, match="no recording lies there"):
+        denoise_folder(denoiser, tmp_path / "notes only", out=tmp_path / "other")
+
+
+def test_results_neither_replace_recordings_nor_each_other(denoiser, folder, tmp_path):
+    with pytest.raises(BadInput, match="the recordings lie there"):
+        denoise_folder(denoiser, folder, out=folder)
+    for ending in ("npy", "png"):
+        (folder / f"twice.{ending}").touch()
+    with pytest.raises(BadInput, match=r"twice\.png: its result would have the name of that of"):
+        denoise_folder(denoiser, folder, out=tmp_path / "clean")
+    with pytest.raises(BadInput, match="is the name of an image"):
+        denoise_folder(denoiser, folder, out=folder / "twice.npy")
+    assert not (tmp_path / "clean").exists()
+
+
+def test_a_folder_is_denoised_from_the_command_line(
+    denoiser, folder, tmp_path, monkeypatch, capsys
+):
+    denoiser.save(tmp_path / "model.n2n")
+    words = ["denoise", tmp_path / "model.n2n", folder, "-o", tmp_path / "clean"]
+    monkeypatch.setattr("sys.argv", ["napari-n2n", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code and len(list((tmp_path / "clean").glob("*.tif"))) == 3
+    assert f"saved {tmp_path / 'clean'}" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code and "3 of 3 results are there" in capsys.readouterr().err

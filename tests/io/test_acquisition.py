@@ -1,0 +1,154 @@
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from napari.layers import Image
+
+from napari_n2n import Acquisition, BadInput
+from napari_n2n.io.acquisition import read_finite
+from napari_n2n.simulate.samples import sample
+
+STACK = np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50)
+
+
+def write(folder, kind):
+    """Write STACK as one of the kinds of file that people have."""
+    path = folder / {"memmap": "a.tif", "zlib": "a.tif", "ome": "a.ome.tif"}.get(kind, f"a.{kind}")
+    if kind == "memmap":
+        tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "ZYX", "spacing": 0.5})
+    elif kind == "zlib":
+        tifffile.imwrite(path, STACK, compression="zlib", photometric="minisblack")
+    elif kind == "ome":
+        metadata = {"axes": "ZYX", "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
+        tifffile.imwrite(
+            path, STACK, compression="zlib", photometric="minisblack", metadata=metadata
+        )
+    elif kind == "npy":
+        np.save(path, STACK)
+    else:
+        zarr.save_array(path, STACK, zarr_format=2 if kind == "v2.zarr" else 3)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["memmap", "zlib", "ome", "npy", "v2.zarr", "v3.zarr"])
+def test_files_open_lazily_with_their_pixels(tmp_path, kind):
+    opened = Acquisition.open(write(tmp_path, kind))
+    assert isinstance(opened.data, da.Array)
+    assert opened.data.npartitions <= len(STACK)  # no chunk is smaller than a plane
+    assert opened.axes == "ZYX"
+    np.testing.assert_array_equal(opened.plane(2), STACK[2])
+    assert opened.plane(2).dtype == STACK.dtype
+
+
+def test_pixel_sizes_come_from_ome_and_imagej_metadata(tmp_path):
+    ome = Acquisition.open(write(tmp_path, "ome"))
+    assert (ome.scale[-1], ome.units[-1]) == (0.2, "micrometer")
+    assert Acquisition.open(write(tmp_path, "memmap")).scale[0] == 0.5
+    assert Acquisition.open(sample("cells", "a")).scale == (0.1, 0.1)
+
+
+def test_arrays_of_every_make_open():
+    xarray = pytest.importorskip("xarray")
+    for array in (
+        STACK,
+        da.from_array(STACK, chunks=(1, 20, 50)),
+        zarr.array(STACK),
+        xarray.DataArray(STACK, dims=("t", "y", "x")),
+    ):
+        np.testing.assert_array_equal(Acquisition.open(array).plane(1), STACK[1])
+    assert Acquisition.open(xarray.DataArray(STACK, dims=("t", "y", "x"))).axes == "TYX"
+
+
+def test_unnamed_axes_are_a_guess_that_can_be_overruled():
+    assert Acquisition.open(STACK).axes_assumed
+    named = Acquisition.open(STACK, axes="tyx")
+    assert (named.axes, named.axes_assumed) == ("TYX", False)
+
+
+def test_layers_bring_their_scale_and_a_multiscale_one_its_full_resolution():
+    layer = Image([STACK, STACK[:, ::2, ::2]], multiscale=True, scale=(2, 0.5, 0.5), name="cells")
+    opened = Acquisition.open(layer)
+    assert (opened.name, opened.shape, opened.scale) == ("cells", STACK.shape, (2.0, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: folder / "missing.tif", "no such file"),
+        (lambda folder: _text(folder / "broken.tif"), "broken.tif: cannot be read"),
+        (lambda folder: _text(folder / "image.czi"), "cannot read .czi files"),
+        (lambda folder: np.zeros((40, 40, 3), np.uint8), "colour"),
+        (lambda folder: np.zeros(7), "not an image"),
+        (lambda folder: np.zeros((50, 50), complex), "not numbers"),
+        (lambda folder: 7, "not an image"),
+        (lambda folder: Image(np.zeros((40, 40, 3), np.uint8), rgb=True), "colour"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_in_one_line(tmp_path, make, words):
+    with pytest.raises(BadInput, match=words) as refusal:
+        Acquisition.open(make(tmp_path))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_stack_that_was_stored_as_colours_opens_by_its_true_axes(tmp_path):
+    path = tmp_path / "frames.tif"
+    tifffile.imwrite(path, STACK, photometric="rgb", planarconfig="separate")
+    with pytest.raises(BadInput, match="colour"):
+        Acquisition.open(path)
+    np.testing.assert_array_equal(Acquisition.open(path, axes="RYX").plane(1), STACK[1])
+
+
+def test_axes_that_do_not_fit_or_that_nobody_names_are_refused():
+    with pytest.raises(BadInput, match="do not fit"):
+        Acquisition.open(np.zeros((2, 40, 40)), axes="YX")
+    with pytest.raises(BadInput, match="no rows Y"):
+        Acquisition.open(np.zeros((2, 40, 40)), axes="TZX")
+    with pytest.raises(BadInput, match="nobody names the 4 axes"):
+        Acquisition.open(np.zeros((2, 3, 40, 40)))
+
+
+@given(
+    axes=st.sets(st.sampled_from("RTCZ")).flatmap(lambda more: st.permutations([*more, "Y", "X"])),
+    make=st.sampled_from([np.asarray, da.from_array, zarr.array]),
+    data=st.data(),
+)
+@settings(deadline=None, max_examples=30)
+def test_axes_lie_in_any_order_and_views_read_what_numpy_would(axes, make, data):
+    lengths = dict(zip("RTCZYX", (2, 5, 3, 4, 7, 9), strict=True))
+    values = np.random.default_rng(0).integers(0, 999, [lengths[axis] for axis in axes])
+    opened = Acquisition.open(make(values), axes="".join(axes))
+    sorted_axes = sorted(axes, key="RTCZYX".index)
+    assert opened.axes == "".join(sorted_axes)
+    expected = values.transpose([axes.index(axis) for axis in sorted_axes])
+    if "T" in axes:
+        even, odd = opened.split("T")
+        place = opened.axes.index("T")
+        opened = data.draw(st.sampled_from([even, odd]))
+        expected = np.take(expected, [0, 2] if opened is even else [1, 3], axis=place)
+    if "C" in axes:
+        channel = data.draw(st.integers(0, 2))
+        expected = np.take(expected, channel, axis=opened.axes.index("C"))
+        opened = opened.along("C")[channel]
+    opened, expected = opened.cropped(slice(1, 6), slice(2, 9)), expected[..., 1:6, 2:9]
+    assert opened.shape == expected.shape
+    np.testing.assert_array_equal(opened.data.compute(), expected)
+    region = tuple(slice(length // 3, length) for length in opened.shape)
+    np.testing.assert_array_equal(opened.read(region), expected[region])
+
+
+def _text(path):
+    path.write_text("not an image")
+    return path
+
+
+def test_a_missing_pixel_in_a_volume_is_named_with_its_own_plane():
+    volume = np.zeros((2, 5, 40, 40), np.float32)
+    volume[1, 2, 3, 3] = np.inf
+    opened = Acquisition.open(volume, axes="TZYX", name="cells")
+    region = (slice(1, 2), slice(1, 5), slice(0, 20), slice(0, 20))
+    with pytest.raises(BadInput, match=r"cells: 0\.25% of plane 7 is"):
+        read_finite(opened, region)
+    assert read_finite(opened, (slice(0, 1), *region[1:])).shape == (1, 4, 20, 20)

@@ -1,0 +1,107 @@
+import pytest
+import torch
+
+from napari_n2n.model.network import NETWORKS, CompactUNet, flat_levels, folded
+
+
+def reach(network, sides):
+    """How far from an output pixel the input still matters along each axis, by gradients."""
+    torch.manual_seed(0)
+    network = network.double().eval()
+    image = torch.randn(1, network.channels, *sides, dtype=torch.double, requires_grad=True)
+    farthest = [0] * len(sides)
+    for offset in range(max(network.stride)):
+        at = [
+            side // 2 // step * step + offset % step
+            for side, step in zip(sides, network.stride, strict=True)
+        ]
+        (slope,) = torch.autograd.grad(network(image)[(0, 0, *at)], image)
+        touched = slope[0, 0].nonzero()
+        for axis, here in enumerate(at):
+            farthest[axis] = max(farthest[axis], int((touched[:, axis] - here).abs().max()))
+    return farthest
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        CompactUNet(1, 8, 1),
+        CompactUNet(1, 8, 2),
+        CompactUNet(1, 4, 1, dims=3),
+        CompactUNet(1, 4, 1, dims=3, flat=1),
+        CompactUNet(1, 4, 1, dims=3, flat=2),
+    ],
+    ids=lambda network: f"{len(network.stride)}D, stride {network.stride}",
+)
+def test_the_receptive_field_covers_what_the_network_sees(network):
+    field = network.receptive_field
+    sides = [
+        -(-(2 * side + 2) // step) * step for side, step in zip(field, network.stride, strict=True)
+    ]
+    for seen, covered in zip(reach(network, sides), field, strict=True):
+        assert seen <= covered
+        assert seen > 0.6 * covered  # nor is it much too large
+
+
+@pytest.mark.parametrize(
+    ("scale", "flat"), [((0.2, 0.2, 0.2), 0), ((0.5, 0.2, 0.2), 1), ((1.0, 0.2, 0.2), 2)]
+)
+def test_flat_voxels_are_not_pooled_along_depth(scale, flat):
+    assert flat_levels(scale, depth=1) == flat
+    assert CompactUNet(1, 4, 1, dims=3, flat=flat).stride == (4 // 2**flat, 4, 4)
+
+
+def test_folding_the_norms_changes_nothing_but_rounding():
+    torch.manual_seed(0)
+    for network, sides in (
+        (CompactUNet(1, 8, 2), (48, 56)),
+        (CompactUNet(1, 4, 1, dims=3), (8, 12, 16)),
+    ):
+        for _ in range(3):  # statistics other than those of the start
+            network(torch.randn(4, 1, *sides) * 3 + 1)
+        image = torch.randn(1, 1, *sides)
+        with torch.inference_mode():
+            torch.testing.assert_close(
+                folded(network)(image), network.eval()(image), rtol=1e-4, atol=1e-5
+            )
+        assert torch.equal(folded(folded(network))(image), folded(network)(image))
+
+
+def test_folded_weights_fit_a_network_built_without_norms():
+    torch.manual_seed(0)
+    with_norms, without = CompactUNet(1, 8, 2), CompactUNet(1, 8, 2, norm=False)
+    without.load_state_dict(folded(with_norms).state_dict())
+    image = torch.randn(1, 1, 48, 56)
+    with torch.inference_mode():
+        assert torch.equal(without.eval()(image), folded(with_norms)(image))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_last_step_is_taken_in_full_precision(name):
+    network = NETWORKS[name]().eval()
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        result = network(image)
+    assert result.dtype == torch.float32
+    rounded = result.bfloat16().float()
+    assert not torch.equal(result, rounded)
+
+
+def test_the_papers_network_has_the_papers_size():
+    network = NETWORKS["paper"](channels=3)
+    count = sum(weights.numel() for weights in network.parameters())
+    assert count == pytest.approx(0.99e6, rel=0.01)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_repeat_themselves_after_a_stride(name):
+    torch.manual_seed(0)
+    network = NETWORKS[name](channels=1).double().eval()
+    (field, _), (step, _) = network.receptive_field, network.stride
+    halo = -(-field // step) * step
+    size = 2 * halo + 3 * step
+    image = torch.randn(1, 1, size, size, dtype=torch.double)
+    with torch.inference_mode():
+        whole = network(image)[..., halo:-halo, halo:-halo]
+        moved = network(image[..., step:, step:])[..., halo:-halo, halo:-halo]
+    torch.testing.assert_close(whole[..., step:, step:], moved[..., : -0 or None, : -0 or None])

@@ -1,0 +1,143 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import blobs, noisy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from napari_n2n import BadInput, Pair
+from napari_n2n.simulate.additive import Brown, Gaussian
+from napari_n2n.training.held_out import HeldOut
+from napari_n2n.training.normalisation import maps, normalisations
+
+SCENE = blobs((160, 160))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        (noisy(SCENE, 1), noisy(SCENE, 2)[:-1], "shape"),
+        (noisy(SCENE, 1), np.full_like(SCENE, 7), "every pixel is 7"),
+        (noisy(SCENE, 1), np.where(SCENE > 300, np.nan, SCENE), "NaN or infinite"),
+        (noisy(SCENE, 1), noisy(SCENE, 1), "same image"),
+        (noisy(SCENE, 1), np.rint(1.1 * noisy(SCENE, 1) + 3), "same image"),
+        (noisy(SCENE, 1)[:20, :20], noisy(SCENE, 2)[:20, :20], "too small"),
+    ],
+)
+def test_what_is_no_pair_is_refused_in_one_line(a, b, words):
+    with pytest.raises(BadInput, match=words) as refusal:
+        Pair.open(a, b)
+    assert "\n" not in str(refusal.value)
+
+
+def test_one_acquisition_is_no_pair():
+    with pytest.raises(BadInput, match="not a pair"):
+        Pair.open(SCENE)
+
+
+@settings(max_examples=15, deadline=None)
+@given(gain=st.floats(0.5, 2), offset=st.floats(-50, 50), seed=st.integers(0, 99))
+def test_gain_and_offset_are_measured_and_undone(gain, offset, seed):
+    pair = Pair.open(noisy(SCENE, seed), gain * noisy(SCENE, seed + 100) + offset)
+    match = pair.matches[1]
+    assert match.gain == pytest.approx(gain, rel=0.03)
+    # at the scene's own intensities, where an error of gain and offset would show
+    assert match(SCENE.mean()) == pytest.approx(gain * SCENE.mean() + offset, abs=2 * gain)
+
+
+def test_equal_exposures_are_left_alone():
+    assert Pair.open(noisy(SCENE, 1), noisy(SCENE, 2)).matches[1].gain == 1.0
+
+
+@settings(max_examples=15, deadline=None)
+@given(dy=st.integers(-7, 7), dx=st.integers(-7, 7), seed=st.integers(0, 99))
+def test_whole_pixel_shifts_are_cropped_away(dy, dx, seed):
+    big = blobs((180, 180), seed)
+    a, b = big[10:170, 10:170], big[10 - dy : 170 - dy, 10 - dx : 170 - dx]
+    pair = Pair.open(noisy(a, seed), noisy(b, seed + 1))
+    assert np.round(pair.shift).astype(int).tolist() == [dy, dx]
+    first, second = (one.plane(0) for one in pair.acquisitions)
+    assert first.shape == second.shape == (160 - abs(dy), 160 - abs(dx))
+    smooth = [ndimage.gaussian_filter(plane, 1.5) for plane in (first, second)]
+    assert np.corrcoef(smooth[0].ravel(), smooth[1].ravel())[0, 1] > 0.98
+
+
+def scenes():
+    """Scenes of which most, or all, is flat."""
+    flat = np.full((256, 256), 100, np.float32)
+    disc, points = flat.copy(), flat.copy()
+    rows, columns = np.ogrid[:256, :256]
+    disc[(rows - 128) ** 2 + (columns - 128) ** 2 < 40**2] = 300
+    points[tuple(np.random.default_rng(0).integers(8, 248, (2, 30)))] = 2000
+    return {"flat": flat, "disc": disc, "points": points}
+
+
+@pytest.mark.parametrize("scene", scenes().values(), ids=scenes().keys())
+@pytest.mark.parametrize("grain", [Gaussian(1), Brown(1, 1.5)], ids=["white", "grainy"])
+@pytest.mark.parametrize("sigmas", [(20, 20), (10, 20), (20, 10)])
+@pytest.mark.parametrize("seed", range(2))
+def test_flat_scenes_tell_the_noise_of_each_and_no_gain(scene, grain, sigmas, seed):
+    rngs = (np.random.default_rng((seed, view)) for view in range(2))
+    noises = [replace(grain, sigma=sigma) for sigma in sigmas]
+    views = [noise.apply(scene, rng) for noise, rng in zip(noises, rngs, strict=True)]
+    pair = Pair.open(*views)
+    assert pair.matches[1].gain == pytest.approx(1, abs=0.03)
+    for found, view in zip(pair.noise, views, strict=True):
+        assert found == pytest.approx(np.std(view - scene), rel=0.1)
+
+
+def test_fractions_of_a_pixel_are_reported():
+    moved = ndimage.shift(blobs((160, 160)), (0.5, -0.3), order=3, mode="reflect")
+    pair = Pair.open(noisy(SCENE, 1), noisy(moved, 2))
+    assert pair.shift == pytest.approx((0.5, -0.3), abs=0.1)
+
+
+def test_noise_alone_shows_no_shift():
+    flat = np.full((128, 128), 100, np.float32)
+    assert Pair.open(noisy(flat, 1), noisy(flat, 2)).offsets == ((0, 0), (0, 0))
+
+
+def test_warnings_name_gain_saturation_and_few_pixels():
+    a, b = (np.clip(noisy(SCENE, seed), 0, 255).astype(np.uint8) for seed in (1, 2))
+    codes = {finding.code for finding in Pair.open(a, b).findings}
+    assert "clipped" in codes
+    assert {f.code for f in Pair.open(noisy(SCENE, 1), 1.5 * noisy(SCENE, 2)).findings} == {"gain"}
+    small = Pair.open(noisy(SCENE, 1)[:60, :60], noisy(SCENE, 2)[:60, :60])
+    assert [finding.code for finding in small.findings] == ["few_pixels"]
+
+
+@pytest.mark.parametrize(
+    ("top", "dtype", "scale"),
+    [(4095, np.uint16, 16), (65520, np.uint16, 256), (1.0, float, 1 / 255)],
+)
+def test_a_detector_that_ends_below_its_pixel_type_is_seen_to_saturate(top, dtype, scale):
+    a, b = (np.clip(scale * noisy(SCENE, seed), 0, top).astype(dtype) for seed in (1, 2))
+    pair = Pair.open(a, b)
+    assert [one.saturation for one in pair.acquisitions] == [top, top]
+    warnings = [one.message for one in pair.findings if one.code == "clipped"]
+    assert len(warnings) == 2
+    assert all(f"is saturated, at {top:g}" in warning for warning in warnings)
+    assert maps(pair, normalisations([pair]), 0, 1).limit == top
+
+
+def test_what_is_bright_by_chance_or_by_few_photons_is_not_saturated():
+    rng = np.random.default_rng(0)
+    views = [noisy(SCENE, seed) for seed in (1, 2)]
+    hit = [np.where(rng.random(v.shape) < 0.05, 900.0, v) for v in views]
+    counts = [rng.poisson(SCENE / 100) for _ in "AB"]
+    for pair in (views, hit, counts, [v.round() for v in views]):
+        assert all(one.ceiling is None for one in Pair.open(*pair).acquisitions)
+
+
+@settings(deadline=None)
+@given(rows=st.integers(32, 400), columns=st.integers(32, 400), seed=st.integers(0, 9))
+def test_held_out_blocks_leave_most_of_every_plane_to_learn_from(rows, columns, seed):
+    plane = slice(0, rows), slice(0, columns)
+    mask = HeldOut((rows, columns), seed).mask(*plane)
+    assert mask.shape == (rows, columns)
+    assert 0.005 < mask.mean() < 0.2
+    assert (mask == HeldOut((rows, columns), seed).mask(*plane)).all()
+    part = slice(rows // 3, rows), slice(columns // 4, columns // 2)
+    assert (mask[part] == HeldOut((rows, columns), seed).mask(*part)).all()

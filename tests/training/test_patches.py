@@ -1,0 +1,188 @@
+"""Streaming: what is drawn out of stacks that do not fit into memory."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import zarr
+from conftest import blobs, noisy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_n2n import Acquisition, BadInput, Pair, open_pairs
+from napari_n2n.training.block_cache import Blocks, Pool
+from napari_n2n.training.normalisation import normalisations
+from napari_n2n.training.patches import Patches
+
+PLANES, SIDE, CHUNK = 12, 128, 64
+STEP = 1000.0
+
+
+def regions():
+    """A stack whose value tells the chunk that a pixel is of, in steps far above the noise."""
+    rows, columns = (np.arange(SIDE) // CHUNK for _ in range(2))
+    number = np.arange(PLANES)[:, None, None] * 4 + rows[:, None] * 2 + columns
+    return (STEP * number).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A pair in a chunked store, of which a small limit of memory holds a part only."""
+    folder = tmp_path_factory.mktemp("streamed")
+    for name, seed in (("a", 1), ("b", 2)):
+        store = zarr.create_array(
+            folder / f"{name}.zarr",
+            shape=(PLANES, SIDE, SIDE),
+            chunks=(1, CHUNK, CHUNK),
+            dtype="float32",
+            dimension_names=("t", "y", "x"),
+        )
+        store[:] = noisy(regions(), seed, 1.0)
+    return Pair.open(folder / "a.zarr", folder / "b.zarr")
+
+
+def open_patches(pairs, memory, side=(32, 32), places=8, stride=None):
+    return Patches(
+        pairs,
+        normalisations(pairs),
+        side=side,
+        stride=stride or (8,) * len(side),
+        places=places,
+        seed=0,
+        device=torch.device("cpu"),
+        memory=memory,
+    )
+
+
+def adu(patches, values):
+    return patches.normalisations[0].scale.inverse(values.numpy())
+
+
+@pytest.mark.parametrize("memory", [10**9, 1_600_000], ids=["in memory", "streamed"])
+def test_every_region_is_visited_in_proportion(pair, memory, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
+    patches = open_patches([pair], memory)
+    visits = np.zeros(4 * PLANES)
+    for step in range(700):
+        inputs = adu(patches, patches.draw(step, 8).input)
+        visits += np.bincount(np.rint(inputs / STEP).astype(int).ravel(), minlength=len(visits))
+    share = visits / visits.sum() * len(visits)
+    assert 0.6 < share.min() and share.max() < 1.5
+
+
+def test_no_part_of_a_plane_is_left_out():
+    ramp = np.add.outer(np.arange(SIDE) * SIDE, np.arange(SIDE)).astype(np.float32)
+    flat = [Acquisition.open(noisy(ramp, seed, 0.1)) for seed in (1, 2)]
+    patches = open_patches([Pair.open(*flat)], 10**9)
+    visits = np.zeros(SIDE * SIDE)
+    for step in range(400):
+        inputs = adu(patches, patches.draw(step, 8).input)
+        at = np.rint(inputs).astype(int).clip(0, SIDE * SIDE - 1)
+        visits += np.bincount(at.ravel(), minlength=len(visits))
+    grid = visits.reshape(SIDE // 8, 8, SIDE // 8, 8).sum((1, 3)) / visits.sum() * (SIDE // 8) ** 2
+    assert 0.2 < grid.min() and grid.max() < 2
+
+
+def test_what_is_drawn_depends_on_seed_and_step_alone(pair, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
+    steps = (0, 1, 2, 40, 41, 300)
+    through = open_patches([pair], 1_600_000)
+    seen = {step: through.draw(step, 4) for step in range(301)}
+    for step in steps:
+        again = open_patches([pair], 1_600_000).draw(step, 4)
+        for name in ("input", "target", "weight"):
+            assert torch.equal(getattr(seen[step], name), getattr(again, name))
+
+
+def test_blocks_are_read_once_if_they_fit_and_few_are_kept_if_they_do_not(pair, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
+    reads = []
+    read = Pool._read
+    monkeypatch.setattr(Pool, "_read", lambda self, k: reads.append(k) or read(self, k))
+    fitting = open_patches([pair], 10**9)
+    for step in range(200):
+        fitting.draw(step, 8)
+    assert sorted(reads) == list(range(4 * PLANES))
+    small = open_patches([pair], 1_000_000)
+    assert small.pool.nbytes < 1_000_000 and small.pool.slots < 4 * PLANES
+
+
+def test_a_chunk_that_exceeds_the_memory_is_refused_with_the_memory_it_needs():
+    whole = da.from_array(noisy(regions(), 1), chunks=(PLANES, SIDE, SIDE))
+    other = da.from_array(noisy(regions(), 2), chunks=(PLANES, SIDE, SIDE))
+    pair = Pair.open(Acquisition.open(whole, axes="TYX"), Acquisition.open(other, axes="TYX"))
+    pairs = [pair, pair]
+    with pytest.raises(BadInput, match=r"--memory (\d+)MB") as refusal:
+        open_patches(pairs, 1_000_000)
+    need = int(str(refusal.value).split("--memory ")[1].split("MB")[0])
+    open_patches(pairs, need * 10**6).draw(0, 2)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    length=st.integers(40, 3000),
+    chunk=st.integers(1, 700),
+    start=st.integers(0, 300),
+    side=st.sampled_from([32, 40]),
+)
+def test_blocks_cover_a_stack_once_and_begin_on_chunks(length, chunk, start, side):
+    start = min(start, length - side)
+    source = da.zeros((side, length), chunks=(side, chunk), dtype=np.uint16)
+    view = Acquisition.open(source).cropped(slice(0, side), slice(start, length))
+    blocks = Blocks(_Single(view), 2, (side, side))
+    covered = np.zeros(view.shape, int)
+    for number in range(blocks.count):
+        region = blocks.region(number)
+        covered[region] += 1
+        assert all(part.stop - part.start >= side for part in region)
+        assert region[1].start == 0 or (region[1].start + start) % chunk == 0
+    assert (covered == 1).all()
+
+
+class _Single:
+    """As much of a pair as a grid of blocks looks at."""
+
+    def __init__(self, first):
+        self.first = first
+
+
+def test_volumes_are_drawn_with_their_depth():
+    depth = np.broadcast_to(STEP * np.arange(24, dtype=np.float32)[:, None, None], (24, 64, 64))
+    volumes = [Acquisition.open(noisy(depth, seed, 1.0), axes="ZYX") for seed in (1, 2)]
+    patches = open_patches([Pair.open(*volumes)], 10**9, side=(16, 32, 32), stride=(2, 4, 4))
+    batch = patches.draw(0, 3)
+    assert batch.input.shape == (6, 1, 16, 32, 32)
+    planes = np.rint(adu(patches, batch.input)[:, 0].mean((2, 3)) / STEP)
+    assert (np.abs(np.diff(planes, axis=1)) == 1).all()
+
+
+def test_repeats_channels_and_fields_become_pairs():
+    rng = np.random.default_rng(0)
+    scene = np.stack([blobs((64, 64), seed) for seed in range(2)])
+    repeats = Acquisition.open(
+        scene + rng.normal(0, 5, (4, 2, 64, 64)).astype(np.float32), axes="RCYX"
+    )
+    pairs = open_pairs([repeats], [repeats])
+    assert [pair.channel for pair in pairs] == [0, 1, 0, 1]
+    assert [len(pair.acquisitions) for pair in pairs] == [4] * 4
+    drawn = {tuple(p) for s in range(60) for p in _views(open_patches(pairs[:1], 10**9), s)}
+    assert len(drawn) == 12  # all ordered pairs of four
+    with pytest.raises(BadInput, match="open_pairs"):
+        Pair.open(repeats)
+
+
+def _views(patches, step):
+    """Which acquisitions a draw took, by comparing its pixels with them."""
+    batch = patches.draw(step, 1)
+    stack = np.stack([one.plane(0) for one in patches.pairs[0].acquisitions])
+    for values in (batch.input, batch.target):
+        assert values.shape[1:] == (1, 32, 32)
+    flat = stack.reshape(4, -1).round(2)
+    found = []
+    for source, target in zip(adu(patches, batch.input), adu(patches, batch.target), strict=True):
+        pair = [
+            int(np.argmax([np.isin(part.round(2), view).mean() for view in flat]))
+            for part in (source, target)
+        ]
+        found.append(pair)
+    return found

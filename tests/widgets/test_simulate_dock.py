@@ -1,0 +1,150 @@
+"""The Simulate dock in a real napari window."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from conftest import blobs, wait_until_ready
+
+from napari_n2n.simulate.registry import NOISES
+
+SCENE = blobs((2, 64, 64))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+def open_dock(viewer):
+    return viewer.window.add_plugin_dock_widget("napari-n2n", "Simulate")
+
+
+def test_two_noisy_copies_lie_on_their_source(viewer, qtbot):
+    source = viewer.add_image(
+        da.from_array(SCENE),
+        name="cells",
+        scale=(2, 0.5, 0.5),
+        translate=(1, 3, 3),
+        rotate=5,
+        units="um",
+        contrast_limits=(90, 500),
+        colormap="green",
+    )
+    _, widget = open_dock(viewer)
+    widget.numbers["gaussian"][0].lowest.value = 10
+    widget.button.click()
+    wait_until_ready(qtbot, widget)
+    a, b = viewer.layers["cells a"], viewer.layers["cells b"]
+    for layer in (a, b):
+        assert isinstance(layer.data, zarr.Array) and layer.colormap.name == "green"
+        for name in ("scale", "translate", "rotate", "shear", "units", "contrast_limits"):
+            np.testing.assert_array_equal(getattr(layer, name), getattr(source, name))
+    noise_a, noise_b = (np.asarray(layer.data) - SCENE for layer in (a, b))
+    assert noise_a.std() == pytest.approx(10, rel=0.05)
+    assert abs(np.corrcoef(noise_a.ravel(), noise_b.ravel())[0, 1]) < 0.05
+
+
+def test_only_the_numbers_of_the_chosen_noise_are_shown(viewer):
+    _, widget = open_dock(viewer)
+    for name, kind in NOISES.items():
+        widget.noise.value = name
+        shown = {
+            (noise, field.label)
+            for noise, fields in widget.numbers.items()
+            for field in fields
+            if not field.native.isHidden()
+        }
+        assert shown == {(name, number.label) for number in kind.parameters().values()}
+        assert widget.chosen_noise() == kind()
+        assert widget.noise_words.text() == kind.words
+
+
+def test_the_same_seed_gives_the_same_pixels(viewer, qtbot):
+    viewer.add_image(SCENE, name="cells")
+    _, widget = open_dock(viewer)
+    for seed in (1, 1, 2):
+        widget.layer.value = viewer.layers["cells"]
+        widget.seed.value = seed
+        widget.button.click()
+        wait_until_ready(qtbot, widget)
+    _, first, _, again, _, other, _ = (np.asarray(layer.data) for layer in viewer.layers)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_what_cannot_be_done_is_said_and_the_button_stays_ready(viewer, qtbot, monkeypatch):
+    shown = []
+    monkeypatch.setattr("napari_n2n.widgets.simulate_dock.show_error", shown.append)
+    _, widget = open_dock(viewer)
+    widget.button.click()
+    assert "clean image" in shown[-1] and widget.button.isEnabled()
+    viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True, name="photo")
+    widget.button.click()
+    wait_until_ready(qtbot, widget)
+    assert "colour" in shown[-1] and "colour" in widget.words.text()
+    assert len(viewer.layers) == 1
+
+
+def test_a_range_gives_every_plane_a_level_of_its_own(viewer, qtbot):
+    viewer.add_image(np.zeros((12, 64, 64)), name="dark")
+    _, widget = open_dock(viewer)
+    level = widget.numbers["gaussian"][0]
+    level.lowest.value, level.highest.value = 5, 50
+    assert widget.chosen_noise() == NOISES["gaussian"]((5, 50))
+    widget.button.click()
+    wait_until_ready(qtbot, widget)
+    levels = np.asarray(viewer.layers["dark a"].data).std(axis=(1, 2))
+    assert 4.5 < levels.min() < levels.max() < 55 and np.ptp(levels) > 10
+    level.lowest.value = 60
+    widget.button.click()
+    assert "does not lie within" in widget.words.text() and widget.button.isEnabled()
+
+
+def test_unnamed_axes_are_asked_for(viewer, qtbot):
+    viewer.add_image(np.zeros((2, 2, 64, 64)), name="unnamed")
+    _, widget = open_dock(viewer)
+    assert not widget.axes.native.isHidden()
+    widget.button.click()
+    assert "say which are time" in widget.words.text() and widget.button.isEnabled()
+    widget.axes.value = "tcyx"
+    widget.button.click()
+    wait_until_ready(qtbot, widget)
+    assert viewer.layers["unnamed b"].data.shape == (2, 2, 64, 64)
+    viewer.layers.clear()
+    widget.axes.value = ""
+    viewer.add_image(SCENE, name="named", axis_labels=("z", "y", "x"))
+    assert widget.axes.native.isHidden()
+
+
+def test_cancel_ends_it_and_leaves_nothing(viewer, qtbot):
+    viewer.add_image(np.zeros((5000, 64, 64), np.uint8), name="long")
+    _, widget = open_dock(viewer)
+    assert widget.cancel_button.isHidden() and widget.progress.isHidden()
+    widget.button.click()
+    qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=60_000)
+    widget.cancel_button.click()
+    wait_until_ready(qtbot, widget)
+    assert widget.words.text() == "Cancelled." and len(viewer.layers) == 1
+    assert widget.cancel_button.isHidden() and widget.progress.isHidden()
+
+
+def test_a_dock_that_comes_back_finds_the_run_and_ends_it(viewer, qtbot):
+    viewer.add_image(np.zeros((5000, 64, 64), np.uint8), name="long")
+    dock, widget = open_dock(viewer)
+    widget.button.click()
+    viewer.window.remove_dock_widget(dock)
+    _, again = open_dock(viewer)
+    assert not again.button.isEnabled() and not again.cancel_button.isHidden()
+    qtbot.waitUntil(lambda: again.progress.value() > 0, timeout=60_000)
+    again.cancel_button.click()
+    wait_until_ready(qtbot, again)
+    assert again.words.text() == "Cancelled." and len(viewer.layers) == 1
+
+
+def test_a_closed_dock_does_not_lose_the_copies(viewer, qtbot):
+    viewer.add_image(SCENE, name="cells")
+    dock, widget = open_dock(viewer)
+    widget.button.click()
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=60_000)

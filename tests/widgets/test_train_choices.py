@@ -1,0 +1,456 @@
+"""Picking and deciding in the Train dock, in a real napari window."""
+
+import shutil
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import torch
+from conftest import blobs, drop, noisy
+from qtpy.QtGui import QGuiApplication
+from qtpy.QtWidgets import QFileDialog
+
+from napari_n2n import load
+from napari_n2n.simulate.samples import sample
+from napari_n2n.training.estimate import Estimate
+from napari_n2n.widgets.forms import model_actions
+from napari_n2n.widgets.sessions import measuring
+
+SCENE = blobs((64, 64))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Tell at once how long a run takes; tests of the estimate itself stand elsewhere."""
+    monkeypatch.setattr(measuring, "estimate", lambda *_: Estimate(0.1, 5, 1500, 1, "cpu"))
+
+
+def open_train(viewer):
+    return viewer.window.add_plugin_dock_widget("napari-n2n", "Train")[1]
+
+
+def add(viewer, *seeds, gain=1.0):
+    return [viewer.add_image(gain * noisy(SCENE, seed), name=f"n{seed}") for seed in seeds]
+
+
+def looked_at(widget, qtbot):
+    def check():
+        assert widget.measuring.recordings is not None and not widget.measuring.busy
+        assert widget.measuring.problem or widget.measuring.estimate is not None
+
+    qtbot.waitUntil(check, timeout=60_000)
+
+
+def offered(widget):
+    return {name for name, made in widget.checks.buttons.items() if not made.isHidden()}
+
+
+def test_a_chosen_pair_is_measured_at_once_and_timed(viewer, qtbot, told):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    assert widget.checks.noise_words.text() == "Looking at the recordings ..."
+    looked_at(widget, qtbot)
+    assert "ADU in A and B" in widget.checks.noise_words.text()
+    assert "L2 finds its mean" in widget.loss_words.text() and not offered(widget)
+    assert "At most 3 min here: 5 steps on your data" in widget.form.time_words.text()
+    widget.form.preset.value = "quick"
+    assert "At most 48 s" in widget.form.time_words.text()
+
+
+def test_a_card_that_torch_cannot_use_is_told_with_the_command_that_mends_it(
+    viewer, qtbot, told, monkeypatch
+):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(torch.version, "cuda", None)
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert "pip install --force-reinstall torch" in widget.form.time_words.text()
+    monkeypatch.setattr(torch.version, "cuda", "12.6")
+    widget.form.preset.value = "quick"
+    assert "pip install" not in widget.form.time_words.text()
+
+
+def test_a_late_answer_about_another_choice_is_dropped(viewer, qtbot, told):
+    add(viewer, 1, 2)
+    viewer.add_image(noisy(SCENE, 3, sigma=60), name="worse")
+    widget = open_train(viewer)
+    qtbot.waitUntil(lambda: widget.measuring.first is not None, timeout=60_000)
+    widget.layer_b.value = viewer.layers["worse"]
+    assert widget.measuring.busy
+    looked_at(widget, qtbot)
+    assert widget.measuring.measured.reports[0].noise_b == pytest.approx(60, rel=0.2)
+
+
+def test_the_same_image_twice_offers_ways_out(viewer, qtbot, told):
+    movie = da.from_array(np.stack([noisy(SCENE, seed) for seed in range(6)]))
+    viewer.add_image(movie, name="movie", axis_labels=("t", "y", "x"))
+    viewer.add_image(movie, name="copy", axis_labels=("t", "y", "x"))
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert "same image" in widget.loss_words.text() and offered(widget) == {"split", "other"}
+    widget.checks.buttons["split"].click()
+    assert widget.picker.axis.value == "T" and widget.layer_b.native.isHidden()
+    looked_at(widget, qtbot)
+    assert "movie" in widget.measuring.measured.pairs[0].first.name
+    assert widget.measuring.measured.pairs[0].first.shape == (3, 64, 64) and not offered(widget)
+
+
+def test_brighter_b_may_be_swapped(viewer, qtbot, told):
+    scene = blobs((128, 128))
+    viewer.add_image(noisy(scene, 1), name="dim")
+    viewer.add_image(1.5 * noisy(scene, 2), name="bright")
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert offered(widget) == {"swap"}
+    widget.checks.buttons["swap"].click()
+    assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("bright", "dim")
+    assert widget.file_a.value == widget.file_b.value == Path()
+
+
+def test_displaced_layers_are_cropped_to_what_both_show(viewer, qtbot, told):
+    scene, looks = blobs((120, 120)), {"scale": (0.5, 0.5), "translate": (3, 1), "units": "um"}
+    viewer.add_image(da.from_array(noisy(scene[:100, :100], 1)), name="here", **looks)
+    viewer.add_image(noisy(scene[4:104, 6:106], 2), name="moved", **looks)
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert offered(widget) == {"crop"}
+    widget.checks.buttons["crop"].click()
+    layers = widget.picker.recordings().sources
+    assert [layer.name for layer in layers] == ["here cropped", "moved cropped"]
+    for layer in layers:
+        assert isinstance(layer.data, da.Array) and layer.data.shape == (96, 94)
+        np.testing.assert_allclose(layer.translate, (3 + 4 * 0.5, 1 + 6 * 0.5))
+    looked_at(widget, qtbot)
+    assert widget.measuring.measured.reports[0].shift == pytest.approx((0, 0), abs=0.5)
+    assert not offered(widget)
+
+
+def test_displaced_files_are_cropped_too_and_stay_lazy(viewer, qtbot, told, tmp_path):
+    scene, paths = blobs((120, 120)), [tmp_path / "here.tif", tmp_path / "moved.tif"]
+    for path, (y, x) in zip(paths, ((0, 0), (4, 6)), strict=True):
+        view = np.stack([noisy(scene[y : y + 100, x : x + 100], (y, k)) for k in range(2)])
+        sizes = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
+        tifffile.imwrite(path, view, ome=True, metadata=sizes)
+    widget = open_train(viewer)
+    drop(widget, *paths)
+    looked_at(widget, qtbot)
+    assert offered(widget) == {"crop"}
+    widget.checks.buttons["crop"].click()
+    layers = widget.picker.recordings().sources
+    assert [layer.name for layer in layers] == ["here cropped", "moved cropped"]
+    for layer in layers:
+        assert isinstance(layer.data, da.Array) and layer.data.shape == (2, 96, 94)
+        assert layer.scale[2] == 0.5 and layer.axis_labels == ("z", "y", "x")
+    looked_at(widget, qtbot)
+    assert not offered(widget)
+
+
+def test_folders_of_fields_are_learned_from_together(viewer, qtbot, tmp_path):
+    for seed, name in ((1, "a"), (2, "b")):
+        (tmp_path / name).mkdir()
+        for field in range(2):
+            np.save(tmp_path / name / f"{field}.npy", noisy(blobs((64, 64), field), seed))
+    widget = open_train(viewer)
+    drop(widget, tmp_path / "a", tmp_path / "b")
+    assert widget.source.value == "folders"
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.pairs) == 2
+    assert len(widget.measuring.measured.reports) == 1
+    widget.form.steps.value, widget.device.value = 3, "cpu"
+    widget.form.wanted.value = "each"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    names = [
+        f"{whose} denoised" for k in (0, 1) for whose in (f"a {k} + b {k}", f"a {k}", f"b {k}")
+    ]
+    assert [layer.name for layer in viewer.layers] == names
+    (tmp_path / "b" / "1.npy").unlink()
+    widget.picker.changed.emit()
+    assert "1.npy: has no counterpart" in widget.loss_words.text()
+
+
+def test_axes_that_are_typed_hold_for_folders_too(viewer, qtbot, tmp_path):
+    for seed, name in ((1, "a"), (2, "b")):
+        (tmp_path / name).mkdir()
+        for field in range(2):
+            stack = np.stack([noisy(blobs((64, 64), z), (seed, z)) for z in range(6)])
+            np.save(tmp_path / name / f"{field}.npy", stack.reshape(3, 2, 64, 64))
+    widget = open_train(viewer)
+    drop(widget, tmp_path / "a", tmp_path / "b")
+    widget.picker.axes.value = "zcyx"
+    looked_at(widget, qtbot)
+    widget.form.steps.value, widget.device.value = 2, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert [layer.data.shape for layer in viewer.layers] == [(2, 3, 64, 64)] * 2
+
+
+def test_what_is_wrong_in_a_later_field_is_said_too(viewer, qtbot, told, tmp_path):
+    scene = blobs((120, 120))
+    for name, shift in (("a", 0), ("b", 7)):
+        (tmp_path / name).mkdir()
+        for field in range(2):
+            start = shift * field
+            view = noisy(scene[start : start + 100, :100], (field, shift))
+            np.save(tmp_path / name / f"{field}.npy", view)
+    widget = open_train(viewer)
+    drop(widget, tmp_path / "a", tmp_path / "b")
+    looked_at(widget, qtbot)
+    assert "⚠ 1: The acquisitions are displaced" in widget.loss_words.text()
+    assert not offered(widget)
+
+
+def test_a_folder_of_movies_is_split_file_by_file(viewer, qtbot, told, tmp_path):
+    (tmp_path / "movies").mkdir()
+    for number in range(2):
+        frames = np.stack([noisy(blobs((64, 64), number), seed) for seed in range(4)])
+        np.save(tmp_path / "movies" / f"{number}.npy", frames)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.picker.kind.value = "frames of one stack"
+    drop(widget, tmp_path / "movies")
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.pairs) == 2
+    assert widget.measuring.measured.pairs[1].first.shape == (2, 64, 64)
+    widget.form.steps.value, widget.device.value = 2, "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert len(viewer.layers) == 2
+    viewer.window.remove_dock_widget(dock)
+    dock, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert again.picker.recordings() == widget.session.recipe.recordings
+    words = again.form.time_words
+    qtbot.waitUntil(lambda: "5 steps on your data" in words.text(), timeout=30_000)
+    viewer.window.remove_dock_widget(dock)
+    shutil.rmtree(tmp_path / "movies")
+    gone = open_train(viewer)
+    assert gone.form.steps.value == 2 and gone.file_a.value == Path()
+
+
+def test_one_layer_chosen_twice_is_said_before_anything_is_read(viewer, told):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    widget.layer_b.value = widget.layer_a.value
+    assert "both 'n1'" in widget.loss_words.text() and not widget.measuring.busy
+
+
+def test_unnamed_axes_are_asked_for(viewer, qtbot, told):
+    for seed in (1, 2):
+        viewer.add_image(np.stack([[noisy(SCENE, seed)] * 2] * 2), name=f"n{seed}")
+    widget = open_train(viewer)
+    assert widget.picker.axes.native.isHidden()
+    looked_at(widget, qtbot)
+    assert "say which are time" in widget.loss_words.text()
+    assert not widget.picker.axes.native.isHidden()
+    widget.picker.axes.value = "tcyx"
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.reports) == 2
+    assert "Channel 1: Noise" in widget.checks.noise_words.text()
+
+
+def test_more_than_two_recordings_are_learned_from(viewer, qtbot, told, tmp_path):
+    layers = add(viewer, 1, 2, 3)
+    widget = open_train(viewer)
+    np.save(tmp_path / "fourth.npy", noisy(SCENE, 4))
+    widget.picker.more.add(layers[2], tmp_path / "fourth.npy")
+    assert widget.picker.recordings().sources == (*layers, tmp_path / "fourth.npy")
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.pairs[0].acquisitions) == 4
+    viewer.layers.remove("n3")
+    assert len(widget.picker.recordings().sources) == 3
+    widget.picker.more.remove_button.click()
+    assert len(widget.picker.recordings().sources) == 2 and widget.picker.more.list.isHidden()
+
+
+def test_dropped_files_are_chosen_and_opened_lazily(viewer, qtbot, told, tmp_path):
+    paths = [tmp_path / f"{seed}.tif" for seed in (1, 2, 3)]
+    for seed, path in enumerate(paths):
+        tifffile.imwrite(path, noisy(SCENE, seed))
+    widget = open_train(viewer)
+    drop(widget, *paths)
+    assert widget.picker.recordings().sources == tuple(paths) and not viewer.layers
+    looked_at(widget, qtbot)
+    assert len(widget.measuring.measured.pairs[0].acquisitions) == 3
+    drop(widget, *paths[1:])
+    assert widget.picker.recordings().sources == tuple(paths[1:])
+    drop(widget, paths[0])
+    assert widget.picker.recordings().sources == (*paths[1:], paths[0])
+
+
+def test_menus_follow_the_names_of_layers(viewer):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    viewer.layers["n1"].name = "before"
+    menu = widget.picker.layer_a.native
+    assert {menu.itemText(row) for row in range(menu.count())} == {"before", "n2"}
+    assert widget.picker.layer_a.value.name == "before"
+
+
+def test_what_is_copied_of_a_run_that_was_stopped_says_so(viewer, qtbot):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    widget.form.steps.value = 100_000
+    widget.train()
+    qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=60_000)
+    widget.stop_button.click()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert "# The run in the window was stopped by hand" in widget.session.recipe.as_python()
+    assert "# The run in the window was stopped by hand" in widget.session.recipe.as_command()
+
+
+def test_what_cannot_be_trained_is_said_where_it_is_decided(viewer, qtbot):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    widget.form.dims.value = 3
+    looked_at(widget, qtbot)
+    assert "volumes are asked for" in widget.form.time_words.text()
+    widget.form.advanced.title.click()
+    assert not widget.form.advanced.inside.isHidden()
+    assert widget.widget().minimumSizeHint().width() <= 300
+
+
+def test_the_form_is_the_settings(viewer):
+    widget = open_train(viewer)
+    form = widget.form
+    fields = {"loss": "l1", "preset": "thorough", "minutes": 3.0, "steps": 70.0, "dims": 3}
+    fields |= {"channels": "separate", "device": "cpu", "memory": 2.0, "seed": 4}
+    fields |= {"patch": 96, "batch": 8}
+    for name, value in fields.items():
+        getattr(form, name).value = value
+    settings = form.settings().model_dump()
+    assert {name: settings[name] for name in fields} == fields | {"memory": 2 * 10**9}
+
+
+def copied(button):
+    button.click()
+    return QGuiApplication.clipboard().text()
+
+
+def test_nothing_is_copied_where_there_is_nothing_to_train_on(viewer, monkeypatch):
+    said = []
+    monkeypatch.setattr(model_actions, "show_error", said.append)
+    QGuiApplication.clipboard().setText("as it was")
+    assert copied(open_train(viewer).keep.command_button) == "as it was"
+    assert len(said) == 1 and "Open two" in said[0]
+
+
+def test_the_model_alone_is_learned_where_no_result_is_wanted(viewer, qtbot):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    widget.form.wanted.value, widget.form.steps.value = "none", 3
+    widget.device.value = "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert widget.session.denoiser is not None and len(viewer.layers) == 2
+    assert "Save the model" in widget.words.text()
+    assert widget.save_button.isEnabled() and "n2n.denoise" not in copied(widget.keep.python_button)
+
+
+def test_what_is_copied_makes_the_weights_of_the_run_again(viewer, qtbot, typed):
+    widget = open_train(viewer)
+    widget.picker.take([sample("cells", "a"), sample("cells", "b")])
+    fields = {"device": "cpu", "steps": 4.0, "patch": 32, "batch": 2, "seed": 3}
+    for name, value in fields.items():
+        getattr(widget.form, name).value = value
+    buttons = (widget.keep.python_button, widget.keep.command_button)
+    before = [copied(one) for one in buttons]
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=120_000)
+    here = widget.session.denoiser.networks[0].state_dict()
+    assert here
+    assert before == [copied(one) for one in buttons]
+    for text in before:
+        there = typed(text).networks[0].state_dict()
+        assert all(torch.equal(here[name], there[name]) for name in here)
+
+
+def test_the_model_is_applied_to_another_layer_in_the_denoise_dock(viewer, denoiser):
+    widget = open_train(viewer)
+    assert not widget.keep.apply_button.isEnabled()
+    widget.session.denoiser = denoiser
+    widget.session.finished.emit(None)
+    widget.keep.apply_button.click()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
+    assert dock.model.chosen() is denoiser
+
+
+def test_a_model_is_saved_where_the_dialog_says(viewer, denoiser, monkeypatch, tmp_path):
+    widget = open_train(viewer)
+    widget.session.denoiser = denoiser
+    widget.session.finished.emit(None)
+    asked = ["", str(tmp_path / "kept.n2n")]
+    monkeypatch.setattr(model_actions.QFileDialog, "getSaveFileName", lambda *_: (asked.pop(0), ""))
+    widget.save_button.click()
+    assert not list(tmp_path.iterdir())
+    widget.save_button.click()
+    assert load(tmp_path / "kept.n2n").record == denoiser.record
+
+
+def test_more_recordings_are_added_from_the_menu(viewer, monkeypatch, told, tmp_path):
+    layers = add(viewer, 1, 2, 3)
+    more = open_train(viewer).picker.more
+    dialogs = {"getOpenFileNames": ([str(tmp_path / "4.npy")], ""), "getExistingDirectory": "5"}
+    for name, answer in dialogs.items():
+        monkeypatch.setattr(QFileDialog, name, lambda *_, answer=answer: answer)
+    more.menu.aboutToShow.emit()
+    entries = {entry.text(): entry for entry in more.menu.actions()}
+    for text in ("n3", "Files ...", "Folder ..."):
+        entries[text].trigger()
+    assert more.sources() == [layers[2], tmp_path / "4.npy", Path("5")]
+
+
+def test_another_b_is_a_key_away(viewer, qtbot, told):
+    add(viewer, 1, 1, 3)
+    widget = open_train(viewer)
+    looked_at(widget, qtbot)
+    assert offered(widget) == {"other"}
+    widget.checks.buttons["other"].click()
+    assert widget.layer_b.native.view().isVisible()
+    widget.layer_b.native.hidePopup()
+    widget.layer_b.value = viewer.layers[-1]
+    looked_at(widget, qtbot)
+    assert not offered(widget)
+
+
+def test_a_dock_that_comes_back_has_what_the_last_run_was_made_from(viewer, qtbot, tmp_path):
+    layers = add(viewer, 1, 2, 3)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.layer_a.value = layers[2]
+    chosen = {"steps": 2.0, "device": "cpu", "loss": "l1", "patch": 32, "memory": 0.7}
+    for name, value in (chosen | {"wanted": "each"}).items():
+        getattr(widget.form, name).value = value
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    before = widget.form.settings()
+    viewer.window.remove_dock_widget(dock)
+    dock, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert again.form.settings() == before and again.form.wanted.value == "each"
+    assert [layer.name for layer in again.picker.recordings().sources] == ["n3", "n2"]
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.remove("n3")
+    assert open_train(viewer).layer_a.value.name == "n1"
+
+
+def test_each_recording_is_cleaned_by_itself_too_where_that_is_wanted(viewer, qtbot, told):
+    looks = {"n1": {"colormap": "green"}, "n2": {"colormap": "magenta", "translate": (4, 2)}}
+    for seed, (name, more) in enumerate(looks.items(), start=1):
+        viewer.add_image(noisy(SCENE, seed), name=name, contrast_limits=(80, 90 + seed), **more)
+    widget = open_train(viewer)
+    widget.form.wanted.value, widget.form.steps.value = "each", 3
+    widget.device.value = "cpu"
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    for name in looks:
+        clean, source = viewer.layers[f"{name} denoised"], viewer.layers[name]
+        np.testing.assert_array_equal(clean.translate, source.translate)
+        assert clean.contrast_limits == source.contrast_limits
+        assert clean.colormap.name == source.colormap.name
+    both, first, second = (np.asarray(layer.data) for layer in viewer.layers[2:])
+    np.testing.assert_allclose(both, (first + second) / 2, rtol=0.02)

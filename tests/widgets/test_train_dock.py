@@ -1,0 +1,294 @@
+"""The Train dock in a real napari window."""
+
+import math
+from dataclasses import replace
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import zarr
+from conftest import blobs, noisy
+
+from napari_n2n import load
+from napari_n2n.model.network import CompactUNet
+from napari_n2n.training.fit import TrainingStep
+from napari_n2n.training.losses import LOSSES
+from napari_n2n.widgets.plots import TrainingCurve
+from napari_n2n.widgets.sessions.training_session import thinned
+
+SCENE = blobs((64, 64))
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+def add_pair(viewer, wrap=np.asarray, shape=(64, 64)):
+    scene = blobs(shape)
+    for name, seed in (("first", 1), ("second", 2)):
+        viewer.add_image(
+            wrap(noisy(scene, seed)),
+            name=name,
+            scale=(0.5,) * len(shape),
+            translate=(3,) * len(shape),
+            units="um",
+            contrast_limits=(90, 500),
+        )
+
+
+def open_dock(viewer):
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.minutes.value = 0.02
+    widget.device.value = "cpu"
+    return dock, widget
+
+
+def ended(widget):
+    def check():
+        assert not widget.session.running
+
+    return check
+
+
+def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("first", "second")
+    widget.minutes.value = 60
+    widget.train()
+    assert not widget.train_button.isEnabled() and widget.stop_button.isEnabled()
+    qtbot.waitUntil(
+        lambda: bool(widget.session.curve) and widget.session.curve[-1].step >= 100, timeout=120_000
+    )
+    widget.stop_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    result, source = viewer.layers["first + second denoised"], viewer.layers["first"]
+    assert isinstance(result.data, zarr.Array) and result.data.shape == (64, 64)
+    for name in ("scale", "translate", "rotate", "shear", "units", "contrast_limits"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(source, name))
+    clean = np.asarray(result.data)
+    assert np.mean((clean - SCENE) ** 2) < np.mean((source.data - SCENE) ** 2)
+    assert widget.train_button.isEnabled() and widget.save_button.isEnabled()
+
+
+def test_the_noise_says_why_this_loss(viewer, qtbot):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    assert "noise decides" in widget.loss_words.text()
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert "L2 finds its mean" in widget.loss_words.text()
+    assert "pixels to learn from" in widget.loss_words.text()
+    widget.loss.value = "l1"
+    assert "calls for L2" in widget.loss_words.text()
+    widget.loss.value = "auto"
+    widget.layer_b.value = viewer.layers[-1]
+    assert "noise decides" in widget.loss_words.text()
+
+
+@pytest.mark.parametrize("wrap", [da.from_array, zarr.array], ids=["dask", "zarr"])
+def test_lazy_stacks_are_taken_as_they_are(viewer, qtbot, wrap):
+    add_pair(viewer, wrap, (3, 64, 64))
+    _, widget = open_dock(viewer)
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert viewer.layers[-1].data.shape == (3, 64, 64)
+
+
+def test_files_train_without_layers(viewer, qtbot, tmp_path):
+    _, widget = open_dock(viewer)
+    widget.source.value = "files"
+    for edit, seed in ((widget.file_a, 1), (widget.file_b, 2)):
+        np.save(tmp_path / f"{seed}.npy", noisy(SCENE, seed))
+        edit.value = tmp_path / f"{seed}.npy"
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert viewer.layers[-1].name == "1 + 2 denoised"
+
+
+def test_stop_keeps_the_model_and_save_writes_it(viewer, qtbot, tmp_path):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.minutes.value = 60
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: len(widget.session.curve) > 1, timeout=30_000)
+    widget.stop_button.click()
+    qtbot.waitUntil(ended(widget), timeout=30_000)
+    assert len(viewer.layers) == 3
+    widget.save(tmp_path / "model.n2n")
+    assert load(tmp_path / "model.n2n").record["stopped"]
+
+
+def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbot, parts):
+    parts.release(2)
+    add_pair(viewer, shape=(4, 64, 64))
+    _, widget = open_dock(viewer)
+    widget.watch.preview.click()  # a preview is computed like a part of the result
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
+    result = viewer.layers["first + second denoised (unfinished)"]
+    assert np.isfinite(result.data[0]).all() and np.isnan(result.data[2]).all()
+    assert widget.watch.progress.value() == 250 and widget.watch.progress.text().startswith("25%")
+    widget.stop_button.click()
+    parts.release(9)
+    qtbot.waitUntil(ended(widget), timeout=30_000)
+    assert "Not all is denoised" in widget.words.text() and widget.save_button.isEnabled()
+    assert result in viewer.layers and np.isnan(result.data[3]).all()
+
+
+def test_a_run_discarded_while_its_result_fills_leaves_nothing(viewer, qtbot, parts):
+    parts.release(2)
+    add_pair(viewer, shape=(4, 64, 64))
+    _, widget = open_dock(viewer)
+    widget.watch.preview.click()
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
+    assert len(viewer.layers) == 3
+    widget.session.discard()
+    parts.release(9)
+    qtbot.waitUntil(ended(widget), timeout=30_000)
+    assert [layer.name for layer in viewer.layers] == ["first", "second"]
+    assert not widget.save_button.isEnabled() and "Discarded" in widget.words.text()
+
+
+def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, monkeypatch):
+    shown = []
+    monkeypatch.setattr("napari_n2n.widgets.train_dock.show_error", shown.append)
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.layer_b.value = widget.layer_a.value
+    widget.train()
+    assert "both 'first'" in shown[0]
+    assert not widget.session.running and widget.train_button.isEnabled()
+
+
+def test_an_error_in_the_background_is_shown_and_rearms_the_button(viewer, qtbot, monkeypatch):
+    def full(self, image):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(CompactUNet, "forward", full)
+    shown = []
+    monkeypatch.setattr("napari_n2n.widgets.sessions.session.show_error", shown.append)
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=30_000)
+    assert "out of memory" in shown[0] and "out of memory" in widget.words.text()
+    assert widget.train_button.isEnabled() and len(viewer.layers) == 2
+    widget.form.batch.value = 4
+    assert "out of memory" not in widget.words.text()
+
+
+def test_while_a_run_goes_on_a_few_lines_stand_for_all_that_could_be_chosen(viewer, qtbot):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    assert widget.chosen.isHidden() and not widget.form.isHidden()
+    widget.loss.value = "l1"
+    widget.train_button.click()
+    assert all(part.isHidden() for part in widget.choices)
+    qtbot.waitUntil(lambda: "calls for L2" in widget.chosen.text(), timeout=30_000)
+    assert widget.chosen.text().startswith(f"Training on first + second with {LOSSES['l1'].title}")
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert widget.chosen.isHidden() and not any(part.isHidden() for part in widget.choices)
+
+
+def test_a_reopened_dock_finds_the_running_session(viewer, qtbot):
+    add_pair(viewer)
+    dock, widget = open_dock(viewer)
+    widget.minutes.value = 60
+    widget.loss.value = "l1"
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=30_000)
+    viewer.window.remove_dock_widget(dock)
+    _, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert again.session is widget.session and again.stop_button.isEnabled()
+    assert again.picker.isHidden() and LOSSES["l1"].title in again.chosen.text()
+    again.stop_button.click()
+    qtbot.waitUntil(ended(again), timeout=30_000)
+    assert len(viewer.layers) == 3
+
+
+def test_menus_follow_the_viewer(viewer):
+    _, widget = open_dock(viewer)
+    assert widget.layer_a.value is None
+    add_pair(viewer)
+    assert len(widget.layer_a.choices) == 2
+    viewer.layers.remove("first")
+    assert [layer.name for layer in widget.layer_a.choices] == ["second"]
+
+
+def test_closing_the_window_while_training_ends_cleanly(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer()
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.minutes.value = 60
+    session = widget.session
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: bool(session.curve), timeout=30_000)
+    viewer.close()
+    qtbot.waitUntil(lambda: not session.running, timeout=10_000)
+
+
+def test_the_sample_opens_as_a_ready_pair(viewer):
+    viewer.open_sample("napari-n2n", "timelapse")
+    _, widget = open_dock(viewer)
+    assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("timelapse_a", "timelapse_b")
+
+
+def test_a_device_that_is_not_there_is_refused_and_nothing_is_busy(viewer, qtbot, monkeypatch):
+    shown = []
+    monkeypatch.setattr("napari_n2n.widgets.train_dock.show_error", shown.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.device.value = "cuda"
+    widget.train_button.click()
+    assert "'cuda': not available" in shown[0] and not widget.session.running
+    widget.device.value = "cpu"
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    assert len(viewer.layers) == 3
+
+
+def test_a_long_curve_is_thinned_and_loses_no_look():
+    curve = []
+    for k in range(1, 10_001):
+        look = 1 / (k // 500 + 1)
+        curve.append(TrainingStep(k, k / 1e4, k, 1e4 - k, 1 / k, look, 20.0, 0.1))
+        if len(curve) > 2000:
+            curve[:] = thinned(curve)
+    assert len(curve) <= 2000 and curve[-1].step >= 9990
+    assert [step.step for step in curve] == sorted({step.step for step in curve})
+    looks = {step.held_out: step.step for step in reversed(curve)}
+    assert sorted(looks.values()) == [1, *range(500, 10_001, 500)]
+
+
+def drawn(line):
+    return [] if line.yData is None else list(line.yData)
+
+
+@pytest.mark.parametrize("span", [1.02, 1.5, 3, 15, 400])
+def test_the_error_can_be_read_off_its_axis(qtbot, span):
+    curve = TrainingCurve()
+    qtbot.addWidget(curve)
+    axis = curve.getAxis("left")
+    low, high = math.log10(0.7), math.log10(0.7 * span)
+    marked = [value for _, values in axis.tickValues(low, high, 150) for value in values]
+    seen = {word for word in axis.tickStrings(marked, 1.0, 1.0) if word}
+    assert 2 <= len(seen) <= 30
+    assert all(low - 1e-9 <= value <= high + 1e-9 for value in marked if span < 20)
+
+
+def test_the_curve_shows_the_psnr_and_without_one_the_held_out_error(qtbot):
+    curve = TrainingCurve()
+    qtbot.addWidget(curve)
+    curve.show()
+    steps = [TrainingStep(k, k / 9, k, 9 - k, 1 / k, 0.5 / k, 20.0 + k, 0.1) for k in range(1, 9)]
+    curve.show_steps(steps)
+    assert curve.getAxis("right").isVisible()
+    assert drawn(curve.psnr) == [step.psnr for step in steps] and drawn(curve.held_out) == []
+    curve.show_steps([replace(step, psnr=None) for step in steps])
+    assert not curve.getAxis("right").isVisible()
+    assert drawn(curve.held_out) == [step.held_out for step in steps] and drawn(curve.psnr) == []
