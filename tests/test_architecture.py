@@ -54,9 +54,12 @@ LONG_FUNCTIONS = {
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))
-each_file = pytest.mark.parametrize(
-    "path", FILES, ids=[path.relative_to(PACKAGE).as_posix() for path in FILES]
-)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def package_of(path: Path) -> str:
@@ -67,7 +70,7 @@ def package_of(path: Path) -> str:
 def imported(path: Path, source: str | None = None) -> Iterator[tuple[int, str]]:
     """Line and absolute name of every import of a file, those inside functions too."""
     here = (PACKAGE.name, *path.relative_to(PACKAGE).parent.parts)
-    for node in ast.walk(ast.parse(source or path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source) if source else parsed(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -93,20 +96,21 @@ def own_imports(path: Path, source: str | None = None) -> Iterator[tuple[int, st
             yield line, first if first and is_own else "__init__"
 
 
-def modules_imported(path: Path) -> set[Path]:
+@cache
+def modules_imported(path: Path) -> frozenset[Path]:
     """The files of the package that a file imports when it is itself imported."""
     found = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in tree.body:  # what functions import, and what only type checkers read, is no cycle
+    for node in parsed(
+        path
+    ).body:  # what functions import, and what only type checkers read, is no cycle
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith(PACKAGE.name):
             here = PACKAGE.joinpath(*str(node.module).split(".")[1:])
             for name in (here, *(here / alias.name for alias in node.names)):
                 found |= {file for file in (name.with_suffix(".py"),) if file.is_file()}
-    return found - {path}
+    return frozenset(found - {path})
 
 
-@cache
-def reached(path: Path) -> frozenset[Path]:
+def reached(path: Path) -> set[Path]:
     """All files that are loaded when a file is imported; stops at a file that is under way."""
     seen: set[Path] = set()
     left = list(modules_imported(path))
@@ -115,7 +119,7 @@ def reached(path: Path) -> frozenset[Path]:
         if file not in seen:
             seen.add(file)
             left += modules_imported(file)
-    return frozenset(seen)
+    return seen
 
 
 def test_the_package_is_found():
@@ -124,45 +128,36 @@ def test_the_package_is_found():
     assert folders <= set(MAY_IMPORT), "a new package: add it to MAY_IMPORT"
 
 
-@each_file
-def test_a_package_imports_only_what_the_table_allows(path):
-    package = package_of(path)
-    allowed = MAY_IMPORT[package] | SHARED | {package}
+def test_a_package_imports_only_what_the_table_allows():
     wrong = [
-        f"{path.name}:{line} imports {other}"
+        f"{path.relative_to(PACKAGE)}:{line} imports {other}"
+        for path in FILES
         for line, other in own_imports(path)
-        if other not in allowed
+        if other not in MAY_IMPORT[package_of(path)] | SHARED | {package_of(path)}
     ]
-    assert not wrong, f"{wrong}: '{package}' may import {sorted(allowed)}"
+    assert not wrong, "see MAY_IMPORT"
 
 
-@each_file
-def test_no_module_imports_itself_through_others(path):
-    assert path not in reached(path)
+def test_no_module_imports_itself_through_others():
+    assert not [path.name for path in FILES if path in reached(path)]
 
 
-@each_file
-def test_qt_and_napari_stay_in_widgets(path):
-    if package_of(path) == "widgets":
-        return
-    wrong = [
-        f"{path.name}:{line} imports {name}"
+def names_imported_outside(packages: set[str], names: set[str]) -> list[str]:
+    return [
+        f"{path.relative_to(PACKAGE)}:{line} imports {name}"
+        for path in FILES
+        if package_of(path) not in packages
         for line, name in imported(path)
-        if name.partition(".")[0] in WINDOWS
+        if name.partition(".")[0] in names
     ]
-    assert not wrong, f"{wrong}: move it to widgets/"
 
 
-@each_file
-def test_torch_stays_where_networks_are(path):
-    if package_of(path) in MAY_USE_TORCH:
-        return
-    wrong = [
-        f"{path.name}:{line}"
-        for line, name in imported(path)
-        if name.partition(".")[0] in {"torch", "safetensors"}
-    ]
-    assert not wrong, f"{wrong}: torch is for {sorted(MAY_USE_TORCH)}"
+def test_qt_and_napari_stay_in_widgets():
+    assert not names_imported_outside({"widgets"}, WINDOWS)
+
+
+def test_torch_stays_where_networks_are():
+    assert not names_imported_outside(MAY_USE_TORCH, {"torch", "safetensors"})
 
 
 def test_a_dock_never_imports_another_dock():
@@ -178,18 +173,18 @@ def test_file_names_are_unique_in_the_whole_package():
     assert sorted(names) == sorted(set(names))
 
 
-@each_file
-def test_no_module_is_too_long_to_read(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES_OF_A_MODULE
+def test_no_module_is_too_long_to_read():
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert not [name for name, lines in lengths.items() if lines > MOST_LINES_OF_A_MODULE]
 
 
-@each_file
-def test_no_function_is_too_long_to_read(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef) and node.name not in LONG_FUNCTIONS:
-            first = node.body[1] if ast.get_docstring(node) and node.body[1:] else node.body[0]
-            length = node.end_lineno - first.lineno + 1  # without signature and docstring
-            assert length <= MOST_LINES_OF_A_FUNCTION, f"{path.name}: {node.name}, {length} lines"
+def test_no_function_is_too_long_to_read():
+    for path in FILES:
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef) and node.name not in LONG_FUNCTIONS:
+                first = node.body[1] if ast.get_docstring(node) and node.body[1:] else node.body[0]
+                length = node.end_lineno - first.lineno + 1  # without signature and docstring
+                assert length <= MOST_LINES_OF_A_FUNCTION, f"{path.name}: {node.name}, {length}"
 
 
 def test_importing_the_package_loads_nothing_slow():
