@@ -1,13 +1,14 @@
-"""All that a person can decide about a training run, as one model.
+"""The settings of a training run, as one model.
 
-Widgets show it, the command line fills it, the model file stores it. With `steps` given, the same
-settings and seed give the same weights on the CPU.
+The options of `napari-n2n train`, the form of the Train dock, "Copy as Python" and "Copy as
+command" are generated from its fields; model files store it. With `steps` given, the same settings
+and seed give the same weights on the CPU.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from napari_n2n.defaults import MEMORY
 
@@ -18,81 +19,131 @@ PresetName = Literal["quick", "balanced", "thorough"]
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """How long a run goes on by itself.
+    """When a run ends if neither steps nor minutes are given.
 
     Attributes
     ----------
     name
         The word used on the command line and in settings.
     effort
-        Most steps, as a multiple of what the data usually need.
-    words
+        Maximum number of steps, as a multiple of what the data usually need.
+    description
         What it is for, in one plain sentence.
     """
 
     name: PresetName
     effort: float
-    words: str
+    description: str
 
 
+# Efforts are a factor of about 3 apart, so that the presets differ visibly in time and result.
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset("quick", 0.3, "A first look: the noise goes, the finest detail is still soft."),
-        Preset("balanced", 1.0, "What most recordings need; ends when nothing improves any more."),
-        Preset("thorough", 3.0, "The last bit of detail: goes on for longer before it gives up."),
+        Preset("quick", 0.3, "A first look: little noise left, fine detail still soft."),
+        Preset("balanced", 1.0, "For most recordings; ends when the result stops improving."),
+        Preset("thorough", 3.0, "The last bit of detail: waits longer for improvements."),
     )
 }
 """The presets by name."""
 
 
 class TrainingSettings(BaseModel):
-    """Settings of one training run."""
+    """Settings of one training run.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Name, title, type, default, limits and the text below each field describe it in all front ends.
+    `json_schema_extra` holds what only the dock's form needs: `form` is "main" or "advanced" and
+    absent from fields that the form leaves out; `labels` name the choices in the menu; `unset` is
+    shown for None; `step` and `maximum` belong to the spin box.
+    """
 
-    loss: LossName = "auto"
-    """What the network is asked to find; "auto" lets the measured noise decide."""
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    preset: PresetName = "balanced"
-    """How long to go on where `steps` are not given."""
+    loss: LossName = Field(default="auto", title="Loss", json_schema_extra={"form": "main"})
+    """Training loss; auto: chosen by the measured noise."""
 
-    steps: int | None = Field(default=None, ge=1)
-    """Number of steps; None: until the held-out score stops improving, or `minutes` are over."""
+    preset: PresetName = Field(
+        default="balanced", title="Preset", json_schema_extra={"form": "main"}
+    )
+    """How long to train if neither steps nor minutes are given."""
 
-    minutes: float | None = Field(default=None, gt=0)
-    """Most time for the run; without `steps` it may end earlier, when more would bring nothing."""
+    minutes: float | None = Field(
+        default=None,
+        gt=0,
+        title="Minutes",
+        json_schema_extra={
+            "form": "advanced",
+            "unset": "no limit",
+            "step": 0.5,
+            "maximum": 24 * 60,
+        },
+    )
+    """Time limit in minutes; training ends earlier when the result stops improving."""
 
-    device: DeviceName = "auto"
-    """Where to compute; "auto" takes CUDA, then MPS, then the CPU."""
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        title="Steps",
+        json_schema_extra={"form": "advanced", "unset": "automatic", "step": 100, "maximum": 10**7},
+    )
+    """Fixed number of steps, for repeatable runs; default: until the result stops improving."""
 
-    seed: int = Field(default=0, ge=0)
-    """Decides the first weights, the held-out blocks and every draw."""
+    dims: Literal[2, 3] = Field(
+        default=2,
+        title="Dimensions",
+        json_schema_extra={"form": "advanced", "labels": {"2": "2 - planes", "3": "3 - volumes"}},
+    )
+    """2: plane by plane; 3: volumes, which is slower and needs a Z axis."""
 
-    network: Literal["compact", "paper"] = "compact"
-    """"compact" learns one pair within minutes; "paper" is the U-Net of the Noise2Noise paper."""
+    channels: Literal["together", "separate"] = Field(
+        default="together", title="Channels", json_schema_extra={"form": "advanced"}
+    )
+    """One network for all channels, or a separate one for each."""
 
-    start: Literal["auto", "warm", "cold"] = "auto"
-    """From weights that know noise from simulations ("warm") or from chance ("cold"); "auto" starts
-    warm on planes whose noise averages out."""
+    device: DeviceName = Field(
+        default="auto", title="Device", json_schema_extra={"form": "advanced"}
+    )
+    """Where to compute; auto: the graphics card if there is one, else the CPU."""
 
-    dims: Literal[2, 3] = 2
-    """2 takes a stack plane by plane; 3 learns volumes, for which it needs a depth axis."""
+    memory: ByteSize = Field(
+        default=ByteSize(MEMORY), ge=1, title="Memory", json_schema_extra={"form": "advanced"}
+    )
+    """Memory limit for pixels, e.g. 500MB or 4GB; larger data are streamed."""
 
-    channels: Literal["together", "separate"] = "together"
-    """One network for all channels, each normalised by itself; or one for each."""
+    seed: int = Field(
+        default=0, ge=0, title="Seed", json_schema_extra={"form": "advanced", "maximum": 2**31 - 1}
+    )
+    """Random seed; the same seed and steps give the same weights on the CPU."""
 
-    memory: int = Field(default=MEMORY, ge=1)
-    """Bytes that the pixels being learned from may take; what does not fit is streamed."""
+    # Larger: more context, slower steps; below 32 little is left between a patch's edges.
+    patch: int = Field(
+        default=64,
+        ge=32,
+        title="Patch size",
+        json_schema_extra={"form": "advanced", "step": 16, "maximum": 1024},
+    )
+    """Side of a training patch in pixels, at least 32."""
 
-    patch: int = Field(default=64, ge=32)
-    """Side of a patch in pixels."""
+    # 16 were better than 8 after the same time on all scenes (benchmarks/README.md).
+    batch: int = Field(
+        default=16,
+        ge=1,
+        title="Batch size",
+        json_schema_extra={"form": "advanced", "maximum": 1024},
+    )
+    """Patches per step, each trained in both directions; fewer need less memory."""
 
-    batch: int = Field(default=16, ge=1)
-    """Places in a batch; each is learned in both directions."""
+    network: Literal["compact", "paper"] = Field(default="compact", title="Network")
+    """compact: learns within minutes; paper: the U-Net of the Noise2Noise paper."""
 
-    learning_rate: float = Field(default=1.5e-3, gt=0)
-    """Peak of the learning rate."""
+    start: Literal["auto", "warm", "cold"] = Field(default="auto", title="Initial weights")
+    """warm: pretrained on simulated noise; cold: random; auto: warm where it fits."""
 
-    averaging: float = Field(default=0.998, ge=0, lt=1)
-    """Decay of the running average of the weights, a step."""
+    # 1.5e-3 was as good as lower rates from pretrained weights, and works from random ones
+    # (benchmarks/README.md, "What was tried").
+    learning_rate: float = Field(default=1.5e-3, gt=0, title="Learning rate")
+    """Peak learning rate of Adam."""
+
+    # 0.998 averages over about 500 steps. Larger: less noise in the weights; smaller: less lag.
+    averaging: float = Field(default=0.998, ge=0, lt=1, title="Averaging")
+    """Decay per step of the exponential moving average of the weights; 0: no averaging."""

@@ -58,7 +58,7 @@ class SettingsForm(QWidget):
             choices=list(PRESETS),
             value=preferences().preset,
             tooltip="How long to go on: "
-            + "; ".join(f"{one.name}: {one.words}" for one in PRESETS.values()),
+            + "; ".join(f"{one.name}: {one.description}" for one in PRESETS.values()),
         )
         self.time_words = Words()
         self.advanced = Folded("Advanced", form(*self._advanced()))
@@ -185,7 +185,7 @@ class SettingsForm(QWidget):
 
     def _show_time(self) -> None:
         told, settings = self._estimate, self.settings()
-        words = PRESETS[settings.preset].words
+        words = PRESETS[settings.preset].description
         if settings.steps is not None:
             words = f"{settings.steps} steps."
         elif settings.minutes is not None:
