@@ -576,7 +576,7 @@ def budget(frames: np.ndarray, count: int, settings: TrainingSettings) -> tuple[
     ]
     denoiser = train(Pair.open(*named), settings)
     denoised = denoise(denoiser, frames[0], device=settings.device)
-    return denoised, denoiser.record["seconds"]
+    return denoised, denoiser.record.seconds
 
 
 def squares_of(image: np.ndarray, frames: np.ndarray) -> np.ndarray:

@@ -88,12 +88,12 @@ def scenes(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]
         matched = [scores.one(run.denoiser, k, own=True) for k in range(4)]
         noisy = [scores.raw(k) for k in range(4)]
         both = psnr(truth, denoise(run.denoiser, *files[:2], device=device), 255)
-        score = run.denoiser.record["score"]
-        estimate = "-" if score["psnr"] is None else f"{score['psnr']:.2f} ± {score['psnr_se']:.2f}"
+        score = run.denoiser.record.score
+        estimate = "-" if score.psnr is None else f"{score.psnr:.2f} ± {score.psnr_se:.2f}"
         raw = [psnr(truth, capture, 255) for capture in captures[:2]]
         turned = float(np.mean([scores.one(run.denoiser, k, turns=True) for k in (0, 1)]))
         alone = float(np.mean(each[:2]))
-        steps, seconds = run.denoiser.record["steps"], run.seconds
+        steps, seconds = run.denoiser.record.steps, run.seconds
         finals.append(
             [name, *raw, *each[:2], alone, turned, both, published, estimate, steps, seconds]
         )
@@ -183,7 +183,7 @@ def frames(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]
     turned = alone(run.denoiser, turns=True)
     all_turned = error(denoise(run.denoiser, stack[0], stack[1], turns=True, device=device))
     raw = float(np.mean([error(one) for one in stack[:2]]))
-    steps = run.denoiser.record["steps"]
+    steps = run.denoiser.record.steps
     row = [raw, *run.looks, single, both, turned, all_turned, steps]
     marks = [f"{mark} s" for mark in MARKS[: len(run.looks)]]
     text = (

@@ -95,12 +95,12 @@ def results(a: np.ndarray, good: Denoiser, poor: Denoiser) -> dict[str, np.ndarr
 def held_out(denoiser: Denoiser, pair: Pair, truth: np.ndarray) -> Check:
     """Compare what training says with the truth, on the held-out blocks of both acquisitions."""
     record = denoiser.record
-    core = scored_blocks(pair, record["settings"]["seed"])
+    core = scored_blocks(pair, record.settings["seed"])
     images = np.stack([denoise(denoiser, one, device="cpu") for one in pair.acquisitions])
     clean = np.broadcast_to(truth, images.shape)
-    (data_range,) = record["data_range"]  # of the only channel
+    (data_range,) = record.data_range  # of the only channel
     true = psnr(clean[..., core], images[..., core], data_range)
-    return Check(record["score"]["psnr"], record["score"]["psnr_se"], true)
+    return Check(record.score.psnr, record.score.psnr_se, true)
 
 
 def compared(scene: Scene, steps: int) -> tuple[list[list[str]], list[list[str]], list[Verdict]]:

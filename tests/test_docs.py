@@ -39,8 +39,8 @@ def test_the_examples_without_a_window_run_one_after_the_other(desk, capsys):
     printed = capsys.readouterr().out
     assert "held-out PSNR" in printed and "two separate exposures" in printed
     assert Acquisition.open(desk / "clean.ome.zarr").shape == (4, 64, 64)
-    assert steps["denoiser"].record["steps"] == 5
-    learned = [one["name"] for one in fields["denoiser"].record["acquisitions"]]
+    assert steps["denoiser"].record.steps == 5
+    learned = [one.name for one in fields["denoiser"].record.acquisitions]
     assert learned == ["a1", "b1", "a2", "b2"]
     assert Acquisition.open(desk / "clean_1.ome.zarr").shape == (64, 64)
     assert (desk / "clean" / "c.tif").exists()

@@ -46,7 +46,7 @@ def test_both_texts_make_the_same_weights_again(movie, typed):
     recipe = Recipe(recordings, SHORT)
     script, shell = typed(recipe.as_python()), typed(recipe.as_command())
     assert same(here, script) and same(here, shell)
-    assert script.record["settings"] == shell.record["settings"] == SHORT.model_dump()
+    assert script.record.settings == shell.record.settings == SHORT.model_dump()
 
 
 def test_a_text_says_what_to_replace_where_a_layer_is_no_file():
@@ -116,7 +116,7 @@ def test_a_preset_decides_how_long_a_run_goes_on(pair, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.state.SHORTEST_RUN", 20)
     settings = SHORT.model_copy(update={"steps": None})
     steps = {
-        name: train(pair, settings.model_copy(update={"preset": name})).record["steps"]
+        name: train(pair, settings.model_copy(update={"preset": name})).record.steps
         for name in PRESETS
     }
     assert steps == {"quick": 6, "balanced": 20, "thorough": 60}

@@ -97,7 +97,7 @@ def test_train_denoise_and_score_from_files(monkeypatch, capsys, folder, tmp_pat
     status, _, err = call(monkeypatch, capsys, "train", a, b, "-o", model, "--steps", 60)
     assert "noise: Noise that averages out to the signal: L2 finds its mean." in err
     assert status == 0, err
-    assert load(model).record["steps"] == 60
+    assert load(model).record.steps == 60
     assert call(monkeypatch, capsys, "denoise", model, a, "-o", clean)[0] == 0
     assert Acquisition.open(clean).shape == (96, 96)
     status, out, _ = call(
@@ -209,7 +209,7 @@ def test_one_stack_is_split_into_even_and_odd_frames(monkeypatch, capsys, tmp_pa
         np.testing.assert_array_equal(half.read((slice(None),) * 3), stack[frames])
     words = ["train", path, "--split", "T", "-o", model, "--steps", 3, "--memory", "300MB"]
     assert call(monkeypatch, capsys, *words)[0] == 0
-    assert load(model).record["settings"]["memory"] == 300_000_000
+    assert load(model).record.settings["memory"] == 300_000_000
     status, _, err = call(monkeypatch, capsys, "split", path, "--axis", "Z", "-o", tmp_path)
     assert status == 2 and "has no axis 'Z'" in err
     status, _, err = call(monkeypatch, capsys, *words[:-1], "lots", "--overwrite")
@@ -249,10 +249,10 @@ def test_ctrl_c_keeps_a_usable_model_and_resume_goes_on(folder, tmp_path):
     os.kill(run.pid, signal.SIGINT)
     _, err = run.communicate(timeout=60)
     assert run.returncode == 0 and "--resume" in err
-    steps = load(model).record["steps"]
+    steps = load(model).record.steps
     assert steps > 0
     subprocess.run([*command, "--steps", str(steps + 5), "--resume"], check=True, timeout=120)
-    assert load(model).record["steps"] == steps + 5
+    assert load(model).record.steps == steps + 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.n2n"]
 
 

@@ -8,6 +8,7 @@ from conftest import blobs, noisy
 
 from napari_n2n import Acquisition, Pair, measure_noise
 from napari_n2n.denoising.domain_shift import differences, noise_level
+from napari_n2n.model.record import ModelRecord
 from napari_n2n.simulate.additive import Camera
 
 SCENE = blobs((160, 160))
@@ -24,7 +25,7 @@ def model_of(a, b):
     """What is known of a model that learned from a pair."""
     report = measure_noise(Pair.open(a, b)).as_dict()
     values = [float(a.min()), float(a.max())]
-    return SimpleNamespace(record={"values": [values], "noise": [report]})
+    return SimpleNamespace(record=ModelRecord(values=[values], noise=[report]))
 
 
 MODEL = model_of(photo(seed=1), photo(seed=2))
@@ -59,9 +60,9 @@ def test_other_values_are_noticed_in_every_channel():
 
 def test_nothing_is_said_of_a_noise_that_one_image_does_not_tell():
     model = model_of(photo(seed=1), photo(seed=2))
-    model.record["noise"][0]["noise_correlation"] = (0.6, 0.6)
+    model.record.noise[0]["noise_correlation"] = (0.6, 0.6)
     assert said(model, SCENE) == []
-    assert said(SimpleNamespace(record={}), SCENE) == []
+    assert said(SimpleNamespace(record=ModelRecord()), SCENE) == []
 
 
 @pytest.mark.parametrize("sigma", [3.0, 20.0, 80.0])

@@ -50,7 +50,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, pai
             stop.set()
 
     half = train(pair, QUICK, stop_halfway, stop=stop, checkpoint=checkpoint)
-    assert half.record["stopped"] and half.record["steps"] == 17
+    assert half.record.stopped and half.record.steps == 17
     resumed = train(pair, QUICK, checkpoint=checkpoint, resume=True)
     assert torch.equal(weights(resumed), weights(train(pair, QUICK)))
 
@@ -83,14 +83,14 @@ def test_progress_can_be_watched_step_by_step(pair, monkeypatch):
 
 def test_a_run_by_the_clock_ends_in_time(pair):
     denoiser = train(pair, QUICK.model_copy(update={"steps": None, "minutes": 0.05}))
-    assert 2.5 < denoiser.record["seconds"] < 20
+    assert 2.5 < denoiser.record.seconds < 20
 
 
 def test_a_run_without_limits_ends_when_nothing_improves(pair, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.fit.HELD_OUT_EVERY", 10)
     denoiser = train(pair, QUICK.model_copy(update={"steps": None}))
-    assert denoiser.record["steps"] < 1500
-    assert not denoiser.record["stopped"]
+    assert denoiser.record.steps < 1500
+    assert not denoiser.record.stopped
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_short_numbers_learn_the_same(pair, scene, monkeypatch):
             "napari_n2n.training.state.computes_in_bfloat16", lambda _, quick=quick: quick
         )
         denoiser = train(pair, settings)
-        assert denoiser.record["precision"] == precision
+        assert denoiser.record.precision == precision
         result = np.asarray(denoise(denoiser, pair.first))
         errors.append(float(np.sqrt(np.mean((result - scene) ** 2))))
     assert errors[0] == pytest.approx(errors[1], rel=0.05) and errors[0] != errors[1]
@@ -125,7 +125,7 @@ def test_a_full_graphics_card_halves_the_batch_and_goes_on(pair, monkeypatch):
         return forward(self, image)
 
     monkeypatch.setattr(CompactUNet, "forward", limited)
-    assert train(pair, QUICK.model_copy(update={"batch": 8})).record["steps"] == 30
+    assert train(pair, QUICK.model_copy(update={"batch": 8})).record.steps == 30
 
 
 def test_no_memory_at_all_is_said_in_one_line(pair, monkeypatch):
@@ -140,10 +140,10 @@ def test_no_memory_at_all_is_said_in_one_line(pair, monkeypatch):
 def test_training_beats_the_raw_acquisition_and_says_how_well(denoiser, pair, scene):
     raw = pair.first.plane(0)
     clean = denoise(denoiser, raw, device="cpu")
-    true = 10 * np.log10(denoiser.record["data_range"][0] ** 2 / np.mean((clean - scene) ** 2))
-    score = denoiser.record["score"]
+    true = 10 * np.log10(denoiser.record.data_range[0] ** 2 / np.mean((clean - scene) ** 2))
+    score = denoiser.record.score
     assert np.mean((clean - scene) ** 2) < 0.4 * np.mean((raw - scene) ** 2)
-    assert abs(score["psnr"] - true) < 4 * score["psnr_se"] + 0.5
+    assert abs(score.psnr - true) < 4 * score.psnr_se + 0.5
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_weights_that_are_kept(pair, scores, kept):
         run.history.step = step
         run.look_at_held_out()
     run.patches.close()
-    assert run.denoiser([], stopped=False).record["score"]["step"] == kept
+    assert run.denoiser([], stopped=False).record.score.step == kept
 
 
 def test_models_come_back_from_their_file_unchanged(tmp_path, denoiser, scene):

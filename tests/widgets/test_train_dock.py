@@ -118,7 +118,7 @@ def test_stop_keeps_the_model_and_save_writes_it(viewer, qtbot, tmp_path):
     qtbot.waitUntil(ended(widget), timeout=30_000)
     assert len(viewer.layers) == 3
     widget.save(tmp_path / "model.n2n")
-    assert load(tmp_path / "model.n2n").record["stopped"]
+    assert load(tmp_path / "model.n2n").record.stopped
 
 
 def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbot, parts):

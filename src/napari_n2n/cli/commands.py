@@ -150,7 +150,7 @@ def train(
             resume=resume,
         )
     denoiser.save(output)
-    if denoiser.record["stopped"]:
+    if denoiser.record.stopped:
         say(f"stopped: {output} holds the best so far; --resume goes on")
     else:
         for file in output.parent.glob(f"{checkpoint.name}*"):

@@ -32,19 +32,19 @@ def run(folder: Path, on_step: Callable[[TrainingStep], None]) -> list[str]:
         for image in (raw, clean)
     ]
     picture = draw(folder / "before_after.png", raw, clean, true, [score[0] for score in scores])
-    held_out = denoiser.record["score"]
+    record, held_out = denoiser.record, denoiser.record.score
     lines = [
         f"raw        PSNR {scores[0][0]:5.2f} dB  SSIM {scores[0][1]:.3f}   (against the truth)",
         f"denoised   PSNR {scores[1][0]:5.2f} dB  SSIM {scores[1][1]:.3f}   (against the truth)",
     ]
-    if held_out["psnr"] is not None:
+    if held_out is not None and held_out.psnr is not None:
         lines.append(
-            f"one acquisition denoised, without looking at the truth: PSNR {held_out['psnr']:.2f} "
-            f"+- {held_out['psnr_se']:.2f} dB on held-out blocks"
+            f"one acquisition denoised, without looking at the truth: PSNR {held_out.psnr:.2f} "
+            f"+- {held_out.psnr_se:.2f} dB on held-out blocks"
         )
     lines += [
-        f"trained {denoiser.record['steps']} steps in {denoiser.record['seconds']:.0f} s on the "
-        f"{denoiser.record['device'].upper()}, loss {denoiser.record['loss'].upper()}",
+        f"trained {record.steps} steps in {record.seconds:.0f} s on the "
+        f"{record.device.upper()}, loss {record.loss.upper()}",
         f"model    {model}",
         f"result   {result}",
         f"picture  {picture}",

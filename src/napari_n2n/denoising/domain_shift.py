@@ -40,7 +40,7 @@ def differences(denoiser: Denoiser, channels: Sequence[Sequence[Acquisition]]) -
 
 def _of_each(denoiser: Denoiser, name: str, count: int) -> list[Any]:
     """Return what the record says of each channel; of many, if it knows one, the same for all."""
-    known = list(denoiser.record.get(name, ()))
+    known = list(getattr(denoiser.record, name))
     return known * count if len(known) == 1 else known
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from napari_n2n.errors import BadInput
 from napari_n2n.model import tensorfile
 from napari_n2n.model.network import NETWORKS, folded
+from napari_n2n.model.record import ModelRecord
 from napari_n2n.stats.affine import Affine
 
 SUFFIX = ".n2n"
@@ -35,14 +36,13 @@ class Denoiser:
         For each channel, the map from intensities (ADU) to the normalised units of the training
         data.
     record
-        Provenance, plain JSON: settings, acquisitions, gain match, noise, score, versions, training
-        curve, and for each channel the range of values that it was trained on.
+        Where the model comes from.
     """
 
     networks: tuple[nn.Module, ...]
     architecture: dict[str, Any]
     scales: tuple[Affine, ...]
-    record: dict[str, Any] = field(default_factory=dict)
+    record: ModelRecord = field(default_factory=ModelRecord)
 
     def __post_init__(self) -> None:
         for network in self.networks:
@@ -148,7 +148,7 @@ class Denoiser:
         return {
             "architecture": self.architecture,
             "scales": [[scale.gain, scale.offset] for scale in self.scales],
-            "record": self.record,
+            "record": self.record.model_dump(mode="json"),
         }
 
 
@@ -156,14 +156,17 @@ def joined(parts: Sequence[Denoiser]) -> Denoiser:
     """Make one model of those of single channels, in their order."""
     if len(parts) == 1:
         return parts[0]
-    record = dict(parts[0].record)
-    record["values"] = [values for part in parts for values in part.record["values"]]
-    record["of_channels"] = [part.record for part in parts]
+    records = [part.record for part in parts]
+    of_all = {
+        "values": [values for record in records for values in record.values],
+        "noise": [noise for record in records for noise in record.noise],
+        "of_channels": records,
+    }
     return Denoiser(
         tuple(network for part in parts for network in part.networks),
         parts[0].architecture,
         tuple(scale for part in parts for scale in part.scales),
-        record,
+        records[0].model_copy(update=of_all),
     )
 
 
@@ -200,7 +203,8 @@ def _built(tensors: dict[str, Tensor], note: dict[str, Any], name: str) -> Denoi
             networks.append(build_network(note["architecture"]))
             networks[-1].load_state_dict(weights)
         scales = tuple(Affine(*scale) for scale in note["scales"])
-        return Denoiser(tuple(networks), note["architecture"], scales, note["record"])
+        record = ModelRecord.model_validate(note["record"])
+        return Denoiser(tuple(networks), note["architecture"], scales, record)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInput(
             f"{name}: was written by another version of napari-n2n ({type(error).__name__}): "

@@ -1,7 +1,6 @@
 """The state of a training run: network, averaged weights, optimiser, history, checkpoint."""
 
 import copy
-import json
 import math
 import platform
 import threading
@@ -21,6 +20,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.model import tensorfile
 from napari_n2n.model.denoiser import Denoiser, build_network
 from napari_n2n.model.device import computes_in_bfloat16
+from napari_n2n.model.record import ModelRecord
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
@@ -322,13 +322,13 @@ class Run:
             "precision": "bfloat16" if self.bfloat16 else "float32",
             **here_and_now(),
         }
-        return self._made(json.loads(json.dumps(record)))  # as it will be read from a file
+        return self._made(ModelRecord.model_validate(record))
 
     def snapshot(self) -> Denoiser:
         """Return the averaged weights as they are now; of their provenance, only the values."""
-        return self._made({"values": [list(one.values) for one in self.normalisations]})
+        return self._made(ModelRecord(values=[one.values for one in self.normalisations]))
 
-    def _made(self, record: dict[str, Any]) -> Denoiser:
+    def _made(self, record: ModelRecord) -> Denoiser:
         scales = tuple(one.scale for one in self.normalisations)
         return Denoiser((copy.deepcopy(self.average),), self.architecture, scales, record)
 

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import Denoiser, load
+from napari_n2n.model.record import ModelRecord
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.widgets.dock import breakable, connect_while_alive, keep_narrow, plainly
 from napari_n2n.widgets.sessions.session import session_of
@@ -55,7 +56,7 @@ class ModelCard(QLabel):
         self.setFixedHeight(self.heightForWidth(self.width()))
 
 
-def provenance(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
     """Name each thing that a model's record tells, and say it in words; what it lacks is left out.
 
     Parameters
@@ -63,38 +64,37 @@ def provenance(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     record
         See `Denoiser.record`.
     """
-    names = list(dict.fromkeys(one["name"] for one in record.get("acquisitions", ())))
+    names = list(dict.fromkeys(one.name for one in record.acquisitions))
     if names:
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         yield "trained on", ", ".join(names[:_NAMES]) + more
-    if values := record.get("values"):
-        yield "values", ", ".join(f"{low:.4g} to {high:.4g}" for low, high in values)
-    if noises := record.get("noise"):
-        yield "noise", ", ".join(f"{noise['noise_a']:.3g}" for noise in noises) + " ADU"
-    if (loss := LOSSES.get(record.get("loss", ""))) is not None:
+    if record.values:
+        yield "values", ", ".join(f"{low:.4g} to {high:.4g}" for low, high in record.values)
+    if record.noise:
+        yield "noise", ", ".join(f"{noise['noise_a']:.3g}" for noise in record.noise) + " ADU"
+    if (loss := LOSSES.get(record.loss)) is not None:
         yield "loss", loss.title
     if score := _score(record):
         yield "score", score
-    if "steps" in record:
-        stopped = ", stopped" if record.get("stopped") else ""
-        yield "training", f"{record['steps']} steps in {record['seconds']:.0f} s{stopped}"
-    if "date" in record:
-        yield "date", record["date"][:10]
-    if versions := record.get("versions"):
+    if record.date is not None:
+        stopped = ", stopped" if record.stopped else ""
+        yield "training", f"{record.steps} steps in {record.seconds:.0f} s{stopped}"
+        yield "date", record.date[:10]
+    if versions := record.versions:
         yield "made with", f"napari-n2n {versions['napari-n2n']}, torch {versions['torch']}"
 
 
-def _score(record: dict[str, Any]) -> str:
+def _score(record: ModelRecord) -> str:
     """Return what the training found on blocks that it never saw, for each model of a channel."""
-    scores = [part.get("score") or {} for part in record.get("of_channels", [record])]
+    scores = [part.score for part in record.of_channels or [record]]
     words = [
-        f"{score['psnr']:.1f} ± {score['psnr_se']:.1f}"
+        f"{score.psnr:.1f} ± {score.psnr_se:.1f}"
         for score in scores
-        if score.get("psnr") is not None
+        if score is not None and score.psnr is not None
     ]
     if words:
         return f"PSNR {', '.join(words)} dB on held-out blocks"
-    return record.get("score_reason") or ""
+    return record.score_reason or ""
 
 
 _TRAINED, _FILE = "just trained", "file"

@@ -7,6 +7,7 @@ from psygnal import Signal
 
 from napari_n2n.denoising.preview import Look
 from napari_n2n.model.device import choose_device
+from napari_n2n.model.record import ModelRecord
 from napari_n2n.recipe import Recipe
 from napari_n2n.training.fit import TrainingStep
 from napari_n2n.widgets.layers.comparison import Stage
@@ -208,12 +209,12 @@ def _where(outcome: Outcome) -> str:
     return f"The result is kept in {outcome.kept}."
 
 
-def _summary(record: dict[str, Any]) -> str:
-    score = record["score"]
-    words = f"{record['steps']} steps in {record['seconds']:.0f} s, {record['loss'].upper()}."
-    if score["psnr"] is not None:
+def _summary(record: ModelRecord) -> str:
+    score = record.score
+    words = f"{record.steps} steps in {record.seconds:.0f} s, {record.loss.upper()}."
+    if score is not None and score.psnr is not None:
         words += (
             " PSNR of one acquisition denoised, on held-out blocks: "
-            f"{score['psnr']:.1f} ± {score['psnr_se']:.1f} dB."
+            f"{score.psnr:.1f} ± {score.psnr_se:.1f} dB."
         )
     return words
