@@ -1,20 +1,52 @@
-"""The one error that a person can mend: what was given, why it cannot be used, what to do."""
+"""The one error that users can correct themselves: what was given, the cause, the fix."""
+
+from typing import Literal
+
+Code = Literal[
+    # what was given as input
+    "not_chosen",  # no file, layer or model is chosen or named
+    "not_found",  # no such file, or no file fits a pattern or is in a folder
+    "unreadable",  # damaged, cut off, or not permitted to be read
+    "unmatched",  # files of one folder or pattern without counterpart in the other
+    "format",  # a kind of file or object that is not supported, or not an image
+    "model",  # not a model of napari-n2n, or of another version
+    # what is in it
+    "axes",  # unlabelled, wrong or lacking axes
+    "channels",  # numbers of channels that do not agree
+    "shape",  # shapes that differ
+    "size",  # too few pixels
+    "single",  # one acquisition or frame where two are needed
+    "duplicate",  # the same image twice
+    "constant",  # all pixels have one value
+    "not_finite",  # NaN or infinite pixels
+    # what is to be done
+    "option",  # a value that an option does not accept
+    "device",  # a compute device that is not available
+    "cluster",  # no dask scheduler, or no workers
+    "memory",  # not enough memory, of the device or of the limit
+    "disk",  # not enough disk space
+    "output",  # an output name that cannot be used
+    "exists",  # the output already exists
+    "unfinished",  # an unfinished result is at the output, or given as input
+    "resume",  # there is no run to resume, or it had other settings
+    "busy",  # another run is in progress
+]
+"""The cause of a `BadInput`, for programs."""
 
 
 class BadInput(ValueError):
     """Input that cannot be used.
 
-    The message is a single line: what was given (a file, a layer, an option), the cause, the way
-    out. The command line prints it and exits with status 2; napari shows it as a notification.
+    The command line prints the message and exits with status 2; napari shows it as a notification.
 
     Parameters
     ----------
     message
-        The line.
+        One line: what was given (a file, a layer, an option), the cause, the fix.
     code
-        A word for those causes out of which a window offers a way.
+        The cause in one word.
     """
 
-    def __init__(self, message: str, code: str = "") -> None:
+    def __init__(self, message: str, code: Code) -> None:
         super().__init__(message)
-        self.code = code
+        self.code: Code = code

@@ -47,7 +47,7 @@ def inspect(
 ) -> None:
     """Check a pair, measure its noise, and advise a loss."""
     if plot is not None and plot.suffix.lower() != ".png":
-        raise BadInput(f"{plot}: unknown ending: let the plot's name end in .png")
+        raise BadInput(f"{plot}: unknown ending: let the plot's name end in .png", "output")
 
     from napari_n2n.noise.measure import measure_with_curves
     from napari_n2n.noise.panels import draw_noise
@@ -117,12 +117,12 @@ def train(
         memory=byte_count(memory),
     )
     if output.suffix != ".n2n":
-        raise BadInput(f"{output}: unknown ending: let the model's name end in .n2n")
+        raise BadInput(f"{output}: unknown ending: let the model's name end in .n2n", "output")
     refuse_existing(output, overwrite=overwrite or resume)
     checkpoint = output.with_name(output.name + ".checkpoint")
     kept = sorted(output.parent.glob(f"{checkpoint.name}*"))
     if resume and not kept:
-        raise BadInput(f"{checkpoint}: there is no run to go on with: leave out --resume")
+        raise BadInput(f"{checkpoint}: there is no run to go on with: leave out --resume", "resume")
     output.parent.mkdir(parents=True, exist_ok=True)  # or fail before the training, not after it
 
     from napari_n2n import train as train_on

@@ -53,7 +53,7 @@ def byte_count(words: str) -> int:
     except ValueError:
         number = 0.0
     if found is None or number <= 0:
-        raise BadInput(f"--memory {words}: cannot be read: write it as 500MB or 4GB")
+        raise BadInput(f"--memory {words}: cannot be read: write it as 500MB or 4GB", "option")
     return int(number * 1000 ** " kmgt".index((found.group(2) or " ").lower()))
 
 
@@ -74,5 +74,6 @@ def training_settings(**given: Any) -> "TrainingSettings":
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(
-            f"--{first['loc'][0]} {first['input']}: {first['msg'].replace('Input should', 'must')}"
+            f"--{first['loc'][0]} {first['input']}: {first['msg'].replace('Input should', 'must')}",
+            "option",
         ) from error

@@ -58,7 +58,7 @@ def shards_on_cluster(
         from distributed.comm import resolve_address
     except ImportError as error:
         raise BadInput(
-            "--scheduler needs dask.distributed: pip install 'napari-n2n[distributed]'"
+            "--scheduler needs dask.distributed: pip install 'napari-n2n[distributed]'", "cluster"
         ) from error
     try:
         resolve_address(address)  # a client of no address at all hangs when it is thrown away
@@ -66,13 +66,15 @@ def shards_on_cluster(
     except (OSError, ValueError, TimeoutError) as error:
         raise BadInput(
             f"--scheduler {address}: no scheduler answers there: start one with 'dask scheduler', "
-            "and workers with 'dask worker'"
+            "and workers with 'dask worker'",
+            "cluster",
         ) from error
     with client:
         workers = client.scheduler_info(n_workers=-1)["workers"]
         if not workers:
             raise BadInput(
-                f"--scheduler {address}: has no workers: start some with 'dask worker {address}'"
+                f"--scheduler {address}: has no workers: start some with 'dask worker {address}'",
+                "cluster",
             )
         threads = sum(worker["nthreads"] for worker in workers.values())
         job = (

@@ -65,16 +65,19 @@ class Series:
     def __post_init__(self) -> None:
         folder = self.folder
         if folder.is_file() or folder.name.lower().endswith(ENDINGS) or ngff.is_zarr(folder):
-            raise BadInput(f"{folder}: is the name of an image: name a folder for the results")
+            raise BadInput(
+                f"{folder}: is the name of an image: name a folder for the results", "output"
+            )
         beside = {path.parent for sources in self.fields for path in sources}
         if folder.resolve() in {one.resolve() for one in beside}:
-            raise BadInput(f"{folder}: the recordings lie there: name another folder")
+            raise BadInput(f"{folder}: the recordings lie there: name another folder", "output")
         first: dict[Path, Path] = {}
         for (source, *_), result in zip(self.fields, self.results, strict=True):
             if result in first:
                 raise BadInput(
                     f"{source}: its result would have the name of that of {first[result].name}: "
-                    "rename one of them"
+                    "rename one of them",
+                    "output",
                 )
             first[result] = source
 
@@ -135,7 +138,8 @@ def denoise_in_turn(
         raise BadInput(
             f"{series.folder}: {there} of {total} results are there: "
             + ("go on with --resume, or make all " if unfinished else "make them ")
-            + "anew with --overwrite"
+            + "anew with --overwrite",
+            "unfinished" if unfinished else "exists",
         )
     for source in chain.from_iterable(series.fields):
         yield SeriesStep(0, total, 0.0, source.name, ())

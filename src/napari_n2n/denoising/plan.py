@@ -91,27 +91,30 @@ def plan(
         another number of channels or dimensions.
     """
     if not sources:
-        raise BadInput("nothing to denoise: name at least one acquisition")
+        raise BadInput("nothing to denoise: name at least one acquisition", "not_chosen")
     if dtype not in ("float32", "same"):
-        raise BadInput(f"dtype '{dtype}': unknown: choose float32 or same")
+        raise BadInput(f"dtype '{dtype}': unknown: choose float32 or same", "option")
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     first = opened[0]
     if denoiser.dims == 3 and not first.has_depth:
         raise BadInput(
             f"{first.name}: the model was trained on volumes, and nobody names a depth axis Z "
-            f"among its axes {first.axes}: name them with --axes, or train with --dims 2"
+            f"among its axes {first.axes}: name them with --axes, or train with --dims 2",
+            "axes",
         )
     channels = [one.along("C") for one in opened]
     known = len(denoiser.scales)
     if len(channels[0]) != known and known > 1:
         raise BadInput(
             f"{first.name}: has {len(channels[0])} channels, and the model was trained on {known}: "
-            "give a stack with the same channels, or name its axes with --axes"
+            "give a stack with the same channels, or name its axes with --axes",
+            "channels",
         )
     if len({len(split) for split in channels}) > 1:
         raise BadInput(
             f"{opened[-1].name}: has another number of channels than {first.name}: "
-            "give recordings of one scene"
+            "give recordings of one scene",
+            "channels",
         )
     scenes = tuple(_scene(split) for split in zip(*channels, strict=True))
     header = replace(

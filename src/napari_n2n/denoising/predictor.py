@@ -193,7 +193,8 @@ class Engine:
             if max(self.tile) // 2 < _SMALLEST_TILE:
                 raise BadInput(
                     "out of memory on the device even for small tiles: close other programs that "
-                    "use it, or denoise on the CPU"
+                    "use it, or denoise on the CPU",
+                    "memory",
                 ) from error
             self.tile = tuple(max(side // 2, 16) for side in self.tile)
             return self._denoised(one, shape, channel)

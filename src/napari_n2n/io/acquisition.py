@@ -249,7 +249,8 @@ class Acquisition:
         count = self.shape[self._place(axis)] // 2
         if count == 0:
             raise BadInput(
-                f"{self.name}: has one frame along {axis}: give a stack with two or more to split"
+                f"{self.name}: has one frame along {axis}: give a stack with two or more to split",
+                "single",
             )
         even, odd = (self.every(axis, start, 2) for start in (0, 1))
         even, odd = (one._narrowed({axis: slice(0, count)}) for one in (even, odd))
@@ -293,7 +294,8 @@ class Acquisition:
         if axis not in self.axes:
             raise BadInput(
                 f"{self.name}: has no axis '{axis}' (its axes are {self.axes}): "
-                "choose one of these, or name them with --axes"
+                "choose one of these, or name them with --axes",
+                "axes",
             )
         return self.axes.index(axis)
 
@@ -365,7 +367,8 @@ def finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.ndarra
     if not good.all():
         raise BadInput(
             f"{acquisition.name}: {1 - good.mean():.2%} of plane {index} is NaN or infinite: "
-            "crop it off or fill it with the background level"
+            "crop it off or fill it with the background level",
+            "not_finite",
         )
     return plane
 

@@ -27,7 +27,9 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         If something stands at `path`, unless `overwrite` is True.
     """
     if path.exists() and not overwrite:
-        raise BadInput(f"{path}: exists already: choose another name or folder, or add --overwrite")
+        raise BadInput(
+            f"{path}: exists already: choose another name or folder, or add --overwrite", "exists"
+        )
 
 
 def refuse_full_disk(path: Path, size: int) -> None:
@@ -42,7 +44,8 @@ def refuse_full_disk(path: Path, size: int) -> None:
     if free < size:
         raise BadInput(
             f"{path}: takes at least {size / 1e9:.3g} GB where {free / 1e9:.3g} GB are free: free "
-            "some space, or let the result go to another disk"
+            "some space, or let the result go to another disk",
+            "disk",
         )
 
 
@@ -114,7 +117,8 @@ class Journal:
         if changed:
             raise BadInput(
                 f"{self.path}: the unfinished run had another {changed[0]}: "
-                "repeat its command with --resume, or begin anew with --overwrite"
+                "repeat its command with --resume, or begin anew with --overwrite",
+                "resume",
             )
         self.job = before
         self.done = set(lines[1:])

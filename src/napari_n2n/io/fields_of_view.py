@@ -39,10 +39,12 @@ def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
                 raise BadInput(
                     f"{error.filename}: cannot be read ({error.strerror}): check the disk and "
                     "whether you may read there",
-                    "folder",
+                    "unreadable",
                 ) from error
     if not found:
-        raise BadInput("no acquisition is named: give two recordings of the same scene")
+        raise BadInput(
+            "no acquisition is named: give two recordings of the same scene", "not_chosen"
+        )
     return found
 
 
@@ -55,7 +57,9 @@ def _fields(sources: list[Path]) -> list[list[Path]]:
     counts = {len(column) for column in columns}
     if len(counts) > 1:
         listed = ", ".join(f"{len(c)} fit {s}" for c, s in zip(columns, sources, strict=True))
-        raise BadInput(f"{sources[0]}: the patterns fit different numbers of files ({listed})")
+        raise BadInput(
+            f"{sources[0]}: the patterns fit different numbers of files ({listed})", "unmatched"
+        )
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -74,7 +78,9 @@ def _fitting(pattern: Path) -> list[Path]:
     fixed = Path(pattern.anchor)
     found = sorted(fixed.glob(str(pattern.relative_to(pattern.anchor))))
     if not found:
-        raise BadInput(f"{pattern}: no file fits this pattern: check the spelling and the folder")
+        raise BadInput(
+            f"{pattern}: no file fits this pattern: check the spelling and the folder", "not_found"
+        )
     return found
 
 
@@ -94,10 +100,10 @@ def _by_name(folders: list[Path]) -> list[list[Path]]:
             raise BadInput(
                 f"{there / alone[0]}: has no counterpart of this name in the other folder: "
                 "give files of one field the same name in both, and no recordings beside them",
-                "folder",
+                "unmatched",
             )
     if not names[0]:
         raise BadInput(
-            f"{folders[0]}: no recording lies there: give a folder with acquisitions", "folder"
+            f"{folders[0]}: no recording lies there: give a folder with acquisitions", "not_found"
         )
     return [[folder / name for folder in folders] for name in names[0]]

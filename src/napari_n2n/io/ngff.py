@@ -43,7 +43,8 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
     except Exception as error:
         raise BadInput(
             f"{path}: is not a readable zarr ({type(error).__name__}): "
-            "check that it was copied whole"
+            "check that it was copied whole",
+            "unreadable",
         ) from error
     if isinstance(node, zarr.Array):
         xarrays: Any = node.attrs.get("_ARRAY_DIMENSIONS")
@@ -54,7 +55,8 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
     attributes: dict[str, Any] = dict(node.attrs)
     if _UNFINISHED in attributes:
         raise BadInput(
-            f"{path}: is an unfinished result: go on with --resume where it was made, or delete it"
+            f"{path}: is an unfinished result: go on with --resume where it was made, or delete it",
+            "unfinished",
         )
     ome = attributes.get("ome", attributes)
     if not ome.get("multiscales"):
@@ -63,7 +65,8 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
             return node[arrays[0]], _bare(node[arrays[0]], "")
         listed = ", ".join(arrays) or "none"
         raise BadInput(
-            f"{path}: holds no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME"
+            f"{path}: holds no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME",
+            "format",
         )
     image = ome["multiscales"][0]
     array = node[image["datasets"][0]["path"]]

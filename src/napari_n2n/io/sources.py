@@ -65,7 +65,8 @@ def open_source(source: Any, axes: str | None = None) -> Source:
     if hasattr(source, "shape") and hasattr(source, "dtype"):
         return _from_array(source, "array", axes)
     raise BadInput(
-        f"{type(source).__name__}: not an image: give a file, an array or a napari image layer"
+        f"{type(source).__name__}: not an image: give a file, an array or a napari image layer",
+        "format",
     )
 
 
@@ -76,7 +77,7 @@ def _meant(letters: str, count: int) -> str | None:
 
 def _open_path(path: Path, axes: str | None) -> Source:
     if not path.exists():
-        raise BadInput(f"{path}: no such file: check the spelling and the folder")
+        raise BadInput(f"{path}: no such file: check the spelling and the folder", "not_found")
     suffix = path.suffix.lower()
     readers = {
         **dict.fromkeys(tiff.SUFFIXES, tiff.read),
@@ -87,10 +88,13 @@ def _open_path(path: Path, axes: str | None) -> Source:
     read = ngff.read if ngff.is_zarr(path) else readers.get(suffix)
     if read is None:
         if path.is_dir():
-            raise BadInput(f"{path}: is a folder but no zarr: name the acquisitions in it")
+            raise BadInput(
+                f"{path}: is a folder but no zarr: name the acquisitions in it", "format"
+            )
         raise BadInput(
             f"{path}: cannot read {suffix or 'such'} files: "
-            "save as TIFF or OME-Zarr, or open it in napari and choose the layer"
+            "save as TIFF or OME-Zarr, or open it in napari and choose the layer",
+            "format",
         )
     try:
         pixels, header = read(path)
@@ -100,7 +104,8 @@ def _open_path(path: Path, axes: str | None) -> Source:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(
             f"{path}: cannot be read as {suffix or 'zarr'} ({cause}): "
-            "save it again or check the copy"
+            "save it again or check the copy",
+            "unreadable",
         ) from error
     if "S" in header.axes and axes is None:
         raise _colour(str(path))
@@ -148,7 +153,7 @@ def _from_array(array: Any, name: str, axes: str | None, header: Header | None =
     shape = tuple(int(length) for length in array.shape)
     if len(shape) < 2:
         raise BadInput(
-            f"{name}: shape {shape} is not an image: at least rows and columns are needed"
+            f"{name}: shape {shape} is not an image: at least rows and columns are needed", "format"
         )
     if axes is None and len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 16:
         raise _colour(name)
@@ -190,14 +195,17 @@ def checked_axes(name: str, shape: tuple[int, ...], dtype: np.dtype, axes: str) 
     if set(letters) - set(AXES) or len(set(letters)) != len(letters):
         raise BadInput(
             f"{name}: axes '{letters}' cannot be used: each may be one of {AXES}, once "
-            "(repeats, time, channels, depth, rows, columns)"
+            "(repeats, time, channels, depth, rows, columns)",
+            "axes",
         )
     if not {"Y", "X"} <= set(letters):
         raise BadInput(
-            f"{name}: axes '{letters}' have no rows Y and columns X: name them with --axes"
+            f"{name}: axes '{letters}' have no rows Y and columns X: name them with --axes", "axes"
         )
     if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)):
-        raise BadInput(f"{name}: pixels are {dtype}, not numbers: convert to integers or floats")
+        raise BadInput(
+            f"{name}: pixels are {dtype}, not numbers: convert to integers or floats", "format"
+        )
     return letters
 
 
@@ -212,5 +220,6 @@ def _stem(path: Path) -> str:
 def _colour(name: str) -> BadInput:
     return BadInput(
         f"{name}: is a colour (RGB) picture, not a measurement: give the grey-scale channel "
-        "(in napari: Layers > Data > Split RGB)"
+        "(in napari: Layers > Data > Split RGB)",
+        "format",
     )

@@ -66,18 +66,20 @@ def checked_output(path: Path, *, overwrite: bool, resume: bool = False) -> Path
         If its ending is unknown, or something stands there, or an unfinished result beside it.
     """
     if not path.name.lower().endswith(ENDINGS):
-        raise BadInput(f"{path}: unknown ending: let it end in {', '.join(ENDINGS[:3])}")
+        raise BadInput(f"{path}: unknown ending: let it end in {', '.join(ENDINGS[:3])}", "output")
     if path.exists():
         refuse_existing(path, overwrite=overwrite)
         if path.is_dir() and not ngff.is_zarr(path):
             raise BadInput(
-                f"{path}: is a folder but no zarr, and is not replaced: choose another name"
+                f"{path}: is a folder but no zarr, and is not replaced: choose another name",
+                "output",
             )
         if path.is_dir() and path.suffix.lower() != ".zarr":
-            raise BadInput(f"{path}: is a folder: choose another name")
+            raise BadInput(f"{path}: is a folder: choose another name", "output")
     elif journal_path(path).exists() and not (overwrite or resume):
         raise BadInput(
             f"{path}: an unfinished result lies beside it: go on with --resume, or begin anew with "
-            "--overwrite"
+            "--overwrite",
+            "unfinished",
         )
     return path

@@ -208,5 +208,6 @@ def _built(tensors: dict[str, Tensor], note: dict[str, Any], name: str) -> Denoi
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BadInput(
             f"{name}: was written by another version of napari-n2n ({type(error).__name__}): "
-            "train it again, or install the version that wrote it"
+            "train it again, or install the version that wrote it",
+            "model",
         ) from error

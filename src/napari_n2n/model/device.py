@@ -33,13 +33,14 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind, available in there.items() if available)
     if name not in there:
-        raise BadInput(f"device '{name}': unknown: choose auto, {', '.join(there)}")
+        raise BadInput(f"device '{name}': unknown: choose auto, {', '.join(there)}", "option")
     if not there[name]:
         built = " (this torch was built without CUDA)" if not torch.version.cuda else ""
         mended = unused_card() or "install a torch that supports it"
         raise BadInput(
             f"device '{name}': not available to torch {torch.__version__}{built}: "
-            f"use --device auto, or {mended}"
+            f"use --device auto, or {mended}",
+            "device",
         )
     return torch.device(name)
 

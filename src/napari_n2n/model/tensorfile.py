@@ -55,7 +55,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise BadInput(f"{path}: no such file: check the spelling and the folder")
+        raise BadInput(f"{path}: no such file: check the spelling and the folder", "not_found")
     return unpacked(path.read_bytes(), kind, str(path))
 
 
@@ -67,15 +67,19 @@ def unpacked(content: bytes, kind: str, name: str) -> tuple[dict[str, Tensor], d
         metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
     except (SafetensorError, ValueError, KeyError) as error:
         raise BadInput(
-            f"{name}: is damaged or not a napari-n2n {kind} ({error}): copy or train it again"
+            f"{name}: is damaged or not a napari-n2n {kind} ({error}): copy or train it again",
+            "unreadable",
         ) from error
     try:
         header = json.loads(metadata[_KEY])
         found, note = header["kind"], header["note"]
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f"{name}: was not written by napari-n2n: choose a file that 'napari-n2n train' saved"
+            f"{name}: was not written by napari-n2n: choose a file that 'napari-n2n train' saved",
+            "model",
         ) from error
     if found != kind:
-        raise BadInput(f"{name}: holds a napari-n2n {found}, not a {kind}: choose another file")
+        raise BadInput(
+            f"{name}: holds a napari-n2n {found}, not a {kind}: choose another file", "model"
+        )
     return tensors, note

@@ -78,7 +78,8 @@ class Pair:
             if len(acquisition.along("C")) > 1:
                 raise BadInput(
                     f"{acquisition.name}: has several channels, each with a noise of its own: "
-                    "open_pairs makes a pair of each"
+                    "open_pairs makes a pair of each",
+                    "channels",
                 )
         return cls.of_acquisitions(
             [one for acquisition in opened for one in acquisition.along("C")]
@@ -156,7 +157,8 @@ def _same_shape(acquisitions: list[Acquisition]) -> None:
     if min(first.plane_shape) < SMALLEST_SIDE:
         raise BadInput(
             f"{first.name}: planes of {first.plane_shape[0]}x{first.plane_shape[1]} pixels are "
-            f"too small to learn from: at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed"
+            f"too small to learn from: at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed",
+            "size",
         )
 
 
@@ -168,7 +170,8 @@ def _sample(acquisition: Acquisition) -> list[np.ndarray]:
     if all(np.ptp(plane) == 0 for plane in planes):
         raise BadInput(
             f"{acquisition.name}: every pixel is {planes[0].flat[0]:g}: "
-            "there is nothing to learn from; check the exposure or the channel"
+            "there is nothing to learn from; check the exposure or the channel",
+            "constant",
         )
     return planes
 
@@ -186,7 +189,8 @@ def _crop(
     if shape.min() < SMALLEST_SIDE:
         raise BadInput(
             f"{acquisitions[0].name}: the acquisitions share only {shape[0]}x{shape[1]} pixels: "
-            "choose two recordings of the same field"
+            "choose two recordings of the same field",
+            "size",
         )
     cropped = [
         acquisition.cropped(*(slice(int(s), int(s + n)) for s, n in zip(start, shape, strict=True)))

@@ -52,7 +52,8 @@ def open_fields(
             if len(parts) != expected:
                 raise BadInput(
                     f"{acquisition.name}: has {len(parts)} channels where others have {expected}: "
-                    "all acquisitions must have the same channels"
+                    "all acquisitions must have the same channels",
+                    "channels",
                 )
         yield [
             Pair.of_acquisitions(list(acquisitions), channel)

@@ -143,5 +143,6 @@ def _fits(result: Acquisition, other: Acquisition) -> None:
     if result.shape != other.shape:
         raise BadInput(
             f"{result.name}: shape {result.shape} differs from {other.name}'s {other.shape}: "
-            "score a result against acquisitions of the same field without a shift"
+            "score a result against acquisitions of the same field without a shift",
+            "shape",
         )

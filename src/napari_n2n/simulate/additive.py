@@ -125,5 +125,7 @@ class Camera(Noise):
 def _counted(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw numbers of particles; negative rates count as none."""
     if rate.max() > _BRIGHTEST:
-        raise BadInput(f"a pixel of {rate.max():.3g} particles is too bright: use a larger gain")
+        raise BadInput(
+            f"a pixel of {rate.max():.3g} particles is too bright: use a larger gain", "option"
+        )
     return rng.poisson(np.maximum(rate, 0)).astype(np.float32)

@@ -64,11 +64,12 @@ class Noise:
             level = getattr(self, name)
             ends = level if isinstance(level, tuple) else (level, level)
             if isinstance(level, tuple) and not parameter.ranged:
-                raise BadInput(f"{self.name}: {name} takes one number, not a range")
+                raise BadInput(f"{self.name}: {name} takes one number, not a range", "option")
             if not parameter.low <= ends[0] <= ends[1] <= parameter.high:
                 raise BadInput(
                     f"{self.name}: {name} {_shown(level)} does not lie within "
-                    f"{parameter.low:g} to {parameter.high:g}"
+                    f"{parameter.low:g} to {parameter.high:g}",
+                    "option",
                 )
 
     def __str__(self) -> str:
@@ -128,7 +129,8 @@ class Noise:
         if not low < high:
             raise BadInput(
                 f"{self.name}: all pixels are {low:g}, and the noise refers to the range of the "
-                "values: choose an image with structure"
+                "values: choose an image with structure",
+                "constant",
             )
         return low, high
 

@@ -33,16 +33,18 @@ def parse(words: str) -> Noise:
     name, *numbers = words.strip().lower().split(":")
     if name not in NOISES:
         examples = ", ".join(str(noise()) for noise in NOISES.values())
-        raise BadInput(f"noise '{words}': unknown: write one like {examples}")
+        raise BadInput(f"noise '{words}': unknown: write one like {examples}", "option")
     kind = NOISES[name]
     usage = ":".join([name, *(parameter.upper() for parameter in kind.parameters())])
     levels = [_level(number) for number in numbers]
     if None in levels or len(levels) > len(kind.parameters()):
-        raise BadInput(f"noise '{words}': cannot be read: write it as {usage}, like {kind()}")
+        raise BadInput(
+            f"noise '{words}': cannot be read: write it as {usage}, like {kind()}", "option"
+        )
     try:
         return kind(*levels)
     except BadInput as error:
-        raise BadInput(f"noise '{words}': {error}") from error
+        raise BadInput(f"noise '{words}': {error}", error.code) from error
 
 
 def _level(number: str) -> Level | None:

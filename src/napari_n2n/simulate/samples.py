@@ -27,7 +27,9 @@ def sample(scene: str, view: str) -> Path:
         path = folder / f"{scene}_{view}.tif"
         if path.exists():
             return path
-    raise BadInput(f"sample '{scene}_{view}.tif': not installed: install napari-n2n again")
+    raise BadInput(
+        f"sample '{scene}_{view}.tif': not installed: install napari-n2n again", "not_found"
+    )
 
 
 _VIEWS = ("a", "b")

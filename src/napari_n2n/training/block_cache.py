@@ -205,7 +205,8 @@ class Pool:
             need = math.ceil((2 + _AHEAD) * size / _POOL_SHARE / 1e6)
             raise BadInput(
                 f"{name}: its chunks hold {self._volume} pixels, more than fit into the memory "
-                f"allowed: allow {need} MB (--memory {need}MB), or store it in smaller chunks"
+                f"allowed: allow {need} MB (--memory {need}MB), or store it in smaller chunks",
+                "memory",
             )
         return fitting
 

@@ -35,13 +35,16 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
     if settings.dims == 2:
         return {"name": settings.network, "channels": 1}
     if settings.network != "compact":
-        raise BadInput(f"network '{settings.network}' knows planes only: use compact, or --dims 2")
+        raise BadInput(
+            f"network '{settings.network}' knows planes only: use compact, or --dims 2", "option"
+        )
     for pair in pairs:
         first = pair.first
         if not first.has_depth:
             raise BadInput(
                 f"{first.name}: volumes are asked for, and nobody names a depth axis Z among its "
-                f"axes {first.axes}: name them, as in --axes ZYX, or learn planes (--dims 2)"
+                f"axes {first.axes}: name them, as in --axes ZYX, or learn planes (--dims 2)",
+                "axes",
             )
     volumes = [pair.first.shape[-3:] for pair in pairs]
     thinnest = min(volume[0] for volume in volumes)
@@ -66,7 +69,8 @@ def wanted(settings: TrainingSettings, loss: Loss) -> bool:
     if settings.start == "warm" and not fits:
         raise BadInput(
             "a warm start is known for planes and the compact network only: "
-            "leave out --start warm, or use --dims 2"
+            "leave out --start warm, or use --dims 2",
+            "option",
         )
     return settings.start == "warm" or (settings.start == "auto" and fits and loss.name == "l2")
 

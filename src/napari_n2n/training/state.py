@@ -227,7 +227,8 @@ class Run:
     def _full(self) -> BadInput:
         return BadInput(
             f"{self.device}: out of memory even with one patch at a time: close other "
-            "programs that use it, choose a smaller patch, or train on the CPU"
+            "programs that use it, choose a smaller patch, or train on the CPU",
+            "memory",
         )
 
     def _step(self, progress: float) -> Tensor:
@@ -372,10 +373,13 @@ def restore(run: Run, path: Path) -> None:
     if changed:
         raise BadInput(
             f"{path}: was made with another {changed[0]} ({before.get(changed[0])}): "
-            "resume with the same settings, or leave out --resume to start anew"
+            "resume with the same settings, or leave out --resume to start anew",
+            "resume",
         )
     if note["scales"] != _scales(run):
-        raise BadInput(f"{path}: belongs to other acquisitions: leave out --resume to start anew")
+        raise BadInput(
+            f"{path}: belongs to other acquisitions: leave out --resume to start anew", "resume"
+        )
     parts: dict[str, Any] = {}
     for name, values in tensors.items():
         part, rest = name.split(".", 1)

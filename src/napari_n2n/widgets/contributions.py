@@ -86,7 +86,8 @@ def _read(path: str | list[str]) -> list[tuple[None]]:
     try:
         if viewer is None:
             raise BadInput(
-                f"{first}: a model opens in a napari window; in a script, use napari_n2n.load"
+                f"{first}: a model opens in a napari window; in a script, use napari_n2n.load",
+                "model",
             )
         load(first)  # a file that cannot be read opens nothing
     except BadInput as error:

@@ -56,7 +56,7 @@ class SplitWidget(Dock):
 
     def _opened(self) -> Acquisition:
         if self.layer.value is None:
-            raise BadInput("Open a stack first")
+            raise BadInput("Open a stack first", "not_chosen")
         return Acquisition.open(self.layer.value, axes=axes_in(self.axes))
 
     def _offer_axes(self) -> None:
@@ -75,7 +75,7 @@ class SplitWidget(Dock):
         try:
             stack = self._opened()
             if self.axis.value is None:
-                raise BadInput(f"{stack.name}: is a single frame: choose a stack")
+                raise BadInput(f"{stack.name}: is a single frame: choose a stack", "single")
             halves = stack.split(self.axis.value)
         except BadInput as error:
             self.words.setText(plainly(error))

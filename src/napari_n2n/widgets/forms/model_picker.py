@@ -122,7 +122,7 @@ class ModelPicker(QObject):
         super().__init__(rows)
         self._rows = rows
         self._session = session_of(viewer, TrainingSession)
-        self._of_file: Denoiser | BadInput = BadInput("")
+        self._of_file: Denoiser | BadInput = BadInput("", "not_chosen")
         tip = "The model that was trained last in this window, or one that was saved"
         self.which = ComboBox(label="Model", choices=self._choices, tooltip=tip)
         tip = "A model that 'Save model' in the Train dock wrote (.n2n)"
@@ -152,7 +152,7 @@ class ModelPicker(QObject):
         try:
             path = Path(str(self.file.value))
             if path == Path():
-                raise BadInput("Choose a model file first, or train a model")
+                raise BadInput("Choose a model file first, or train a model", "not_chosen")
             self._of_file = load(path)
         except BadInput as error:
             self._of_file = error

@@ -89,7 +89,7 @@ class Output:
         path = self.path
         if self._folders:
             if path is None:
-                raise BadInput("Choose under 'Save to' a folder for the results")
+                raise BadInput("Choose under 'Save to' a folder for the results", "not_chosen")
             return Series.of(self._folders, path)
         return path and checked_output(path, overwrite=overwrite, resume=resume)
 

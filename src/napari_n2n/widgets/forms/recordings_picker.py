@@ -140,7 +140,7 @@ class Picker(QWidget):
             given = [None if path == Path() else path for path in paths]
         given = given[: 1 + self.takes_second()]
         if given[0] is None or (given[-1] is None and self.second_needed):
-            raise BadInput(self._missing(from_layers))
+            raise BadInput(self._missing(from_layers), "not_chosen")
         if from_layers and len(given) > 1 and given[0] is given[1]:
             raise BadInput(
                 f"{' and '.join(self.labels)} are both '{given[0].name}': "

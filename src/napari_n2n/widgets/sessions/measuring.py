@@ -109,9 +109,9 @@ class Measuring:
         self._begin_anew()
 
     def refuse(self, error: BadInput) -> None:
-        """Take note that what is chosen cannot even be opened; of what is missing say nothing."""
+        """Note why what is chosen cannot be opened; nothing if nothing is chosen yet."""
         self.look(None)
-        self.problem = Finding(error.code, str(error)) if error.code else None
+        self.problem = None if error.code == "not_chosen" else Finding(error.code, str(error))
         self.changed.emit()
 
     def time(self, settings: TrainingSettings) -> None:

@@ -54,7 +54,7 @@ class Session:
         viewer = self._viewer()
         here = [] if viewer is None else _sessions.get(viewer, {}).values()
         if self.running or any(isinstance(one, Session) and one.running for one in here):
-            raise BadInput(_BUSY)
+            raise BadInput(_BUSY, "busy")
 
     def _run(
         self,
