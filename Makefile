@@ -1,17 +1,25 @@
 # make demo    install into .venv, then denoise the sample data: pictures and scores in demo/
-# make test    the whole test suite, on a screen in memory   (make test ARGS="-k noise")
-# make lint    style and types
-# make test-pyside   the tests that open a window, on PySide6 instead of PyQt6
-# make clean   delete what make made
+# make test    run all tests, on a virtual screen   (make test ARGS="-k noise" for some)
+# make test-pyside   run the tests that open a window, with PySide6 instead of PyQt6
+# make lint    check style and types
+# make docs    build the documentation site into site/
+# make clean   delete everything that make created
 #
 # Needs Python 3.11 or newer; PYTHON=/path/to/python chooses one.
 
-.PHONY: demo test test-pyside lint clean
+.PHONY: demo test test-pyside lint docs clean
 
 ifndef PYTHON
-PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
+PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; \
 done)
+endif
+
+ifeq ($(OS), Windows_NT)
+BIN := .venv/Scripts
+EXE := .exe
+else
+BIN := .venv/bin
 endif
 
 # What a napari window with software OpenGL needs on a Debian machine without a screen.
@@ -22,11 +30,11 @@ XVFB := xvfb-run -a
 endif
 
 demo: .venv/installed
-	.venv/bin/napari-n2n demo -o demo
+	$(BIN)/napari-n2n demo -o demo
 
 test: .venv/installed-test
 	scripts/debian-packages $(SCREEN)
-	$(XVFB) .venv/bin/python -m pytest $(ARGS)
+	$(XVFB) $(BIN)/python -m pytest $(ARGS)
 
 test-pyside: .venv-pyside/installed
 	scripts/debian-packages $(SCREEN)
@@ -34,34 +42,41 @@ test-pyside: .venv-pyside/installed
 		$$(grep -rl make_napari_viewer tests --include='test_*.py') $(ARGS)
 
 lint: .venv/installed-test
-	.venv/bin/ruff check
-	.venv/bin/ruff format --check
-	.venv/bin/mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv .venv-pyside build dist demo .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-pyside build dist demo site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f src/napari_n2n/napari.yaml
 
-# The two files below .venv are stamps: pip runs again only when a requirement changed.
-.venv/installed: pyproject.toml constraints.txt | .venv/bin/pip
-	.venv/bin/python -m pip install -c constraints.txt -e ".[all]"
+# The installed* files are stamps: pip runs again only when a requirement has changed.
+.venv/installed: pyproject.toml constraints.txt | $(BIN)/pip$(EXE)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all]"
 	touch $@
 
-.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/pip
-	.venv/bin/python -m pip install -c constraints.txt -e ".[all,test]"
+.venv/installed-test: pyproject.toml constraints.txt | $(BIN)/pip$(EXE)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all,test]"
 	touch $@ .venv/installed
 
-# The other binding is all that this one has of its own: the rest it takes from .venv.
+.venv/installed-docs: pyproject.toml constraints.txt | $(BIN)/pip$(EXE)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[docs]"
+	touch $@
+
+# Contains only PySide6; every other package is found in .venv.
 .venv-pyside/installed: .venv/installed-test
-	.venv/bin/python -m venv .venv-pyside
+	$(BIN)/python -m venv .venv-pyside
 	.venv-pyside/bin/python -m pip install -c constraints.txt PySide6-Essentials
-	.venv/bin/python -c 'import sysconfig; \
+	$(BIN)/python -c 'import sysconfig; \
 		print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> $$(.venv-pyside/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth
 	touch $@
 
-# Debian keeps what `python3 -m venv` needs in a package of its own.
-.venv/bin/pip:
+# On Debian, `python3 -m venv` needs a separate package.
+$(BIN)/pip$(EXE):
 	@test -n "$(PYTHON)" || { echo "napari-n2n needs Python 3.11 or newer; none was found." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || scripts/debian-packages \
 		$$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
