@@ -172,7 +172,7 @@ def shoot_train(camera: Camera, minutes: float) -> None:
         wait(lambda: train.measuring.estimate is not None)
         camera.shoot("train_before")
         train.minutes.value = minutes
-        train.watch.preview.setChecked(True)
+        train.run_panel.preview.setChecked(True)
         train.train_button.click()
         seen, half = 0, False
         while session.running:
@@ -181,11 +181,11 @@ def shoot_train(camera: Camera, minutes: float) -> None:
             camera.take_frame()
             if not half and session.curve and session.curve[-1].progress > 0.5:
                 half = True
-                train.watch.split.setChecked(True)
+                train.run_panel.split.setChecked(True)
                 camera.shoot("train_during")
-                train.watch.pause_button.click()
+                train.run_panel.pause_button.click()
                 camera.shoot("train_paused")
-                train.watch.pause_button.click()
+                train.run_panel.pause_button.click()
         settle()
         camera.take_frame()
         camera.shoot("train_after")

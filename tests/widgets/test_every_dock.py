@@ -80,7 +80,7 @@ def press(widget, model=None):
 
 
 def words(widget):
-    checks = getattr(widget, "checks", None)
+    checks = getattr(widget, "findings", None)
     return widget.words.text() + (checks.loss_words.text() if checks is not None else "")
 
 

@@ -112,7 +112,7 @@ def test_a_preview_is_nothing_to_compute_with(viewer, layers):
     viewer.layers.selection = {passing, layers[2]}
     picker = choose(viewer, "Denoise with a model ...", "Denoise").picker
     assert picker.chosen() == [layers[2]]
-    more = choose(viewer, "Learn from two noisy layers ...", "Train").picker.more
+    more = choose(viewer, "Learn from two noisy layers ...", "Train").picker.more_recordings
     more.menu.aboutToShow.emit()
     offered = [action.text() for action in more.menu.actions()]
     assert layers[0].name in offered and passing.name not in offered

@@ -49,15 +49,15 @@ def looked_at(widget, qtbot):
 
 
 def offered(widget):
-    return {name for name, made in widget.checks.buttons.items() if not made.isHidden()}
+    return {name for name, made in widget.findings.buttons.items() if not made.isHidden()}
 
 
 def test_a_chosen_pair_is_measured_at_once_and_timed(viewer, qtbot, told):
     add(viewer, 1, 2)
     widget = open_train(viewer)
-    assert widget.checks.noise_words.text() == "Looking at the recordings ..."
+    assert widget.findings.noise_words.text() == "Looking at the recordings ..."
     looked_at(widget, qtbot)
-    assert "ADU in A and B" in widget.checks.noise_words.text()
+    assert "ADU in A and B" in widget.findings.noise_words.text()
     assert "L2 finds its mean" in widget.loss_words.text() and not offered(widget)
     assert "At most 3 min here: 5 steps on your data" in widget.form.time_words.text()
     widget.form.preset.value = "quick"
@@ -96,7 +96,7 @@ def test_the_same_image_twice_offers_ways_out(viewer, qtbot, told):
     widget = open_train(viewer)
     looked_at(widget, qtbot)
     assert "same image" in widget.loss_words.text() and offered(widget) == {"split", "other"}
-    widget.checks.buttons["split"].click()
+    widget.findings.buttons["split"].click()
     assert widget.picker.axis.value == "T" and widget.layer_b.native.isHidden()
     looked_at(widget, qtbot)
     assert "movie" in widget.measuring.measured.pairs[0].first.name
@@ -110,7 +110,7 @@ def test_brighter_b_may_be_swapped(viewer, qtbot, told):
     widget = open_train(viewer)
     looked_at(widget, qtbot)
     assert offered(widget) == {"swap"}
-    widget.checks.buttons["swap"].click()
+    widget.findings.buttons["swap"].click()
     assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("bright", "dim")
     assert widget.file_a.value == widget.file_b.value == Path()
 
@@ -122,7 +122,7 @@ def test_displaced_layers_are_cropped_to_what_both_show(viewer, qtbot, told):
     widget = open_train(viewer)
     looked_at(widget, qtbot)
     assert offered(widget) == {"crop"}
-    widget.checks.buttons["crop"].click()
+    widget.findings.buttons["crop"].click()
     layers = widget.picker.recordings().sources
     assert [layer.name for layer in layers] == ["here cropped", "moved cropped"]
     for layer in layers:
@@ -143,7 +143,7 @@ def test_displaced_files_are_cropped_too_and_stay_lazy(viewer, qtbot, told, tmp_
     drop(widget, *paths)
     looked_at(widget, qtbot)
     assert offered(widget) == {"crop"}
-    widget.checks.buttons["crop"].click()
+    widget.findings.buttons["crop"].click()
     layers = widget.picker.recordings().sources
     assert [layer.name for layer in layers] == ["here cropped", "moved cropped"]
     for layer in layers:
@@ -252,21 +252,24 @@ def test_unnamed_axes_are_asked_for(viewer, qtbot, told):
     widget.picker.axes.value = "tcyx"
     looked_at(widget, qtbot)
     assert len(widget.measuring.measured.reports) == 2
-    assert "Channel 1: Noise" in widget.checks.noise_words.text()
+    assert "Channel 1: Noise" in widget.findings.noise_words.text()
 
 
 def test_more_than_two_recordings_are_learned_from(viewer, qtbot, told, tmp_path):
     layers = add(viewer, 1, 2, 3)
     widget = open_train(viewer)
     np.save(tmp_path / "fourth.npy", noisy(SCENE, 4))
-    widget.picker.more.add(layers[2], tmp_path / "fourth.npy")
+    widget.picker.more_recordings.add(layers[2], tmp_path / "fourth.npy")
     assert widget.picker.recordings().sources == (*layers, tmp_path / "fourth.npy")
     looked_at(widget, qtbot)
     assert len(widget.measuring.measured.pairs[0].acquisitions) == 4
     viewer.layers.remove("n3")
     assert len(widget.picker.recordings().sources) == 3
-    widget.picker.more.remove_button.click()
-    assert len(widget.picker.recordings().sources) == 2 and widget.picker.more.list.isHidden()
+    widget.picker.more_recordings.remove_button.click()
+    assert (
+        len(widget.picker.recordings().sources) == 2
+        and widget.picker.more_recordings.list.isHidden()
+    )
 
 
 def test_dropped_files_are_chosen_and_opened_lazily(viewer, qtbot, told, tmp_path):
@@ -337,7 +340,7 @@ def test_nothing_is_copied_where_there_is_nothing_to_train_on(viewer, monkeypatc
     said = []
     monkeypatch.setattr(model_actions, "show_error", said.append)
     QGuiApplication.clipboard().setText("as it was")
-    assert copied(open_train(viewer).keep.command_button) == "as it was"
+    assert copied(open_train(viewer).model_actions.command_button) == "as it was"
     assert len(said) == 1 and "Open two" in said[0]
 
 
@@ -350,7 +353,9 @@ def test_the_model_alone_is_learned_where_no_result_is_wanted(viewer, qtbot):
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
     assert widget.session.denoiser is not None and len(viewer.layers) == 2
     assert "Save the model" in widget.words.text()
-    assert widget.save_button.isEnabled() and "n2n.denoise" not in copied(widget.keep.python_button)
+    assert widget.save_button.isEnabled() and "n2n.denoise" not in copied(
+        widget.model_actions.python_button
+    )
 
 
 def test_what_is_copied_makes_the_weights_of_the_run_again(viewer, qtbot, typed):
@@ -359,7 +364,7 @@ def test_what_is_copied_makes_the_weights_of_the_run_again(viewer, qtbot, typed)
     fields = {"device": "cpu", "steps": 4.0, "patch": 32, "batch": 2, "seed": 3}
     for name, value in fields.items():
         getattr(widget.form, name).value = value
-    buttons = (widget.keep.python_button, widget.keep.command_button)
+    buttons = (widget.model_actions.python_button, widget.model_actions.command_button)
     before = [copied(one) for one in buttons]
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=120_000)
@@ -373,10 +378,10 @@ def test_what_is_copied_makes_the_weights_of_the_run_again(viewer, qtbot, typed)
 
 def test_the_model_is_applied_to_another_layer_in_the_denoise_dock(viewer, denoiser):
     widget = open_train(viewer)
-    assert not widget.keep.apply_button.isEnabled()
+    assert not widget.model_actions.apply_button.isEnabled()
     widget.session.denoiser = denoiser
     widget.session.finished.emit(None)
-    widget.keep.apply_button.click()
+    widget.model_actions.apply_button.click()
     _, dock = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     assert dock.model.chosen() is denoiser
 
@@ -395,7 +400,7 @@ def test_a_model_is_saved_where_the_dialog_says(viewer, denoiser, monkeypatch, t
 
 def test_more_recordings_are_added_from_the_menu(viewer, monkeypatch, told, tmp_path):
     layers = add(viewer, 1, 2, 3)
-    more = open_train(viewer).picker.more
+    more = open_train(viewer).picker.more_recordings
     dialogs = {"getOpenFileNames": ([str(tmp_path / "4.npy")], ""), "getExistingDirectory": "5"}
     for name, answer in dialogs.items():
         monkeypatch.setattr(QFileDialog, name, lambda *_, answer=answer: answer)
@@ -411,7 +416,7 @@ def test_another_b_is_a_key_away(viewer, qtbot, told):
     widget = open_train(viewer)
     looked_at(widget, qtbot)
     assert offered(widget) == {"other"}
-    widget.checks.buttons["other"].click()
+    widget.findings.buttons["other"].click()
     assert widget.layer_b.native.view().isVisible()
     widget.layer_b.native.hidePopup()
     widget.layer_b.value = viewer.layers[-1]

@@ -125,12 +125,14 @@ def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbo
     parts.release(2)
     add_pair(viewer, shape=(4, 64, 64))
     _, widget = open_dock(viewer)
-    widget.watch.preview.click()  # a preview is computed like a part of the result
+    widget.run_panel.preview.click()  # a preview is computed like a part of the result
     widget.train_button.click()
     qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
     result = viewer.layers["first + second denoised (unfinished)"]
     assert np.isfinite(result.data[0]).all() and np.isnan(result.data[2]).all()
-    assert widget.watch.progress.value() == 250 and widget.watch.progress.text().startswith("25%")
+    assert widget.run_panel.progress.value() == 250 and widget.run_panel.progress.text().startswith(
+        "25%"
+    )
     widget.stop_button.click()
     parts.release(9)
     qtbot.waitUntil(ended(widget), timeout=30_000)
@@ -142,7 +144,7 @@ def test_a_run_discarded_while_its_result_fills_leaves_nothing(viewer, qtbot, pa
     parts.release(2)
     add_pair(viewer, shape=(4, 64, 64))
     _, widget = open_dock(viewer)
-    widget.watch.preview.click()
+    widget.run_panel.preview.click()
     widget.train_button.click()
     qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
     assert len(viewer.layers) == 3

@@ -106,7 +106,7 @@ def test_the_preview_follows_the_slider(viewer, qtbot, paused):
     assert layer.data.shape == (1, 64, 64)
     assert layer.translate[0] == source.data_to_world((1, 0, 0))[0]
     if paused:
-        widget.watch.pause_button.click()
+        widget.run_panel.pause_button.click()
         qtbot.wait(300)
     viewer.dims.set_current_step(0, 3)
     there = source.data_to_world((3, 0, 0))[0]
@@ -175,12 +175,12 @@ def test_the_preview_can_be_switched_off_and_on_or_thrown_away(viewer, qtbot):
     add_pair(viewer)
     widget = begin(viewer)
     wait_for_preview(viewer, qtbot)
-    widget.watch.preview.click()
+    widget.run_panel.preview.click()
     assert not is_there(viewer, PREVIEW)()
-    widget.watch.preview.click()
+    widget.run_panel.preview.click()
     wait_for_preview(viewer, qtbot)
     viewer.layers.remove(PREVIEW)
-    assert not widget.watch.preview.isChecked()
+    assert not widget.run_panel.preview.isChecked()
     steps = len(widget.session.curve)
     qtbot.waitUntil(lambda: len(widget.session.curve) > steps + 3, timeout=30_000)
     assert not is_there(viewer, PREVIEW)()
@@ -216,26 +216,26 @@ def test_the_divider_shows_raw_on_its_left_and_vanishes_cleanly(viewer, qtbot):
     source = add_pair(viewer, (3, 64, 80), contrast_limits=(90, 500))
     states = looks(viewer)
     widget = begin(viewer)
-    watch = widget.watch
+    panel = widget.run_panel
     preview = wait_for_preview(viewer, qtbot)
-    watch.split.click()
+    panel.split.click()
     raw = viewer.layers[RAW]
     assert viewer.layers[-1] == raw and raw.bounding_box.visible
     plane = viewer.dims.current_step[0]
     np.testing.assert_array_equal(raw.data, source.data[plane : plane + 1, :, :40])
     np.testing.assert_array_equal(raw.translate, preview.translate)
-    watch.divider.setFocus()
-    QTest.keyClick(watch.divider, Qt.Key.Key_PageDown)
+    panel.divider.setFocus()
+    QTest.keyClick(panel.divider, Qt.Key.Key_PageDown)
     assert raw.data.shape[-1] < 40
-    watch.divider.setValue(750)
+    panel.divider.setValue(750)
     np.testing.assert_array_equal(raw.data, source.data[plane : plane + 1, :, :60])
     viewer.dims.set_current_step(0, 0)
     np.testing.assert_array_equal(raw.data, source.data[:1, :, :60])
-    watch.split.click()
-    assert not is_there(viewer, RAW)() and not watch.divider.isVisible()
+    panel.split.click()
+    assert not is_there(viewer, RAW)() and not panel.divider.isVisible()
     end(widget, qtbot)
     assert looks(viewer) == states
-    assert viewer.scene.camera.mouse_pan and not watch.split.isEnabled()
+    assert viewer.scene.camera.mouse_pan and not panel.split.isEnabled()
 
 
 def test_the_divider_is_dragged_on_the_canvas_and_stays_for_the_result(make_napari_viewer, qtbot):
@@ -243,7 +243,7 @@ def test_the_divider_is_dragged_on_the_canvas_and_stays_for_the_result(make_napa
     add_pair(viewer)
     widget = begin(viewer)
     wait_for_preview(viewer, qtbot)
-    widget.watch.split.click()
+    widget.run_panel.split.click()
     raw, canvas = viewer.layers[RAW], viewer.window._qt_viewer.canvas.native
     qtbot.wait(300)
     middle, before = QPoint(canvas.width() // 2, canvas.height() // 2), viewer.scene.camera.center
@@ -255,12 +255,12 @@ def test_the_divider_is_dragged_on_the_canvas_and_stays_for_the_result(make_napa
     moved = 60 / viewer.scene.camera.zoom / raw.scale[-1]
     assert raw.data.shape[-1] == pytest.approx(32 + moved, abs=1.5)
     assert viewer.scene.camera.center == before and viewer.scene.camera.mouse_pan
-    assert widget.watch.divider.value() > 500
-    widget.watch.stop_button.click()
+    assert widget.run_panel.divider.value() > 500
+    widget.run_panel.stop_button.click()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
     assert [layer.name for layer in viewer.layers[-2:]] == ["first + second denoised", RAW]
     viewer.layers.remove("first")
-    assert not is_there(viewer, RAW)() and not widget.watch.split.isEnabled()
+    assert not is_there(viewer, RAW)() and not widget.run_panel.split.isEnabled()
 
 
 def test_the_divider_never_waits_for_a_slow_disk(viewer, qtbot):
@@ -279,7 +279,7 @@ def test_the_divider_never_waits_for_a_slow_disk(viewer, qtbot):
     wait_for_preview(viewer, qtbot)
     slow.set()
     began = time.monotonic()
-    widget.watch.split.click()
+    widget.run_panel.split.click()
     assert time.monotonic() - began < pause
     qtbot.waitUntil(is_there(viewer, RAW), timeout=30_000)
     slow.clear()
@@ -296,7 +296,7 @@ def test_the_divider_never_waits_for_a_slow_disk(viewer, qtbot):
 def test_a_paused_run_waits_and_goes_on(viewer, qtbot):
     add_pair(viewer)
     widget = begin(viewer)
-    pause = widget.watch.pause_button
+    pause = widget.run_panel.pause_button
     qtbot.waitUntil(pause.isEnabled, timeout=60_000)
     pause.click()
     qtbot.wait(500)
@@ -322,9 +322,9 @@ def test_discarding_drops_run_preview_and_result_but_not_the_model_before(
     wait_for_preview(viewer, qtbot)
     answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
     monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
-    widget.watch.discard_button.click()
+    widget.run_panel.discard_button.click()
     assert widget.session.running and is_there(viewer, PREVIEW)()
-    widget.watch.discard_button.click()
+    widget.run_panel.discard_button.click()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
     assert [layer.name for layer in viewer.layers] == ["first", "second"]
     assert widget.session.curve == [] and widget.session.denoiser is before
@@ -386,11 +386,11 @@ def test_device_and_memory_are_shown_while_it_runs(viewer, qtbot):
     add_pair(viewer)
     widget = begin(viewer)
     qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=60_000)
-    words = widget.watch.resources.text()
+    words = widget.run_panel.resources.text()
     assert words.startswith("On the CPU: ") and "GB of memory in use" in words
     assert 0.1 < float(words.split()[3]) < 100
     end(widget, qtbot)
-    assert not widget.watch.resources.isVisible()
+    assert not widget.run_panel.resources.isVisible()
 
 
 def test_a_second_run_in_the_same_viewer_is_refused(viewer, qtbot, monkeypatch):
@@ -426,13 +426,13 @@ def test_a_reopened_dock_finds_preview_divider_and_pause(viewer, qtbot):
     widget.minutes.value, widget.device.value = 60, "cpu"
     widget.train()
     wait_for_preview(viewer, qtbot)
-    widget.watch.split.click()
-    widget.watch.pause_button.click()
+    widget.run_panel.split.click()
+    widget.run_panel.pause_button.click()
     viewer.window.remove_dock_widget(dock)
     _, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    assert again.watch.split.isChecked() and again.watch.pause_button.text() == "Resume"
+    assert again.run_panel.split.isChecked() and again.run_panel.pause_button.text() == "Resume"
     assert is_there(viewer, PREVIEW)() and is_there(viewer, RAW)()
-    again.watch.divider.setValue(250)
+    again.run_panel.divider.setValue(250)
     assert viewer.layers[RAW].data.shape[-1] == 16
     end(again, qtbot)
     assert len(viewer.layers) == 2
@@ -445,9 +445,9 @@ def test_a_closing_window_ends_the_run(make_napari_viewer, qtbot, paused):
     widget = begin(viewer)
     session = widget.session
     wait_for_preview(viewer, qtbot)
-    widget.watch.split.click()
+    widget.run_panel.split.click()
     if paused:
-        widget.watch.pause_button.click()
+        widget.run_panel.pause_button.click()
         qtbot.wait(300)
     viewer.close()
     qtbot.waitUntil(lambda: not session.running, timeout=10_000)
@@ -495,11 +495,11 @@ def test_an_error_amid_the_training_leaves_nothing_behind(viewer, qtbot, monkeyp
     add_pair(viewer)
     widget = begin(viewer)
     wait_for_preview(viewer, qtbot)
-    widget.watch.split.click()
+    widget.run_panel.split.click()
     fail.set()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
     qtbot.wait(100)
     assert "out of memory" in shown[0] and "out of memory" in widget.words.text()
     assert [layer.name for layer in viewer.layers] == ["first", "second"]
-    assert widget.train_button.isEnabled() and not widget.watch.pause_button.isEnabled()
-    assert not widget.watch.progress.isVisible()
+    assert widget.train_button.isEnabled() and not widget.run_panel.pause_button.isEnabled()
+    assert not widget.run_panel.progress.isVisible()

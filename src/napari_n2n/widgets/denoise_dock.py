@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import SUFFIX
 from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, plainly, time_left
-from napari_n2n.widgets.forms.comparison_controls import StageControls
+from napari_n2n.widgets.forms.comparison_controls import ComparisonControls
 from napari_n2n.widgets.forms.fields import axes_field, axes_in, bytes_in, device_menu, memory_field
 from napari_n2n.widgets.forms.model_picker import ModelPicker
-from napari_n2n.widgets.forms.output import Output
-from napari_n2n.widgets.forms.recordings_picker import ScenePicker
+from napari_n2n.widgets.forms.output import OutputPicker
+from napari_n2n.widgets.forms.recordings_picker import ImagePicker
 from napari_n2n.widgets.sessions.denoising_session import DenoisingSession
 from napari_n2n.widgets.sessions.previewing import Comparing, Previewing, Subject
 from napari_n2n.widgets.sessions.session import session_of
@@ -48,10 +48,10 @@ class DenoiseWidget(Dock):
     # -- what is on it ------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.picker = ScenePicker(self.viewer)
+        self.picker = ImagePicker(self.viewer)
         self.model = ModelPicker(self.viewer, self.picker.rows)
         self.axes = axes_field("recording")
-        self.output = Output()
+        self.output = OutputPicker()
         self.out = self.output.field
         self.memory, self.device = memory_field(), device_menu()
         self.turns = CheckBox(
@@ -62,12 +62,12 @@ class DenoiseWidget(Dock):
         self.turns.native.setText("mean of all eight")
         for field in (self.axes, self.out, self.memory, self.device, self.turns):
             self.picker.rows.addRow(field.label, field.native)
-        self.stage = StageControls(
+        self.comparison = ComparisonControls(
             self.previewing.stage,
             "Shows the plane on screen as the model cleans it, in a layer on top of the others, "
             "before the long run; follows the sliders, and the part in view of large planes",
         )
-        self.preview, self.split = self.stage.preview, self.stage.split
+        self.preview, self.split = self.comparison.preview, self.comparison.split
         self.button = button("Denoise", "Clean the recording, in the background")
         self.cancel_button = button("Cancel", "Stop now; what is done can be gone on with later")
         self.overwrite_button = button(
@@ -81,7 +81,7 @@ class DenoiseWidget(Dock):
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.overwrite_button, 1)
         buttons.addWidget(self.cancel_button, 1)
-        self.stack(self.picker, self.stage, buttons, self.progress, self.words, self.warnings)
+        self.stack(self.picker, self.comparison, buttons, self.progress, self.words, self.warnings)
         self.take_drops(self.take)
 
     def _connect(self) -> None:
@@ -199,7 +199,7 @@ class DenoiseWidget(Dock):
     def _show_state(self) -> None:
         running = self.session.running
         stands, unfinished, hint = self.output.found(self.session.unsaved)
-        for part in (self.picker, self.stage):
+        for part in (self.picker, self.comparison):
             part.setEnabled(not running)
         self.button.setEnabled(not running)
         self.button.setText("Resume" if unfinished else "Denoise")

@@ -13,7 +13,7 @@ from napari_n2n.simulate.corruption import Noise
 from napari_n2n.simulate.registry import NOISES
 from napari_n2n.simulate.write import SimulationStep
 from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, keep_narrow, plainly
-from napari_n2n.widgets.forms.fields import LevelField, axes_field, axes_in, form, layer_menu
+from napari_n2n.widgets.forms.fields import ParameterField, axes_field, axes_in, form, layer_menu
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.simulation_session import SimulationSession
 
@@ -124,5 +124,5 @@ class SimulateWidget(Dock):
         self.progress.setValue(round(1000 * step.progress))
 
 
-def _fields(noise: Noise) -> list[LevelField]:
-    return [LevelField(one, getattr(noise, name)) for name, one in noise.parameters().items()]
+def _fields(noise: Noise) -> list[ParameterField]:
+    return [ParameterField(one, getattr(noise, name)) for name, one in noise.parameters().items()]

@@ -9,10 +9,10 @@ from napari_n2n.errors import BadInput
 from napari_n2n.recipe import Recipe
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, plainly
-from napari_n2n.widgets.forms.findings_panel import Checks, add_cropped
-from napari_n2n.widgets.forms.model_actions import Keep
+from napari_n2n.widgets.forms.findings_panel import FindingsPanel, add_cropped
+from napari_n2n.widgets.forms.model_actions import ModelActions
 from napari_n2n.widgets.forms.recordings_picker import PairPicker
-from napari_n2n.widgets.forms.run_panel import Watch
+from napari_n2n.widgets.forms.run_panel import RunPanel
 from napari_n2n.widgets.forms.settings_form import SettingsForm
 from napari_n2n.widgets.sessions.measuring import Measuring
 from napari_n2n.widgets.sessions.session import session_of
@@ -46,19 +46,21 @@ class TrainWidget(Dock):
         self.source = self.picker.source
         self.layer_a, self.layer_b = self.picker.layer_a, self.picker.layer_b
         self.file_a, self.file_b = self.picker.file_a, self.picker.file_b
-        self.checks = Checks(self.measuring)
-        self.loss_words = self.checks.loss_words
-        self.form = SettingsForm(self.checks)
+        self.findings = FindingsPanel(self.measuring)
+        self.loss_words = self.findings.loss_words
+        self.form = SettingsForm(self.findings)
         self.loss, self.minutes, self.device = self.form.loss, self.form.minutes, self.form.device
         self.train_button = button("Train", "Learn from the recordings, in the background")
         self.chosen = Words()
-        self.watch = Watch(self.viewer, self.session)
-        self.stop_button, self.words = self.watch.stop_button, self.watch.words
-        self.keep = Keep(self.viewer, self.session, self._recipe)
-        self.save_button, self.save = self.keep.save_button, self.keep.save
+        self.run_panel = RunPanel(self.viewer, self.session)
+        self.stop_button, self.words = self.run_panel.stop_button, self.run_panel.words
+        self.model_actions = ModelActions(self.viewer, self.session, self._recipe)
+        self.save_button, self.save = self.model_actions.save_button, self.model_actions.save
         self.choices = (self.picker, self.form, self.train_button)
-        curve = self.watch.curve
-        self.stack(*self.choices, self.chosen, self.watch, self.keep, curve, stretched=curve)
+        curve = self.run_panel.curve
+        self.stack(
+            *self.choices, self.chosen, self.run_panel, self.model_actions, curve, stretched=curve
+        )
         self.take_drops(self.picker.take)
 
     def _connect(self) -> None:
@@ -73,7 +75,7 @@ class TrainWidget(Dock):
         for part, answer in ((self.picker, self._look), (self.form, self._decide)):
             part.changed.connect(self.session.forget_failure)
             part.changed.connect(answer)
-        self.checks.wanted.connect(self._go)
+        self.findings.wanted.connect(self._go)
         self.train_button.clicked.connect(self.train)
 
     # -- what is chosen -----------------------------------------------------------------------
@@ -102,7 +104,7 @@ class TrainWidget(Dock):
 
     def _decide(self) -> None:
         settings = self.form.settings()
-        self.checks.show_loss(settings.loss)
+        self.findings.show_loss(settings.loss)
         self.measuring.time(settings)
 
     def _show_measured(self) -> None:
@@ -111,7 +113,7 @@ class TrainWidget(Dock):
         self.picker.ask_for_axes(unnamed or (problem is not None and problem.code == "axes"))
         self.form.show_estimate(self.measuring.estimate)
         if not self.session.running:
-            self.watch.invite(first is None)
+            self.run_panel.invite(first is None)
         self._show_chosen()
 
     def _go(self, way: str) -> None:
@@ -152,10 +154,10 @@ class TrainWidget(Dock):
         """Say in a few lines what the run learns, in the place of all that could be chosen."""
         recipe = self.session.recipe
         if not self.session.running or recipe is None:
-            self.checks.show_loss(self.form.settings().loss)
+            self.findings.show_loss(self.form.settings().loss)
             self.chosen.setText("")
             return
-        self.checks.show_loss(recipe.settings.loss)
+        self.findings.show_loss(recipe.settings.loss)
         loss = LOSSES.get(recipe.settings.loss)
         how = "" if loss is None else f" with {loss.title}"
         self.chosen.setText(f"Training on {recipe.recordings.title}{how}\n{self.loss_words.text()}")

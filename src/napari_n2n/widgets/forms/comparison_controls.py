@@ -9,7 +9,7 @@ from napari_n2n.widgets.layers.comparison import Stage
 _FINE = 1000
 
 
-class StageControls(QWidget):
+class ComparisonControls(QWidget):
     """What a person may want to see on a stage.
 
     Parameters

@@ -26,7 +26,7 @@ from napari_n2n.widgets.layers.plane_on_screen import is_passing
 from napari_n2n.widgets.preferences import preferences
 
 
-class LevelField:
+class ParameterField:
     """Ask for a parameter of a noise; where it may be a range, also for the range's other end.
 
     Parameters

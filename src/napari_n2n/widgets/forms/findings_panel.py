@@ -64,7 +64,7 @@ WAYS = {
 }
 
 
-class Checks(QWidget):
+class FindingsPanel(QWidget):
     """The noise in a line, the loss and why, what to mind, and buttons that mend it.
 
     Parameters

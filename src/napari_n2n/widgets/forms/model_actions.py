@@ -14,7 +14,7 @@ from napari_n2n.widgets.dock import button, connect_while_alive, open_dock, plai
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 
-class Keep(QWidget):
+class ModelActions(QWidget):
     """Four buttons for the model of the last run, and for its recipe; before it, that of the form.
 
     Parameters

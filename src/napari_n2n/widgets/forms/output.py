@@ -20,7 +20,7 @@ _UNFINISHED = "An unfinished result lies there: Resume goes on with it, Overwrit
 _STANDS = "A result of this name exists: choose another name, or Overwrite it."
 
 
-class Output:
+class OutputPicker:
     """A row that asks for a place, and what is known of that place.
 
     Attributes

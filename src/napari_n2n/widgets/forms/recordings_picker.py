@@ -32,7 +32,7 @@ _FILES = {
 _KINDS = "TIFF, OME-Zarr, npy or PNG; may be dropped here"
 
 
-class Picker(QWidget):
+class RecordingsPicker(QWidget):
     """Choose one recording and another one of the same scene.
 
     Parameters
@@ -153,7 +153,7 @@ class Picker(QWidget):
         raise NotImplementedError
 
 
-class ScenePicker(Picker):
+class ImagePicker(RecordingsPicker):
     """Choose a recording, and perhaps another one of the same scene."""
 
     labels = ("Image", "Second")
@@ -164,7 +164,7 @@ class ScenePicker(Picker):
     second_needed = False
 
     def take(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders in place of those that are chosen; see `Picker.take`."""
+        """Choose files or folders in place of those that are chosen; see the base class."""
         if self.isEnabled():
             for edit in (self.file_a, self.file_b):
                 edit.line_edit.value = ""
@@ -183,7 +183,7 @@ _TIP = (
 _PAIR, _SPLIT = "two recordings", "frames of one stack"
 
 
-class PairPicker(Picker):
+class PairPicker(RecordingsPicker):
     """Choose A and B, and more if there are, or the stack whose even and odd frames they are."""
 
     tips = (f"One {_TIP}", f"Another {_TIP}")
@@ -197,16 +197,16 @@ class PairPicker(Picker):
         )
         self.axes = axes_field("recording")
         self.axis = axis_menu()
-        self.more = MoreRecordings(viewer)
+        self.more_recordings = MoreRecordings(viewer)
         super().__init__(viewer)
         self.rows.insertRow(1, self.kind.label, self.kind.native)
-        self.rows.addRow("", self.more)
+        self.rows.addRow("", self.more_recordings)
         for field in (self.axes, self.axis):
             self.rows.addRow(field.label, field.native)
         self.kind.changed.connect(self._tell)
         self.axes.changed.connect(self._tell)
         self.axis.changed.connect(lambda _axis: self.changed.emit())
-        self.more.changed.connect(self.changed)
+        self.more_recordings.changed.connect(self.changed)
         self._unnamed = False
         self.show_rows()
 
@@ -217,9 +217,9 @@ class PairPicker(Picker):
     def show_rows(self) -> None:
         """Show the rows that ask for what is wanted."""
         super().show_rows()
-        if self.rows.indexOf(self.more) < 0:  # not built yet
+        if self.rows.indexOf(self.more_recordings) < 0:  # not built yet
             return
-        self.rows.setRowVisible(self.more, self.takes_second())
+        self.rows.setRowVisible(self.more_recordings, self.takes_second())
         self.rows.setRowVisible(self.axis.native, not self.takes_second())
         self.rows.setRowVisible(self.axes.native, self._unnamed or bool(axes_in(self.axes)))
 
@@ -246,8 +246,8 @@ class PairPicker(Picker):
             self.ask_for_axes(error.code == "axes")
 
     def chosen(self) -> list[Any]:
-        """Return all recordings that are chosen; see `Picker.chosen`."""
-        return super().chosen() + (self.more.sources() if self.takes_second() else [])
+        """Return all recordings that are chosen; see `RecordingsPicker.chosen`."""
+        return super().chosen() + (self.more_recordings.sources() if self.takes_second() else [])
 
     def recordings(self) -> Recordings:
         """Return what is chosen, and how it is to be read; raises `BadInput` as `chosen` does."""
@@ -257,14 +257,14 @@ class PairPicker(Picker):
     def take(self, paths: list[Path]) -> list[Path]:
         """Choose files or folders: several in place of A and B, one more to come after them."""
         if len(paths) > 1 and self.isEnabled() and self._full():
-            self.more.clear()
+            self.more_recordings.clear()
             for edit in (self.file_a, self.file_b):
                 edit.line_edit.value = ""
         rest = super().take(paths)
         if not self.takes_second() and self.isEnabled():
             self.file_a.value = paths[0]
         elif rest:
-            self.more.add(*rest)
+            self.more_recordings.add(*rest)
         return []
 
     def _full(self) -> bool:
@@ -299,7 +299,7 @@ class PairPicker(Picker):
         first, *others = recordings.sources
         self.kind.value = _PAIR if others else _SPLIT
         self.axes.value = recordings.axes or ""
-        self.more.clear()
+        self.more_recordings.clear()
         if isinstance(first, Path):
             self.source.value = "folders" if first.is_dir() else "files"
         else:
@@ -314,7 +314,7 @@ class PairPicker(Picker):
         ):
             (layer if from_layers else file).value = source
         if others[len(second) :]:
-            self.more.add(*others[len(second) :])
+            self.more_recordings.add(*others[len(second) :])
         if recordings.split in self.axis.choices:  # what was split may have changed since
             self.axis.value = recordings.split
         self.blockSignals(False)

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 from napari_n2n.model.device import choose_device, device_title, memory_in_use
 from napari_n2n.training.fit import TrainingStep
 from napari_n2n.widgets.dock import Words, button, connect_while_alive, time_left
-from napari_n2n.widgets.forms.comparison_controls import StageControls
+from napari_n2n.widgets.forms.comparison_controls import ComparisonControls
 from napari_n2n.widgets.plots import TrainingCurve
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
@@ -27,7 +27,7 @@ _FINE = 1000
 _GB = 10**9
 
 
-class Watch(QWidget):
+class RunPanel(QWidget):
     """A run to look at.
 
     Parameters
@@ -62,13 +62,13 @@ class Watch(QWidget):
             "that too",
         )
         self.discard_button = button("Discard", "End the run now and keep nothing of it")
-        self.stage = StageControls(
+        self.comparison = ComparisonControls(
             self.session.stage,
             "Shows the plane on screen as the network would clean it now, in a layer on top of the "
             "others; follows the sliders, and the part in view of large planes",
         )
-        self.preview, self.split = self.stage.preview, self.stage.split
-        self.divider = self.stage.divider
+        self.preview, self.split = self.comparison.preview, self.comparison.split
+        self.divider = self.comparison.divider
         self.progress = QProgressBar()
         self.progress.setRange(0, _FINE)
         self.words, self.resources = Words(), Words()
@@ -79,7 +79,7 @@ class Watch(QWidget):
         column.addWidget(self.progress)
         column.addWidget(self.words)
         column.addWidget(self.resources)
-        column.addWidget(self.stage)
+        column.addWidget(self.comparison)
 
     def _connect(self) -> None:
         session = self.session
