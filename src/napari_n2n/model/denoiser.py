@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model import tensorfile
-from napari_n2n.model.network import NETWORKS, folded
+from napari_n2n.model.network import NETWORKS, Network, folded
 from napari_n2n.model.record import ModelRecord
 from napari_n2n.stats.affine import Affine
 
@@ -39,7 +39,7 @@ class Denoiser:
         Where the model comes from.
     """
 
-    networks: tuple[nn.Module, ...]
+    networks: tuple[Network, ...]
     architecture: dict[str, Any]
     scales: tuple[Affine, ...]
     record: ModelRecord = field(default_factory=ModelRecord)
@@ -57,7 +57,7 @@ class Denoiser:
     @property
     def stride(self) -> tuple[int, ...]:
         """Shift in pixels along each axis under which the networks repeat themselves."""
-        return tuple(self.networks[0].stride)  # type: ignore[arg-type]
+        return self.networks[0].stride
 
     @property
     def receptive_field(self) -> tuple[int, ...]:
@@ -65,22 +65,22 @@ class Denoiser:
 
         In pixels.
         """
-        return tuple(self.networks[0].receptive_field)  # type: ignore[arg-type]
+        return self.networks[0].receptive_field
 
     @property
     def bytes_per_pixel(self) -> float:
         """Memory that a pass of a network takes for each pixel of its input."""
-        return float(self.networks[0].bytes_per_pixel)  # type: ignore[arg-type]
+        return self.networks[0].bytes_per_pixel
 
     def to(self, device: torch.device | str) -> "Denoiser":
         """Move the networks to a device, and return self."""
         for network in (*self.networks, *self.ready):
-            network.to(device=device, memory_format=self._format)  # type: ignore[call-overload]
+            network.moved_to(device)
         return self
 
     @property
     def _format(self) -> torch.memory_format:
-        return torch.channels_last if self.dims == 2 else torch.channels_last_3d
+        return self.networks[0].memory_format
 
     def predict(self, images: np.ndarray, channel: int = 0, turns: bool = False) -> np.ndarray:
         """Denoise images in memory with one pass of the network.
@@ -170,7 +170,7 @@ def joined(parts: Sequence[Denoiser]) -> Denoiser:
     )
 
 
-def build_network(architecture: dict[str, Any]) -> nn.Module:
+def build_network(architecture: dict[str, Any]) -> Network:
     """Build the network that an architecture names, with fresh weights."""
     arguments = dict(architecture)
     return NETWORKS[arguments.pop("name")](**arguments)

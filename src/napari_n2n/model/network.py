@@ -1,15 +1,14 @@
-"""The networks: what they compute, how far they see, and on which grid they repeat themselves.
+"""The networks, and the two numbers that exact tiling needs: stride and receptive field.
 
 A network made of convolutions, pooling and up-sampling is translation-equivariant only by multiples
 of its `stride`, and an output pixel depends on no input pixel farther away than its
-`receptive_field`. `napari_n2n.denoising.tiles` turns these two numbers into tiles that give exactly
-what the whole plane would give.
+`receptive_field`. `napari_n2n.denoising.tiles` computes from them tiles that give exactly the
+result of the whole plane.
 """
 
 import copy
 import math
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +18,56 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 Padding = Literal["zeros", "replicate"]
 
 
+class Network(nn.Module):
+    """Base class: what tiles, memory limits and devices need from a network.
+
+    `forward` maps images of shape (N, channels, [Z,] Y, X), sides multiples of `stride`, to images
+    of the same shape.
+
+    Attributes
+    ----------
+    channels
+        Number of input and output channels.
+    stride
+        Shift in pixels along each axis under which the network is equivariant.
+    receptive_field
+        Largest distance in pixels along each axis from an output pixel to an input pixel that it
+        depends on.
+    bytes_per_pixel
+        Memory of a forward pass for each pixel of its input.
+    """
+
+    channels: int
+    stride: tuple[int, ...]
+    receptive_field: tuple[int, ...]
+    bytes_per_pixel: float
+
+    @property
+    def dims(self) -> int:
+        """2 for planes, 3 for volumes."""
+        return len(self.stride)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Channels last: the layout in which convolutions are fastest."""
+        return torch.channels_last if self.dims == 2 else torch.channels_last_3d
+
+    def moved_to(self, device: torch.device | str) -> Self:
+        """Move the weights to a device, in `memory_format`; returns self."""
+        return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload]
+
+
 class _Block(nn.Sequential):
-    """Two times convolution, batch norm, leaky ReLU.
+    """Twice convolution, batch norm, leaky ReLU.
 
     Parameters
     ----------
     channels_in, channels_out, dims
         Of the convolutions.
     padding
-        What lies beyond the edges: "zeros", or "replicate" for the outermost values.
+        Values beyond the edges: "zeros", or "replicate" for the outermost values.
     norm
-        False leaves the norms out: the convolutions have a bias instead.
+        False leaves out the norms: the convolutions have a bias instead.
     """
 
     def __init__(
@@ -50,31 +88,33 @@ class _Block(nn.Sequential):
         super().__init__(*layers)
 
 
-def folded(network: nn.Module) -> nn.Module:
-    """Return a copy for inference alone, its norms folded into the convolutions before them.
+def folded(network: Network) -> Network:
+    """Return a copy for inference only, each batch norm folded into the convolution before it.
 
-    What is left has the weights of a network that was built without norms.
+    Its weights fit a network that was built without norms.
     """
     ready = copy.deepcopy(network).eval()
     for block in ready.modules():
         if isinstance(block, _Block):
             for at in range(0, len(block), 3):
-                if not isinstance(block[at + 1], nn.Identity):
-                    block[at] = fuse_conv_bn_eval(block[at], block[at + 1])  # type: ignore[type-var, arg-type]
+                convolution, norm = block[at], block[at + 1]
+                if isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
+                    assert isinstance(convolution, nn.Conv2d | nn.Conv3d)
+                    block[at] = fuse_conv_bn_eval(convolution, norm)
                     block[at + 1] = nn.Identity()
     return ready.requires_grad_(False)
 
 
-class CompactUNet(nn.Module):
+class CompactUNet(Network):
     """The U-Net of this project: small enough to learn one pair within half a minute on two cores.
 
     Space-to-depth by 2 first: at half resolution a convolution costs a quarter and sees twice as
     far. Batch normalisation, linear up-sampling, and no skip around the whole network: on noisy
     microscopy a residual starts from the noise and has to unlearn it.
 
-    The coarse levels see farther than a patch is wide. Padded with zeros, they would learn that
-    edges are always near, and overshoot in wide, even areas where none are: there the outermost
-    values are repeated. At full detail, where it costs most and matters least, zeros do.
+    The coarse levels see farther than a patch is wide. Padded with zeros, they would learn that an
+    edge is always near, and overshoot in wide, even areas: they are padded with the outermost
+    values. The finest level, where that costs most and matters least, is padded with zeros.
 
     Parameters
     ----------
@@ -83,15 +123,15 @@ class CompactUNet(nn.Module):
     width
         Features of every level.
     depth
-        Number of poolings behind the space-to-depth.
+        Number of poolings after the space-to-depth.
     dims
         2 for planes, 3 for volumes.
     flat
-        For volumes: number of first levels, the space-to-depth being one, that leave Z as it is,
-        because a step along Z is still longer than one along X.
+        For volumes: number of first levels, the space-to-depth included, that do not pool along Z,
+        because voxels are longer along Z than along X.
     norm
-        False leaves the batch norms out, whose place is at the start from chance: weights that
-        have been trained before do without them.
+        False leaves out the batch norms, which training from random weights needs; pretrained
+        weights do without.
     """
 
     def __init__(
@@ -104,10 +144,14 @@ class CompactUNet(nn.Module):
         norm: bool = True,
     ) -> None:
         super().__init__()
-        self.channels, self.width, self.depth = channels, width, depth
-        along_z = [1 if level < flat else 2 for level in range(depth + 1)]
-        self._steps = [(z, 2, 2)[-dims:] for z in along_z]
+        self._steps = [(1 if level < flat else 2, 2, 2)[-dims:] for level in range(depth + 1)]
+        along_axes = list(zip(*self._steps, strict=True))
         cells = channels * math.prod(self._steps[0])
+        self.channels = channels
+        self.stride = tuple(math.prod(steps) for steps in along_axes)
+        self.receptive_field = tuple(_reach(steps) for steps in along_axes)
+        # Six float32 feature maps at the resolution of the first level, and input and output.
+        self.bytes_per_pixel = 6 * 4 * width / math.prod(self._steps[0]) + 8 * channels
         self.down = nn.ModuleList(
             _Block(cells if level == 0 else width, width, dims, _padding(level), norm)
             for level in range(depth + 1)
@@ -119,24 +163,6 @@ class CompactUNet(nn.Module):
         self.head = (nn.Conv2d if dims == 2 else nn.Conv3d)(width, cells, 1)
         self._pool = F.max_pool2d if dims == 2 else F.max_pool3d
         self._mode = "bilinear" if dims == 2 else "trilinear"
-
-    @property
-    def stride(self) -> tuple[int, ...]:
-        """Shift in pixels along each axis under which the network repeats itself."""
-        return tuple(math.prod(steps) for steps in zip(*self._steps, strict=True))
-
-    @property
-    def receptive_field(self) -> tuple[int, ...]:
-        """Farthest distance along each axis from an output pixel to an input pixel it depends on.
-
-        In pixels.
-        """
-        return tuple(_reach(steps) for steps in zip(*self._steps, strict=True))
-
-    @property
-    def bytes_per_pixel(self) -> float:
-        """Memory that a pass takes for each pixel of its input: six maps of features."""
-        return 6 * 4 * self.width / math.prod(self._steps[0]) + 8 * self.channels
 
     def forward(self, image: Tensor) -> Tensor:
         """Denoise `image` of shape (N, channels, [Z,] Y, X), sides multiples of `stride`."""
@@ -153,11 +179,11 @@ class CompactUNet(nn.Module):
                 align_corners=False,
             )
             features = block(torch.cat([features, skips.pop()], dim=1))
-        return depth_to_space(_in_full(self.head, features), self._steps[0])
+        return depth_to_space(_in_full_precision(self.head, features), self._steps[0])
 
 
-def _in_full(layer: nn.Module, features: Tensor) -> Tensor:
-    """Apply the last layer in the precision of its weights, also where the others get by with less.
+def _in_full_precision(layer: nn.Module, features: Tensor) -> Tensor:
+    """Apply the last layer in the precision of its weights, also under autocast.
 
     Rounded to bfloat16, values are off by up to 0.4 %: as much as the noise of a good recording.
     """
@@ -170,7 +196,7 @@ def _padding(level: int) -> Padding:
 
 
 def _reach(steps: tuple[int, ...]) -> int:
-    """Receptive field of a `CompactUNet` along an axis that its levels coarsen by `steps`."""
+    """Receptive field of a `CompactUNet`, in pixels, along an axis that levels pool by `steps`."""
     reach, grid = steps[0] - 1, steps[0]
     for step in (*steps[1:], None):
         reach += 2 * grid  # two convolutions on the way down
@@ -183,7 +209,7 @@ def _reach(steps: tuple[int, ...]) -> int:
 
 
 def space_to_depth(image: Tensor, steps: tuple[int, ...]) -> Tensor:
-    """Turn every block of pixels, one of `steps` along each axis, into channels of one pixel."""
+    """Turn every block of pixels, `steps` long along each axis, into the channels of one pixel."""
     if len(steps) == 2:
         return F.pixel_unshuffle(image, steps[0])
     count, channels, *sides = image.shape
@@ -203,7 +229,7 @@ def depth_to_space(features: Tensor, steps: tuple[int, ...]) -> Tensor:
 
 
 def flat_levels(scale: tuple[float, ...], depth: int) -> int:
-    """Number of levels of a `CompactUNet` that should leave Z as it is, for voxels near cubic.
+    """Return how many levels of a `CompactUNet` should not pool along Z, so voxels become cubic.
 
     Parameters
     ----------
@@ -213,70 +239,10 @@ def flat_levels(scale: tuple[float, ...], depth: int) -> int:
         Of the network.
     """
     ratio = scale[0] / scale[-1]
+    # A level pools along Z where voxels are by then at most 1.5 times as long along Z as along X:
+    # halfway between cubic (1) and one pooling away from cubic (2).
     return sum(ratio > 1.5 * 2**level for level in range(depth + 1))
 
 
-class PaperUNet(nn.Module):
-    """The U-Net of Lehtinen et al. 2018, table 2, for reproducing the paper.
-
-    Five poolings, 48 features down, 96 up, nearest up-sampling, a 64-32 head, no normalisation;
-    0.99 million weights for 3 channels.
-    """
-
-    def __init__(self, channels: int = 1) -> None:
-        super().__init__()
-        self.channels = channels
-
-        def conv(channels_in: int, channels_out: int) -> nn.Module:
-            return nn.Sequential(
-                nn.Conv2d(channels_in, channels_out, 3, padding=1),
-                nn.LeakyReLU(0.1, inplace=True),
-            )
-
-        self.enter = conv(channels, 48)
-        self.down = nn.ModuleList(conv(48, 48) for _ in range(6))
-        self.up = nn.ModuleList(
-            nn.Sequential(conv(inside, 96), conv(96, 96)) for inside in (96, 144, 144, 144)
-        )
-        self.top = nn.Sequential(conv(96 + channels, 64), conv(64, 32))
-        self.head = nn.Conv2d(32, channels, 3, padding=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, a=0.1)
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-
-    stride = (32, 32)
-    bytes_per_pixel = 1600.0
-
-    @property
-    def receptive_field(self) -> tuple[int, ...]:
-        """Farthest distance along each axis from an output pixel to an input pixel it depends on.
-
-        In pixels.
-        """
-        reach = 1 + 1 + 3  # entry and first convolution, top and head
-        for level in range(5):
-            step = 2**level
-            reach += step + 2 * step  # pooling, and nearest up-sampling from the coarser grid
-            reach += 2 * step  # the convolution below the pooling, at twice the step
-            reach += 2 * step if level > 0 else 0  # two convolutions on the way up
-        return reach, reach
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Denoise `image` of shape (N, channels, Y, X); Y and X are multiples of 32."""
-        features = self.down[0](self.enter(image))
-        skips = [image]
-        for level, conv in enumerate(list(self.down)[1:]):
-            features = F.max_pool2d(features, 2)
-            if level < 4:
-                skips.append(features)
-            features = conv(features)
-        for conv in self.up:
-            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
-            features = conv(torch.cat([features, skips.pop()], dim=1))
-        features = F.interpolate(features, scale_factor=2.0, mode="nearest")
-        return _in_full(self.head, self.top(torch.cat([features, skips.pop()], dim=1)))
-
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"compact": CompactUNet, "paper": PaperUNet}
-"""The networks by the name that settings and model files use."""
+NETWORKS: dict[str, type[Network]] = {"compact": CompactUNet}
+"""The networks by the name that model files use."""
