@@ -107,7 +107,7 @@ def test_a_folder_of_movies_is_split_file_by_file(movie):
 
 
 def test_the_command_line_has_an_option_for_all_that_a_window_offers():
-    offered = set(TrainingSettings.model_fields) - {"network", "learning_rate", "averaging"}
+    offered = set(TrainingSettings.model_fields) - {"learning_rate", "averaging"}
     assert offered <= set(commands.train.__annotations__)
 
 

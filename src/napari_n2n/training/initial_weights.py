@@ -30,14 +30,10 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
     Raises
     ------
     BadInput
-        If volumes are wanted of what has no depth, or of a network that has none.
+        If `settings.dims` is 3 and an image has no Z axis.
     """
     if settings.dims == 2:
-        return {"name": settings.network, "channels": 1}
-    if settings.network != "compact":
-        raise BadInput(
-            f"network '{settings.network}' knows planes only: use compact, or --dims 2", "option"
-        )
+        return {"name": "compact", "channels": 1}
     for pair in pairs:
         first = pair.first
         if not first.has_depth:
@@ -65,14 +61,15 @@ def wanted(settings: TrainingSettings, loss: Loss) -> bool:
     BadInput
         If they are asked for where they do not fit.
     """
-    fits = settings.dims == 2 and settings.network == "compact"
-    if settings.start == "warm" and not fits:
+    if settings.start == "warm" and settings.dims != 2:
         raise BadInput(
-            "a warm start is known for planes and the compact network only: "
+            "pretrained weights (--start warm) exist for planes only: "
             "leave out --start warm, or use --dims 2",
             "option",
         )
-    return settings.start == "warm" or (settings.start == "auto" and fits and loss.name == "l2")
+    if settings.start == "auto":
+        return settings.dims == 2 and loss.name == "l2"
+    return settings.start == "warm"
 
 
 def network() -> tuple[dict[str, Any], nn.Module]:

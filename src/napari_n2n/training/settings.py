@@ -133,9 +133,6 @@ class TrainingSettings(BaseModel):
     )
     """Patches per step, each trained in both directions; fewer need less memory."""
 
-    network: Literal["compact", "paper"] = Field(default="compact", title="Network")
-    """compact: learns within minutes; paper: the U-Net of the Noise2Noise paper."""
-
     start: Literal["auto", "warm", "cold"] = Field(default="auto", title="Initial weights")
     """warm: pretrained on simulated noise; cold: random; auto: warm where it fits."""
 

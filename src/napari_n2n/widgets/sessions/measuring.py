@@ -24,7 +24,7 @@ from napari_n2n.widgets import background
 from napari_n2n.widgets.dock import on_other_pixels, plainly
 from napari_n2n.widgets.preferences import preferences
 
-_OF_A_STEP = {"device", "network", "dims", "channels", "patch", "batch", "memory"}
+_OF_A_STEP = {"device", "dims", "channels", "patch", "batch", "memory"}
 
 
 @dataclass(frozen=True, eq=False)
