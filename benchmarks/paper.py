@@ -473,7 +473,7 @@ class Bench:
         examples = []
         for _ in range(RECIPE.batch):
             clean = patch(self.pictures[place.integers(len(self.pictures))], place)
-            noise = arm.noise.settled(rng) if arm.one_level else arm.noise
+            noise = arm.noise.with_drawn_level(rng) if arm.one_level else arm.noise
             noisy = noise.apply(clean, rng, channels=True, data_range=RANGE)
             target, weight = clean, np.ones_like(clean)
             if not arm.clean and isinstance(noise, Bernoulli):

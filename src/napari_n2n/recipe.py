@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.io.fields_of_view import BETWEEN
+from napari_n2n.io.fields_of_view import FIELD_SEPARATOR
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.training.settings import TrainingSettings
 
@@ -117,7 +117,7 @@ class Recipe:
             ]
         how, use = self._said()
         chosen = self.settings.model_dump(exclude_defaults=True)
-        words = [word for scene in scenes for word in (BETWEEN, *scene)][1:]
+        words = [word for scene in scenes for word in (FIELD_SEPARATOR, *scene)][1:]
         commands = [["train", *words, "-o", "model.n2n", *_options(how | chosen)]]
         for number, scene in enumerate(scenes):
             stem = f"clean_{number}" if len(scenes) > 1 else "clean"

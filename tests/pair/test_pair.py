@@ -128,7 +128,7 @@ def test_what_is_bright_by_chance_or_by_few_photons_is_not_saturated():
     hit = [np.where(rng.random(v.shape) < 0.05, 900.0, v) for v in views]
     counts = [rng.poisson(SCENE / 100) for _ in "AB"]
     for pair in (views, hit, counts, [v.round() for v in views]):
-        assert all(one.ceiling is None for one in Pair.open(*pair).acquisitions)
+        assert all(one.measured_saturation is None for one in Pair.open(*pair).acquisitions)
 
 
 @settings(deadline=None)

@@ -154,7 +154,7 @@ def test_a_range_draws_a_level_for_every_image(noise, seed):
     flat, rng = np.zeros((64, 64), np.float32), rng_of(seed)
     levels = [noise.apply(flat, rng).std() for _ in range(12)]
     assert np.ptp(levels) > 5 and max(levels) < 55
-    one = noise.settled(rng)
+    one = noise.with_drawn_level(rng)
     assert one.apply(flat, rng).std() == pytest.approx(one.apply(flat, rng).std(), rel=0.1)
 
 

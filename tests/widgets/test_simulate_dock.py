@@ -57,7 +57,7 @@ def test_only_the_numbers_of_the_chosen_noise_are_shown(viewer):
         }
         assert shown == {(name, number.label) for number in kind.parameters().values()}
         assert widget.chosen_noise() == kind()
-        assert widget.noise_words.text() == kind.words
+        assert widget.noise_words.text() == kind.description
 
 
 def test_the_same_seed_gives_the_same_pixels(viewer, qtbot):

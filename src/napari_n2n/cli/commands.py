@@ -21,7 +21,7 @@ from napari_n2n.cli.options import (
 )
 from napari_n2n.cli.terminal import print_json, progress, say, step_words, stop_on_interrupt
 from napari_n2n.errors import BadInput
-from napari_n2n.io.crash_safe import refuse_existing
+from napari_n2n.io.crash_safe import check_overwrite
 
 if TYPE_CHECKING:
     from napari_n2n.model.denoiser import Denoiser
@@ -118,7 +118,7 @@ def train(
     )
     if output.suffix != ".n2n":
         raise BadInput(f"{output}: unknown ending: let the model's name end in .n2n", "output")
-    refuse_existing(output, overwrite=overwrite or resume)
+    check_overwrite(output, overwrite=overwrite or resume)
     checkpoint = output.with_name(output.name + ".checkpoint")
     kept = sorted(output.parent.glob(f"{checkpoint.name}*"))
     if resume and not kept:

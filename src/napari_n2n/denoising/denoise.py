@@ -19,7 +19,7 @@ from napari_n2n.denoising.cluster import shards_on_cluster
 from napari_n2n.denoising.plan import Plan, plan
 from napari_n2n.denoising.predictor import Engine
 from napari_n2n.generators import run_to_end
-from napari_n2n.io.crash_safe import Journal, journal_path, partial_path, refuse_full_disk
+from napari_n2n.io.crash_safe import Journal, check_disk_space, journal_path, partial_path
 from napari_n2n.io.header import Region
 from napari_n2n.io.writers import Writer, checked_output, open_writer
 from napari_n2n.model.denoiser import Denoiser
@@ -205,7 +205,7 @@ def _begun(
     if not resume:
         size = math.prod(header.shape) * header.dtype.itemsize
         packed = _PACKED if path.suffix.lower() == ".zarr" else 1.0
-        refuse_full_disk(path, round(packed * size))
+        check_disk_space(path, round(packed * size))
     journal = Journal(journal_path(path), job, resume=resume)
     engine.tile = tuple(journal.job["_tile"])
     resumed = bool(journal.done)

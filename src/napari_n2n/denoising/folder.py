@@ -13,7 +13,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.generators import run_to_end
 from napari_n2n.io import ngff
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.io.crash_safe import Journal, journal_path, noted_in
+from napari_n2n.io.crash_safe import Journal, journal_path, read_journal
 from napari_n2n.io.fields_of_view import fields_of_view
 from napari_n2n.io.writers import ENDINGS
 from napari_n2n.model.denoiser import Denoiser
@@ -110,7 +110,7 @@ class Series:
             return 0, False
         names = {path.name for path in self.folder.iterdir()}
         here = [path.name in names for path in self.results]
-        noted = noted_in(self.journal)
+        noted = read_journal(self.journal)
         done = [there and entry in noted for there, entry in zip(here, self.entries, strict=True)]
         return sum(here), self.journal.name in names and not all(done)
 

@@ -7,7 +7,6 @@ Pixels that are numbers: NaN and infinity are refused where they are read, with 
 """
 
 import math
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,7 +47,7 @@ class Acquisition:
         Names and colours, where they are known.
     axes_assumed
         True where the leading axes were not named by the source and are a guess.
-    ceiling
+    measured_saturation
         Largest value that the detector delivers, where that is known.
     """
 
@@ -62,7 +61,7 @@ class Acquisition:
     path: Path | None = None
     channels: tuple[Channel, ...] = ()
     axes_assumed: bool = False
-    ceiling: float | None = None
+    measured_saturation: float | None = None
 
     @classmethod
     def open(cls, source: Any, axes: str | None = None, name: str | None = None) -> "Acquisition":
@@ -135,9 +134,8 @@ class Acquisition:
                 for dimension, length in enumerate(array.shape)
             )
             chunks = getattr(array, "shards", None) or getattr(array, "chunks", None) or plane
-            # A random name: dask would otherwise read the whole file to make one of its content.
-            name = f"n2n-{uuid.uuid4().hex}"
-            array = da.from_array(array, chunks=chunks, name=name, inline_array=True)
+            # Without name=False dask would read the whole file to hash its content.
+            array = da.from_array(array, chunks=chunks, name=False, inline_array=True)
         kept = sorted(self.order)
         return array[self.window].transpose([kept.index(dimension) for dimension in self.order])
 
@@ -170,8 +168,8 @@ class Acquisition:
     @property
     def saturation(self) -> float:
         """Largest value that the detector, or else the pixel type, can tell; inf for floats."""
-        if self.ceiling is not None:
-            return self.ceiling
+        if self.measured_saturation is not None:
+            return self.measured_saturation
         if np.issubdtype(self.dtype, np.integer):
             return float(np.iinfo(self.dtype).max)
         return math.inf
@@ -226,7 +224,7 @@ class Acquisition:
             for cut in (min(length, side or length),)
         ]
         view = self.cropped(*middle)
-        for index in spread(self.plane_count, count):
+        for index in evenly_spaced(self.plane_count, count):
             yield index, view.plane(index).astype(np.float32)
 
     def cropped(self, rows: slice, columns: slice) -> "Acquisition":
@@ -319,7 +317,7 @@ class Acquisition:
         )
 
 
-def spread(total: int, count: int) -> list[int]:
+def evenly_spaced(total: int, count: int) -> list[int]:
     """Return up to `count` of the numbers below `total`, spread evenly."""
     if total <= count:
         return list(range(total))
@@ -348,7 +346,7 @@ def _chunks(array: Any) -> tuple[int, ...]:
     return tuple(chunks) if chunks is not None else (1,) * array.ndim
 
 
-def finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.ndarray:
+def check_finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.ndarray:
     """Return a plane of an acquisition, or a part of one, whose pixels are all finite.
 
     Parameters
@@ -386,5 +384,5 @@ def read_finite(acquisition: Acquisition, region: Region) -> np.ndarray:
         for place in np.ndindex(*values.shape[:-2]):
             where = [part.start + i for part, i in zip(region[:-2], place, strict=True)]
             index = np.ravel_multi_index(where, acquisition.shape[:-2]) if where else 0
-            finite(values[place], acquisition, int(index))
+            check_finite(values[place], acquisition, int(index))
     return values

@@ -1,6 +1,6 @@
 """What of a long piece of work is done, on disk, so that it can go on after a crash.
 
-Results that a power cut cannot spoil: flushed to the disk, and renamed only when whole.
+Results that a power cut cannot spoil: flush_to_disk to the disk, and renamed only when whole.
 """
 
 import json
@@ -18,7 +18,7 @@ def partial_path(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def check_overwrite(path: Path, *, overwrite: bool) -> None:
     """Let nothing be replaced that nobody said may be.
 
     Raises
@@ -32,7 +32,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def refuse_full_disk(path: Path, size: int) -> None:
+def check_disk_space(path: Path, size: int) -> None:
     """Begin nothing that cannot end.
 
     Raises
@@ -49,7 +49,7 @@ def refuse_full_disk(path: Path, size: int) -> None:
         )
 
 
-def flushed(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Wait until a file, or a folder's list of names, has reached the disk."""
     if path.is_dir() and sys.platform == "win32":
         return  # has no such call
@@ -60,7 +60,7 @@ def flushed(path: Path) -> None:
         os.close(handle)
 
 
-def moved_into_place(built: Path, path: Path) -> Path:
+def rename_into_place(built: Path, path: Path) -> Path:
     """Give a finished file or folder its name; what stood there goes only then. Returns `path`."""
     if built.is_file():
         built.replace(path)
@@ -73,7 +73,7 @@ def moved_into_place(built: Path, path: Path) -> Path:
             path.unlink(missing_ok=True)
         built.rename(path)
         shutil.rmtree(old, ignore_errors=True)
-    flushed(path.parent)
+    flush_to_disk(path.parent)
     return path
 
 
@@ -106,8 +106,8 @@ class Journal:
             os.truncate(path, len(whole))
         else:
             path.write_bytes(json.dumps(job).encode() + b"\n")
-        flushed(path)
-        flushed(path.parent)
+        flush_to_disk(path)
+        flush_to_disk(path.parent)
 
     def _take_up(self, lines: list[str]) -> None:
         before = json.loads(lines[0])
@@ -136,7 +136,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
-def noted_in(path: Path) -> set[str]:
+def read_journal(path: Path) -> set[str]:
     """Return what a journal notes as done; nothing where there is none."""
     return set(path.read_text().splitlines()[1:]) if path.exists() else set()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff
 
-BETWEEN = "+"
+FIELD_SEPARATOR = "+"
 # What microscopes and computers leave beside the images.
 _NOTES = {".txt", ".xml", ".json", ".csv", ".log", ".md", ".pdf", ".ini", ".db", ".yml", ".yaml"}
 _NOTES |= {".xlsx", ".docx", ".n2n", ".partial", ".journal", ".old"}
@@ -31,7 +31,7 @@ def fields_of_view(words: Sequence[str | Path]) -> list[list[Path]]:
     """
     texts = [str(word) for word in words]
     found: list[list[Path]] = []
-    for between, group in groupby(texts, key=lambda text: text == BETWEEN):
+    for between, group in groupby(texts, key=lambda text: text == FIELD_SEPARATOR):
         if not between:
             try:
                 found += _fields([Path(text) for text in group])

@@ -15,7 +15,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io.crash_safe import flushed, moved_into_place, partial_path
+from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
 from napari_n2n.io.header import Channel, Header, Region, grid, unit_name
 
 _AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
@@ -183,7 +183,7 @@ class Writer:
         array[region] = values
         if file.exists():  # of integers, a shard of zeros alone is not stored
             for name in (file, *file.parents[: len(place) + 1]):
-                flushed(name)
+                flush_to_disk(name)
 
     def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield name and work of every shard of the coarser levels, in the order to do them."""
@@ -204,8 +204,8 @@ class Writer:
         """Add the metadata and give the store its name. Returns `path`."""
         self._group.attrs.put({"ome": self._metadata()})
         for file in (self._building / "zarr.json", self._building):
-            flushed(file)
-        return moved_into_place(self._building, self.path)
+            flush_to_disk(file)
+        return rename_into_place(self._building, self.path)
 
     def close(self) -> None:
         """Leave the store as it is, to be gone on with."""

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 import zarr
 
-from napari_n2n.io.crash_safe import flushed, moved_into_place, partial_path
+from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
 from napari_n2n.io.header import Channel, Header, Region, grid, unit_name
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
@@ -224,8 +224,8 @@ class Writer:
     def finish(self) -> Path:
         """Give the file its name. Returns `path`."""
         os.close(self._file)
-        flushed(self._building)
-        return moved_into_place(self._building, self.path)
+        flush_to_disk(self._building)
+        return rename_into_place(self._building, self.path)
 
     def close(self) -> None:
         """Leave the file as it is, to be gone on with."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, tiff
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.io.crash_safe import journal_path, refuse_existing
+from napari_n2n.io.crash_safe import check_overwrite, journal_path
 from napari_n2n.io.header import Header
 
 SHARD_SIDE = 2048
@@ -44,7 +44,7 @@ def copy(acquisition: Acquisition, path: Path, *, overwrite: bool = False) -> It
     BadInput
         If something stands at `path` that may not be replaced.
     """
-    refuse_existing(path, overwrite=overwrite)
+    check_overwrite(path, overwrite=overwrite)
     writer = open_writer(path, acquisition.header)
     try:
         parts = list(writer.shards())
@@ -68,7 +68,7 @@ def checked_output(path: Path, *, overwrite: bool, resume: bool = False) -> Path
     if not path.name.lower().endswith(ENDINGS):
         raise BadInput(f"{path}: unknown ending: let it end in {', '.join(ENDINGS[:3])}", "output")
     if path.exists():
-        refuse_existing(path, overwrite=overwrite)
+        check_overwrite(path, overwrite=overwrite)
         if path.is_dir() and not ngff.is_zarr(path):
             raise BadInput(
                 f"{path}: is a folder but no zarr, and is not replaced: choose another name",

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io.crash_safe import flushed, moved_into_place, partial_path
+from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
 
 _KEY = "napari-n2n"
 
@@ -34,8 +34,8 @@ def write(path: Path, kind: str, tensors: dict[str, Tensor], note: dict[str, Any
     path.parent.mkdir(parents=True, exist_ok=True)
     building = partial_path(path)
     building.write_bytes(packed(kind, tensors, note))
-    flushed(building)
-    moved_into_place(building, path)
+    flush_to_disk(building)
+    rename_into_place(building, path)
 
 
 def packed(kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io.acquisition import Acquisition, finite
+from napari_n2n.io.acquisition import Acquisition, check_finite
 from napari_n2n.pair.checks import Finding, ceilings, find, refuse_duplicate
 from napari_n2n.pair.matching import match_intensity, noise_levels
 from napari_n2n.pair.registration import measure_shift, whole_pixels
@@ -98,8 +98,8 @@ class Pair:
         if any(start != offsets[0] for start in offsets):
             sampled = [_sample(acquisition) for acquisition in cropped]
         cropped = [
-            replace(one, ceiling=ceiling)
-            for one, ceiling in zip(cropped, ceilings(sampled), strict=True)
+            replace(one, measured_saturation=level)
+            for one, level in zip(cropped, ceilings(sampled), strict=True)
         ]
         matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
@@ -166,7 +166,7 @@ def _sample(acquisition: Acquisition) -> list[np.ndarray]:
     """Read a few planes, or the middle of each where they are large, and check their values."""
     planes = []
     for index, plane in acquisition.spread_planes(_SAMPLED_PLANES, _SAMPLED_SIDE):
-        planes.append(finite(plane, acquisition, index))
+        planes.append(check_finite(plane, acquisition, index))
     if all(np.ptp(plane) == 0 for plane in planes):
         raise BadInput(
             f"{acquisition.name}: every pixel is {planes[0].flat[0]:g}: "

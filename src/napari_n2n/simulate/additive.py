@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_n2n.errors import BadInput
-from napari_n2n.simulate.corruption import Level, Noise, Parameter, Range, drawn
+from napari_n2n.simulate.corruption import Level, Noise, Parameter, Range, fixed_level
 
 _BRIGHTEST = 1e15
 
@@ -24,7 +24,7 @@ class Gaussian(Noise):
 
     name = "gaussian"
     title = "White (Gaussian)"
-    words = "The same grain everywhere, as from amplifiers and detectors."
+    description = "The same grain everywhere, as from amplifiers and detectors."
 
     sigma: Sigma = 25
 
@@ -43,7 +43,9 @@ class Brown(Noise):
 
     name = "brown"
     title = "Smeared (brown)"
-    words = "Grain that spreads over neighbouring pixels, as in resampled or processed images."
+    description = (
+        "Grain that spreads over neighbouring pixels, as in resampled or processed images."
+    )
 
     sigma: Sigma = 25
     width: Annotated[
@@ -53,7 +55,7 @@ class Brown(Noise):
     def _corrupt(
         self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
     ) -> np.ndarray:
-        width = drawn(self.width)
+        width = fixed_level(self.width)
         reach = math.ceil(4 * width)  # scipy cuts the kernel at 4 widths
         padded = (*clean.shape[:-2], *(length + 2 * reach for length in clean.shape[-2:]))
         white = rng.standard_normal(padded, dtype=np.float32)
@@ -75,7 +77,9 @@ class Poisson(Noise):
 
     name = "poisson"
     title = "Photons (Poisson)"
-    words = "Every photon counts: the fewer there are, the grainier, and bright parts most of all."
+    description = (
+        "Every photon counts: the fewer there are, the grainier, and bright parts most of all."
+    )
     uses_range = True
 
     photons: Annotated[
@@ -86,7 +90,7 @@ class Poisson(Noise):
         self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
     ) -> np.ndarray:
         low, high = limits
-        unit = (high - low) / drawn(self.photons)
+        unit = (high - low) / fixed_level(self.photons)
         return low + unit * _counted((clean - low) / unit, rng)
 
 
@@ -100,7 +104,7 @@ class Camera(Noise):
 
     name = "camera"
     title = "Camera sensor"
-    words = "What a camera adds: photon noise, and the noise of reading out every pixel."
+    description = "What a camera adds: photon noise, and the noise of reading out every pixel."
 
     gain: Annotated[
         Level,
@@ -116,7 +120,7 @@ class Camera(Noise):
     def _corrupt(
         self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
     ) -> np.ndarray:
-        gain, read = drawn(self.gain), drawn(self.read)
+        gain, read = fixed_level(self.gain), fixed_level(self.read)
         electrons = _counted((clean - self.offset) / gain, rng)
         electrons += read * rng.standard_normal(clean.shape, dtype=np.float32)
         return self.offset + gain * electrons

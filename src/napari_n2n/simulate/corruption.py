@@ -48,7 +48,7 @@ class Noise:
     ----------
     name
         The word used on the command line.
-    title, words
+    title, description
         What people see: a name, and a sentence on where such noise comes from.
     uses_range
         True where the result depends on the range of values of the image.
@@ -56,7 +56,7 @@ class Noise:
 
     name: ClassVar[str]
     title: ClassVar[str]
-    words: ClassVar[str]
+    description: ClassVar[str]
     uses_range: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class Noise:
         hints = get_type_hints(cls, include_extras=True)
         return {one.name: hints[one.name].__metadata__[0] for one in fields(cls)}
 
-    def settled(self, rng: np.random.Generator) -> Self:
+    def with_drawn_level(self, rng: np.random.Generator) -> Self:
         """Return the same noise at one level, drawn from its range: for two views of one level."""
         levels = {name: getattr(self, name) for name in self.parameters()}
         ranges = {name: level for name, level in levels.items() if isinstance(level, tuple)}
@@ -120,7 +120,7 @@ class Noise:
         """
         limits = self._limits(image, data_range)
         clean = np.asarray(image, np.float32)
-        return self.settled(rng)._corrupt(clean, rng, channels, limits).astype(np.float32)
+        return self.with_drawn_level(rng)._corrupt(clean, rng, channels, limits).astype(np.float32)
 
     def _limits(self, image: np.ndarray, data_range: Range | None) -> Range:
         if not self.uses_range:
@@ -164,7 +164,7 @@ class Replacement(Noise):
         """
         limits = self._limits(image, data_range)
         clean = np.asarray(image, np.float32)
-        return self.settled(rng)._replaced(clean, rng, channels, limits)
+        return self.with_drawn_level(rng)._replaced(clean, rng, channels, limits)
 
     def _corrupt(
         self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
@@ -177,7 +177,7 @@ class Replacement(Noise):
         raise NotImplementedError
 
 
-def drawn(level: Level) -> float:
+def fixed_level(level: Level) -> float:
     """Return the level of a noise that is `settled`."""
     assert not isinstance(level, tuple)
     return level

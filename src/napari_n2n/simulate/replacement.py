@@ -81,7 +81,7 @@ class Text(Replacement):
 
     name = "text"
     title = "Text on top"
-    words = "Writing laid over the image: every pixel is either right or nonsense."
+    description = "Writing laid over the image: every pixel is either right or nonsense."
     uses_range = True
 
     share: Annotated[
@@ -106,7 +106,9 @@ class Impulse(Replacement):
 
     name = "impulse"
     title = "Random pixels"
-    words = "Single pixels with a random value, as hot or dead pixels and transmission errors."
+    description = (
+        "Single pixels with a random value, as hot or dead pixels and transmission errors."
+    )
     uses_range = True
 
     share: Annotated[
@@ -131,7 +133,7 @@ class Bernoulli(Replacement):
 
     name = "bernoulli"
     title = "Missing pixels"
-    words = "Single pixels without a measurement, which read zero."
+    description = "Single pixels without a measurement, which read zero."
 
     share: Annotated[
         Level, Parameter("Missing", "Share of the pixels that is missing, 0 to 1", 0, 1, 0.05, True)

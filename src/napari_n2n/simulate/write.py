@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_n2n.io.acquisition import Acquisition, finite, read_finite
-from napari_n2n.io.crash_safe import refuse_existing
+from napari_n2n.io.acquisition import Acquisition, check_finite, read_finite
+from napari_n2n.io.crash_safe import check_overwrite
 from napari_n2n.io.writers import Writer, open_writer
 from napari_n2n.simulate.corruption import Noise, Range, value_range
 
@@ -59,7 +59,7 @@ def simulate_by_planes(
         If `clean` has pixels that are no numbers, or something stands at `out`.
     """
     for path in out:
-        refuse_existing(path, overwrite=overwrite)
+        check_overwrite(path, overwrite=overwrite)
     data_range = _stack_range(clean) if noise.uses_range else None
     writers: list[Writer] = []
     try:
@@ -98,6 +98,6 @@ def simulate_by_planes(
 
 
 def _stack_range(clean: Acquisition) -> Range:
-    planes = (finite(clean.plane(index), clean, index) for index in range(clean.plane_count))
+    planes = (check_finite(clean.plane(index), clean, index) for index in range(clean.plane_count))
     ends = [value_range(plane) for plane in planes]
     return min(low for low, _ in ends), max(high for _, high in ends)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_n2n.io.acquisition import read_finite, spread
+from napari_n2n.io.acquisition import evenly_spaced, read_finite
 from napari_n2n.io.header import Region
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.normalisation import Batch, Normalisation, maps
@@ -90,7 +90,7 @@ def held_out_batches(
     counts = [math.prod(len(axis) for axis in grid) for grid in grids]
     ends = np.cumsum(counts)
     batches = []
-    for index in spread(int(ends[-1]), max(_PLACES, len(pairs))):
+    for index in evenly_spaced(int(ends[-1]), max(_PLACES, len(pairs))):
         number = int(np.searchsorted(ends, index, side="right"))
         pair, grid, before = pairs[number], grids[number], int(ends[number]) - counts[number]
         where = np.unravel_index(index - before, [len(axis) for axis in grid])

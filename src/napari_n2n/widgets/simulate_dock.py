@@ -88,7 +88,7 @@ class SimulateWidget(Dock):
         return Acquisition.open(self.layer.value, axes=axes_in(self.axes))
 
     def _show_noise(self) -> None:
-        self.noise_words.setText(NOISES[self.noise.value].words)
+        self.noise_words.setText(NOISES[self.noise.value].description)
         for name, fields in self.numbers.items():
             for field in fields:
                 self._rows.setRowVisible(field.native, name == self.noise.value)
