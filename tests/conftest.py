@@ -59,6 +59,14 @@ def parts(monkeypatch):
 
 
 @pytest.fixture
+def shown(monkeypatch):
+    """The errors of which napari notifies the user."""
+    errors = []
+    monkeypatch.setattr("napari_n2n.widgets.dock.show_error", errors.append)
+    return errors
+
+
+@pytest.fixture
 def typed(tmp_path, monkeypatch):
     """Type a text, as a script or into a terminal, in an empty folder; get the model it saves."""
 

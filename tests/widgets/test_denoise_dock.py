@@ -46,14 +46,6 @@ def model(tmp_path):
     return MODEL.save(tmp_path / "model.n2n")
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    errors = []
-    for module in ("denoise_dock", "sessions.session"):
-        monkeypatch.setattr(f"napari_n2n.widgets.{module}.show_error", errors.append)
-    return errors
-
-
 def open_dock(viewer, model=None, out=None):
     dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     widget.device.value = "cpu"

@@ -18,8 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_n2n.denoising.predictor import Engine
-from napari_n2n.widgets import denoise_dock, noise_dock, simulate_dock, split_dock, train_dock
-from napari_n2n.widgets.sessions import measuring, session, simulation_session
+from napari_n2n.widgets.sessions import measuring, simulation_session
 
 PICKING = ("Train", "Noise", "Denoise")
 COMPUTING = (*PICKING, "Simulate")
@@ -37,15 +36,6 @@ CONTROLS = (
 @pytest.fixture
 def viewer(make_napari_viewer_proxy):
     return make_napari_viewer_proxy()
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """The errors that napari shows."""
-    found = []
-    for module in (denoise_dock, noise_dock, session, simulate_dock, split_dock, train_dock):
-        monkeypatch.setattr(module, "show_error", found.append)
-    return found
 
 
 def open_dock(viewer, name):

@@ -9,13 +9,6 @@ def viewer(make_napari_viewer):
     return make_napari_viewer()
 
 
-@pytest.fixture
-def shown(monkeypatch):
-    errors = []
-    monkeypatch.setattr("napari_n2n.widgets.contributions.show_error", errors.append)
-    return errors
-
-
 def drop(viewer, path):
     """Open a file as napari does when it is dropped: with the only reader that knows it."""
     assert viewer.open(path, plugin=None) == []

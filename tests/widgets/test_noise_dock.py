@@ -103,9 +103,7 @@ def test_files_are_measured_without_layers(viewer, qtbot, tmp_path):
     assert len(widget.plots) == 4 and not viewer.layers
 
 
-def test_what_cannot_be_measured_is_said_and_the_button_stays_ready(viewer, qtbot, monkeypatch):
-    shown = []
-    monkeypatch.setattr("napari_n2n.widgets.noise_dock.show_error", shown.append)
+def test_what_cannot_be_measured_is_said_and_the_button_stays_ready(viewer, qtbot, shown):
     _, widget = open_dock(viewer)
     widget.button.click()
     assert "two noisy recordings" in shown[-1] and widget.button.isEnabled()

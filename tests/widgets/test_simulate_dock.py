@@ -73,9 +73,7 @@ def test_the_same_seed_gives_the_same_pixels(viewer, qtbot):
     assert (first != other).any()
 
 
-def test_what_cannot_be_done_is_said_and_the_button_stays_ready(viewer, qtbot, monkeypatch):
-    shown = []
-    monkeypatch.setattr("napari_n2n.widgets.simulate_dock.show_error", shown.append)
+def test_what_cannot_be_done_is_said_and_the_button_stays_ready(viewer, qtbot, shown):
     _, widget = open_dock(viewer)
     widget.button.click()
     assert "clean image" in shown[-1] and widget.button.isEnabled()

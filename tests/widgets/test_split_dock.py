@@ -69,9 +69,7 @@ def test_an_axis_in_any_place_is_split(viewer):
     np.testing.assert_array_equal(np.asarray(viewer.layers["movie odd"].data), stack[:, :, 1:4:2])
 
 
-def test_what_cannot_be_split_is_said(viewer, monkeypatch):
-    shown = []
-    monkeypatch.setattr("napari_n2n.widgets.split_dock.show_error", shown.append)
+def test_what_cannot_be_split_is_said(viewer, shown):
     widget = open_dock(viewer)
     widget.button.click()
     assert "Open a stack" in shown[-1]

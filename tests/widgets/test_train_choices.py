@@ -336,12 +336,10 @@ def copied(button):
     return QGuiApplication.clipboard().text()
 
 
-def test_nothing_is_copied_where_there_is_nothing_to_train_on(viewer, monkeypatch):
-    said = []
-    monkeypatch.setattr(model_actions, "show_error", said.append)
+def test_nothing_is_copied_where_there_is_nothing_to_train_on(viewer, shown):
     QGuiApplication.clipboard().setText("as it was")
     assert copied(open_train(viewer).model_actions.command_button) == "as it was"
-    assert len(said) == 1 and "Open two" in said[0]
+    assert len(shown) == 1 and "Open two" in shown[0]
 
 
 def test_the_model_alone_is_learned_where_no_result_is_wanted(viewer, qtbot):

@@ -155,9 +155,7 @@ def test_a_run_discarded_while_its_result_fills_leaves_nothing(viewer, qtbot, pa
     assert not widget.save_button.isEnabled() and "Discarded" in widget.words.text()
 
 
-def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, monkeypatch):
-    shown = []
-    monkeypatch.setattr("napari_n2n.widgets.train_dock.show_error", shown.append)
+def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, shown):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     widget.layer_b.value = widget.layer_a.value
@@ -166,13 +164,13 @@ def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, monkeypa
     assert not widget.session.running and widget.train_button.isEnabled()
 
 
-def test_an_error_in_the_background_is_shown_and_rearms_the_button(viewer, qtbot, monkeypatch):
+def test_an_error_in_the_background_is_shown_and_rearms_the_button(
+    viewer, qtbot, monkeypatch, shown
+):
     def full(self, image):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(CompactUNet, "forward", full)
-    shown = []
-    monkeypatch.setattr("napari_n2n.widgets.sessions.session.show_error", shown.append)
     add_pair(viewer)
     _, widget = open_dock(viewer)
     widget.train_button.click()
@@ -239,9 +237,9 @@ def test_the_sample_opens_as_a_ready_pair(viewer):
     assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("timelapse_a", "timelapse_b")
 
 
-def test_a_device_that_is_not_there_is_refused_and_nothing_is_busy(viewer, qtbot, monkeypatch):
-    shown = []
-    monkeypatch.setattr("napari_n2n.widgets.train_dock.show_error", shown.append)
+def test_a_device_that_is_not_there_is_refused_and_nothing_is_busy(
+    viewer, qtbot, monkeypatch, shown
+):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     add_pair(viewer)
     _, widget = open_dock(viewer)

@@ -393,9 +393,7 @@ def test_device_and_memory_are_shown_while_it_runs(viewer, qtbot):
     assert not widget.run_panel.resources.isVisible()
 
 
-def test_a_second_run_in_the_same_viewer_is_refused(viewer, qtbot, monkeypatch):
-    shown = []
-    monkeypatch.setattr("napari_n2n.widgets.train_dock.show_error", shown.append)
+def test_a_second_run_in_the_same_viewer_is_refused(viewer, qtbot, shown):
     add_pair(viewer)
     widget = begin(viewer)
     qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=60_000)
@@ -482,8 +480,8 @@ def test_a_window_closed_by_hand_asks_first(make_napari_viewer, qtbot, monkeypat
     end(widget, qtbot)
 
 
-def test_an_error_amid_the_training_leaves_nothing_behind(viewer, qtbot, monkeypatch):
-    fail, forward, shown = threading.Event(), CompactUNet.forward, []
+def test_an_error_during_training_leaves_nothing_behind(viewer, qtbot, monkeypatch, shown):
+    fail, forward = threading.Event(), CompactUNet.forward
 
     def full(self, image):
         if fail.is_set():
@@ -491,7 +489,6 @@ def test_an_error_amid_the_training_leaves_nothing_behind(viewer, qtbot, monkeyp
         return forward(self, image)
 
     monkeypatch.setattr(CompactUNet, "forward", full)
-    monkeypatch.setattr("napari_n2n.widgets.sessions.session.show_error", shown.append)
     add_pair(viewer)
     widget = begin(viewer)
     wait_for_preview(viewer, qtbot)

@@ -11,13 +11,12 @@ from typing import Any
 
 import napari
 from napari.layers import Image
-from napari.utils.notifications import show_error
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import load
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.simulate.samples import recordings
-from napari_n2n.widgets.dock import open_dock, plainly
+from napari_n2n.widgets.dock import notify, open_dock
 from napari_n2n.widgets.forms.fields import image_layers
 from napari_n2n.widgets.forms.recordings_picker import PairPicker
 from napari_n2n.widgets.layers.result_layer import contrast_limits, middle_plane
@@ -91,7 +90,7 @@ def _read(path: str | list[str]) -> list[tuple[None]]:
             )
         load(first)  # a file that cannot be read opens nothing
     except BadInput as error:
-        show_error(plainly(error))
+        notify(error)
         return NO_LAYER
     open_dock(viewer, "Denoise").model.choose(first)
     return NO_LAYER

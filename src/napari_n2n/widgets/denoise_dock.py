@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import CheckBox
-from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import SUFFIX
-from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, plainly, time_left
+from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, notify, time_left
 from napari_n2n.widgets.forms.comparison_controls import ComparisonControls
 from napari_n2n.widgets.forms.fields import axes_field, axes_in, bytes_in, device_menu, memory_field
 from napari_n2n.widgets.forms.model_picker import ModelPicker
@@ -176,7 +175,7 @@ class DenoiseWidget(Dock):
             out = self.output.chosen(**flags)
             self.session.refuse_a_second()
         except BadInput as error:
-            self._fail(plainly(error))
+            self.words.setText(notify(error))
             return
         self.progress.reset()
         self.comparing.forget()
@@ -191,10 +190,6 @@ class DenoiseWidget(Dock):
             device=self.device.value,
             **flags,
         )
-
-    def _fail(self, message: str) -> None:
-        self.words.setText(message)
-        show_error(message)
 
     def _show_state(self) -> None:
         running = self.session.running

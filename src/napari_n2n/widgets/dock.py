@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, FileEdit
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QComboBox,
@@ -140,6 +141,13 @@ def keep_narrow(*fields: ComboBox | FileEdit) -> None:
 def plainly(error: BadInput | str) -> str:
     """Say what is wrong in the words of a window: its fields are called like the options."""
     return re.sub(r"--(\w)", lambda option: option[1].upper(), str(error))
+
+
+def notify(error: BadInput | str) -> str:
+    """Show an error as a notification of napari; return its text, for the dock to show as well."""
+    message = plainly(error)
+    show_error(message)
+    return message
 
 
 class Words(QLabel):

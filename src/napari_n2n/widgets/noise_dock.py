@@ -4,7 +4,6 @@ from html import escape
 from typing import Any
 
 from magicgui.widgets import ComboBox
-from napari.utils.notifications import show_error
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout
@@ -19,6 +18,7 @@ from napari_n2n.widgets.dock import (
     button,
     connect_while_alive,
     keep_narrow,
+    notify,
     open_dock,
     plainly,
 )
@@ -118,7 +118,7 @@ class NoiseWidget(Dock):
         try:
             recordings = self.picker.recordings()
         except BadInput as error:
-            self._fail(plainly(error))
+            self._clear(notify(error))
             return
         self._live = True
         self._begin(recordings)
@@ -144,15 +144,11 @@ class NoiseWidget(Dock):
             return  # it is about what is no longer chosen
         self._wait(False)
         if known.problem is not None:
-            self._fail(plainly(known.problem.message))
+            self._clear(notify(known.problem.message))
             self.picker.ask_for_axes(known.problem.code == "axes")
         elif known.measured is not None:
             self.picker.ask_for_axes(known.measured.pairs[0].first.axes_in_doubt)
             self._show(known.measured)
-
-    def _fail(self, message: str) -> None:
-        self._clear(message)
-        show_error(message)
 
     def _wait(self, waiting: bool) -> None:
         self._waiting = waiting
@@ -166,7 +162,7 @@ class NoiseWidget(Dock):
         try:
             recordings = self.picker.recordings()
         except BadInput as error:
-            self._fail(plainly(error))
+            self._clear(notify(error))
             return
         open_dock(self.viewer, "Train").picker.choose(recordings)
         if self._measured is not None:

@@ -4,7 +4,6 @@ from itertools import chain
 from typing import Any
 
 from magicgui.widgets import ComboBox, SpinBox
-from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QHBoxLayout, QProgressBar
 
 from napari_n2n.errors import BadInput
@@ -12,7 +11,7 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.simulate.corruption import Noise
 from napari_n2n.simulate.registry import NOISES
 from napari_n2n.simulate.write import SimulationStep
-from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, keep_narrow, plainly
+from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, keep_narrow, notify
 from napari_n2n.widgets.forms.fields import ParameterField, axes_field, axes_in, form, layer_menu
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.simulation_session import SimulationSession
@@ -101,15 +100,12 @@ class SimulateWidget(Dock):
         """Make two noisy copies of the chosen layer."""
         source, seed = self.layer.value, self.seed.value
         if source is None:
-            return self._fail("Open a clean image first")
+            self.words.setText(notify("Open a clean image first"))
+            return
         try:
             self.session.simulate(source, self._clean(), self.chosen_noise(), seed)
         except BadInput as error:
-            self._fail(plainly(error))
-
-    def _fail(self, message: str) -> None:
-        self.words.setText(message)
-        show_error(message)
+            self.words.setText(notify(error))
 
     def _show_state(self) -> None:
         running = self.session.running

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.notifications import show_error
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.widgets.dock import Dock, Words, button, plainly
+from napari_n2n.widgets.dock import Dock, Words, button, notify, plainly
 from napari_n2n.widgets.forms.fields import (
     axes_field,
     axes_in,
@@ -78,8 +77,7 @@ class SplitWidget(Dock):
                 raise BadInput(f"{stack.name}: is a single frame: choose a stack", "single")
             halves = stack.split(self.axis.value)
         except BadInput as error:
-            self.words.setText(plainly(error))
-            show_error(plainly(error))
+            self.words.setText(notify(error))
             return
         source, dimension = self.layer.value, stack.order[stack.axes.index(self.axis.value)]
         for first, half in enumerate(halves):

@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_error
-
 from napari_n2n.errors import BadInput
 from napari_n2n.recipe import Recipe
 from napari_n2n.training.losses import LOSSES
-from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, plainly
+from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, notify
 from napari_n2n.widgets.forms.findings_panel import FindingsPanel, add_cropped
 from napari_n2n.widgets.forms.model_actions import ModelActions
 from napari_n2n.widgets.forms.recordings_picker import PairPicker
@@ -141,8 +139,7 @@ class TrainWidget(Dock):
         try:
             self.session.train(self._recipe())
         except BadInput as error:
-            self.words.setText(plainly(error))
-            show_error(plainly(error))
+            self.words.setText(notify(error))
 
     def _show_state(self) -> None:
         for part in self.choices:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_info
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
 
 from napari_n2n.errors import BadInput
 from napari_n2n.recipe import Recipe
-from napari_n2n.widgets.dock import button, connect_while_alive, open_dock, plainly
+from napari_n2n.widgets.dock import button, connect_while_alive, notify, open_dock
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 
@@ -72,7 +72,7 @@ class ModelActions(QWidget):
         try:
             saved = self._session.denoiser.save(path)
         except OSError as error:
-            show_error(f"{path}: cannot be written ({error.strerror}): choose another folder")
+            notify(f"{path}: cannot be written ({error.strerror}): choose another folder")
             return
         show_info(f"Saved {saved}")
 
@@ -92,7 +92,7 @@ class ModelActions(QWidget):
         try:
             text = words(self._session.recipe or self._described())
         except BadInput as error:
-            show_error(plainly(error))
+            notify(error)
             return
         QGuiApplication.clipboard().setText(text)
         remark = " Its first lines say what to replace." if text.startswith("#") else ""

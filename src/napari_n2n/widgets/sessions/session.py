@@ -10,12 +10,12 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
-from napari.utils.notifications import show_error
 from psygnal import Signal
 
 from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.errors import BadInput
 from napari_n2n.widgets import background
+from napari_n2n.widgets.dock import notify
 from napari_n2n.widgets.layers.growing_layer import Canvas, GrowingLayer
 
 
@@ -121,8 +121,7 @@ class Session:
         self._end()
         self._failed = True
         self._settle(whole=False)
-        self._say(message)
-        show_error(message)
+        self._say(notify(message))
         self.failed.emit(message)
 
     def _end(self) -> None:
