@@ -18,7 +18,8 @@ from report import Verdict, judged, machine, publish, table
 from scipy import ndimage
 
 from napari_n2n import NoiseReport, Pair, TrainingSettings, denoise, measure_noise, train
-from napari_n2n.stats.image_quality import Estimate, mean_over_blocks, psnr, reference_free_error
+from napari_n2n.stats.image_quality import psnr, reference_free_error
+from napari_n2n.stats.statistics import Measurement, mean_over_blocks
 from napari_n2n.training.held_out import HeldOut
 
 LOSSES = ("l2", "l1")
@@ -47,7 +48,7 @@ class Trial:
     report: NoiseReport
     images: dict[str, np.ndarray]
     held_out: dict[str, float]
-    gain: Estimate
+    gain: Measurement
 
     def verdict(self, about: str, gain: float) -> Verdict:
         """Tell whether both judges prefer the advised loss; by the truth, L1 gains `gain` dB."""
@@ -81,7 +82,7 @@ def tried(pair: Pair, settings: TrainingSettings) -> Trial:
         held_out[loss] = reference_free_error(images[loss], raw, targets, weight).value
     squares = [(images[loss] - targets) ** 2 for loss in LOSSES]
     scatter = mean_over_blocks([((squares[1] - squares[0]) * weight, weight)]).error
-    gain = Estimate(
+    gain = Measurement(
         10 * math.log10(held_out["l2"] / held_out["l1"]),
         10 / math.log(10) * scatter / min(held_out.values()),
     )

@@ -34,7 +34,8 @@ from napari_n2n.model.network import CompactUNet
 from napari_n2n.simulate.additive import Brown, Gaussian, Poisson
 from napari_n2n.simulate.corruption import Noise, Replacement
 from napari_n2n.simulate.replacement import Bernoulli, Impulse, Text
-from napari_n2n.stats.image_quality import Estimate, mean_over_blocks, psnr
+from napari_n2n.stats.image_quality import psnr
+from napari_n2n.stats.statistics import Measurement, mean_over_blocks
 from napari_n2n.training.losses import LOSSES, masked_mean
 from napari_n2n.training.state import follow, learning_rate
 
@@ -586,14 +587,14 @@ def squares_of(image: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return (image - unused.mean(axis=0)) ** 2 - own
 
 
-def compared_with(first: np.ndarray, squares: np.ndarray) -> Estimate:
+def compared_with(first: np.ndarray, squares: np.ndarray) -> Measurement:
     """By how much the root mean square error is larger than another, over all pixels, in ADU.
 
     The noise of the unused frames is in both, so that most of it cancels.
     """
     larger, error = math.sqrt(squares.mean()), math.sqrt(first.mean())
     scatter = mean_over_blocks([(squares - first, np.ones_like(first))]).error
-    return Estimate(larger - error, scatter / (larger + error))
+    return Measurement(larger - error, scatter / (larger + error))
 
 
 def start_captures(bench: Bench, data: Path, processes: Executor) -> Callable[[], Found]:

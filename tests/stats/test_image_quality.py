@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from napari_n2n.simulate.additive import Brown, Camera, Gaussian
 from napari_n2n.stats import image_quality
+from napari_n2n.stats.statistics import mean_over_blocks
 from napari_n2n.training.held_out import HeldOut
 
 SCENE = blobs((512, 512), 7)
@@ -69,7 +70,7 @@ def deviations(width, held_out, runs=30):
         counts = held_out_core(scene.shape, seed) if held_out else np.ones(scene.shape)
         weight = np.broadcast_to(counts, inputs.shape)
         errors = image_quality.squared_errors(made, inputs, targets, weight)
-        found = image_quality.mean_over_blocks([(errors, weight)])
+        found = mean_over_blocks([(errors, weight)])
         yield (found.value - np.mean((made - scene) ** 2)) / found.error
 
 
@@ -87,7 +88,7 @@ def test_the_standard_error_tells_how_far_off_the_estimate_is(width, held_out):
 
 def test_a_single_block_cannot_tell_its_own_uncertainty():
     flat = np.ones((16, 16))
-    estimate = image_quality.mean_over_blocks([(flat, flat)])
+    estimate = mean_over_blocks([(flat, flat)])
     assert estimate.value == 1 and image_quality.psnr_reference_free(estimate, 255.0).value is None
 
 

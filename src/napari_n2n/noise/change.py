@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.transfer import TransferCurve
+from napari_n2n.stats.statistics import MAD_TO_SIGMA, over_blocks
 
 _SPOT = 4
 _PATCH = 64
@@ -27,10 +28,10 @@ def moved_share(sample: Sample, curve: TransferCurve) -> float:
     variance = 2 * curve.variance_at(sample.surroundings)
     limit = _TAIL * np.sqrt(variance)
     difference = np.where(sample.valid, sample.difference.clip(-limit, limit), 0.0)
-    spots = _blocks(difference, _SPOT)
-    expected = _blocks(variance, _SPOT) / _SPOT**2
+    spots = over_blocks(difference, _SPOT)
+    expected = over_blocks(variance, _SPOT) / _SPOT**2
     squares = spots**2 / np.maximum(expected, 1e-12)
-    typical = float(np.median(squares)) / 0.4549
+    typical = float(np.median(squares)) * MAD_TO_SIGMA**2
     return float(np.mean(squares > _FAR**2 * typical)) if typical > 0 else 0.0
 
 
@@ -59,7 +60,7 @@ def displaced(sample: Sample, suspicious: np.ndarray, limit: float) -> tuple[flo
     nothing = np.zeros(sample.a.shape, bool)
     if min(sample.a.shape[1:]) < _BLOCK:
         return 0.0, nothing
-    share = _blocks(suspicious.astype(np.float32), _BLOCK)
+    share = over_blocks(suspicious.astype(np.float32), _BLOCK)
     around = [
         np.pad(values, ((0, 0), (_REACH, _REACH), (_REACH, _REACH)), "reflect")
         for values in (sample.a, sample.b)
@@ -102,17 +103,11 @@ def drift(sample: Sample) -> tuple[float, float]:
     """
     side = min(_PATCH, *sample.a.shape[1:])
     difference = sample.valid_difference
-    means = _blocks(difference, side)
-    signal = float(np.std(_blocks(sample.surroundings, _SPOT))) or 1.0
+    means = over_blocks(difference, side)
+    signal = float(np.std(over_blocks(sample.surroundings, _SPOT))) or 1.0
     # Noise that neighbours share averages out over squares only; a drift hardly shows in the next.
     square = max(1, min(_SQUARE, side // 2))
-    steps = np.diff(_blocks(difference, square), axis=2) / np.sqrt(2)
+    steps = np.diff(over_blocks(difference, square), axis=2) / np.sqrt(2)
     noise = float(np.std(steps)) * square / side
     largest = float(np.max(np.abs(means - np.median(means))))
     return (largest if largest > 6 * noise else 0.0) / signal, noise / signal
-
-
-def _blocks(stack: np.ndarray, side: int) -> np.ndarray:
-    rows, columns = (length // side * side for length in stack.shape[1:])
-    cut = stack[:, :rows, :columns]
-    return cut.reshape(len(stack), rows // side, side, columns // side, side).mean(axis=(2, 4))

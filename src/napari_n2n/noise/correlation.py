@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from napari_n2n.stats.statistics import over_blocks
+
 LAGS = 8
 _CORRELATED = 0.2  # from here on it matters to what is made of the noise
 _DRIFT = 31
@@ -138,8 +140,8 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _detail_power(stack: np.ndarray) -> np.ndarray:
-    rows, columns = (length // 32 * 32 for length in stack.shape[1:])
+    """Mean square of the diagonal Haar coefficients in each block of 32x32 pixels."""
+    rows, columns = (length // 2 * 2 for length in stack.shape[1:])
     cut = stack[:, :rows, :columns]
     detail = (cut[:, ::2, ::2] - cut[:, 1::2, ::2] - cut[:, ::2, 1::2] + cut[:, 1::2, 1::2]) / 2
-    blocks = (detail**2).reshape(len(stack), rows // 32, 16, columns // 32, 16)
-    return blocks.mean(axis=(2, 4)).ravel()
+    return over_blocks(detail**2, 16).ravel()

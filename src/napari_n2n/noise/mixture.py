@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from napari_n2n.stats.statistics import MAD_TO_SIGMA
+
 _LEVELS = 256
 _ROUNDS = 3
 _STARTS = 3
@@ -67,7 +69,7 @@ def fit_mixture(
     if distance.max() == 0 or high <= low:
         return Mixture(0.0, 0.0, 0.0)
     smallest = max(0.4 * quantum, 3e-4 * (high - low), float(np.quantile(distance, 0.002)))
-    largest = max(1.3 * float(np.median(distance)) / 0.6745, 2 * smallest)
+    largest = max(1.3 * float(np.median(distance)) * MAD_TO_SIGMA, 2 * smallest)
     edges = np.concatenate([[0.0], np.geomspace(smallest / 2, high - low, 80)])
     counts = np.histogram(np.minimum(distance, high - low), edges)[0]
     levels = np.linspace(low, high, _LEVELS + 1)

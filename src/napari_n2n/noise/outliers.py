@@ -12,8 +12,7 @@ from scipy import ndimage
 
 from napari_n2n.noise.mixture import Mixture, fit_mixture
 from napari_n2n.noise.sample import Sample, step_of
-from napari_n2n.stats.image_quality import neighbourhood
-from napari_n2n.stats.statistics import GROUPS, jackknife
+from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
 _BRIGHTNESSES = (0, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96, 1)
 _FAR_SHARE = 5e-4

@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_n2n.noise.measure import NoiseCurves
 from napari_n2n.noise.report import NoiseReport
+from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
 _BINS = 80
 _RINGS = 64
@@ -164,7 +165,7 @@ def _width(report: NoiseReport, curves: NoiseCurves, noise: np.ndarray, quantum:
     if report.outlier_share > 0:
         return float(np.sqrt(np.median(curves.transfer.robust_variance))) or float(noise.std())
     spread = noise + quantum * (np.random.default_rng(0).random(noise.size) - 0.5)
-    return float(np.median(np.abs(spread))) / 0.6745 or float(noise.std())
+    return float(np.median(np.abs(spread))) * MAD_TO_SIGMA or float(noise.std())
 
 
 def _correlation(curves: NoiseCurves) -> Panel:

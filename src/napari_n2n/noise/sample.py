@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from napari_n2n.pair.pair import Pair
-from napari_n2n.stats.image_quality import neighbourhood
-from napari_n2n.stats.statistics import groups_of_blocks
+from napari_n2n.stats.statistics import groups_of_blocks, neighbourhood
 
 _PLANES = 6
 _SIDE_OF_ONE = 1024

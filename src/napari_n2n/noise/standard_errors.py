@@ -17,7 +17,7 @@ from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.registration import shift_error
 from napari_n2n.stats import image_quality
-from napari_n2n.stats.statistics import GROUPS, jackknife
+from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
 _SMALLEST = 128
 _FEWEST_TILES = 4
@@ -124,8 +124,8 @@ def _of_noise(pair: Pair, sample: Sample) -> tuple[float, float]:
         np.bincount(sample.group.ravel(), values.ravel(), minlength=GROUPS) / count
         for values in (
             apart**2,
-            apart * (sample.a - image_quality.neighbourhood(sample.a)),
-            -apart * (sample.b - image_quality.neighbourhood(sample.b)),
+            apart * (sample.a - neighbourhood(sample.a)),
+            -apart * (sample.b - neighbourhood(sample.b)),
         )
     )
     gain = pair.matches[1].gain

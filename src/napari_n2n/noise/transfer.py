@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_n2n.noise.sample import Sample
-from napari_n2n.stats.statistics import GROUPS, jackknife
+from napari_n2n.stats.statistics import GROUPS, MAD_TO_SIGMA, jackknife
 
 _BINS = 24
 _LEAST = 400
@@ -111,7 +111,10 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
     # Integers have few different distances: spread each over its step, for a median in between.
     spread = d + sample.quantum * (np.random.default_rng(0).random(d.size) - 0.5)
     robust = np.array(
-        [(np.median(np.abs(spread[which == k])) / 0.6745) ** 2 / 2 for k in np.flatnonzero(used)]
+        [
+            (np.median(np.abs(spread[which == k])) * MAD_TO_SIGMA) ** 2 / 2
+            for k in np.flatnonzero(used)
+        ]
     )
     photon = whole["gain"] > 3 * errors["gain"] and whole["gain"] * np.ptp(whole["mean"]) > 0.1 * (
         whole["gain"] * whole["mean"].min() + whole["intercept"]

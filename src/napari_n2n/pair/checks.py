@@ -17,6 +17,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.pair.registration import whole_pixels
 from napari_n2n.stats.affine import Affine
+from napari_n2n.stats.statistics import noise_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def refuse_duplicate(
     for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
         gain, offset = _regression(plane_a.ravel(), plane_b.ravel())
         differing += float(np.mean((plane_b - gain * plane_a - offset) ** 2)) / 2
-        grain += _pixel_noise(plane_b) ** 2
+        grain += noise_level(plane_b[None]) ** 2
     if differing == 0 or differing < 0.05 * grain:
         raise BadInput(
             f"{b.name}: is the same image as {a.name} (their difference has "
@@ -133,16 +134,6 @@ def refuse_duplicate(
             "two separate exposures are needed; split a stack into even and odd frames instead",
             "duplicate",
         )
-
-
-def _pixel_noise(plane: np.ndarray) -> float:
-    """Robust standard deviation of a plane's finest detail, an upper bound of its white noise.
-
-    The median absolute diagonal Haar coefficient over 0.6745 (Donoho & Johnstone 1994).
-    """
-    even = plane[: plane.shape[0] // 2 * 2, : plane.shape[1] // 2 * 2].astype(np.float64)
-    detail = (even[::2, ::2] - even[1::2, ::2] - even[::2, 1::2] + even[1::2, 1::2]) / 2
-    return float(np.median(np.abs(detail)) / 0.6745)
 
 
 def _regression(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:

@@ -6,8 +6,15 @@ import numpy as np
 from scipy import optimize
 
 from napari_n2n.stats.affine import Affine
-from napari_n2n.stats.image_quality import balanced, mean_over_blocks, neighbourhood, noise_share
-from napari_n2n.stats.statistics import GROUPS, groups_of_blocks, jackknife
+from napari_n2n.stats.statistics import (
+    GROUPS,
+    balanced,
+    groups_of_blocks,
+    jackknife,
+    mean_over_blocks,
+    neighbourhood,
+    noise_share,
+)
 
 _BINS = 40
 _FEWEST_IN_BIN = 50

@@ -6,6 +6,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
+from napari_n2n.stats.statistics import MAD_TO_SIGMA
+
 _SMOOTHING = 1.5
 _TILES = 4
 _SURE = 4.0
@@ -48,7 +50,7 @@ def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
     """
     tiles = zip(_tiles(plane_a), _tiles(plane_b), strict=True)
     peaks = np.array([_peak(_detail(tile_a), _detail(tile_b)) for tile_a, tile_b in tiles])
-    deviation = float(np.median(np.abs(peaks - np.median(peaks, axis=0)))) / 0.6745
+    deviation = float(np.median(np.abs(peaks - np.median(peaks, axis=0)))) * MAD_TO_SIGMA
     return deviation / math.sqrt(len(peaks))
 
 

@@ -11,6 +11,7 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.noise.measure import measure_noise
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
+from napari_n2n.stats.statistics import Measurement
 
 _PLANES = 32
 _MOST_OUTLIERS = 0.02
@@ -93,7 +94,7 @@ def score(
     """
     made, other = (Acquisition.open(one, axes=axes) for one in (result, against))
     clean = _stack(made)
-    estimate, finest, reason = image_quality.Estimate(None, None), None, None
+    estimate, finest, reason = Measurement(None, None), None, None
     scale = image_quality.data_range(other.plane(other.plane_count // 2))
     if source is not None:
         pair = Pair.open(source, other, axes=axes)

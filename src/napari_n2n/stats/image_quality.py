@@ -1,21 +1,11 @@
 """How good a result is: against the truth, or against the other acquisition where there is none."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
-_BLOCK = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A figure with its standard error; None where it cannot be had."""
-
-    value: float | None
-    error: float | None
+from napari_n2n.stats.statistics import Measurement, mean_over_blocks, neighbourhood, noise_share
 
 
 def psnr(truth: np.ndarray, image: np.ndarray, data_range: float) -> float:
@@ -51,76 +41,9 @@ def data_range(acquisition: np.ndarray) -> float:
     return float(high - low) or 1.0
 
 
-def neighbourhood(planes: np.ndarray, hole: int = 1) -> np.ndarray:
-    """Gaussian average (sigma 2.5 pixels) of the surroundings of every pixel, without the centre.
-
-    Parameters
-    ----------
-    planes
-        Shape (..., Y, X).
-    hole
-        Half the side of the square that is left out: the noise of these pixels has no part in the
-        result.
-    """
-    bell = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
-    bell /= bell.sum()
-    middle = bell[6 - hole : 7 + hole]
-    values = planes.astype(np.float32)
-    around = _separable(values, bell) - _separable(values, middle)
-    return around / np.float32(1 - middle.sum() ** 2)
-
-
-def _separable(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    for axis in (-2, -1):
-        planes = ndimage.correlate1d(planes, kernel, axis=axis, mode="reflect")
-    return planes
-
-
-def noise_share(
-    a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray
-) -> tuple[float, np.ndarray]:
-    """B's share in the noise variance of two acquisitions, var(B) / (var(A) + var(B)).
-
-    It follows from ``E[(B - mB)(B - A)] = var(B) (1 - r)`` and, with D = B - A, from
-    ``E[(D - mD) D] = (var(A) + var(B)) (1 - r)``; m is the surroundings, and r the correlation of a
-    pixel's noise with theirs, the same in both.
-
-    Parameters
-    ----------
-    a, b, around_a, around_b
-        Pixels and their `neighbourhood`, of one shape and in one intensity scale.
-
-    Returns
-    -------
-    share, pulls
-        The share, by chance also below 0 or above 1; and by how much each pixel pulls it away
-        from that of all others (the linearised ratio of two means). Pulls add up to nothing.
-    """
-    apart, detail_a, detail_b = b - a, a - around_a, b - around_b
-    total = float(np.mean((detail_b - detail_a) * apart, dtype=np.float64))
-    if total <= 0:
-        return 0.5, np.zeros_like(apart)
-    share = float(np.mean(detail_b * apart, dtype=np.float64)) / total
-    return share, apart * ((1 - share) * detail_b + share * detail_a) / (total * apart.size)
-
-
-def balanced(
-    a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray
-) -> np.ndarray:
-    """Combine the surroundings of pixels in two acquisitions so that noise favours neither.
-
-    Where neighbours share noise, the surroundings of a pixel know of its own: binned by a plain
-    mean of both, the noisier acquisition would seem to follow the scene more closely than it does.
-    Weighed by the inverses of var(A) and var(B), their noise is uncorrelated with that of B - A.
-    See `noise_share` for the parameters.
-    """
-    share = min(max(noise_share(a, b, around_a, around_b)[0], 0.0), 1.0)
-    return share * around_a + (1 - share) * around_b
-
-
 def reference_free_error(
     result: np.ndarray, a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None
-) -> Estimate:
+) -> Measurement:
     """Mean squared error of a result against the clean image that nobody has.
 
     For a result f made from A alone, with zero-mean noise in B that is independent of A's,
@@ -138,7 +61,7 @@ def reference_free_error(
 
     Returns
     -------
-    Estimate
+    Measurement
         Squared error, with the standard error of `mean_over_blocks`; leading axes are planes with a
         noise of their own.
     """
@@ -166,43 +89,12 @@ def squared_errors(
     return terms + pulls * (weight * (around_a - around_b) * apart).sum()
 
 
-def mean_over_blocks(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
-    """Weighted mean of pixels, with the standard error that the scatter of blocks gives it.
-
-    Noise that neighbours share does not average out within its reach: blocks of 32x32 pixels, each
-    overlapping the next by half, count as one measurement (Bartlett's kernel, as in Newey & West
-    1987, in two dimensions). So do all views of one place, as both directions of a pair see the
-    same noise.
-
-    Parameters
-    ----------
-    parts
-        For each place that has nothing to do with the others, values times weights, and weights;
-        shape (..., Y, X), leading axes being views of it.
-
-    Returns
-    -------
-    Estimate
-        The error is infinite where a single block tells nothing about scatter.
-    """
-    sums = [(_block_sums(terms), _block_sums(weight)) for terms, weight in parts]
-    total = float(sum(counts.sum() for _, counts in sums))
-    if total == 0:
-        return Estimate(None, None)
-    mean = float(sum(terms.sum() for terms, _ in sums)) / total
-    scatter = sum((_windows(terms - mean * counts) ** 2).sum() for terms, counts in sums) / 4
-    number = 4 * total**2 / sum((_windows(counts) ** 2).sum() for _, counts in sums)
-    if number < 1 + 1e-6:
-        return Estimate(mean, math.inf)
-    return Estimate(mean, math.sqrt(scatter * number / (number - 1)) / total)
-
-
-def psnr_reference_free(error: Estimate, data_range: float) -> Estimate:
+def psnr_reference_free(error: Measurement, data_range: float) -> Measurement:
     """PSNR in dB that a squared error stands for; None where it drowns in its own uncertainty."""
     if error.value is None or error.error is None or error.value < 2 * error.error:
-        return Estimate(None, None)
+        return Measurement(None, None)
     decibel = 10 * math.log10(data_range**2 / error.value)
-    return Estimate(decibel, 10 / math.log(10) * error.error / error.value)
+    return Measurement(decibel, 10 / math.log(10) * error.error / error.value)
 
 
 def residual_correlation(result: np.ndarray, b: np.ndarray) -> float:
@@ -270,16 +162,3 @@ def resolution(a: np.ndarray, b: np.ndarray) -> float | None:
 
 def _planes(stack: np.ndarray) -> np.ndarray:
     return np.asarray(stack).reshape(-1, *stack.shape[-2:])
-
-
-def _block_sums(values: np.ndarray) -> np.ndarray:
-    plane = _planes(values).sum(axis=0, dtype=np.float64)
-    edges = [np.arange(0, length, _BLOCK) for length in plane.shape]
-    return np.add.reduceat(np.add.reduceat(plane, edges[0], axis=0), edges[1], axis=1)
-
-
-def _windows(blocks: np.ndarray) -> np.ndarray:
-    """Sums over all 2x2 neighbours, also those that reach past the edges."""
-    padded = np.pad(blocks, 1)
-    pairs = padded[1:] + padded[:-1]
-    return pairs[:, 1:] + pairs[:, :-1]

@@ -23,7 +23,7 @@ from napari_n2n.model.device import computes_in_bfloat16
 from napari_n2n.model.record import ModelRecord
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
-from napari_n2n.stats import image_quality
+from napari_n2n.stats import image_quality, statistics
 from napari_n2n.training import initial_weights
 from napari_n2n.training.initial_weights import architecture
 from napari_n2n.training.losses import Loss, masked_mean
@@ -278,10 +278,10 @@ class Run:
         with torch.inference_mode():
             return self.average(batch.input.contiguous(memory_format=self.format)).float()
 
-    def _psnr(self, predictions: list[Tensor]) -> image_quality.Estimate:
+    def _psnr(self, predictions: list[Tensor]) -> statistics.Measurement:
         """Reference-free PSNR over all held-out blocks, each in the range of its channel."""
         if self.loss.statistic != "mean":  # outliers: the mean squared error means nothing
-            return image_quality.Estimate(None, None)
+            return statistics.Measurement(None, None)
         parts = []
         for prediction, (channel, batch) in zip(predictions, self.held_out, strict=True):
             result, a, b, weight = (
@@ -290,7 +290,7 @@ class Run:
             )
             unit = self.normalisations[channel].scale.gain * self.data_range[channel]
             parts.append((image_quality.squared_errors(result, a, b, weight) / unit**2, weight))
-        return image_quality.psnr_reference_free(image_quality.mean_over_blocks(parts), 1.0)
+        return image_quality.psnr_reference_free(statistics.mean_over_blocks(parts), 1.0)
 
     def _plateau(self) -> bool:
         """Tell whether the last third of the looks brought nothing."""
