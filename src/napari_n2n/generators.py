@@ -1,38 +1,75 @@
-"""Generators that report as they go and return a result: run to their end, and wrapped."""
+"""Generators that report progress and keep their result."""
 
 from collections.abc import Callable, Generator
-from contextlib import closing
-from typing import TypeVar
+from functools import wraps
+from typing import Any, Generic, ParamSpec, TypeVar
 
 Step = TypeVar("Step")
-Changed = TypeVar("Changed")
 Result = TypeVar("Result")
+Given = ParamSpec("Given")
 
 
-def run_to_end(
-    run: Generator[Step, None, Result], on_step: Callable[[Step], None] | None = None
-) -> Result:
-    """Exhaust a generator and return its return value; `on_step` sees all that it yields."""
-    while True:
-        try:
-            step = next(run)
-        except StopIteration as finished:
-            return finished.value
-        if on_step is not None:
-            on_step(step)
+class Steps(Generator[Step, None, Result], Generic[Step, Result]):
+    """A run in progress: iterate over its steps, then read `result`.
 
+    It can be paused between two steps, and ended early by `close`. Within another generator,
+    ``result = yield from run`` works too.
 
-def mapped(
-    run: Generator[Step, None, Result], change: Callable[[Step], Changed]
-) -> Generator[Changed, None, Result]:
-    """Pass on what a generator yields, changed, and return what it returns.
-
-    Closing this one closes the other.
+    Parameters
+    ----------
+    generator
+        Yields the steps and returns the result.
     """
-    with closing(run):
-        while True:
-            try:
-                step = next(run)
-            except StopIteration as finished:
-                return finished.value
-            yield change(step)
+
+    def __init__(self, generator: Generator[Step, None, Result]) -> None:
+        self._generator = generator
+        self._results: list[Result] = []
+
+    @property
+    def result(self) -> Result:
+        """What the run returned.
+
+        Raises
+        ------
+        RuntimeError
+            If the run has not come to its end.
+        """
+        if not self._results:
+            raise RuntimeError("no result yet: iterate over the run to its end first")
+        return self._results[0]
+
+    def finish(self, on_step: Callable[[Step], None] | None = None) -> Result:
+        """Run to the end, call `on_step` with every step, and return the result."""
+        for step in self:
+            if on_step is not None:
+                on_step(step)
+        return self.result
+
+    def send(self, value: None) -> Step:
+        """Return the next step."""
+        try:
+            return self._generator.send(value)
+        except StopIteration as end:
+            if not self._results:
+                self._results.append(end.value)
+            raise
+
+    def throw(self, *error: Any) -> Step:
+        """Raise an exception where the run is paused."""
+        return self._generator.throw(*error)
+
+    def close(self) -> None:
+        """End the run early; it then has no result."""
+        self._generator.close()
+
+
+def as_steps(
+    function: Callable[Given, Generator[Step, None, Result]],
+) -> Callable[Given, Steps[Step, Result]]:
+    """Decorate a generator function to return `Steps`."""
+
+    @wraps(function)
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> Steps[Step, Result]:
+        return Steps(function(*args, **kwargs))
+
+    return run

@@ -224,31 +224,27 @@ def _single(
 ) -> None:
     from napari_n2n.denoising.denoise import denoise_by_shards
     from napari_n2n.denoising.plan import plan
-    from napari_n2n.generators import run_to_end
 
     work = plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
     for warning in work.warnings:
         say(f"warning: {warning}")
     run = denoise_by_shards(denoiser, work, output, **options)
     with progress("denoising") as report:
-        run_to_end(run, lambda step: report(step.progress, f"part {step.done} of {step.total}"))
+        for step in run:
+            report(step.progress, f"shard {step.done} of {step.total}")
 
 
 def _in_turn(denoiser: "Denoiser", folders: list[Path], output: Path, **options: Any) -> None:
-    from napari_n2n.denoising.folder import Series, SeriesStep, denoise_in_turn
-    from napari_n2n.generators import run_to_end
+    from napari_n2n.denoising.folder import Series, denoise_in_turn
 
     run = denoise_in_turn(denoiser, Series.of(folders, output), **options)
     warned: set[str] = set()
     with progress("denoising") as report:
-
-        def look(step: SeriesStep) -> None:
+        for step in run:
             if step.warnings and step.name not in warned:
                 warned.add(step.name)
                 say(f"warning: {step.name}: {' '.join(step.warnings)}")
             report(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
-
-        run_to_end(run, look)
 
 
 @app.command()
@@ -294,18 +290,15 @@ def simulate(
     text:SHARE, impulse:SHARE, bernoulli:SHARE.
     """
     from napari_n2n import Acquisition
-    from napari_n2n.generators import run_to_end
     from napari_n2n.simulate.registry import parse
     from napari_n2n.simulate.write import simulate_by_planes
 
     kind, image = parse(noise), Acquisition.open(clean, axes=axes)
     out = [output / f"{image.name}_{view}.tif" for view in "ab"]
     with progress("simulating") as report:
-        written = run_to_end(
-            simulate_by_planes(image, kind, out, seed=seed, overwrite=overwrite),
-            lambda step: report(step.progress, f"plane {step.done} of {step.total}"),
-        )
-    say(f"saved {' and '.join(str(path) for path in written)} with {kind}")
+        for step in simulate_by_planes(image, kind, out, seed=seed, overwrite=overwrite):
+            report(step.progress, f"plane {step.done} of {step.total}")
+    say(f"saved {' and '.join(str(path) for path in out)} with {kind}")
 
 
 @app.command()

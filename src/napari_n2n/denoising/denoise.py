@@ -18,7 +18,7 @@ from napari_n2n.defaults import MEMORY
 from napari_n2n.denoising.cluster import shards_on_cluster
 from napari_n2n.denoising.plan import Plan, plan
 from napari_n2n.denoising.predictor import Engine
-from napari_n2n.generators import run_to_end
+from napari_n2n.generators import as_steps
 from napari_n2n.io.crash_safe import Journal, check_disk_space, journal_path, partial_path
 from napari_n2n.io.header import Region
 from napari_n2n.io.writers import Writer, checked_output, open_writer
@@ -51,6 +51,7 @@ class DenoisingStep:
     growing: Path
 
 
+@as_steps
 def denoise_by_shards(
     denoiser: Denoiser,
     work: Plan,
@@ -176,7 +177,7 @@ def denoise(
             resume=resume,
             scheduler=scheduler,
         )
-        return run_to_end(run, on_step)
+        return run.finish(on_step)
     engine = Engine(denoiser, work, choose_device(device), memory)
     shape = work.header.shape
     result = np.empty(shape, work.header.dtype)

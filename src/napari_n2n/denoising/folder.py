@@ -10,7 +10,7 @@ from typing import Any
 from napari_n2n.denoising.denoise import denoise_by_shards
 from napari_n2n.denoising.plan import plan
 from napari_n2n.errors import BadInput
-from napari_n2n.generators import run_to_end
+from napari_n2n.generators import as_steps
 from napari_n2n.io import ngff
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import Journal, journal_path, read_journal
@@ -115,6 +115,7 @@ class Series:
         return sum(here), self.journal.name in names and not all(done)
 
 
+@as_steps
 def denoise_in_turn(
     denoiser: Denoiser,
     series: Series,
@@ -223,8 +224,7 @@ def denoise_folder(
     BadInput
         If a recording, or `out`, cannot be used; what was made before is kept.
     """
-    run = denoise_in_turn(denoiser, Series.of(folders, out), **options)
-    return run_to_end(run, on_step)
+    return denoise_in_turn(denoiser, Series.of(folders, out), **options).finish(on_step)
 
 
 def _result_name(name: str) -> str:

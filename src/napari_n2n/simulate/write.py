@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_n2n.generators import as_steps
 from napari_n2n.io.acquisition import Acquisition, check_finite, read_finite
 from napari_n2n.io.crash_safe import check_overwrite
 from napari_n2n.io.writers import Writer, open_writer
@@ -27,6 +28,7 @@ class SimulationStep:
         return self.done / self.total
 
 
+@as_steps
 def simulate_by_planes(
     clean: Acquisition, noise: Noise, out: Sequence[Path], *, seed: int = 0, overwrite: bool = False
 ) -> Generator[SimulationStep, None, list[Path]]:

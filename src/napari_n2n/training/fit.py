@@ -12,11 +12,10 @@ import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari_n2n.generators import mapped, run_to_end
+from napari_n2n.generators import Steps, as_steps
 from napari_n2n.model.denoiser import Denoiser, joined
 from napari_n2n.model.device import choose_device
 from napari_n2n.noise.advice import advised_loss
@@ -69,6 +68,7 @@ class TrainingStep:
     denoiser: Callable[[], Denoiser | None] = field(default=lambda: None, repr=False, compare=False)
 
 
+@as_steps
 def fit(
     pairs: Pair | Sequence[Pair],
     settings: TrainingSettings | None = None,
@@ -112,13 +112,15 @@ def fit(
         own = [replace(pair, channel=0) for pair in pairs if pair.channel == channel]
         kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{channel}")
         again = resume and kept is not None and kept.exists()
-        run = _run(own, settings, reports[channel : channel + 1], stop, kept, again)
-        of_all = partial(_of_all, before=tuple(parts), count=channels)
-        parts.append((yield from mapped(run, of_all)))
+        run = Steps(_run(own, settings, reports[channel : channel + 1], stop, kept, again))
+        with closing(run):
+            for step in run:
+                yield _of_all(step, tuple(parts), channels)
+        parts.append(run.result)
     return joined(parts)
 
 
-def _of_all(step: TrainingStep, *, before: Sequence[Denoiser], count: int) -> TrainingStep:
+def _of_all(step: TrainingStep, before: Sequence[Denoiser], count: int) -> TrainingStep:
     """Turn a step of one channel's run into one of all channels' runs."""
 
     def denoiser() -> Denoiser | None:
@@ -177,7 +179,7 @@ def train(
     **options: Any,
 ) -> Denoiser:
     """Train to the end: `fit` without the loop; `on_step` sees every `TrainingStep`."""
-    return run_to_end(fit(pairs, settings, **options), on_step)
+    return fit(pairs, settings, **options).finish(on_step)
 
 
 def _where(run: Run) -> TrainingStep:

@@ -83,9 +83,8 @@ def _copies(
     out = [folder / f"{view}.ome.zarr" for view in "ab"]
     run = simulate_by_planes(clean, noise, out, seed=seed)
     with closing(run):
-        while not stop.is_set():
-            try:
-                yield next(run)
-            except StopIteration as finished:
-                return [] if stop.is_set() else finished.value
-    return []
+        for step in run:
+            yield step
+            if stop.is_set():
+                return []
+    return [] if stop.is_set() else run.result

@@ -11,6 +11,7 @@ from typing import Any
 
 from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.denoising.preview import Look, Pace, Preview
+from napari_n2n.generators import Steps
 from napari_n2n.io.acquisition import Acquisition, Region
 from napari_n2n.io.crash_safe import journal_path, partial_path
 from napari_n2n.model.denoiser import Denoiser
@@ -201,17 +202,13 @@ def _remove(place: Path) -> None:
 
 
 def _watched(
-    run: Generator[TrainingStep, None, Denoiser], preview: Preview, orders: Orders
+    run: Steps[TrainingStep, Denoiser], preview: Preview, orders: Orders
 ) -> Generator[TrainingStep | Look | Words, None, Denoiser | None]:
     """Train, wait while that is wanted, and show between two steps what is looked at."""
     pace = Pace()
     with closing(run):
-        while True:
-            began = time.monotonic()
-            try:
-                step = next(run)
-            except StopIteration as finished:
-                return finished.value
+        began = time.monotonic()
+        for step in run:
             pace.earn(time.monotonic() - began)
             yield replace(step, denoiser=lambda: None)  # the network stays in this thread
             yield from _looks(step, preview, pace, orders)
@@ -220,6 +217,8 @@ def _watched(
                 yield from _looks(step, preview, pace, orders)
             if orders.discard.is_set():
                 return None
+            began = time.monotonic()
+    return run.result
 
 
 def _looks(
