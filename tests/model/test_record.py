@@ -20,9 +20,7 @@ def file_with(tmp_path, denoiser):
 def test_a_record_comes_back_from_its_file_unchanged(file_with, denoiser):
     again = load(file_with(denoiser.record.model_dump(mode="json"))).record
     assert again == denoiser.record
-    assert again.curve[-1] == again.score and again.acquisitions[1].gain == pytest.approx(
-        1, rel=0.1
-    )
+    assert again.score in again.curve and len(again.acquisitions) == 2
 
 
 def test_fields_of_a_newer_version_are_kept(file_with, tmp_path):
@@ -42,8 +40,9 @@ def test_a_record_without_the_newest_fields_loads(file_with):
 
 
 def test_a_record_that_cannot_be_read_is_refused(file_with):
-    with pytest.raises(BadInput, match="another version of napari-n2n"):
+    with pytest.raises(BadInput, match="another version") as refused:
         load(file_with({"steps": "many"}))
+    assert refused.value.code == "model"
 
 
 def test_a_model_of_several_channels_keeps_the_record_of_each(denoiser):

@@ -4,12 +4,17 @@ Every field has a default and unknown fields are kept, so that files of older an
 load alike.
 """
 
-from typing import Any
+import json
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 RECORD_VERSION = 1
 """Number of the record's layout: raised when a field changes its meaning, not when one is added."""
+
+
+# Tuples become lists at once: a record is equal before it is saved and after it is loaded.
+_Json = Annotated[dict[str, Any], BeforeValidator(lambda value: json.loads(json.dumps(value)))]
 
 
 class _Value(BaseModel):
@@ -97,11 +102,11 @@ class ModelRecord(_Value):
     """
 
     version: int = RECORD_VERSION
-    settings: dict[str, Any] = {}
+    settings: _Json = {}
     loss: str = ""
     acquisitions: list[AcquisitionRecord] = []
     values: list[tuple[float, float]] = []
-    noise: list[dict[str, Any]] = []
+    noise: list[_Json] = []
     score: HeldOutScore | None = None
     score_reason: str | None = None
     data_range: list[float] = []
