@@ -1,9 +1,8 @@
-"""Is the advised loss the better one? Real pairs, trained with L2 and with L1, all else alike.
+"""Is the recommended loss the better one? Train real pairs with L2 and L1, all else equal.
 
-Both networks start from chance, and none is given the pixels of A and B exchanged: neither what a
-network learned with L2 before nor what only L2 can make of a pair shall decide.
-Two judges: a truth that no run saw and, as a person without one would have to, the reference-free
-error on the blocks that were held out of the training.
+Both networks start from random weights and without pixel swap, because the pretrained weights were
+trained with L2, and pixel swap is for L2 only. Two judges: a truth that was not used for training,
+and the reference-free error on held-out blocks, which needs no truth.
 Usage: python benchmarks/advice.py --data DIR [--only NAME ...] [--steps 1000] [--no-publish]
 """
 
@@ -23,26 +22,30 @@ from napari_n2n.stats.statistics import Measurement, mean_over_blocks
 from napari_n2n.training.held_out import HeldOut
 
 LOSSES = ("l2", "l1")
-RIM = 2  # of a held-out block: its noise may be that of neighbours that were learned
-UNSTEADY = 4.0
+# Pixels at the edge of a held-out block that are not scored: correlated noise reaches about 1.5
+# pixels, so these may share noise with pixels that were trained on.
+RIM = 2
+# A pixel is unstable if its variance is this many times the median of its neighbours'. In 18
+# frames, Gaussian noise alone reaches that in fewer than one pixel in a million.
+UNSTABLE = 4.0
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A pair, denoised by networks that differ in their loss only.
+    """A pair, denoised by networks that differ only in their loss.
 
     Attributes
     ----------
     report
-        What is known of the pair, and advised.
+        The noise of the pair, and the recommended loss.
     images
         Both acquisitions, raw and denoised alone by the network of each loss, in their own
         intensities; (2, Y, X).
     held_out
         By loss: reference-free mean squared error on the held-out blocks of both.
     gain
-        By how many dB L1 has the lower one. The noise of the targets is in both errors, so that
-        most of it cancels: the standard error is far smaller than that of either.
+        The advantage of L1, in dB. The noise of the targets is in both errors, so most of it
+        cancels: the standard error is far smaller than that of either.
     """
 
     report: NoiseReport
@@ -51,26 +54,26 @@ class Trial:
     gain: Measurement
 
     def verdict(self, about: str, gain: float) -> Verdict:
-        """Tell whether both judges prefer the advised loss; by the truth, L1 gains `gain` dB."""
+        """Check that both judges prefer the recommended loss; by the truth, L1 gains `gain` dB."""
         sign = {"l2": -1, "l1": 1}[self.report.loss]
         truth, held_out = sign * gain, sign * self.gain.value
         return min(truth, held_out) > 0, (
-            f"{about}: the advised {self.report.loss.upper()} better, by {truth:.2f} dB against "
-            f"the truth and by {held_out:.2f} ± {self.gain.error:.2f} dB on held-out blocks"
+            f"{about}: the recommended {self.report.loss.upper()} better, by {truth:.2f} dB "
+            f"against the truth and by {held_out:.2f} ± {self.gain.error:.2f} dB on held-out blocks"
         )
 
 
 def scored_blocks(pair: Pair, seed: int) -> np.ndarray:
-    """Mask of the held-out pixels that training scores, (Y, X): blocks without their rim."""
+    """Return the mask of the held-out pixels that are scored, (Y, X): blocks without edges."""
     shape = pair.first.plane_shape
     held_out = HeldOut(shape, seed).mask(*(slice(0, length) for length in shape))
     return ndimage.binary_erosion(held_out, iterations=RIM)
 
 
-def tried(pair: Pair, settings: TrainingSettings) -> Trial:
+def trained(pair: Pair, settings: TrainingSettings) -> Trial:
     """Train on a pair with each loss."""
     report = measure_noise(pair)
-    together = replace(report, noise_correlation=(1.0, 1.0))  # so that no pixels are exchanged
+    together = replace(report, noise_correlation=(1.0, 1.0))  # prevents pixel swap
     raw = np.stack([one.plane(0).astype(np.float64) for one in pair.acquisitions])
     targets = np.stack([pair.match(1 - k, k)(raw[1 - k]) for k in range(2)])
     weight = np.broadcast_to(scored_blocks(pair, settings.seed), raw.shape)
@@ -95,7 +98,7 @@ def scenes(data: Path, settings: TrainingSettings) -> tuple[str, list[Verdict]]:
     for folder in sorted((data / "fmd").iterdir()):
         captures = [folder / f"capture_{number}.tif" for number in (1, 2)]
         truth = tifffile.imread(folder / "truth.tif").astype(np.float64)
-        trial = tried(Pair.open(*captures), settings)
+        trial = trained(Pair.open(*captures), settings)
         matched = [Pair.open(one, truth).matches[1].inverse(truth) for one in captures]
         decibels, unmatched = (
             {
@@ -121,55 +124,56 @@ def scenes(data: Path, settings: TrainingSettings) -> tuple[str, list[Verdict]]:
             ]
         )
         print(rows[-1], flush=True)
-    header = ["scene", "advice", "raw", "L2", "L1", "L1 - L2", "on held-out blocks"]
+    header = ["scene", "recommendation", "raw", "L2", "L1", "L1 - L2", "on held-out blocks"]
     header += ["gain not matched", "mean of L2, %", "mean of L1, %"]
     text = (
-        f"Trained on two captures of each scene, {settings.steps} steps from chance, seed "
-        f"{settings.seed}, no pixels exchanged. "
-        "PSNR in dB (range 255) of a capture denoised alone against the mean of 50, brought to the "
-        "capture's gain; by how much L1 is better by that, and by the reference-free error on "
-        "held-out blocks. 'Gain not matched': the same against the mean of 50 as it is, where a "
-        "loss that reads low is at an advantage on captures that happen to read high. 'Mean': "
-        "error of the mean intensity. All are means over both captures."
+        f"Trained on two captures of each scene, {settings.steps} steps from random "
+        f"weights, seed {settings.seed}, without pixel swap. "
+        "PSNR in dB (range 255) of a capture denoised alone against the mean of 50, mapped to the "
+        "capture's gain; the advantage of L1 by that, and by the reference-free error on held-out "
+        "blocks. 'Gain not matched': the same against the mean of 50 without mapping, where a loss "
+        "that reads low has an advantage on captures that happen to read high. 'Mean': error of "
+        "the mean intensity. All values are means over both captures."
         f"\n\n{table(header, rows)}"
     )
     return text, verdicts
 
 
 def hot_pixels(data: Path, settings: TrainingSettings) -> tuple[str, list[Verdict]]:
-    """Train on two of 20 sCMOS frames of a scene that stands still; the truth is the mean of 18."""
+    """Train on two of 20 sCMOS frames of a static scene; the truth is the mean of the other 18."""
     frames = tifffile.imread(data / "scmos" / "filaments_20frames.tif")
     unused = frames[2:].astype(np.float64)
     truth, variance = unused.mean(axis=0), unused.var(axis=0, ddof=1)
-    unsteady = variance > UNSTEADY * ndimage.median_filter(variance, 9)
-    trial = tried(Pair.open(*frames[:2]), settings)
+    unstable = variance > UNSTABLE * ndimage.median_filter(variance, 9)
+    trial = trained(Pair.open(*frames[:2]), settings)
 
     def error(images: np.ndarray, where: np.ndarray) -> float:
         own = variance[where].mean() / len(unused)
         return math.sqrt(((images - truth)[:, where] ** 2).mean() - own)
 
-    everywhere = np.ones_like(unsteady)
+    everywhere = np.ones_like(unstable)
     errors = {name: error(pair, everywhere) for name, pair in trial.images.items()}
     rows = [
         [
             name if name == "raw" else name.upper(),
             f"{errors[name]:.3f}",
-            f"{error(pair, unsteady):.3f}",
-            f"{error(pair, ~unsteady):.3f}",
+            f"{error(pair, unstable):.3f}",
+            f"{error(pair, ~unstable):.3f}",
             f"{math.sqrt(trial.held_out[name]):.3f}" if name in LOSSES else "-",
             f"{pair.mean() - truth.mean():+.3f}",
         ]
         for name, pair in trial.images.items()
     ]
-    header = ["frame", "RMSE", "on unsteady pixels", "on the others", "on held-out blocks", "mean"]
+    header = ["frame", "RMSE", "on unstable pixels", "on the others", "on held-out blocks", "mean"]
     text = (
-        f"Trained on frames 0 and 1, {settings.steps} steps from chance, seed {settings.seed}, no "
-        f"pixels exchanged. Advice: "
+        f"Trained on frames 0 and 1, {settings.steps} steps from random weights, seed "
+        f"{settings.seed}, without pixel swap. Recommendation: "
         f"'{trial.report.reason}' Errors in ADU of a frame denoised alone (root mean square over "
-        "both): against the mean of the 18 unused frames, whose own noise is taken off; on the "
-        f"{unsteady.mean():.1%} of the pixels with over {UNSTEADY:g} times the variance of those "
-        "around them, and on the others; reference-free, on held-out blocks. 'Mean': mean "
-        f"intensity less that of the unused frames.\n\n{table(header, rows)}"
+        "both): against the mean of the 18 unused frames, corrected for the noise of that mean; on "
+        "the "
+        f"{unstable.mean():.1%} of the pixels with over {UNSTABLE:g} times the variance of their "
+        "neighbours, and on the others; reference-free, on held-out blocks. 'Mean': mean "
+        f"intensity minus that of the unused frames.\n\n{table(header, rows)}"
     )
     gain = 20 * math.log10(errors["l2"] / errors["l1"])
     return text, [trial.verdict("sCMOS filaments", gain)]

@@ -1,9 +1,9 @@
-"""The experiments of the Noise2Noise paper on a small budget: do they come out the same way.
+"""Repeat the experiments of the Noise2Noise paper on a small budget.
 
-Lehtinen et al. 2018 trained on 50 000 images for days. Here 200 images and some thousand steps an
-arm have to do, so that the order of the arms and the gaps between them are what compares, not the
-decibels. All arms of an experiment have the same network, number of steps, patches and seed; the
-averaged weights are tested on the Kodak images. Arms are trained side by side, one on each core.
+Lehtinen et al. 2018 trained on 50 000 images for days. Here each run has 200 images and some
+thousand steps, so the order of the runs and the gaps between them can be compared, but not the
+PSNR. All runs ("arms") of an experiment have the same network, number of steps, patches and seed;
+the averaged weights are tested on the Kodak images. One arm is trained on each core.
 Usage: python benchmarks/paper.py --data DIR [--only NAME ...] [--quick] [--scale X]
 """
 
@@ -40,12 +40,12 @@ from napari_n2n.training.losses import LOSSES, masked_mean
 from napari_n2n.training.state import follow, learning_rate
 
 STEPS = 2500
-IMPULSE_STEPS = 7000  # half of the targets tell nothing
+IMPULSE_STEPS = 7000  # more, because half of the targets carry no information
 CAPTURE_STEPS = 2000
 CAPTURES = (2, 4, 8, 16)
-LOOKS = 15
-MOST_TIMES_LONGER = 4.0
-RECIPE = TrainingSettings(learning_rate=2e-3, batch=32)  # many pictures, few steps
+TESTS_DURING_TRAINING = 15  # points of a curve
+MOST_TIMES_LONGER = 4.0  # the largest factor that the advice predicts for correlated noise
+RECIPE = TrainingSettings(learning_rate=2e-3, batch=32)  # for many images and few steps
 RANGE = (0.0, 255.0)
 GREY = 127.5
 BLOCK = 16
@@ -61,17 +61,17 @@ class Arm:
     Attributes
     ----------
     name
-        What is compared within a panel of the figure.
+        Label within a panel of the figure.
     noise
-        Of the inputs in training and, where the targets are noisy, of these.
+        Noise of the training inputs, and of noisy targets.
     tests
-        What the trained network is tested on; the first one is watched during training.
+        Noises that the network is tested on; the first one also during training.
     loss
         Its name in `LOSSES`.
     clean
         True for clean targets.
     one_level
-        True where input and target have one level of noise, drawn for both; else each its own.
+        True if input and target share one noise level; otherwise each draws its own.
     panel
         Of the figure.
     paper
@@ -89,13 +89,13 @@ class Arm:
 
     @property
     def task(self) -> tuple:
-        """All that decides the run: with clean targets there is no level to share."""
+        """Everything that the result depends on: with clean targets there is no level to share."""
         return self.noise, self.tests, self.loss, self.clean, self.one_level and not self.clean
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a network does to the test images with one noise.
+    """Scores of a network on the test images with one noise.
 
     Attributes
     ----------
@@ -113,8 +113,8 @@ class Score:
         For photon noise: error of the mean intensity in % if every pixel read the median of its
         counts.
     curve
-        PSNR in dB of the middles of a third of the images against steps, of the test that is
-        watched; empty for others.
+        PSNR in dB of the middles of a third of the images against steps, for the first test;
+        empty for others.
     """
 
     noisy: float
@@ -129,7 +129,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Run:
-    """An arm, trained and tested: scores by test, seconds in all and those of drawing examples."""
+    """A trained and tested arm: scores by test, seconds in total and for drawing examples."""
 
     arm: Arm
     scores: dict[str, Score]
@@ -140,12 +140,12 @@ class Run:
 Scores = dict[tuple[str, str], dict[str, Score]]
 
 Found = tuple[str, list[Verdict], Figure]
-"""What an experiment puts on the page."""
+"""Text, verdicts and figure of an experiment."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Arms to compare, the columns that tell, and what has to come out."""
+    """Arms to compare, the columns to show, and the expected results."""
 
     about: str
     arms: tuple[Arm, ...]
@@ -190,7 +190,7 @@ def judge_brown(scores: Scores) -> Iterator[Verdict]:
         yield (
             longer <= MOST_TIMES_LONGER,
             f"width {width:g} px: at most {MOST_TIMES_LONGER:g} times as many steps as with clean "
-            f"targets, the most that the advice may say: {longer:.2f} times",
+            f"targets, the largest factor that is ever predicted: {longer:.2f} times",
         )
 
     slowness = [_steps_to_most(scores[f"width {width:g} px", NOISY]) for width in BROWN_WIDTHS]
@@ -202,13 +202,13 @@ def judge_brown(scores: Scores) -> Iterator[Verdict]:
 
 
 def _times_longer(noisy: Score, clean: Score) -> float:
-    """By what factor clean targets need fewer steps to come as far as noisy ones at their end."""
+    """Return by what factor clean targets reach the final PSNR of noisy ones sooner."""
     steps, end = noisy.curve[-1]
     return steps / next((count for count, decibels in clean.curve if decibels >= end), steps)
 
 
 def _steps_to_most(scores: dict[str, Score]) -> int:
-    """Steps until nine tenths of what an arm gains on its noisy input, in dB, are gained."""
+    """Return the steps until an arm has nine tenths of its final gain over the input, in dB."""
     (score,) = scores.values()
     middles = score.curve[-1][1] - 0.1 * (score.psnr - score.noisy)
     reached = (steps for steps, decibels in score.curve if decibels >= middles)
@@ -282,7 +282,7 @@ def judge_poisson(scores: Scores) -> Iterator[Verdict]:
         yield abs(l2.mean) <= 1, f"{panel}: mean of L2 right within 1 %: {l2.mean:+.2f} %"
         yield (
             l1.mean <= l1.mean_of_medians / 2,
-            f"{panel}: mean of L1 low by at least half of what medians are: {l1.mean:+.2f} % "
+            f"{panel}: mean of L1 low by at least half as much as the medians: {l1.mean:+.2f} % "
             f"(medians {l1.mean_of_medians:+.2f} %)",
         )
 
@@ -301,12 +301,12 @@ def judge_bernoulli(scores: Scores) -> Iterator[Verdict]:
 NOISY = "noisy targets"
 BROWN_WIDTHS = (0.7, 1.5, 3.0)
 PHOTONS = (30, 1)
-APART, SHARED = "shares drawn apart", "one share"
+APART, SHARED = "separate shares", "one share"
 _PULL = {"pull": "pull to grey"}
 
 EXPERIMENTS = {
     "gaussian": Experiment(
-        "Gaussian noise, sigma in 0-50 (drawn for input and target by themselves), 25 in the test.",
+        "Gaussian noise, sigma in 0-50 (drawn separately for input and target), 25 in the test.",
         (
             Arm("noisy targets", Gaussian((0, 50)), (Gaussian(25),), paper="32.48"),
             Arm("clean targets", Gaussian((0, 50)), (Gaussian(25),), clean=True, paper="32.50"),
@@ -330,7 +330,8 @@ EXPERIMENTS = {
         judge_brown,
     ),
     "text": Experiment(
-        "Text that covers a share in 0-0.5, 0.25 in the test. The pull is that of covered pixels.",
+        "Text that covers a share in 0-0.5, 0.25 in the test. The pull to grey is that of covered "
+        "pixels.",
         (
             Arm("L2", Text((0, 0.5)), (Text(0.25),), paper="26.89"),
             Arm("L1", Text((0, 0.5)), (Text(0.25),), "l1", paper="35.75"),
@@ -340,11 +341,12 @@ EXPERIMENTS = {
         _PULL,
     ),
     "impulse": Experiment(
-        "Random-valued impulses on a share in 0-0.95 of the pixels. Drawn apart for input and "
-        "target, the targets are right at 52 % of the pixels, whatever the input, and so is their "
-        "median. The paper's figures (input 8.89 dB, L2 13.02 dB: a pull of 0.70 at p = 0.7) are "
-        "those of one share for both. Clean targets with L0 show what asking for the most common "
-        "value costs by itself. 'Dark' and 'bright': mean error there in % of the range.",
+        "Random-valued impulses on a share in 0-0.95 of the pixels. If the shares are drawn "
+        "separately for input and target, the targets, and so their median, are right at 52 % of "
+        "the pixels, whatever the input. The paper's figures (input 8.89 dB, L2 13.02 dB: a pull "
+        "of 0.70 at p = 0.7) are for one share for both. Clean targets with L0 show the cost of "
+        "predicting the most common value. 'Dark' and 'bright': mean error there in % of the "
+        "range.",
         tuple(
             Arm(
                 name,
@@ -370,8 +372,8 @@ EXPERIMENTS = {
         IMPULSE_STEPS,
     ),
     "poisson": Experiment(
-        "Photon noise with 30 photons, and with a single one, at white. 'Medians': what the mean "
-        "intensity would be off by if each pixel read the median of its counts.",
+        "Photon noise with 30 photons, and with a single one, at white. 'Medians': error of the "
+        "mean intensity if each pixel read the median of its counts.",
         tuple(
             Arm(
                 name,
@@ -394,7 +396,7 @@ EXPERIMENTS = {
     ),
     "bernoulli": Experiment(
         "A share in 0-0.95 of the pixels is missing, 0.5 in the test; missing target pixels are "
-        "left out of the loss.",
+        "excluded from the loss.",
         (
             Arm("noisy targets", Bernoulli((0, 0.95)), (Bernoulli(0.5),), paper="33.17"),
             Arm(
@@ -420,11 +422,11 @@ class Bench:
     Attributes
     ----------
     pictures, kodak
-        To train and to test on: uint8, (3, Y, X).
+        Images for training and for testing: uint8, (3, Y, X).
     share
-        Of the steps of every experiment.
+        Factor for the number of steps of every experiment.
     seed, device
-        Of every run.
+        Used by every run.
     """
 
     pictures: list[np.ndarray]
@@ -434,7 +436,7 @@ class Bench:
     device: torch.device
 
     def steps(self, whole: int) -> int:
-        """Return how many steps to take of so many."""
+        """Return the number of steps to take, given that of a full run."""
         return max(1, round(self.share * whole))
 
     def run(self, arm: Arm, steps: int) -> Run:
@@ -461,7 +463,7 @@ class Bench:
             masked_mean(loss, weight).backward()
             optimizer.step()
             follow(average, network, step + 1, RECIPE.averaging)
-            if (step + 1) % max(1, steps // LOOKS) == 0:
+            if (step + 1) % max(1, steps // TESTS_DURING_TRAINING) == 0:
                 curve.append((step + 1, self.score(average, arm.tests[0], crops).psnr))
         scores = {str(test): self.score(average, test, self.kodak) for test in arm.tests}
         watched = str(arm.tests[0])
@@ -490,7 +492,7 @@ class Bench:
 
     @torch.inference_mode()
     def score(self, network: torch.nn.Module, noise: Noise, images: list[np.ndarray]) -> Score:
-        """Test on images, with the same noise whatever the network."""
+        """Test on images, with the same noise for every network."""
         decibels, means, blocks = [], [], []
         for index, clean in enumerate(images):
             rng = np.random.default_rng((self.seed, index))
@@ -523,7 +525,7 @@ class Bench:
 
 
 def patch(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cut a patch at random, turned and flipped; float32, (3, Y, X)."""
+    """Return a random patch, rotated and flipped at random; float32, (3, Y, X)."""
     side = RECIPE.patch
     y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[1:])
     cut = np.rot90(picture[:, y : y + side, x : x + side], int(rng.integers(4)), (1, 2))
@@ -531,13 +533,13 @@ def patch(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def middle(picture: np.ndarray, side: int) -> np.ndarray:
-    """Cut out the middle of a picture."""
+    """Return the middle of a picture."""
     y, x = ((length - side) // 2 for length in picture.shape[1:])
     return picture[:, y : y + side, x : x + side]
 
 
 def to_network(image: np.ndarray) -> np.ndarray:
-    """Map intensities to those that the network sees."""
+    """Map intensities to the range of the network's input."""
     return (image / np.float32(RANGE[1]) - np.float32(0.5)).astype(np.float32)
 
 
@@ -559,7 +561,7 @@ def slope(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
 
 
 def mean_of_medians(noise: Noise, images: list[np.ndarray]) -> float:
-    """See `Score`; not a number for other noise than photons."""
+    """See `Score`; NaN for other noise than photons."""
     if not isinstance(noise, Poisson):
         return math.nan
     pixels = np.sum([np.bincount(image.ravel(), minlength=256) for image in images], axis=0)
@@ -571,7 +573,7 @@ def mean_of_medians(noise: Noise, images: list[np.ndarray]) -> float:
 
 
 def budget(frames: np.ndarray, count: int, settings: TrainingSettings) -> tuple[np.ndarray, float]:
-    """Train on so many frames; return the first one, denoised, and the seconds."""
+    """Train on the first `count` frames; return the first frame denoised, and the seconds."""
     named = [
         Acquisition.open(frame, name=f"frame {index}") for index, frame in enumerate(frames[:count])
     ]
@@ -581,16 +583,16 @@ def budget(frames: np.ndarray, count: int, settings: TrainingSettings) -> tuple[
 
 
 def squares_of(image: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Squared error against the mean of the unused frames, less their own noise; by pixel."""
+    """Return the squared error against the mean of the unused frames, minus its noise; by pixel."""
     unused = frames[max(CAPTURES) :].astype(np.float64)
     own = float(unused.var(axis=0, ddof=1).mean()) / len(unused)
     return (image - unused.mean(axis=0)) ** 2 - own
 
 
 def compared_with(first: np.ndarray, squares: np.ndarray) -> Measurement:
-    """By how much the root mean square error is larger than another, over all pixels, in ADU.
+    """Return the difference of two root mean square errors over all pixels, in ADU.
 
-    The noise of the unused frames is in both, so that most of it cancels.
+    The noise of the unused frames is in both, so most of it cancels.
     """
     larger, error = math.sqrt(squares.mean()), math.sqrt(first.mean())
     scatter = mean_over_blocks([(squares - first, np.ones_like(first))]).error
@@ -598,7 +600,7 @@ def compared_with(first: np.ndarray, squares: np.ndarray) -> Measurement:
 
 
 def start_captures(bench: Bench, data: Path, processes: Executor) -> Callable[[], Found]:
-    """Start to train on 2 to 16 frames of one scene; return what waits for that."""
+    """Start training on 2 to 16 frames of a scene; return a function that waits for the end."""
     frames = tifffile.imread(data / "scmos" / "filaments_20frames.tif")
     settings = TrainingSettings(
         loss="l2", steps=bench.steps(CAPTURE_STEPS), seed=bench.seed, device=str(bench.device)
@@ -614,7 +616,7 @@ def start_captures(bench: Bench, data: Path, processes: Executor) -> Callable[[]
 def captures(
     bench: Bench, frames: np.ndarray, runs: dict[int, Future[tuple[np.ndarray, float]]]
 ) -> Found:
-    """Compare one frame, denoised by each run, with the mean of frames that none saw."""
+    """Compare one frame, denoised by each run, with the mean of unused frames."""
     steps = bench.steps(CAPTURE_STEPS)
     results = {count: run.result() for count, run in runs.items()}
     squares = {count: squares_of(image, frames) for count, (image, _) in results.items()}
@@ -628,9 +630,9 @@ def captures(
         rows.append([count, count * (count - 1), f"{found[count]:.3f}", said, f"{seconds:.0f}"])
     text = (
         f"sCMOS frames of filaments, {steps} steps each: error of frame 0, denoised alone, against "
-        "the mean of the last four frames, which no run saw; their own noise is taken off. ± is "
-        "that of the pixels, of one run each.\n\n"
-        f"{table(['frames', 'ordered pairs', 'RMSE, ADU', 'more than of 2', 's'], rows)}"
+        "the mean of the last four frames, which were not used, corrected for the noise of that "
+        "mean. ± is the standard error over pixels, of one run each.\n\n"
+        f"{table(['frames', 'ordered pairs', 'RMSE, ADU', 'difference from 2', 's'], rows)}"
     )
     most = against[max(CAPTURES)]
     words = f"{most.value:+.3f} ± {most.error:.3f} ADU"
@@ -652,11 +654,11 @@ def captures(
     return text, verdicts, figure
 
 
-# -- what goes on the page -----------------------------------------------------------------------
+# -- tables and figures --------------------------------------------------------------------------
 
 
 def start(bench: Bench, experiment: Experiment, processes: Executor) -> Callable[[], Found]:
-    """Start to train the arms of an experiment; return what waits for them and compares."""
+    """Start training the arms of an experiment; return a function that waits and compares."""
     runs: dict[tuple, Future[Run]] = {}
     for arm in experiment.arms:
         if arm.task not in runs:  # the same in two panels
@@ -744,7 +746,10 @@ def main() -> None:
     parser.add_argument("--no-publish", action="store_true", help="only print")
     parser.add_argument("--figures", type=Path, help="folder for figures, if not published")
     parser.add_argument(
-        "--processes", type=int, default=os.cpu_count(), help="arms side by side on the CPU"
+        "--processes",
+        type=int,
+        default=os.cpu_count(),
+        help="number of arms trained at the same time on the CPU",
     )
     given = parser.parse_args()
     began = time.monotonic()

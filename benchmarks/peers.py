@@ -1,9 +1,9 @@
-"""Run a peer on a pair, in the peer's own environment: speed.py calls it, see scripts/peers.
+"""Run other software on a pair, in an environment made by scripts/peers; speed.py calls this.
 
 Usage: python benchmarks/peers.py METHOD A.tif B.tif OUT.npz [--seconds 120] [--threads 2]
 
 Writes the denoised A at several times (seconds from the start of the training, without the time
-that looking takes), or once where nothing is trained.
+for making these images), or once for methods without training.
 """
 
 import argparse
@@ -19,7 +19,7 @@ METHODS = ("careamics", "careamics-mse", "bm3d", "nlm", "predict")
 
 
 def n2n_config(**length: int):  # type: ignore[no-untyped-def]
-    """Return how CAREamics trains on two arrays, with the sizes that its page shows."""
+    """Return the configuration of CAREamics for two arrays, with its documentation's sizes."""
     from careamics.config import create_n2n_config
 
     return create_n2n_config(
@@ -35,7 +35,7 @@ def n2n_config(**length: int):  # type: ignore[no-untyped-def]
 def careamics(
     a: np.ndarray, b: np.ndarray, seconds: float, threads: int, *, mse: bool
 ) -> dict[str, np.ndarray]:
-    """Train N2N as CAREamics sets it up, or with its other loss; look at the marks."""
+    """Train N2N with the defaults of CAREamics, or with its other loss; denoise A at the marks."""
     import torch
     from careamics import CAREamist
     from lightning.pytorch.callbacks import Callback
@@ -78,7 +78,7 @@ def careamics(
 
 
 def predict(a: np.ndarray, b: np.ndarray, threads: int) -> dict[str, np.ndarray]:
-    """Time CAREamics' prediction, as its defaults have it, of a stack tiled from A."""
+    """Time the prediction of CAREamics, with its defaults, on an image tiled from A."""
     import torch
     from careamics import CAREamist
 

@@ -1,8 +1,8 @@
-"""How good is one pair of real acquisitions, and how soon? PSNR and error against time.
+"""How good is the result of one pair of real acquisitions, and how soon? PSNR against time.
 
-FMD: trains on capture_1 and capture_2 of each scene alone, by one recipe, and compares with the
-mean of 50 captures, along the way and at the end, and on captures that no run saw. sCMOS: trains on
-two frames and compares with the mean of the 18 others.
+FMD: train on capture_1 and capture_2 of each scene, all with the same settings, and compare with
+the mean of 50 captures, during training and at the end, also for captures that were not used.
+sCMOS: train on two frames and compare with the mean of the 18 others.
 Usage: python benchmarks/quality.py --data DIR [--minutes 2] [--only fmd scmos] [--no-publish]
 """
 
@@ -47,7 +47,7 @@ MARKS = (5, 10, 20, 40, 80)  # seconds
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's outcome, and what `look` saw at the marks."""
+    """The result of a run, and what `look` returned at the marks."""
 
     denoiser: Denoiser
     looks: list[float]
@@ -55,7 +55,7 @@ class Trained:
 
 
 def trained(pair: Pair, settings: TrainingSettings, look: Callable[[Denoiser], float]) -> Trained:
-    """Train, and look at the network at the marks."""
+    """Train, and call `look` with the network at the marks."""
     looks: list[float] = []
 
     def mark(step: TrainingStep, seconds: float) -> None:
@@ -69,7 +69,7 @@ def trained(pair: Pair, settings: TrainingSettings, look: Callable[[Denoiser], f
 
 
 def own_gain(truth: np.ndarray, capture: np.ndarray) -> Affine:
-    """Least squares of a capture on the truth: the map from the truth's intensities to its own."""
+    """Fit the map from the truth's intensities to a capture's, by least squares."""
     gain, offset = np.polyfit(truth.ravel(), capture.astype(np.float64).ravel(), 1)
     return Affine(float(gain), float(offset))
 
@@ -108,7 +108,7 @@ def scenes(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]
         (both >= alone + 1, f"both averaged: {both - alone:+.2f} dB"),
         (
             apart >= -0.15,
-            f"captures that no run saw, in their own gain: {apart:+.2f} dB on average, "
+            f"captures not used for training, in their own gain: {apart:+.2f} dB on average, "
             f"{worst:+.2f} dB at worst",
         ),
     ]
@@ -117,19 +117,26 @@ def scenes(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]
     rows = [[name, *looks, *(count + 1 - len(looks)) * [alone]] for name, looks, alone in curves]
     text = "\n\n".join(
         (
-            f"PSNR in dB (range 255) after {minutes:g} minutes a scene (preset thorough); the "
-            "truth is the mean of 50 captures, in whose gain all is compared. 'Turns' is the mean "
-            "of a capture's turns and mirror images (`--turns`), for captures 1 and 2. 'Without "
-            "truth' is the reference-free estimate for one capture on held-out blocks. 's' counts "
-            "from before the noise is measured.",
+            f"PSNR in dB (range 255) after {minutes:g} minutes per scene (preset thorough). The "
+            "truth is the mean of 50 captures; all images are compared in its gain. 'Turns' is "
+            "test-time augmentation (`--turns`), for captures 1 and 2. 'Without truth' is the "
+            "reference-free estimate for one capture on held-out blocks. 's' includes measuring "
+            "the noise.",
             _shown(FINALS, finals),
-            "Along the way, mean of captures 1 and 2, each alone; a run that ended by itself stays "
-            "as it was:",
+            "During training, mean of captures 1 and 2, each denoised alone; for a run that ended "
+            "earlier, its last value:",
             _shown(["scene", *marks, "end"], rows),
-            "Each capture compared in its own gain, raw and denoised; 3 and 4 were never seen. The "
-            "last columns: the mean of 3 and 4 less that of 1 and 2, raw and denoised.",
+            "Each capture compared in its own gain, raw and denoised; 3 and 4 were not used for "
+            "training. Last columns: the mean of 3 and 4 minus the mean of 1 and 2, raw and "
+            "denoised.",
             _shown(
-                ["scene", *(f"raw {k}" for k in "1234"), *"1234", "raw, apart", "denoised, apart"],
+                [
+                    "scene",
+                    *(f"raw {k}" for k in "1234"),
+                    *"1234",
+                    "raw, difference",
+                    "denoised, difference",
+                ],
                 unseen,
             ),
         )
@@ -188,8 +195,8 @@ def frames(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]
     marks = [f"{mark} s" for mark in MARKS[: len(run.looks)]]
     text = (
         f"Root-mean-square error in ADU after {minutes:g} minutes on two frames, against the mean "
-        "of the 18 others, whose own noise is taken off; the mean of two frames, each alone. "
-        "'Turns' is the mean of a frame's turns and mirror images (`--turns`).\n\n"
+        "of the 18 others, corrected for the noise of that mean. Mean of two frames, each denoised "
+        "alone. 'Turns' is test-time augmentation (`--turns`).\n\n"
         + table(
             ["raw", *marks, "end", "both averaged", "turns", "both, turns", "steps"],
             [[f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row]],

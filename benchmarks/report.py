@@ -1,4 +1,4 @@
-"""Where a benchmark's table goes: onto the screen, and into its own section of README.md."""
+"""Print the tables of benchmarks, and write each into its section of README.md."""
 
 import os
 import platform
@@ -13,11 +13,11 @@ import torch
 PAGE = Path(__file__).with_name("README.md")
 
 Verdict = tuple[bool, str]
-"""Whether something came out as it should, and what."""
+"""Whether a result is as expected, and a sentence about it."""
 
 
 def machine(device: str = "cpu") -> str:
-    """State the processor and the versions behind a table."""
+    """Return the processor and the versions that a table was measured with."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -44,7 +44,7 @@ def judged(verdicts: Sequence[Verdict]) -> str:
 
 
 def publish(section: str, text: str) -> None:
-    """Print a text, and put it between the markers of its section in README.md."""
+    """Print a text and write it between the markers of its section in README.md."""
     print(text)
     page = PAGE.read_text()
     start, end = f"<!-- {section} -->", f"<!-- end of {section} -->"

@@ -1,9 +1,8 @@
-"""Stacks of any size: memory, streaming, kill -9, full disks, clusters, and reading back.
+"""Stacks of any size: memory, streaming, kill -9, full disks, clusters, other readers.
 
 Usage: python benchmarks/scale.py [--folder DIR] [--only NAME ...] [--sizes GB ...]
-Simulated stacks are made in the folder (a temporary one, unless named) and deleted at the end.
-Every figure of memory is of a process of its own: its high-water mark less that of an idle process
-with torch imported.
+Simulated stacks are written to the folder (default: a temporary one) and deleted at the end. Memory
+is measured in a separate process: its peak minus that of an idle process with torch imported.
 """
 
 import argparse
@@ -26,13 +25,13 @@ from typing import Any
 import numpy as np
 from report import machine, publish, table
 
-SIDE = 2048
-DISTINCT = 8
-STEPS = 200
-SECONDS = 60.0
-MEMORY = 10**9
+SIDE = 2048  # pixels, of a camera's full frame
+DISTINCT = 8  # planes that are simulated; the others of a stack are links to these
+STEPS = 200  # of training
+SECONDS = 60.0  # of denoising
+MEMORY = 10**9  # bytes, the limit given to napari-n2n
 KILLS = 10
-ALLOWED = 0.4
+ALLOWED = 0.4  # GB above the limit, which is for pixels: network and libraries come on top
 
 
 # -- stacks ----------------------------------------------------------------------------------------
@@ -94,15 +93,15 @@ def tiff_stack(path: Path, seed: int, count: int) -> Path:
 
 
 def frames(gigabytes: float) -> int:
-    """Return the number of planes in each stack of a pair of a size."""
+    """Return the number of planes in each stack, for a pair of this size."""
     return max(DISTINCT, round(gigabytes * 1e9 / 2 / (2 * SIDE * SIDE)))
 
 
-# -- what a process of its own does --------------------------------------------------------------
+# -- what runs in a separate process -------------------------------------------------------------
 
 
 def peak() -> float:
-    """Return the high-water mark of this process's memory, in GB (Linux).
+    """Return the peak memory of this process, in GB (Linux).
 
     Not `resource.ru_maxrss`, which begins with the memory of the process that started this one.
     """
@@ -111,19 +110,19 @@ def peak() -> float:
 
 
 def opened(kind: str, path: Path) -> Any:
-    """Open a stack as a person would hand it over."""
+    """Open a stack as a user would."""
     from napari_n2n import Acquisition
 
     if kind != "dask":
         return Acquisition.open(path, axes="TYX")
     import dask.array as da
 
-    # a graph with work in it, as napari layers often are
+    # a graph with computations, as of many napari layers
     return Acquisition.open(da.from_zarr(path).astype(np.float32) * 0.5 + 10, axes="TYX")
 
 
 def child_train(kind: str, a: str, b: str, steps: str) -> dict[str, float]:
-    """Train; returns memory in GB and steps per second."""
+    """Train; return the peak memory in GB."""
     import torch
 
     from napari_n2n import Pair, TrainingSettings, fit
@@ -137,7 +136,7 @@ def child_train(kind: str, a: str, b: str, steps: str) -> dict[str, float]:
 
 
 def child_denoise(kind: str, model: str, a: str, out: str, seconds: str) -> dict[str, float]:
-    """Denoise for some time; returns memory in GB, and planes done."""
+    """Denoise for some time; return the peak memory in GB, and the number of planes."""
     from napari_n2n.denoising.denoise import denoise_by_shards
     from napari_n2n.denoising.plan import plan
     from napari_n2n.model.denoiser import load
@@ -156,7 +155,7 @@ def child_denoise(kind: str, model: str, a: str, out: str, seconds: str) -> dict
 
 
 def child_resumable(a: str, b: str, model: str) -> dict[str, float]:
-    """Train for as long as it takes, from where an earlier process was killed."""
+    """Train to the end, from the checkpoint of an earlier process that was killed."""
     from napari_n2n import Pair, TrainingSettings, train
     from napari_n2n.training import fit
 
@@ -177,7 +176,7 @@ CHILDREN: dict[str, Callable[..., dict[str, float]]] = {
 
 
 def run_child(name: str, *words: Any) -> dict[str, float]:
-    """Run a child in a process of its own and return what it measured."""
+    """Run a child in a separate process and return what it measured."""
     command = [sys.executable, __file__, "--child", name, *(str(word) for word in words)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout.splitlines()[-1])
@@ -187,7 +186,7 @@ def run_child(name: str, *words: Any) -> dict[str, float]:
 
 
 def memory(folder: Path, sizes: list[float]) -> str:
-    """Tell whether memory depends on the size of the data."""
+    """Measure whether memory depends on the size of the data."""
     rows, peaks = [], []
     stacks = [("zarr", size) for size in sizes] + [("tiff", 4.0), ("dask", 4.0)]
     for kind, size in stacks:
@@ -229,7 +228,7 @@ def small_model(folder: Path) -> Path:
 
 
 def speed(folder: Path, _: list[float]) -> str:
-    """Tell whether the network is kept waiting, in training and in denoising."""
+    """Measure how much reading and writing slow training and denoising down."""
     paths = [zarr_stack(folder / f"{name}.zarr", seed, 250) for seed, name in enumerate("ab")]
     streamed, cached = steps_per_second(paths)
     stream = statistics.median(a / b for a, b in zip(streamed, cached, strict=True))
@@ -242,14 +241,16 @@ def speed(folder: Path, _: list[float]) -> str:
             f"{stream:.3f}",
         ],
         [
-            "denoising: bare network on ready tiles / whole pipeline, s for 6 planes",
+            "denoising: network alone on prepared tiles / whole pipeline, s for 6 planes",
             f"{statistics.median(bare):.2f} / {statistics.median(whole):.2f}",
             f"{denoising:.3f}",
         ],
     ]
     lines = [
         verdict(stream >= 0.95, f"streaming keeps {stream:.1%} of the steps"),
-        verdict(denoising >= 0.85, f"denoising keeps {denoising:.1%} of the bare network's pace"),
+        verdict(
+            denoising >= 0.85, f"denoising keeps {denoising:.1%} of the speed of the network alone"
+        ),
     ]
     clear(folder)
     return table(["", "median", "ratio"], rows) + "\n\n" + "\n".join(lines)
@@ -283,7 +284,7 @@ def steps_per_second(paths: list[Path]) -> tuple[list[float], list[float]]:
 
 
 def timed(run: Any, steps: int) -> float:
-    """Take steps; returns the seconds."""
+    """Take steps; return the seconds."""
     began = time.perf_counter()
     for _ in range(steps):
         run.advance(0.1)
@@ -291,7 +292,7 @@ def timed(run: Any, steps: int) -> float:
 
 
 def denoising_seconds(folder: Path, path: Path) -> tuple[list[float], list[float]]:
-    """Return seconds for some planes, by the pipeline and by the bare network, taken in turns."""
+    """Return seconds for some planes, of the pipeline and the network alone, alternately."""
     import torch
 
     from napari_n2n import Acquisition
@@ -331,7 +332,7 @@ def denoising_seconds(folder: Path, path: Path) -> tuple[list[float], list[float
 
 
 def overlap(folder: Path, _: list[float]) -> str:
-    """Tell how many pixels are computed for each one that is wanted."""
+    """Count the pixels that are computed for each one that is needed."""
     import torch
 
     from napari_n2n import Acquisition
@@ -362,7 +363,7 @@ def overlap(folder: Path, _: list[float]) -> str:
         part = tuple(slice(0, length) for length in shape)
         ratio = computed(engine, part, shape) / np.prod(shape)
         rows.append(["3D", by(shape, False), by(engine.tile, sides is None), f"{ratio:.3f}"])
-    text = table(["network", "image", "tile", "pixels computed / wanted"], rows)
+    text = table(["network", "image", "tile", "pixels computed / needed"], rows)
     return f"{text}\n\n{verdict(ours <= 1.15, f'{ours:.3f} on a {SIDE}x{SIDE} plane')}"
 
 
@@ -380,7 +381,7 @@ def by(sides: tuple[int, ...], chosen: bool) -> str:
 
 
 def kills(folder: Path, _: list[float]) -> str:
-    """Tell whether a run that is killed, or meets a full disk, ends with the same bytes."""
+    """Check that a run that is killed, or meets a full disk, ends with the same bytes."""
     from safetensors.numpy import load_file
 
     chance = random.Random(1)
@@ -390,7 +391,7 @@ def kills(folder: Path, _: list[float]) -> str:
     died = killed([*command, str(folder / "killed.n2n")], folder / "killed.n2n", chance, [])
     whole, again = (load_file(folder / f"{name}.n2n") for name in ("whole", "killed"))
     same = all(np.array_equal(whole[name], again[name]) for name in whole)
-    rows = [["training, 150 steps", died, "same weights" if same else "OTHER weights"]]
+    rows = [["training, 150 steps", died, "same weights" if same else "DIFFERENT weights"]]
     lines = [verdict(same and died == KILLS, f"training survives kill -9, {died} times")]
 
     command = [sys.executable, "-c", "from napari_n2n.cli import main; main()", "denoise"]
@@ -399,7 +400,7 @@ def kills(folder: Path, _: list[float]) -> str:
     out = folder / "killed.ome.zarr"
     died = killed([*command, str(out)], out, chance, ["--resume"])
     same = bytes_of(folder / "whole.ome.zarr") == bytes_of(out)
-    rows.append(["denoising, 24 planes", died, "same bytes" if same else "OTHER bytes"])
+    rows.append(["denoising, 24 planes", died, "same bytes" if same else "DIFFERENT bytes"])
     lines.append(verdict(same and died == KILLS, f"denoising survives kill -9, {died} times"))
 
     with small_disk(folder / "disk", 150) as disk:
@@ -412,9 +413,11 @@ def kills(folder: Path, _: list[float]) -> str:
             subprocess.run(["mount", "-o", "remount,size=2000m", str(disk)], check=True)
             subprocess.run([*command, str(out), "--resume"], check=True, capture_output=True)
             same = bytes_of(folder / "whole.ome.zarr") == bytes_of(out)
-            rows.append(["denoising, disk of 150 MB", 1, "same bytes" if same else "OTHER bytes"])
+            rows.append(
+                ["denoising, disk of 150 MB", 1, "same bytes" if same else "DIFFERENT bytes"]
+            )
             good = same and full.returncode == 2
-            lines.append(verdict(good, f"a full disk is survived; it said '{said[:80]}'"))
+            lines.append(verdict(good, f"a full disk is survived; the message was '{said[:80]}'"))
     clear(folder)
     return table(["", "killed", "in the end"], rows) + "\n\n" + "\n".join(lines)
 
@@ -434,7 +437,7 @@ def killed(command: list[str], out: Path, chance: random.Random, resume: list[st
             run.wait()
             died += 1
             continue
-        if died < KILLS and out.exists():  # it was done before all kills: begin anew
+        if died < KILLS and out.exists():  # finished before all kills: start again
             shutil.rmtree(out) if out.is_dir() else out.unlink()
     subprocess.run(
         [*command, *(resume if journal_path(out).exists() else [])], check=True, capture_output=True
@@ -453,7 +456,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 @contextmanager
 def small_disk(path: Path, megabytes: int) -> Iterator[Path | None]:
-    """Mount a small file system in memory; None where that is not allowed."""
+    """Mount a small file system in memory; None without the permission to mount."""
     path.mkdir()
     options = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)]
     mounted = subprocess.run(options, capture_output=True).returncode == 0
@@ -466,7 +469,7 @@ def small_disk(path: Path, megabytes: int) -> Iterator[Path | None]:
 
 
 def cluster(folder: Path, _: list[float]) -> str:
-    """Tell whether a cluster makes the same bytes, also when it loses a worker."""
+    """Check that a cluster gives the same bytes, also if it loses a worker."""
     from distributed import LocalCluster
 
     from napari_n2n import denoise
@@ -497,7 +500,7 @@ def cluster(folder: Path, _: list[float]) -> str:
         )
         same = bytes_of(made) == alone
         rows.append(["LocalCluster, 2 processes, one killed at shard 8", same])
-        lines.append(verdict(same, "a cluster that loses a worker makes the same bytes"))
+        lines.append(verdict(same, "a cluster that loses a worker gives the same bytes"))
     address, dask = "tcp://127.0.0.1:8796", [sys.executable, "-m", "dask"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     processes = [
@@ -522,12 +525,12 @@ def cluster(folder: Path, _: list[float]) -> str:
         for process in processes:
             process.terminate()
     clear(folder)
-    shown = [[words, "same" if same else "OTHER"] for words, same in rows]
+    shown = [[words, "same" if same else "DIFFERENT"] for words, same in rows]
     return table(["cluster", "bytes"], shown) + "\n\n" + "\n".join(lines)
 
 
 def reading(folder: Path, _: list[float]) -> str:
-    """Tell whether others read what is written, with its scale, axes and values."""
+    """Check that other software reads the result, with its scale, axes and values."""
     import zarr
     from napari.plugins.io import read_data_with_plugins
     from npe2 import PluginManager
@@ -577,12 +580,12 @@ def reading(folder: Path, _: list[float]) -> str:
 
 
 def verdict(fine: bool, words: str) -> str:
-    """Say whether something came out as it has to."""
+    """Format a verdict as an item of a markdown list."""
     return f"- {'pass' if fine else 'FAIL'}: {words}"
 
 
 def clear(folder: Path) -> None:
-    """Delete what a question left."""
+    """Delete everything in the folder."""
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -600,7 +603,7 @@ QUESTIONS: dict[str, Callable[[Path, list[float]], str]] = {
 def main() -> None:
     """Answer the questions and publish the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, help="where the stacks are made")
+    parser.add_argument("--folder", type=Path, help="for the stacks")
     parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
     parser.add_argument("--sizes", nargs="+", type=float, default=[1.0, 4.0, 16.0], help="GB")
     parser.add_argument("--no-publish", action="store_true", help="only print")

@@ -1,8 +1,8 @@
-"""Is the PSNR without a clean image right? Simulated scenes, good results and bad ones.
+"""Is the PSNR without a clean image right? Simulated scenes, with good and bad results.
 
-A result is scored as a person would who has acquisitions to spare - against one, or the mean of
-four, that had no part in it - and against the truth. Besides, the figure that training reports on
-its held-out blocks is compared with the truth on these blocks.
+Each result is scored against an acquisition that was not used for it, against the mean of four
+such acquisitions, and against the truth. The PSNR that training reports for its held-out blocks
+is compared with the truth on these blocks.
 Usage: python benchmarks/score.py [--steps 800] [--no-publish]
 """
 
@@ -27,9 +27,9 @@ from napari_n2n.stats.image_quality import psnr
 CELLS = Path(__file__).parents[1] / "sample_data" / "make_samples.py"
 CAMERA = Camera(gain=2.2, read=1.6, offset=100)
 FIELDS = 16
-LEARNED = 2  # fields: of so few, training looks at every held-out block
-FEW_STEPS = 60
-WITHIN, ERRORS = 0.2, 3.0  # dB, standard errors
+LEARNED = 2  # fields of view: few enough for training to score every held-out block
+FEW_STEPS = 60  # clearly too few, for a bad result
+WITHIN, ERRORS = 0.2, 3.0  # largest error of an estimate: dB, standard errors
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Check:
 
     @property
     def off(self) -> float:
-        """How far the estimate lies above the truth."""
+        """The estimate minus the truth, in dB."""
         return self.estimate - self.true
 
     @property
@@ -81,7 +81,7 @@ def scenes() -> Iterator[Scene]:
 
 
 def results(a: np.ndarray, good: Denoiser, poor: Denoiser) -> dict[str, np.ndarray]:
-    """Make results of very different quality from one acquisition."""
+    """Return results of very different quality for one acquisition."""
     denoised = denoise(good, a, device="cpu")
     return {
         "raw": a,
@@ -93,7 +93,7 @@ def results(a: np.ndarray, good: Denoiser, poor: Denoiser) -> dict[str, np.ndarr
 
 
 def held_out(denoiser: Denoiser, pair: Pair, truth: np.ndarray) -> Check:
-    """Compare what training says with the truth, on the held-out blocks of both acquisitions."""
+    """Compare the PSNR of training with the truth, on the held-out blocks of both acquisitions."""
     record = denoiser.record
     core = scored_blocks(pair, record.settings["seed"])
     images = np.stack([denoise(denoiser, one, device="cpu") for one in pair.acquisitions])
@@ -104,7 +104,7 @@ def held_out(denoiser: Denoiser, pair: Pair, truth: np.ndarray) -> Check:
 
 
 def compared(scene: Scene, steps: int) -> tuple[list[list[str]], list[list[str]], list[Verdict]]:
-    """Train on a scene and score it: rows of both tables, and verdicts."""
+    """Train on a scene and score it; return the rows of both tables, and verdicts."""
     rng = np.random.default_rng(1)
     a, b, *spare = (scene.noise.apply(scene.truth, rng) for _ in range(6))
     pair = Pair.open(a[:LEARNED], b[:LEARNED])
@@ -145,7 +145,7 @@ def compared(scene: Scene, steps: int) -> tuple[list[list[str]], list[list[str]]
 
 
 def scored(result: np.ndarray, against: np.ndarray, source: np.ndarray, truth: np.ndarray) -> Check:
-    """Score a result as `napari-n2n score` does; not a number where it gives none."""
+    """Score a result as `napari-n2n score` does; NaN where it gives null."""
     card = score(result, against, source=source, truth=truth)
     estimate = card.psnr_reference_free, card.psnr_reference_free_se
     return Check(*(math.nan if value is None else value for value in (*estimate, card.psnr)))
@@ -169,12 +169,13 @@ def main() -> None:
         print(*found, sep="\n", flush=True)
     figures = ["true PSNR", "without truth", "off"]
     text = (
-        f"PSNR in dB of results made from one acquisition, {FIELDS} fields of 512x512: against the "
-        "truth; without it, against an acquisition that had no part in the result, ± its standard "
-        "error; and how far the estimate is off, also where it is made against the mean of four. "
-        f"Trained on two fields from chance for {given.steps} steps, too little: {FEW_STEPS}.\n\n"
+        f"PSNR in dB of results made from one acquisition, {FIELDS} fields of view of 512x512: "
+        "against the truth; without it, against an acquisition that was not used for the result, "
+        "± its standard error; and the error of this estimate, also against the mean of four "
+        "acquisitions. Trained on two fields of view from random weights for "
+        f"{given.steps} steps ('trained too little': {FEW_STEPS}).\n\n"
         f"{table(['scene', 'result', *figures, 'off, the mean of four'], rows)}\n\n"
-        "What training says of its held-out blocks:\n\n"
+        "The PSNR that training shows, for its held-out blocks:\n\n"
         f"{table(['scene', 'steps', *figures], blocks)}\n\n"
         f"{judged(verdicts)}\n\n{machine()}"
     )

@@ -1,9 +1,9 @@
-"""How long until the image is good, and how fast is a trained network applied? Against peers.
+"""How long until the image is good, and how fast is a network applied? With other software.
 
 Usage: python benchmarks/speed.py --data DIR --peers ENVIRONMENT [--only race pace profile]
 
-ENVIRONMENT is what `scripts/peers ENVIRONMENT` installed; without it, our own figures alone are
-printed. On a quiet machine; nothing runs at the same time.
+`scripts/peers ENVIRONMENT` installs the other software; without it, only napari-n2n is measured.
+Run this on a machine that does nothing else.
 """
 
 import argparse
@@ -37,7 +37,7 @@ RUNS = 3
 RIVAL = "careamics-mse"
 SHOWN = (3, 6, 12, 23, 45, 90)  # seconds
 TITLES = {
-    "careamics": "CAREamics N2N, as it comes",
+    "careamics": "CAREamics N2N, default settings",
     "careamics-mse": "CAREamics N2N, mean squared error",
     "bm3d": "BM3D, noise estimated by scikit-image",
     "nlm": "non-local means, noise estimated by scikit-image",
@@ -47,7 +47,7 @@ Curve = dict[float, float]
 
 
 def peer(method: str, environment: Path, pair: list[Path], *more: str) -> dict[str, np.ndarray]:
-    """Run a peer in its own environment; returns the images by time."""
+    """Run other software in its environment; return the images by time."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.npz"
         script = Path(__file__).with_name("peers.py")
@@ -60,7 +60,7 @@ def peer(method: str, environment: Path, pair: list[Path], *more: str) -> dict[s
 def ours(
     pair: list[Path], seconds: float, score: Callable[[Denoiser], float]
 ) -> tuple[Curve, Denoiser]:
-    """Train, and score the network whenever there is news of it."""
+    """Train, and score the network at every validation."""
     curve: Curve = {}
 
     def mark(step: TrainingStep, when: float) -> None:
@@ -73,7 +73,7 @@ def ours(
 
 
 def at(curve: Curve, seconds: float) -> float:
-    """PSNR at a time: that of the latest look before it."""
+    """Return the PSNR at a time: the latest one before it."""
     seen = [value for when, value in curve.items() if when <= seconds + 0.5]
     return seen[-1] if seen else math.nan
 
@@ -84,7 +84,7 @@ def reached(curve: Curve, level: float) -> float:
 
 
 def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
-    """PSNR against time on one pair."""
+    """Measure PSNR against time on one pair."""
     folder = given.data / "fmd" / SCENE
     pair = [folder / "capture_1.tif", folder / "capture_2.tif"]
     truth = tifffile.imread(folder / "truth.tif").astype(np.float64)
@@ -120,8 +120,8 @@ def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
         if method == RIVAL:
             bests = ", ".join(f"{max(one.values()):.2f}" for one in tries)
             drawn = (
-                f" {TITLES[RIVAL]}, draws differently every time: of {RUNS} runs ({bests} dB at "
-                "best) the middle one stands here."
+                f" {TITLES[RIVAL]}, differs from run to run: of {RUNS} runs ({bests} dB "
+                "at best) the median is shown."
             )
             ahead = final - best
             verdicts = [
@@ -136,10 +136,10 @@ def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
     rows.append([name, *[""] * len(SHOWN), f"{best:.2f}", f"{waited:.1f} s"])
     text = (
         f"{SCENE}, captures 1 and 2; PSNR of capture 1 denoised, in dB, {given.seconds:g} s each. "
-        "Ours counts from before the noise is measured (averaged weights as they are at that "
-        "time; preset thorough), CAREamics from its call to train; its best is that of all times, "
-        "ours that of the model that the run returns. 'Reached' is when ours is as good as the "
-        f"other's best: median of {RUNS} runs.{drawn}\n\n"
+        "The time of napari-n2n includes measuring the noise (averaged weights at that time; "
+        "preset thorough); that of CAREamics starts with its call to train. 'Best' is the highest value "
+        "at any time for CAREamics, and that of the returned model for napari-n2n. 'Reached' is "
+        f"when napari-n2n is as good as the other's best: median of {RUNS} runs.{drawn}\n\n"
         + table(["", *(f"{mark} s" for mark in SHOWN), "best", "reached"], rows)
     )
     return text, verdicts
@@ -150,7 +150,7 @@ def _cells(curve: Curve) -> list[str]:
 
 
 def pace(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
-    """Megapixels per second of a trained network."""
+    """Measure the megapixels per second of a trained network."""
     folder = given.data / "fmd" / SCENE
     pair = [folder / "capture_1.tif", folder / "capture_2.tif"]
     a, b = (tifffile.imread(path) for path in pair)
@@ -171,14 +171,14 @@ def pace(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
         size = image.size / 1e6
         found[name] = size / whole
         rows.append([name, f"{size / whole:.2f}", f"{size / bare:.2f}", f"{bare / whole:.2f}"])
-        verdicts.append((bare / whole >= 0.85, f"{name}: {bare / whole:.2f} of the bare network"))
+        verdicts.append((bare / whole >= 0.85, f"{name}: {bare / whole:.2f} of the network alone"))
     if given.peers:
         other = float(peer("predict", given.peers, pair)["megapixels_per_second"])
         rows.append(["CAREamics, 2D, tiles of 256x256", f"{other:.2f}", "", ""])
         ratio = found["2D"] / other
         verdicts.append((ratio >= 5, f"2D: {ratio:.1f} times CAREamics"))
     text = "Denoising in memory on the CPU, medians of three.\n\n" + table(
-        ["", "Mpx/s", "bare network on the ready image, Mpx/s", "share"], rows
+        ["", "Mpx/s", "network alone on a prepared image, Mpx/s", "share"], rows
     )
     return text, verdicts
 
@@ -198,13 +198,13 @@ GROUPS = {
     "norms": ("batch_norm",),
     "activations": ("leaky_relu",),
     "pooling, up-sampling, padding": ("max_pool", "upsample", "replication_pad"),
-    "joining and rearranging": ("aten::cat", "pixel_", "aten::copy_", "aten::index"),
+    "concatenation and copies": ("aten::cat", "pixel_", "aten::copy_", "aten::index"),
     "optimiser and averaging": ("_foreach", "addcmul", "addcdiv", "lerp"),
 }
 
 
 def profiled(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
-    """Where the milliseconds of a step go, and how near it comes to the machine's convolutions."""
+    """Profile a training step, and compare its convolutions with the maximum of the machine."""
     folder = given.data / "fmd" / SCENE
     pair = Pair.open(folder / "capture_1.tif", folder / "capture_2.tif")
     settings = TrainingSettings(loss="l2", steps=10_000, device="cpu")
@@ -239,16 +239,16 @@ def profiled(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
     rows = [[name, f"{100 * share:.0f} %"] for name, share in shares.items()]
     text = (
         f"A training step takes {1000 * step:.0f} ms: {flops / step / 1e9:.0f} GFLOP/s in its "
-        f"convolutions, against {ceiling / 1e9:.0f} GFLOP/s of a plain 3x3 convolution, 32 to 32 "
-        "features, forward and backward, at the same size, numbers of the same kind: "
-        f"{100 * flops / step / ceiling:.0f} % of the ceiling.\n\n"
+        f"convolutions, against {ceiling / 1e9:.0f} GFLOP/s of a single 3x3 convolution, 32 to 32 "
+        "features, forward and backward, with the same size and number type: "
+        f"{100 * flops / step / ceiling:.0f} % of the maximum.\n\n"
         + table(["in a step", "share"], rows)
     )
     return text, []
 
 
 def _multiplications(network: torch.nn.Module, side: int) -> float:
-    """Multiplications of all convolutions in one pass over one patch."""
+    """Count the multiplications of all convolutions in one pass over one patch."""
     counts: list[float] = []
 
     def count(module: torch.nn.Module, given: tuple, result: torch.Tensor) -> None:
@@ -262,7 +262,7 @@ def _multiplications(network: torch.nn.Module, side: int) -> float:
 
 
 def _ceiling() -> float:
-    """Operations per second of a convolution at half the resolution of a batch, both ways."""
+    """Measure the FLOP/s of a convolution at half the resolution of a batch, both directions."""
     convolution = torch.nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)
     images = torch.randn(32, 32, 32, 32).contiguous(memory_format=torch.channels_last)
     images.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""How long a person waits: a run is timed from before its noise is measured; looking is free."""
+"""Time a run as a user does: measuring the noise counts, scoring the network does not."""
 
 import time
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, train
 def timed(
     pair: Pair, settings: TrainingSettings, look: Callable[[TrainingStep, float], None]
 ) -> tuple[Denoiser, float]:
-    """Train; returns the model and the seconds that this took.
+    """Train; return the model and the seconds that this took.
 
     Parameters
     ----------
     look
-        Called now and then with where the run stands and its seconds so far, at no cost of time.
+        Called with each reported step and the seconds so far; its own time is not counted.
     """
     began, away = time.monotonic(), 0.0
 

@@ -1,8 +1,9 @@
-"""Does it help to start from weights that know noise, and does it invent anything? Warm and cold.
+"""Do pretrained weights (warm) help, compared with random ones (cold)? Do they invent structure?
 
-Trains both on real pairs and on simulated ones that have nothing in common with the scenes
-of the pretraining, or nothing in them at all; compares at the same numbers of steps, so that a busy
-machine does not matter. Usage: python benchmarks/warm_start.py --data DIR [--steps 800]
+Train both on real pairs and on simulated ones, whose scenes are unlike those of the pretraining, or
+empty. They are compared after the same numbers of steps, so a busy machine does not matter.
+
+Usage: python benchmarks/warm_start.py --data DIR [--steps 800]
 """
 
 import argparse
@@ -34,15 +35,15 @@ class Case:
     Attributes
     ----------
     name
-        Of the scene.
+        Name of the scene.
     pair
         Two acquisitions.
     truth
-        Without noise, or nearly so.
+        The scene without noise, or nearly so.
     own
-        Variance of the noise that the truth has itself.
+        Variance of the remaining noise of the truth.
     real
-        True for recordings, which may have a gain of their own.
+        True for recordings, whose gain may differ from that of the truth.
     """
 
     name: str
@@ -53,11 +54,11 @@ class Case:
 
     @property
     def empty(self) -> bool:
-        """True where there is nothing to see: whatever structure comes out is invented."""
+        """True if the scene is flat: any structure in the result is invented."""
         return float(np.ptp(self.truth)) == 0
 
     def error(self, images: Sequence[np.ndarray]) -> float:
-        """Root-mean-square error of images made of the acquisitions, in the truth's gain."""
+        """Return the root-mean-square error of denoised acquisitions, in the truth's gain."""
         squares = []
         for image, acquisition in zip(images, self.pair, strict=True):
             gain, offset = 1.0, 0.0
@@ -99,7 +100,7 @@ def cases(data: Path) -> Iterator[Case]:
 
 
 def errors(case: Case, start: str, steps: int) -> list[float]:
-    """Error at the marks: root mean square over both acquisitions."""
+    """Return the errors at the marks: root mean square over both acquisitions."""
     settings = TrainingSettings(loss="l2", steps=steps, device="cpu", start=start)
     pairs = [Pair.open(*case.pair)]
     run = Run(pairs, settings, LOSSES["l2"], torch.device("cpu"), measure_channels(pairs))
@@ -143,8 +144,8 @@ def main() -> None:
             )
             verdicts.append((warm[-1] < raw / 10, words))
     text = (
-        "Root-mean-square error of one acquisition denoised, in ADU or grey levels, after so many "
-        "steps; the averaged weights as they are then.\n\n"
+        "Root-mean-square error of one acquisition denoised, in ADU or grey levels, with the "
+        "averaged weights after each number of steps.\n\n"
         + table(["scene", "start", "raw", *(f"{mark} steps" for mark in marks)], rows)
     )
     page = "\n\n".join((text, judged(verdicts), machine("cpu")))
