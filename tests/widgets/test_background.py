@@ -1,11 +1,13 @@
-"""What runs behind a window, and how it comes back."""
+"""Jobs in the background and their messages on the GUI thread."""
 
 import threading
+from functools import partial
 
 import pytest
 
 from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.widgets import background
+from napari_n2n.widgets.background import LatestOnly
 
 
 @pytest.fixture
@@ -13,8 +15,8 @@ def viewer(make_napari_viewer):
     return make_napari_viewer()
 
 
-class Heard:
-    """All that a job says, in the order in which it comes."""
+class Received:
+    """All messages of a job, in the order of their arrival."""
 
     def __init__(self, **more):
         self.all = []
@@ -27,20 +29,107 @@ class Heard:
         }
 
 
+class Slow:
+    """Work that waits until it is let go; notes what ran and what was answered."""
+
+    def __init__(self):
+        self.go, self.ran, self.answers = threading.Event(), [], []
+
+    def __call__(self, name):
+        self.ran.append(name)
+        assert self.go.wait(10)
+        return name
+
+
+def test_of_many_requests_the_running_one_and_the_latest_are_answered(qtbot):
+    slow, requests = Slow(), LatestOnly()
+    for name in "abc":
+        requests.read(partial(slow, name), slow.answers.append)
+    assert requests.busy
+    slow.go.set()
+    qtbot.waitUntil(lambda: len(slow.answers) == 2)
+    assert slow.ran == slow.answers == ["a", "c"] and not requests.busy
+
+
+def test_a_cancelled_request_is_not_answered(qtbot):
+    slow, requests = Slow(), LatestOnly()
+    for name in "abc":
+        requests.cancel()
+        requests.read(partial(slow, name), slow.answers.append)
+    slow.go.set()
+    qtbot.waitUntil(lambda: bool(slow.answers))
+    assert slow.ran == ["a", "c"] and slow.answers == ["c"]
+
+
+def test_a_cancelled_job_is_told_and_neither_its_steps_nor_its_failure_arrive(viewer, qtbot):
+    received, begun, requests = [], threading.Event(), LatestOnly()
+
+    def fail(cancelled):
+        begun.set()
+        assert cancelled.wait(10)
+        yield "step"
+        raise ValueError
+
+    def succeed(_cancelled):
+        yield "new step"
+        return "new result"
+
+    callbacks = dict.fromkeys(("on_yield", "on_return", "on_failure"), received.append)
+    requests.run(fail, "failing", **callbacks)
+    qtbot.waitUntil(begun.is_set)
+    requests.cancel()
+    requests.run(succeed, "succeeding", **callbacks)
+    qtbot.waitUntil(lambda: not requests.busy)
+    assert received == ["new step", "new result"]
+
+
+def test_an_answer_that_cannot_be_shown_does_not_block_the_next_request(viewer, qtbot):
+    received, requests = [], LatestOnly()
+
+    def job(_cancelled):
+        yield
+        return "result"
+
+    def refuse(_result):
+        raise FileNotFoundError("gone")
+
+    requests.run(job, "refused", on_return=refuse, on_failure=received.append)
+    requests.run(job, "shown", on_return=received.append, on_failure=received.append)
+    qtbot.waitUntil(lambda: len(received) == 2)
+    assert received == ["FileNotFoundError: gone", "result"] and not requests.busy
+
+
+def test_a_closing_window_ends_the_request_and_begins_no_other(viewer, qtbot):
+    received, begun, requests = [], threading.Event(), LatestOnly()
+
+    def job(cancelled):
+        begun.set()
+        cancelled.wait(30)
+        yield from ()
+
+    for title in ("running", "waiting"):
+        requests.run(job, title, on_return=received.append, on_failure=received.append)
+    qtbot.waitUntil(begun.is_set)
+    begun.clear()
+    viewer.close()
+    qtbot.waitUntil(lambda: not requests.busy)
+    assert received == [] and not begun.is_set()
+
+
 def steps(count):
     for number in range(count):
         yield DenoisingStep(number, count, number / count, None)
     return "end"
 
 
-def test_quick_messages_come_in_order_and_the_end_comes_last(viewer, qtbot):
-    heard = Heard()
-    background.start(lambda: steps(50), "counting", **heard.callbacks)
-    qtbot.waitUntil(lambda: "end" in heard.all)
-    assert heard.all == [*range(50), "end"]
+def test_messages_arrive_in_order_and_the_result_last(viewer, qtbot):
+    received = Received()
+    background.start(lambda: steps(50), "counting", **received.callbacks)
+    qtbot.waitUntil(lambda: "end" in received.all)
+    assert received.all == [*range(50), "end"]
 
 
-def test_a_job_hears_that_the_window_closes_before_it_next_yields(viewer, qtbot):
+def test_a_job_is_told_that_the_window_closes_before_it_next_yields(viewer, qtbot):
     stop, begun = threading.Event(), threading.Event()
 
     def job():
@@ -48,34 +137,34 @@ def test_a_job_hears_that_the_window_closes_before_it_next_yields(viewer, qtbot)
         stop.wait(30)
         yield from ()
 
-    heard = Heard(on_quit=stop.set)
-    background.start(job, "waiting", **heard.callbacks)
+    received = Received(on_quit=stop.set)
+    background.start(job, "waiting", **received.callbacks)
     qtbot.waitUntil(begun.is_set)
     viewer.close()
-    qtbot.waitUntil(lambda: bool(heard.all))
-    assert heard.all == ["aborted"]
+    qtbot.waitUntil(lambda: bool(received.all))
+    assert received.all == ["aborted"]
 
 
-def test_an_error_of_torch_comes_as_one_line(viewer, qtbot):
+def test_an_error_of_torch_arrives_as_one_line(viewer, qtbot):
     def job():
         yield from steps(1)
         raise RuntimeError("CUDA error\nand thirty lines more")
 
-    heard = Heard()
-    background.start(job, "failing", **heard.callbacks)
-    qtbot.waitUntil(lambda: len(heard.all) == 2)
-    assert heard.all == [0, "failed: RuntimeError: CUDA error"]
+    received = Received()
+    background.start(job, "failing", **received.callbacks)
+    qtbot.waitUntil(lambda: len(received.all) == 2)
+    assert received.all == [0, "failed: RuntimeError: CUDA error"]
 
 
 @pytest.mark.parametrize(
     ("error", "way_out"),
     [
-        (OSError(28, "No space left on device"), "free some space"),
-        (PermissionError(13, "Permission denied"), "may write into"),
+        (OSError(28, "No space left on device"), "free some disk space"),
+        (PermissionError(13, "Permission denied"), "you may write"),
         (MemoryError(), "choose less Memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "less Memory"),
     ],
 )
-def test_what_often_happens_comes_with_a_way_out(error, way_out):
+def test_common_errors_come_with_a_fix(error, way_out):
     words = background.one_line(error)
     assert way_out in words and type(error).__name__ in words and "\n" not in words

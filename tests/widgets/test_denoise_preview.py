@@ -1,4 +1,4 @@
-"""The plane on screen as a model would clean it, before the long run, in a real napari window."""
+"""The preview of the plane on screen in the Denoise dock, in a real napari window."""
 
 import dask.array as da
 import numpy as np
@@ -27,7 +27,7 @@ def widget(viewer, denoiser, tmp_path):
 
 
 def shows(viewer, pixels, name="cells preview"):
-    """Tell whether the preview shows certain pixels."""
+    """Return a check that the preview shows these pixels."""
 
     def check():
         assert name in [layer.name for layer in viewer.layers]
@@ -40,9 +40,7 @@ def clean(denoiser, frame):
     return n2n.denoise(denoiser, STACK[frame], device="cpu")
 
 
-def test_the_preview_is_what_the_run_will_make_of_the_plane_on_screen(
-    viewer, widget, denoiser, qtbot
-):
+def test_the_preview_equals_the_result_of_the_run(viewer, widget, denoiser, qtbot):
     assert not widget.preview.isChecked() and not widget.split.isEnabled()
     viewer.dims.set_current_step(0, 0)
     widget.preview.click()
@@ -56,7 +54,7 @@ def test_the_preview_is_what_the_run_will_make_of_the_plane_on_screen(
     assert [layer.name for layer in viewer.layers] == ["cells"]
 
 
-def test_the_preview_goes_when_the_result_comes(viewer, widget, denoiser, qtbot):
+def test_the_preview_is_removed_when_the_run_begins(viewer, widget, denoiser, qtbot):
     viewer.dims.set_current_step(0, 1)
     widget.preview.click()
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
@@ -66,7 +64,7 @@ def test_the_preview_goes_when_the_result_comes(viewer, widget, denoiser, qtbot)
     np.testing.assert_allclose(viewer.layers[-1].data[1], clean(denoiser, 1), rtol=1e-4)
 
 
-def test_another_recording_is_previewed_as_soon_as_it_is_chosen(viewer, widget, denoiser, qtbot):
+def test_another_recording_is_previewed_when_it_is_chosen(viewer, widget, denoiser, qtbot):
     viewer.dims.set_current_step(0, 1)
     widget.preview.click()
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
@@ -78,7 +76,7 @@ def test_another_recording_is_previewed_as_soon_as_it_is_chosen(viewer, widget, 
     assert not widget.preview.isChecked()
 
 
-def test_other_pixels_in_the_layer_are_previewed_anew(viewer, widget, denoiser, qtbot):
+def test_new_pixels_in_the_layer_are_previewed(viewer, widget, denoiser, qtbot):
     viewer.dims.set_current_step(0, 1)
     widget.preview.click()
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
@@ -97,7 +95,7 @@ def test_two_recordings_are_previewed_as_their_average(viewer, widget, denoiser,
     qtbot.waitUntil(shows(viewer, both[1]), timeout=30_000)
 
 
-def test_a_closed_dock_takes_its_preview_with_it(viewer, widget, denoiser, qtbot):
+def test_closing_the_dock_removes_its_preview(viewer, widget, denoiser, qtbot):
     viewer.dims.set_current_step(0, 1)
     widget.preview.click()
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
@@ -106,7 +104,7 @@ def test_a_closed_dock_takes_its_preview_with_it(viewer, widget, denoiser, qtbot
     assert not isalive(widget)
 
 
-def test_while_something_else_is_typed_the_preview_waits_for_it(viewer, widget, denoiser, qtbot):
+def test_after_wrong_axes_are_corrected_the_preview_continues(viewer, widget, denoiser, qtbot):
     viewer.dims.set_current_step(0, 1)
     widget.preview.click()
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
@@ -117,7 +115,7 @@ def test_while_something_else_is_typed_the_preview_waits_for_it(viewer, widget, 
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
 
 
-def test_a_preview_that_cannot_be_had_is_explained(viewer, widget, qtbot, monkeypatch):
+def test_a_preview_that_fails_is_explained(viewer, widget, qtbot, monkeypatch):
     def full(self, image):
         raise MemoryError
 
@@ -128,7 +126,7 @@ def test_a_preview_that_cannot_be_had_is_explained(viewer, widget, qtbot, monkey
     assert widget.button.isEnabled()
 
 
-def test_without_a_model_there_is_nothing_to_preview(viewer, qtbot):
+def test_without_a_model_nothing_is_previewed(viewer, qtbot):
     viewer.add_image(STACK, name="cells", axis_labels=("t", "y", "x"))
     _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     widget.preview.click()

@@ -1,4 +1,4 @@
-"""What holds for every dock, in a real napari window."""
+"""Properties that every dock has, in a real napari window."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def open_dock(viewer, name):
 
 
 def controls(widget):
-    """Return all that a person may press or type into; what Qt puts into others counts as these."""
+    """Return all controls that the user can operate; parts inside a control are not counted."""
     found = []
     for one in widget.findChildren(QWidget):
         inside = one.parent()
@@ -63,7 +63,7 @@ def explained(control):
 
 
 def press(widget, model=None):
-    """Press the button for which the dock is there."""
+    """Press the main button of a dock."""
     if model is not None and hasattr(widget, "model"):
         widget.model.choose(model)
     (widget.button if hasattr(widget, "button") else widget.train_button).click()
@@ -81,7 +81,7 @@ def idle(widget):
 
 
 @pytest.mark.parametrize("name", DOCKS)
-def test_every_control_says_what_it_is_for_and_can_be_reached_by_keyboard(viewer, name):
+def test_every_control_has_a_tooltip_and_can_be_reached_by_keyboard(viewer, name):
     found = controls(open_dock(viewer, name))
     assert len(found) >= 4
     assert not [one for one in found if not explained(one)]
@@ -109,7 +109,7 @@ def test_an_empty_viewer_is_explained(viewer, name, shown, qtbot):
 
 
 @pytest.mark.parametrize("name", DOCKS)
-def test_colour_pictures_are_refused_with_a_way_out(viewer, name, shown, denoiser, qtbot, tmp_path):
+def test_colour_images_are_refused_with_a_fix(viewer, name, shown, denoiser, qtbot, tmp_path):
     for letter in "ab":
         viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True, name=letter)
     widget = open_dock(viewer, name)
@@ -121,7 +121,7 @@ def test_colour_pictures_are_refused_with_a_way_out(viewer, name, shown, denoise
 
 @pytest.mark.parametrize("name", DOCKS)
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3, 9)])
-def test_tiny_layers_are_computed_or_refused_in_a_line(
+def test_tiny_layers_are_computed_or_refused_in_one_line(
     viewer, name, shown, denoiser, qtbot, tmp_path, shape
 ):
     for seed, letter in enumerate("ab"):
@@ -137,7 +137,7 @@ def test_tiny_layers_are_computed_or_refused_in_a_line(
 
 
 @pytest.mark.parametrize("name", COMPUTING)
-def test_too_little_memory_is_said_and_the_button_stays_ready(
+def test_lack_of_memory_is_reported_and_the_button_stays_enabled(
     viewer, name, shown, denoiser, qtbot, tmp_path, monkeypatch
 ):
     def full(*_given, **_options):
@@ -156,7 +156,7 @@ def test_too_little_memory_is_said_and_the_button_stays_ready(
 
 
 @pytest.mark.parametrize("name", PICKING)
-def test_the_dialogs_behind_the_dots_choose_a_file(viewer, name, monkeypatch, qtbot, tmp_path):
+def test_the_file_dialogs_choose_a_file(viewer, name, monkeypatch, qtbot, tmp_path):
     np.save(tmp_path / "a.npy", noisy(blobs((32, 32)), 1))
     widget = open_dock(viewer, name)
     widget.picker.source.value = "files"
@@ -168,7 +168,7 @@ def test_the_dialogs_behind_the_dots_choose_a_file(viewer, name, monkeypatch, qt
 
 
 @pytest.mark.parametrize("name", DOCKS)
-def test_layers_may_change_right_after_a_dock_was_closed(viewer, qtbot, denoiser, tmp_path, name):
+def test_layers_can_change_right_after_a_dock_was_closed(viewer, qtbot, denoiser, tmp_path, name):
     for seed in (1, 2):
         viewer.add_image(noisy(blobs((64, 64)), seed), name=f"n{seed}")
     dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", name)

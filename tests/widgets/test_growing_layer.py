@@ -1,17 +1,82 @@
-"""What a layer shows of an array that others write."""
+"""The layer of a result that is still being written."""
 
 import numpy as np
+import pytest
 import zarr
 
-from napari_n2n.widgets.layers.growing_layer import KeptPlane
+from napari_n2n import Acquisition
+from napari_n2n.denoising.denoise import DenoisingStep
+from napari_n2n.io.crash_safe import partial_path
+from napari_n2n.io.writers import open_writer
+from napari_n2n.widgets.layers import growing_layer
+from napari_n2n.widgets.layers.growing_layer import CachedPlane, GrowingLayer, ResultStarted
 
 
-def test_a_plane_is_drawn_as_it_was_read_until_it_is_read_again():
+@pytest.fixture
+def result(make_napari_viewer, tmp_path):
+    """A result of two planes that is half written: its layer, writer, next step and viewer."""
+    viewer, out = make_napari_viewer(), tmp_path / "result.ome.zarr"
+    source = viewer.add_image(np.ones((2, 64, 64), np.float32), name="cells")
+    opened = Acquisition.open(source)
+    writer = open_writer(out, opened.header)
+    growing = GrowingLayer(
+        viewer, ResultStarted(out, opened.header, opened.order, (0, 5), (), source)
+    )
+    step = DenoisingStep(1, 2, 0.5, partial_path(out))
+    growing.follow(step)
+    return growing, writer, step, viewer
+
+
+def complete(writer):
+    for _, region in writer.shards():
+        writer.write(region, np.full([part.stop - part.start for part in region], 3, np.float32))
+    for _, make in writer.pyramid():
+        make()
+    writer.finish()
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small", "multiscale"])
+def test_a_layer_removed_by_the_user_stays_removed(result, monkeypatch, large):
+    growing, writer, step, viewer = result
+    monkeypatch.setattr(growing_layer, "_LARGE", 8 if large else 2048)
+    assert len(viewer.layers) == 2
+    viewer.layers.remove(growing.layer)
+    assert growing.layer is None and not growing.shows(growing.result)
+    growing.follow(step)
+    complete(writer)
+    growing.finish()
+    growing.remove()
+    growing.stop()
+    assert [layer.name for layer in viewer.layers] == ["cells"]
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small", "multiscale"])
+def test_the_layer_shows_the_complete_result(result, monkeypatch, large):
+    growing, writer, _, viewer = result
+    monkeypatch.setattr(growing_layer, "_LARGE", 8 if large else 2048)
+    assert viewer.layers[-1].name.endswith("(unfinished)")
+    complete(writer)
+    growing.finish()
+    _, layer = viewer.layers
+    assert layer.name == growing.result.header.name and layer.multiscale == large
+    np.testing.assert_array_equal(layer.data[0] if large else layer.data, 3)
+
+
+def test_a_stopped_result_is_kept_only_if_it_can_be_resumed(result):
+    growing, writer, _, viewer = result
+    growing.stop()
+    assert len(viewer.layers) == 2 and growing.shows(growing.result)
+    writer.discard()
+    growing.stop()
+    assert [layer.name for layer in viewer.layers] == ["cells"]
+
+
+def test_a_plane_is_cached_until_it_is_read_again():
     array = zarr.zeros((3, 4, 5), dtype="float32")
-    kept = KeptPlane(array)
+    kept = CachedPlane(array)
     plane = (1, slice(None), slice(None))
     assert (kept.shape, kept.dtype, kept.ndim) == (array.shape, array.dtype, array.ndim)
-    kept.read_again()  # nobody has looked yet
+    kept.read_again()  # nothing is cached yet
     np.testing.assert_array_equal(kept[plane], 0)
     array[:] = 7
     np.testing.assert_array_equal(kept[plane], 0)
@@ -20,14 +85,14 @@ def test_a_plane_is_drawn_as_it_was_read_until_it_is_read_again():
     np.testing.assert_array_equal(kept[plane], 7)
 
 
-def test_another_plane_is_read_at_once():
+def test_another_plane_is_read_immediately():
     array = np.arange(60.0).reshape(3, 4, 5)
-    kept = KeptPlane(array)
+    kept = CachedPlane(array)
     for index in (0, slice(None)), (2, slice(None)), (slice(None), 1, slice(1, 3)):
         np.testing.assert_array_equal(kept[index], array[index])
 
 
-def test_reading_a_plane_again_does_not_take_away_the_one_that_was_turned_to_meanwhile():
+def test_reading_again_does_not_replace_another_plane_read_meanwhile():
     class Slow:
         shape, dtype, ndim = (3, 2), np.dtype(float), 2
         values = np.arange(6.0).reshape(shape)
@@ -39,7 +104,7 @@ def test_reading_a_plane_again_does_not_take_away_the_one_that_was_turned_to_mea
             return found
 
     slow = Slow()
-    kept = KeptPlane(slow)
+    kept = CachedPlane(slow)
     kept[0]
     reads = []
 

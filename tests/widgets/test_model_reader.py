@@ -28,14 +28,14 @@ def test_a_dropped_model_opens_denoise_with_it(viewer, denoiser, shown, tmp_path
     assert "trained on" in widget.model.card.text() and len(viewer.layers) == 1
 
 
-def test_another_model_replaces_it_in_the_same_dock(viewer, denoiser, tmp_path):
+def test_another_model_replaces_the_first_in_the_same_dock(viewer, denoiser, tmp_path):
     _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     for name in ("one", "two"):
         drop(viewer, denoiser.save(tmp_path / name))
         assert widget.model.file.value.name == f"{name}.n2n"
 
 
-def test_a_file_that_is_no_model_is_said_in_a_line(viewer, shown, tmp_path):
+def test_a_file_that_is_not_a_model_is_refused_in_one_line(viewer, shown, tmp_path):
     path = tmp_path / "bad.n2n"
     path.write_text("no model")
     drop(viewer, path)

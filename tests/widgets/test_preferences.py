@@ -1,4 +1,4 @@
-"""The plugin's page in napari's preferences, and the docks that begin with it."""
+"""The plugin's page in napari's preferences, and the docks that use its values."""
 
 import npe2
 import numpy as np
@@ -17,19 +17,19 @@ from napari_n2n.widgets.preferences import preferences
 
 @pytest.fixture
 def page(plugin_settings, npe2pm):
-    """What the page sets, kept in a folder of this test's own."""
+    """The page, with its values stored in a temporary folder."""
     npe2pm.register(npe2.PluginManifest.from_distribution("napari-n2n"))
     return napari_settings.get_plugin_settings("napari-n2n")
 
 
-def test_nobody_has_to_set_anything(page):
+def test_every_preference_has_a_default(page):
     untouched = preferences()
     assert (untouched.device, untouched.threads, untouched.folder) == ("auto", 0, None)
     assert untouched.preset == TrainingSettings().preset
-    assert untouched.memory * 10**9 == MEMORY and untouched.place_for("cells") is None
+    assert untouched.memory * 10**9 == MEMORY and untouched.path_for("cells") is None
 
 
-def test_what_was_set_is_remembered_and_docks_begin_with_it(page, make_napari_viewer):
+def test_preferences_are_stored_and_docks_open_with_them(page, make_napari_viewer):
     page.computing.device, page.computing.memory = "cpu", 2.5
     page.training.preset = "quick"
     napari_settings._clear_plugin_settings_cache()  # as a new start of napari
@@ -40,7 +40,7 @@ def test_what_was_set_is_remembered_and_docks_begin_with_it(page, make_napari_vi
     assert (train.device.value, train.form.preset.value) == ("cpu", "quick")
 
 
-def test_a_result_without_a_name_is_kept_in_the_folder_for_results(
+def test_a_result_without_a_path_is_saved_in_the_folder_for_results(
     page, make_napari_viewer, qtbot, denoiser, monkeypatch, tmp_path
 ):
     page.results.folder, page.computing.threads = str(tmp_path / "results"), 3
@@ -65,7 +65,7 @@ def test_a_result_without_a_name_is_kept_in_the_folder_for_results(
     assert dock.overwrite_button.isVisibleTo(dock)
 
 
-def test_all_cores_compute_again_when_the_limit_is_taken_away():
+def test_all_cores_are_used_again_when_the_limit_is_removed():
     before = torch.get_num_threads()
     use_threads(before + 1)
     assert torch.get_num_threads() == before + 1
@@ -73,7 +73,7 @@ def test_all_cores_compute_again_when_the_limit_is_taken_away():
     assert torch.get_num_threads() == before
 
 
-def test_a_training_keeps_its_results_in_that_folder_and_replaces_nothing(
+def test_training_saves_its_results_in_that_folder_and_overwrites_nothing(
     page, make_napari_viewer, qtbot, tmp_path
 ):
     results = tmp_path / "results"

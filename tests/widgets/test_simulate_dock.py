@@ -6,7 +6,9 @@ import pytest
 import zarr
 from conftest import blobs, wait_until_ready
 
+from napari_n2n.generators import as_steps
 from napari_n2n.simulate.registry import NOISES
+from napari_n2n.widgets.sessions import simulation_session
 
 SCENE = blobs((2, 64, 64))
 
@@ -125,6 +127,24 @@ def test_cancel_ends_it_and_leaves_nothing(viewer, qtbot):
     wait_until_ready(qtbot, widget)
     assert widget.words.text() == "Cancelled." and len(viewer.layers) == 1
     assert widget.cancel_button.isHidden() and widget.progress.isHidden()
+
+
+def test_a_run_cancelled_at_its_last_plane_leaves_nothing(viewer, qtbot, monkeypatch):
+    simulate, made = simulation_session.simulate_by_planes, []
+    viewer.add_image(SCENE, name="cells")
+    _, widget = open_dock(viewer)
+
+    @as_steps
+    def cancelled_late(*given, **options):
+        made.extend((yield from simulate(*given, **options)))
+        widget.session._stop.set()  # as if pressed while the last plane is written
+        return made
+
+    monkeypatch.setattr(simulation_session, "simulate_by_planes", cancelled_late)
+    widget.button.click()
+    wait_until_ready(qtbot, widget)
+    assert widget.words.text() == "Cancelled." and len(viewer.layers) == 1
+    assert len(made) == 2 and not any(path.exists() for path in made)
 
 
 def test_a_dock_that_comes_back_finds_the_run_and_ends_it(viewer, qtbot):

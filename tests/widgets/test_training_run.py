@@ -1,4 +1,4 @@
-"""Watching a run in a real napari window: preview, split view, pause, discard."""
+"""A training run in a real napari window: preview, split view, pause, discard."""
 
 import threading
 import time
@@ -69,14 +69,14 @@ def end(widget, qtbot):
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
 
 
-def looks(viewer):
+def states(viewer):
     return [repr(layer.as_layer_data_tuple()[1]) for layer in viewer.layers]
 
 
 # -- the preview ----------------------------------------------------------------------------------
 
 
-def test_the_preview_lies_on_its_source_and_gets_better(viewer, qtbot):
+def test_the_preview_has_the_transforms_of_its_source_and_improves(viewer, qtbot):
     source = add_pair(viewer, rotate=20, contrast_limits=(90, 500))
     widget = begin(viewer)
     layer = wait_for_preview(viewer, qtbot)
@@ -97,7 +97,7 @@ def test_the_preview_lies_on_its_source_and_gets_better(viewer, qtbot):
     assert not is_there(viewer, PREVIEW)() and len(viewer.layers) == 3
 
 
-@pytest.mark.parametrize("paused", [False, True], ids=["learning", "paused"])
+@pytest.mark.parametrize("paused", [False, True], ids=["training", "paused"])
 def test_the_preview_follows_the_slider(viewer, qtbot, paused):
     source = add_pair(viewer, (4, 64, 64), da.from_array)
     viewer.dims.set_current_step(0, 1)
@@ -133,7 +133,7 @@ def test_the_preview_shows_the_channel_or_the_depth_on_screen(viewer, qtbot, axi
     end(widget, qtbot)
 
 
-def test_of_a_large_plane_the_part_in_view_is_shown(make_napari_viewer, qtbot):
+def test_of_a_large_plane_the_part_on_screen_is_previewed(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     levels = [noisy(blobs((side, side)), 1) for side in (1200, 600)]
     other = [noisy(blobs((side, side)), 2) for side in (1200, 600)]
@@ -154,7 +154,7 @@ def test_of_a_large_plane_the_part_in_view_is_shown(make_napari_viewer, qtbot):
     end(widget, qtbot)
 
 
-def test_files_show_the_plane_in_the_middle(viewer, qtbot, tmp_path):
+def test_of_files_the_middle_plane_is_previewed(viewer, qtbot, tmp_path):
     _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
     widget.minutes.value, widget.device.value = 60, "cpu"
     widget.source.value = "files"
@@ -166,12 +166,12 @@ def test_files_show_the_plane_in_the_middle(viewer, qtbot, tmp_path):
     qtbot.waitUntil(is_there(viewer, "1 preview"), timeout=60_000)
     layer = viewer.layers["1 preview"]
     assert layer.data.shape == (1, 64, 64) and layer.translate[0] == 2
-    assert widget.layer_a.choices == (), "nobody wants to train on a preview"
+    assert widget.layer_a.choices == (), "a preview is not offered for training"
     end(widget, qtbot)
     assert len(viewer.layers) == 0
 
 
-def test_the_preview_can_be_switched_off_and_on_or_thrown_away(viewer, qtbot):
+def test_the_preview_can_be_switched_off_and_on_or_removed(viewer, qtbot):
     add_pair(viewer)
     widget = begin(viewer)
     wait_for_preview(viewer, qtbot)
@@ -201,7 +201,7 @@ def test_a_plane_that_cannot_be_shown_does_not_end_the_run(viewer, qtbot, monkey
     widget = begin(viewer)
     wait_for_preview(viewer, qtbot)
     said = []
-    widget.session.said.connect(said.append)
+    widget.session.message_changed.connect(said.append)
     viewer.dims.set_current_step(0, 1)
     qtbot.waitUntil(lambda: any("No preview of this plane" in one for one in said), timeout=30_000)
     steps = len(widget.session.curve)
@@ -212,9 +212,9 @@ def test_a_plane_that_cannot_be_shown_does_not_end_the_run(viewer, qtbot, monkey
 # -- the divider ----------------------------------------------------------------------------------
 
 
-def test_the_divider_shows_raw_on_its_left_and_vanishes_cleanly(viewer, qtbot):
+def test_the_divider_shows_raw_on_its_left_and_leaves_nothing_behind(viewer, qtbot):
     source = add_pair(viewer, (3, 64, 80), contrast_limits=(90, 500))
-    states = looks(viewer)
+    before = states(viewer)
     widget = begin(viewer)
     panel = widget.run_panel
     preview = wait_for_preview(viewer, qtbot)
@@ -234,7 +234,7 @@ def test_the_divider_shows_raw_on_its_left_and_vanishes_cleanly(viewer, qtbot):
     panel.split.click()
     assert not is_there(viewer, RAW)() and not panel.divider.isVisible()
     end(widget, qtbot)
-    assert looks(viewer) == states
+    assert states(viewer) == before
     assert viewer.scene.camera.mouse_pan and not panel.split.isEnabled()
 
 
@@ -293,7 +293,7 @@ def test_the_divider_never_waits_for_a_slow_disk(viewer, qtbot):
 # -- the run --------------------------------------------------------------------------------------
 
 
-def test_a_paused_run_waits_and_goes_on(viewer, qtbot):
+def test_a_run_can_be_paused_and_resumed(viewer, qtbot):
     add_pair(viewer)
     widget = begin(viewer)
     pause = widget.run_panel.pause_button
@@ -313,7 +313,7 @@ def test_a_paused_run_waits_and_goes_on(viewer, qtbot):
     assert widget.session.denoiser is not None
 
 
-def test_discarding_drops_run_preview_and_result_but_not_the_model_before(
+def test_discarding_removes_preview_and_result_and_keeps_the_previous_model(
     viewer, qtbot, monkeypatch
 ):
     add_pair(viewer)
@@ -331,11 +331,11 @@ def test_discarding_drops_run_preview_and_result_but_not_the_model_before(
     assert widget.train_button.isEnabled() and "Discarded" in widget.words.text()
 
 
-def test_a_result_that_cannot_be_written_leaves_the_model(viewer, qtbot, monkeypatch):
+def test_if_the_result_cannot_be_written_the_model_is_kept(viewer, qtbot, monkeypatch):
     def full(*_, **__):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(training_job, "denoised", full)
+    monkeypatch.setattr(training_job, "denoise_recording", full)
     add_pair(viewer)
     widget = run(viewer, qtbot)
     assert "No space left" in widget.words.text() and "model is kept" in widget.words.text()
@@ -343,9 +343,7 @@ def test_a_result_that_cannot_be_written_leaves_the_model(viewer, qtbot, monkeyp
     assert widget.save_button.isEnabled() and widget.train_button.isEnabled()
 
 
-def test_a_run_that_fails_leaves_the_model_before_and_what_it_was_made_from(
-    viewer, qtbot, monkeypatch
-):
+def test_a_failed_run_keeps_the_previous_model_and_its_recipe(viewer, qtbot, monkeypatch):
     def broken(*_, **__):
         raise MemoryError("out of memory")
         yield
@@ -360,7 +358,7 @@ def test_a_run_that_fails_leaves_the_model_before_and_what_it_was_made_from(
     assert "out of memory" in widget.words.text()
 
 
-def test_a_result_that_cannot_be_shown_leaves_nothing_running(viewer, qtbot, monkeypatch):
+def test_if_the_result_cannot_be_shown_the_run_ends(viewer, qtbot, monkeypatch):
     def gone(_):
         raise FileNotFoundError("the result is gone")
 
@@ -370,19 +368,17 @@ def test_a_result_that_cannot_be_shown_leaves_nothing_running(viewer, qtbot, mon
     assert "the result is gone" in widget.words.text() and widget.train_button.isEnabled()
 
 
-def test_nothing_is_denoised_beside_a_training_in_the_same_window(
-    viewer, qtbot, denoiser, tmp_path
-):
+def test_denoising_is_refused_during_training_in_the_same_window(viewer, qtbot, denoiser, tmp_path):
     add_pair(viewer)
     widget = begin(viewer)
     _, other = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     other.model.choose(denoiser.save(tmp_path / "model"))
     other.button.click()
-    assert "under way in this window" in other.words.text() and not other.session.running
+    assert "Another run is in progress" in other.words.text() and not other.session.running
     end(widget, qtbot)
 
 
-def test_device_and_memory_are_shown_while_it_runs(viewer, qtbot):
+def test_device_and_memory_are_shown_during_a_run(viewer, qtbot):
     add_pair(viewer)
     widget = begin(viewer)
     qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=60_000)
@@ -397,9 +393,11 @@ def test_a_second_run_in_the_same_viewer_is_refused(viewer, qtbot, shown):
     add_pair(viewer)
     widget = begin(viewer)
     qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=60_000)
-    steps = len(widget.session.curve)
+    steps, recipe = len(widget.session.curve), widget.session.recipe
     widget.train()
-    assert "under way" in shown[0] and len(widget.session.curve) >= steps
+    assert shown == [widget.words.text()] and "Another run" in shown[0]
+    qtbot.waitUntil(lambda: len(widget.session.curve) > steps, timeout=30_000)
+    assert widget.session.recipe is recipe
     end(widget, qtbot)
 
 
@@ -418,7 +416,7 @@ def test_two_viewers_do_not_disturb_each_other(make_napari_viewer, qtbot):
     end(widgets[1], qtbot)
 
 
-def test_a_reopened_dock_finds_preview_divider_and_pause(viewer, qtbot):
+def test_a_reopened_dock_shows_preview_divider_and_pause(viewer, qtbot):
     add_pair(viewer)
     dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
     widget.minutes.value, widget.device.value = 60, "cpu"
@@ -436,7 +434,7 @@ def test_a_reopened_dock_finds_preview_divider_and_pause(viewer, qtbot):
     assert len(viewer.layers) == 2
 
 
-@pytest.mark.parametrize("paused", [False, True], ids=["learning", "paused"])
+@pytest.mark.parametrize("paused", [False, True], ids=["training", "paused"])
 def test_a_closing_window_ends_the_run(make_napari_viewer, qtbot, paused):
     viewer = make_napari_viewer()
     add_pair(viewer)
@@ -452,13 +450,13 @@ def test_a_closing_window_ends_the_run(make_napari_viewer, qtbot, paused):
 
 
 class ClosedByHand(QCloseEvent):
-    """What the window gets when its cross is pressed."""
+    """The event of a window that the user closes."""
 
     def spontaneous(self):
         return True
 
 
-def test_a_window_closed_by_hand_asks_first(make_napari_viewer, qtbot, monkeypatch):
+def test_a_window_closed_by_the_user_asks_first(make_napari_viewer, qtbot, monkeypatch):
     asked = []
 
     class Dialog:

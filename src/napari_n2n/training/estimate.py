@@ -1,7 +1,7 @@
 """How long a training run will take: a few of its steps are taken, and timed, before it begins."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -58,7 +58,10 @@ class Estimate:
 
 
 def estimate(
-    pairs: Sequence[Pair], settings: TrainingSettings, reports: Sequence[NoiseReport]
+    pairs: Sequence[Pair],
+    settings: TrainingSettings,
+    reports: Sequence[NoiseReport],
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Estimate:
     """Time a few steps on a small part of the first pair.
 
@@ -67,6 +70,8 @@ def estimate(
     pairs, settings, reports
         As `fit` takes them. How long a step takes depends on the device, the
         network, the patch and the batch, and hardly on how large the stacks are.
+    cancelled
+        Checked after every step; once it returns True, no further step is timed.
 
     Raises
     ------
@@ -76,7 +81,7 @@ def estimate(
     device = choose_device(settings.device)
     run = Run([_cut(pairs[0], settings)], settings, LOSSES["l2"], device, reports)
     with closing(run.patches):
-        for _ in range(_WARM_UP):
+        for _ in range(0 if cancelled() else _WARM_UP):
             run.advance(0.0)
         wait_for(device)
         began, timed, seconds = time.perf_counter(), 0, 0.0
@@ -85,6 +90,8 @@ def estimate(
             wait_for(device)
             timed += 1
             seconds = time.perf_counter() - began
+            if cancelled():
+                break
     networks = len(reports) if settings.channels == "separate" else 1
     pixels = sum(pair.pixels for pair in pairs) // networks
     return Estimate(

@@ -1,12 +1,9 @@
-"""The one way in which this plugin computes in the background.
+"""Work in the background, with its results handled on the GUI thread.
 
-A generator runs in napari's worker thread; what it yields and returns arrives on the GUI's thread.
-No exception leaves the generator: an escaping one may vanish and leave napari busy for good, so
-that a failure travels as a value instead.
-
-Short work beside the window's thread, the outcome of which is handled on it.
-
-For a plane that is read from a slow disk; what goes on for longer is a job for `worker`.
+`start` runs a generator in a napari worker; what it yields and returns arrives on the GUI thread.
+No exception leaves the generator, because napari may lose it and stay busy for ever: a failure is
+returned as a value. `read_in_thread` runs one short call, such as reading a plane from a slow disk.
+`LatestOnly` runs one of either at a time, and of those requested meanwhile only the latest.
 """
 
 import errno
@@ -16,7 +13,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from napari.qt.threading import GeneratorWorker, create_worker
@@ -27,10 +24,11 @@ from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import plainly
 
 Outcome = TypeVar("Outcome")
+Job = Generator[Any, None, Any]
 
 
-class _Window(QObject):
-    """Lives in the window's thread: what it is sent from another one is called in its own."""
+class _GuiThread(QObject):
+    """Calls on the GUI thread the functions that other threads emit."""
 
     sent = Signal(object)
 
@@ -44,35 +42,37 @@ class _Window(QObject):
 
 
 @cache
-def _window() -> _Window:
-    return _Window()
+def _gui_thread() -> _GuiThread:
+    return _GuiThread()
 
 
-def aside(work: Callable[[], Outcome], then: Callable[[Outcome | None], None]) -> None:
-    """Work in another thread, then handle the outcome in the window's.
+def read_in_thread(work: Callable[[], Outcome], then: Callable[[Outcome | None], None]) -> None:
+    """Run a short call in another thread, then handle its outcome on the GUI thread.
 
     Parameters
     ----------
     work
         Called in a thread of its own.
     then
-        Called in the thread that this is called in, which is the window's, with the outcome; None
-        if there was an error.
+        Called on the GUI thread, from which this must be called, with the outcome, or with None
+        after an error.
     """
-    window = _window()
+    gui = _gui_thread()
 
     def run() -> None:
         outcome = None
         with suppress(Exception):
             outcome = work()
-        with suppress(RuntimeError):  # napari has just been closed: nobody is there to be told
-            window.sent.emit(partial(then, outcome))
+        with suppress(RuntimeError):  # napari has just been closed, and with it the receiver
+            gui.sent.emit(partial(then, outcome))
 
     Thread(target=run, daemon=True).start()
 
 
-_FINE = 1000
-_NO_MEMORY = "can't allocate memory"  # torch, on the CPU
+# Steps of napari's progress bar: 0.1 %, finer than a bar of a few hundred pixels can show.
+_PROGRESS_STEPS = 1000
+# From torch's message when the CPU has no memory left; the error itself is a RuntimeError.
+_NO_MEMORY = "can't allocate memory"
 
 _log = logging.getLogger(__name__)
 
@@ -85,21 +85,21 @@ class Failure:
 
 
 class _Worker(GeneratorWorker):
-    """A worker whose job hears that napari wants it to end, long before it next yields."""
+    """A worker that tells its job at once that napari is closing, not only at its next yield."""
 
     on_quit: Callable[[], None]
 
     def quit(self) -> None:
-        """End the job; napari calls this when the window really closes."""
+        """End the job; napari calls this when the window closes."""
         self.on_quit()
         super().quit()
 
 
 class _Inbox:
-    """Handles what arrives one after the other.
+    """Handles messages one after the other, in their order.
 
-    Drawing napari's progress bar lets further messages in: they would be handled before the one
-    that is being handled, the last one first.
+    Drawing napari's progress bar processes Qt events: without this, a message that arrives
+    meanwhile would be handled inside, and before the end of, the one before it.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class _Inbox:
         self._busy = False
 
     def take(self, handle: Callable[[], None]) -> None:
-        """Handle something, now or when its turn comes."""
+        """Handle a message, now or after those before it."""
         self._waiting.append(handle)
         if self._busy:
             return
@@ -119,61 +119,65 @@ class _Inbox:
             self._busy = False
 
 
+def _ignore(_message: Any = None) -> None:
+    """Handle a message by doing nothing."""
+
+
 def start(
-    job: Callable[[], Generator[Any, None, Any]],
+    job: Callable[[], Job],
     title: str,
     *,
-    on_yield: Callable[[Any], None],
+    on_yield: Callable[[Any], None] = _ignore,
     on_return: Callable[[Any], None],
     on_failure: Callable[[str], None],
-    on_abort: Callable[[], None] = lambda: None,
-    on_quit: Callable[[], None] = lambda: None,
-) -> Any:
+    on_abort: Callable[[], None] = _ignore,
+    on_quit: Callable[[], None] = _ignore,
+) -> None:
     """Run a job in the background.
 
     Parameters
     ----------
     job
-        Called in the thread; yields plain values and returns the result. It ends early by its own
-        means (an event that it looks at), never by being killed.
+        Called in the thread; yields plain values and returns the result. To end early it checks an
+        event of its own; it is never killed.
     title
-        For napari's activity panel; what is yielded may say its share as `progress`, 0 to 1.
+        Shown in napari's activity panel; what is yielded may state its `progress`, 0 to 1.
     on_yield, on_return, on_failure
-        Called on the GUI's thread; the last one with one line for the person.
+        Called on the GUI thread; the last one with one line that says what went wrong.
     on_abort
-        Called instead when napari has ended the work, because its window closes.
+        Called instead of these when napari has ended the work because its window closes.
     on_quit
-        Called when napari begins to end the work: set here the event that the job looks at.
+        Called when napari begins to end the work: set here the event that the job checks.
     """
-    running: list[Generator[Any, None, Any]] = []
+    running: list[Job] = []
     returned: list[Any] = []
     inbox = _Inbox()
 
-    def guarded() -> Generator[Any, None, Any]:
+    def guarded() -> Job:
         try:
             running.append(job())
             return (yield from running[0])
         except Exception as error:
             return Failure(one_line(error))
 
-    guarded.__qualname__ = title  # napari asks with this name whether to close the window
-    # A run takes hours: it does not count among the threads that short works share, one for each
-    # core, so that neither napari nor a second window waits for it.
+    guarded.__qualname__ = title  # napari shows this name when it asks whether to close the window
+    # A run takes hours. It must not count among the threads, one for each core, that short jobs
+    # share, or napari and a second window would wait for it.
     pool = QThreadPool.globalInstance()
     pool.releaseThread()
-    activity = progress(total=_FINE, desc=title)
+    activity = progress(total=_PROGRESS_STEPS, desc=title)
 
     def show(message: Any) -> None:
         share = getattr(message, "progress", None)
         if share is not None:
-            activity.update(round(_FINE * share) - activity.n)
+            activity.update(round(_PROGRESS_STEPS * share) - activity.n)
         on_yield(message)
 
     def end() -> None:
         pool.reserveThread()
         activity.close()
         for generator in running:
-            generator.close()  # napari only drops it: let it tidy up what it began
+            generator.close()  # napari only drops it: let it clean up
         if not returned:
             on_abort()
         elif isinstance(returned[0], Failure):
@@ -181,7 +185,7 @@ def start(
         else:
             try:
                 on_return(returned[0])
-            except Exception as error:  # a result that cannot be shown leaves nothing running
+            except Exception as error:  # a result that cannot be shown ends the run, too
                 on_failure(one_line(error))
 
     worker = create_worker(guarded, _start_thread=False, _worker_class=_Worker)
@@ -190,20 +194,95 @@ def start(
     worker.returned.connect(lambda result: returned.append(result))
     worker.finished.connect(lambda: inbox.take(end))
     worker.start()
-    return worker
+
+
+class LatestOnly:
+    """Runs one request at a time; of those made meanwhile, only the latest runs after it.
+
+    Attributes
+    ----------
+    busy
+        Whether a request is running.
+    """
+
+    def __init__(self) -> None:
+        self._running: Event | None = None  # set: its answer is no longer wanted
+        self._waiting: Callable[[Event], None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is running."""
+        return self._running is not None
+
+    def cancel(self) -> None:
+        """Drop the request that waits, and the answer to the one that is running."""
+        self._waiting = None
+        if self._running is not None:
+            self._running.set()
+
+    def run(
+        self,
+        job: Callable[[Event], Job],
+        title: str,
+        *,
+        on_yield: Callable[[Any], None] = _ignore,
+        on_return: Callable[[Any], None] = _ignore,
+        on_failure: Callable[[str], None],
+    ) -> None:
+        """Request a job; parameters as in `start`, the job takes the event that cancels it."""
+
+        def begin(cancelled: Event) -> None:
+            start(
+                lambda: job(cancelled),
+                title,
+                on_yield=lambda message: None if cancelled.is_set() else on_yield(message),
+                on_return=lambda result: self._end(cancelled, partial(on_return, result)),
+                on_failure=lambda words: self._end(cancelled, partial(on_failure, words)),
+                on_abort=lambda: self._end(cancelled, _ignore),
+                on_quit=self.cancel,
+            )
+
+        self._request(begin)
+
+    def read(self, work: Callable[[], Outcome], then: Callable[[Outcome | None], None]) -> None:
+        """Request a short call; parameters as in `read_in_thread`."""
+
+        def begin(cancelled: Event) -> None:
+            read_in_thread(work, lambda outcome: self._end(cancelled, partial(then, outcome)))
+
+        self._request(begin)
+
+    def _request(self, begin: Callable[[Event], None]) -> None:
+        self._waiting = begin
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        if self._running is None and self._waiting is not None:
+            begin, self._waiting = self._waiting, None
+            self._running = cancelled = Event()
+            begin(cancelled)
+
+    def _end(self, cancelled: Event, answer: Callable[[], None]) -> None:
+        if self._running is cancelled:
+            self._running = None
+        try:
+            if not cancelled.is_set():
+                answer()
+        finally:
+            self._begin_next()
 
 
 def one_line(error: Exception) -> str:
-    """Say what went wrong in one line, and the way out if there is one; log what nobody foresaw."""
+    """Say in one line what went wrong and, if known, the fix; log unexpected errors in full."""
     if isinstance(error, BadInput):
         return plainly(error)
     lines = str(error).strip().splitlines()
     first = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"{first}: free some space, or let the result go to another disk"
+        return f"{first}: free some disk space, or save the result to another disk"
     if isinstance(error, PermissionError):
-        return f"{first}: choose a folder that you may write into"
+        return f"{first}: choose a folder in which you may write"
     if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
         return f"{first}: choose less Memory, a smaller Patch or Batch, or close other programs"
-    _log.error("unforeseen", exc_info=error)
+    _log.error("unexpected error", exc_info=error)
     return first

@@ -1,8 +1,7 @@
-"""The entries of napari's Layers menu: each opens a dock on the layers that are selected.
+"""What napari.yaml names: menu commands, the reader of model files, and sample data.
 
-A model file that is dropped onto napari, or opened, opens the Denoise dock with it.
-
-File > Open Sample: scenes that open as ready pairs, and what goes with them.
+A menu command opens a dock for the selected layers. A model file that is dropped or opened opens
+the Denoise dock. A sample opens as a pair of layers, ready to train on.
 """
 
 from collections.abc import Callable
@@ -23,36 +22,36 @@ from napari_n2n.widgets.layers.result_layer import contrast_limits, middle_plane
 
 
 def denoise_selected(viewer: napari.Viewer) -> None:
-    """Open Denoise on the selected layer, or on two of one scene."""
+    """Open the Denoise dock for one selected layer, or for two of one scene."""
     picker, layers = open_dock(viewer, "Denoise").picker, _selected(viewer)
-    if layers and picker.isEnabled():  # a run that is under way keeps its layers
+    if layers and picker.isEnabled():  # not during a run, which keeps its layers
         picker.source.value = "layers"
         picker.layer_a.value = layers[0]
         picker.layer_b.value = layers[1] if len(layers) > 1 else None
 
 
 def learn_from_selected(viewer: napari.Viewer) -> None:
-    """Open Train on the selected layers, two or more of one scene."""
+    """Open the Train dock for the selected layers, two or more of one scene."""
     _show_recordings(open_dock(viewer, "Train").picker, viewer)
 
 
 def measure_selected(viewer: napari.Viewer) -> None:
-    """Open Noise on the selected layers, two or more of one scene."""
+    """Open the Noise dock for the selected layers, two or more of one scene."""
     _show_recordings(open_dock(viewer, "Noise").picker, viewer)
 
 
 def split_selected(viewer: napari.Viewer) -> None:
-    """Open Split on the selected layer."""
+    """Open the Split dock for the selected layer."""
     _show_one(open_dock(viewer, "Split"), viewer)
 
 
 def simulate_on_selected(viewer: napari.Viewer) -> None:
-    """Open Simulate on the selected layer."""
+    """Open the Simulate dock for the selected layer."""
     _show_one(open_dock(viewer, "Simulate"), viewer)
 
 
 def _selected(viewer: Any) -> list[Image]:
-    """Return the selected images in the order of the list of layers."""
+    """Return the selected images in the order of the layer list."""
     return [layer for layer in image_layers(viewer) if layer in viewer.layers.selection]
 
 
@@ -71,11 +70,11 @@ def _show_one(dock: Any, viewer: Any) -> None:
 
 
 NO_LAYER: list[tuple[None]] = [(None,)]
-"""What a reader returns that has done its work without a layer."""
+"""What a reader returns that adds no layer."""
 
 
 def reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]]:
-    """Return the function that takes a model file, or of several the first."""
+    """Return the function that opens a model file; of several, the first."""
     return _read
 
 
@@ -88,7 +87,7 @@ def _read(path: str | list[str]) -> list[tuple[None]]:
                 f"{first}: a model opens in a napari window; in a script, use napari_n2n.load",
                 "model",
             )
-        load(first)  # a file that cannot be read opens nothing
+        load(first)  # raises before a dock opens, if the file is not a model
     except BadInput as error:
         notify(error)
         return NO_LAYER
@@ -110,34 +109,34 @@ def timelapse() -> list[LayerData]:
 
 
 def volume() -> list[LayerData]:
-    """Open two noisy acquisitions of a cell in slices, 20x112x112."""
+    """Open two noisy acquisitions of a cell volume, 20x112x112."""
     return _layers("volume")
 
 
 def lettering() -> list[LayerData]:
-    """Open the cells under two different writings."""
+    """Open the cells twice, each time covered by other text."""
     return _layers("lettering")
 
 
 def impulses() -> list[LayerData]:
-    """Open the cells with half of their pixels gone, twice."""
+    """Open the cells twice, each time with half of the pixels replaced at random."""
     return _layers("impulses")
 
 
 def clean_cells() -> list[LayerData]:
-    """Open the cells without noise, to simulate on."""
+    """Open the cells without noise, to simulate noise on."""
     return _layers("clean_cells")
 
 
 def long_timelapse() -> list[LayerData]:
-    """Open one long recording, to which a model of the time-lapse can be applied."""
+    """Open one long recording, for a model trained on the time-lapse."""
     return _layers("long_timelapse")
 
 
 def _layers(scene: str) -> list[LayerData]:
-    """Return the recordings of a scene as layers that look alike."""
-    views = recordings(scene)
-    limits = contrast_limits(middle_plane(views[0].source))
+    """Return the acquisitions of a scene as layers with the same contrast."""
+    acquisitions = recordings(scene)
+    limits = contrast_limits(middle_plane(acquisitions[0].source))
     return [
         (
             one.source,
@@ -150,5 +149,5 @@ def _layers(scene: str) -> list[LayerData]:
             },
             "image",
         )
-        for one in views
+        for one in acquisitions
     ]

@@ -17,7 +17,7 @@ from napari_n2n.widgets.forms.model_picker import ModelPicker
 from napari_n2n.widgets.forms.output import OutputPicker
 from napari_n2n.widgets.forms.recordings_picker import ImagePicker
 from napari_n2n.widgets.sessions.denoising_session import DenoisingSession
-from napari_n2n.widgets.sessions.previewing import Comparing, Previewing, Subject
+from napari_n2n.widgets.sessions.previewing import Previewing, Subject, SuitabilityCheck
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
@@ -36,7 +36,7 @@ class DenoiseWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.session = session_of(napari_viewer, DenoisingSession)
-        self.comparing = Comparing()
+        self.comparing = SuitabilityCheck()
         self.previewing = session_of(napari_viewer, Previewing)
         self._build()
         self._connect()
@@ -62,7 +62,7 @@ class DenoiseWidget(Dock):
         for field in (self.axes, self.out, self.memory, self.device, self.turns):
             self.picker.rows.addRow(field.label, field.native)
         self.comparison = ComparisonControls(
-            self.previewing.stage,
+            self.previewing.comparison,
             "Shows the plane on screen as the model cleans it, in a layer on top of the others, "
             "before the long run; follows the sliders, and the part in view of large planes",
         )
@@ -87,7 +87,7 @@ class DenoiseWidget(Dock):
         slots: list[tuple[Any, Any]] = [
             (self.session.started, self._show_state),
             (self.session.progressed, self._show_progress),
-            (self.session.said, self.words.setText),
+            (self.session.message_changed, self.words.setText),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
             (self.comparing.found, self._show_warnings),
@@ -201,7 +201,7 @@ class DenoiseWidget(Dock):
         self.overwrite_button.setVisible((unfinished or stands) and not running)
         self.cancel_button.setVisible(running)
         self.progress.setVisible(running)
-        self.words.setText(self.session.words or hint or _WELCOME)
+        self.words.setText(self.session.message or hint or _WELCOME)
         self._show_warnings(self.session.warnings)
 
     def _show_progress(self, share: float) -> None:

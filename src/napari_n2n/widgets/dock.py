@@ -1,4 +1,4 @@
-"""What docks have in common: they scroll, stay narrow, and let go of the viewer at their end."""
+"""What all docks share: a scrolling column, narrow fields, labels, and a clean end."""
 
 import re
 from collections.abc import Callable
@@ -21,12 +21,15 @@ from qtpy.QtWidgets import (
 
 from napari_n2n.errors import BadInput
 
-_BREAK = "\u200b"
-_OF_A_LAYER = ("data", "axis_labels")
+_BREAK = "\u200b"  # zero-width space: a line may end here
+# Pixels. Larger: less room for the image; smaller: labels and fields are cut off.
+_MIN_WIDTH = 300
+# Letters of a layer's name that a menu shows at least; longer names are cut, not the dock widened.
+_MIN_LETTERS = 12
 
 
 class Dock(QScrollArea):
-    """A frameless column that scrolls when the window is low.
+    """A frameless column of parts that scrolls in a low window.
 
     Parameters
     ----------
@@ -40,13 +43,10 @@ class Dock(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(_MIN_WIDTH)
 
     def stack(self, *parts: QWidget | QLayout, stretched: QWidget | None = None) -> QVBoxLayout:
-        """Put parts below each other; one of them, or the void at the end, takes what is left.
-
-        Where the one that is stretched is hidden, it is the void as well.
-        """
+        """Put parts below each other; the stretched one, or else blank space, fills the height."""
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
@@ -60,14 +60,14 @@ class Dock(QScrollArea):
         return column
 
     def take_drops(self, take: Callable[[list[Path]], Any]) -> None:
-        """Hand over the files and folders that are dropped on the dock."""
+        """Accept files and folders dropped on the dock, and pass them to a function."""
         self._take = take
         self.setAcceptDrops(True)
 
     def event(self, event: Any) -> bool:
-        """End with the frame that napari takes away; without it nobody can see the dock again.
+        """Delete the dock when napari removes its frame, as it cannot be shown again.
 
-        Until then its fields follow the layers in silence: napari may let it end amid an answer.
+        Its signals are blocked at once, as layers may still change before it is deleted.
         """
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             for part in self.findChildren(QObject):
@@ -81,11 +81,11 @@ class Dock(QScrollArea):
             event.acceptProposedAction()
 
     def dragMoveEvent(self, event: Any) -> None:
-        """Go on taking them."""
+        """Accept files and folders."""
         self.dragEnterEvent(event)
 
     def dropEvent(self, event: Any) -> None:
-        """Hand over what is dropped."""
+        """Pass on what is dropped."""
         self._take(_dropped(event))
         event.acceptProposedAction()
 
@@ -95,7 +95,7 @@ def _dropped(event: Any) -> list[Path]:
 
 
 def open_dock(viewer: Any, name: str) -> Any:
-    """Bring up the dock of a name, the one that is there or a new one, and return its widget."""
+    """Show the dock of this name, opening it if needed, and return its widget."""
     frame, widget = viewer.window.add_plugin_dock_widget("napari-n2n", name)
     frame.show()
     frame.raise_()
@@ -103,43 +103,43 @@ def open_dock(viewer: Any, name: str) -> Any:
 
 
 def connect_while_alive(widget: QWidget, slots: list[tuple[Any, Callable[..., Any]]]) -> None:
-    """Connect (signal, slot) pairs of things that outlive a widget, until the widget ends."""
+    """Connect (signal, slot) pairs, and disconnect them when the widget is destroyed."""
     for signal, slot in slots:
         signal.connect(slot)
     widget.destroyed.connect(lambda: [signal.disconnect(slot) for signal, slot in slots])
 
 
 def on_other_pixels(source: Any, verb: str, slot: Callable[..., Any]) -> None:
-    """Call a slot when a source, if it is a layer, gets other pixels or names for its axes.
+    """Call a slot when the pixels or the axis labels of a layer change.
 
     Parameters
     ----------
     source
-        A layer, or anything else.
+        A layer; anything else is ignored.
     verb
         "connect" or "disconnect".
     slot
-        What is called.
+        The function to call.
     """
-    for name in _OF_A_LAYER:
+    for name in ("data", "axis_labels"):
         event = getattr(getattr(source, "events", None), name, None)
         if event is not None:
             getattr(event, verb)(slot)
 
 
 def keep_narrow(*fields: ComboBox | FileEdit) -> None:
-    """Let long names of layers not widen a dock, and leave room for those of files."""
+    """Keep long names of layers and files from widening a dock."""
     policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
     for field in fields:
         if isinstance(field, FileEdit):
             field.choose_btn.text = "..."
         else:
-            field.native.setMinimumContentsLength(12)
+            field.native.setMinimumContentsLength(_MIN_LETTERS)
             field.native.setSizeAdjustPolicy(policy)
 
 
 def plainly(error: BadInput | str) -> str:
-    """Say what is wrong in the words of a window: its fields are called like the options."""
+    """Return a message with the names of fields in place of options: Axes for --axes."""
     return re.sub(r"--(\w)", lambda option: option[1].upper(), str(error))
 
 
@@ -151,7 +151,7 @@ def notify(error: BadInput | str) -> str:
 
 
 class Words(QLabel):
-    """Lines for the person; long names and paths break rather than widen the dock."""
+    """A text label; long names and paths wrap instead of widening the dock."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__()
@@ -161,35 +161,36 @@ class Words(QLabel):
         self.setText(text)
 
     def setText(self, text: str) -> None:
-        """Show a text, or nothing at all."""
+        """Show a text; the label is hidden if it is empty."""
         super().setText(breakable(text))
         if self.parent() is not None or not text:  # without a parent it would be a window
             self.setVisible(bool(text))
 
     def text(self) -> str:
-        """Return what is shown."""
+        """Return the text as it was set."""
         return super().text().replace(_BREAK, "")
 
 
 def breakable(text: str) -> str:
-    """Let a line end after the marks that join the parts of names and paths."""
+    """Allow line breaks after slashes and underscores."""
     return re.sub(r"(?<=[/\\_])(?=\w)", _BREAK, text)
 
 
 def button(text: str, tooltip: str) -> QPushButton:
-    """Return a button that says what it does."""
+    """Return a button with a tooltip."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
     return made
 
 
 def time_of(seconds: float) -> str:
-    """Say how long something takes."""
+    """Return a duration in words, such as "12 min"."""
+    # Above 1.5 of a unit the next larger one reads better: 80 s, 2 min, 80 min, 1.6 h.
     if seconds > 5400:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 def time_left(seconds: float) -> str:
-    """Say how long something still takes."""
+    """Return a remaining time in words."""
     return f"{time_of(seconds)} left"

@@ -1,6 +1,6 @@
-"""What a person has set for this plugin in napari's preferences: docks begin with it.
+"""The plugin's page in napari's preferences, from which docks take their initial values.
 
-napari shows the page, which napari.yaml describes, and keeps what was set between starts.
+napari shows the page, which napari.yaml describes, and stores its values.
 """
 
 import re
@@ -14,20 +14,20 @@ from napari_n2n.io.crash_safe import partial_path
 
 @dataclass(frozen=True)
 class Preferences:
-    """What a person has set.
+    """The values of the preferences page.
 
     Attributes
     ----------
     device
         Where to compute, as in `TrainingSettings`.
     memory
-        Limit for pixels and network, in GB.
+        Limit for pixels and network together, in GB.
     threads
-        How many cores to compute with; 0 for as many as torch likes.
+        Number of CPU cores to compute with; 0 leaves it to torch.
     preset
         How long to train, as in `TrainingSettings`.
     folder
-        Where results go that were given no name; None if they are not kept.
+        Folder for results without a name; None if they are deleted when napari closes.
     """
 
     device: str
@@ -36,26 +36,26 @@ class Preferences:
     preset: str
     folder: Path | None
 
-    def place_for(self, name: str) -> Path | None:
-        """Return where a result of a name goes; None if it is not kept."""
-        return None if self.folder is None else _place(self.folder, name)
+    def path_for(self, name: str) -> Path | None:
+        """Return the path of a result of this name; None if it is not kept."""
+        return None if self.folder is None else _path_in(self.folder, name)
 
 
-def free_place(folder: Path, name: str) -> Path:
-    """Return where in a folder a result of a name goes that shall replace nothing."""
-    number, place = 1, _place(folder, name)
-    while place.exists() or partial_path(place).exists():
+def free_path(folder: Path, name: str) -> Path:
+    """Return a path for a result of this name; numbered if a result has that path already."""
+    number, path = 1, _path_in(folder, name)
+    while path.exists() or partial_path(path).exists():
         number += 1
-        place = _place(folder, f"{name} {number}")
-    return place
+        path = _path_in(folder, f"{name} {number}")
+    return path
 
 
-def _place(folder: Path, name: str) -> Path:
+def _path_in(folder: Path, name: str) -> Path:
     return folder / (re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name) + ".ome.zarr")
 
 
 def preferences() -> Preferences:
-    """Return what is set now."""
+    """Return the current values."""
     settings = get_plugin_settings("napari-n2n")
     folder = settings.results.folder.strip()
     return Preferences(

@@ -65,7 +65,7 @@ class SimulateWidget(Dock):
         slots: list[tuple[Any, Any]] = [
             (self.session.started, self._show_state),
             (self.session.stepped, self._show_step),
-            (self.session.said, self.words.setText),
+            (self.session.message_changed, self.words.setText),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
         ]
@@ -114,7 +114,7 @@ class SimulateWidget(Dock):
         self.progress.setVisible(running)
         if not running:
             self.progress.reset()
-        self.words.setText(self.session.words or _WELCOME)
+        self.words.setText(self.session.message or _WELCOME)
 
     def _show_step(self, step: SimulationStep) -> None:
         self.progress.setValue(round(1000 * step.progress))

@@ -16,7 +16,7 @@ from napari_n2n.widgets.forms.fields import (
     frame_choices,
     layer_menu,
 )
-from napari_n2n.widgets.layers.result_layer import layer_arguments, place_of
+from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_at
 
 _WELCOME = (
     "Frames 0, 2, 4 ... and 1, 3, 5 ... of a movie that hardly moves are two recordings of one "
@@ -90,4 +90,4 @@ def _every_other(source: Image, dimension: int, first: int) -> dict[str, Any]:
     """Return size and place of a layer that has every other frame of another one."""
     start, step = np.zeros(source.ndim), np.ones(source.ndim)
     start[dimension], step[dimension] = first, 2
-    return {"scale": source.scale * step, "translate": place_of(source, start)}
+    return {"scale": source.scale * step, "translate": translation_at(source, start)}

@@ -4,7 +4,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSlider, QVBoxLayout, QWidget
 
 from napari_n2n.widgets.dock import connect_while_alive
-from napari_n2n.widgets.layers.comparison import Stage
+from napari_n2n.widgets.layers.comparison import Comparison
 
 _FINE = 1000
 
@@ -20,7 +20,7 @@ class ComparisonControls(QWidget):
         Says what the preview is of.
     """
 
-    def __init__(self, stage: Stage, preview_tip: str) -> None:
+    def __init__(self, stage: Comparison, preview_tip: str) -> None:
         super().__init__()
         self._stage = stage
         self.preview = _checkbox("Preview", preview_tip)

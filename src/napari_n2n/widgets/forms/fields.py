@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.simulate.corruption import Level, Parameter
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
-from napari_n2n.widgets.layers.plane_on_screen import is_passing
+from napari_n2n.widgets.layers.plane_on_screen import is_temporary
 from napari_n2n.widgets.preferences import preferences
 
 
@@ -152,7 +152,7 @@ class Folded(QWidget):
 
 def image_layers(viewer: Any) -> list[Image]:
     """Return the layers that one may compute with, in the order of the list of layers."""
-    return [one for one in viewer.layers if isinstance(one, Image) and not is_passing(one)]
+    return [one for one in viewer.layers if isinstance(one, Image) and not is_temporary(one)]
 
 
 def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> ComboBox:

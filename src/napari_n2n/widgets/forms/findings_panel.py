@@ -19,7 +19,7 @@ from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.widgets.dock import Words, button, connect_while_alive, plainly
-from napari_n2n.widgets.layers.result_layer import layer_arguments, place_of
+from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_at
 from napari_n2n.widgets.sessions.measuring import Measuring
 
 
@@ -202,7 +202,7 @@ def add_cropped(viewer: Any, recordings: Recordings, pair: Pair) -> Recordings:
             if place is None:
                 start = np.zeros(layer.ndim)
                 start[list(whole.order[-2:])] = top, left
-                place = place_of(layer, start)
+                place = translation_at(layer, start)
             looks["translate"] = place
         arguments = layer_arguments(part.data, part.header, layer, part.order)
         added.append(viewer.add_image(**(arguments | looks)))

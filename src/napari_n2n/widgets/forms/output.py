@@ -66,7 +66,7 @@ class OutputPicker:
             names = [Acquisition.open(one, axes=axes).name for one in sources]
         except BadInput:
             return None
-        return kept.place_for(" + ".join(names) + " denoised")
+        return kept.path_for(" + ".join(names) + " denoised")
 
     @property
     def path(self) -> Path | None:

@@ -63,7 +63,7 @@ class RunPanel(QWidget):
         )
         self.discard_button = button("Discard", "End the run now and keep nothing of it")
         self.comparison = ComparisonControls(
-            self.session.stage,
+            self.session.comparison,
             "Shows the plane on screen as the network would clean it now, in a layer on top of the "
             "others; follows the sliders, and the part in view of large planes",
         )
@@ -87,8 +87,8 @@ class RunPanel(QWidget):
             (self._viewer.events.theme, self._use_theme),
             (session.started, self._show_state),
             (session.stepped, self._show_step),
-            (session.said, self.words.setText),
-            (session.made, self._show_share),
+            (session.message_changed, self.words.setText),
+            (session.denoising_progressed, self._show_share),
             (session.paused_changed, self._show_state),
             (session.finished, self._show_state),
             (session.discarded, self._show_state),
@@ -130,7 +130,7 @@ class RunPanel(QWidget):
         self._say_something()
 
     def _say_something(self) -> None:
-        self.words.setText(self.session.words or (_WELCOME if self._inviting else ""))
+        self.words.setText(self.session.message or (_WELCOME if self._inviting else ""))
 
     def _show_step(self, step: TrainingStep) -> None:
         self._show_progress(step)

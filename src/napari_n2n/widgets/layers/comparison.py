@@ -1,4 +1,4 @@
-"""What a viewer shows of a run beside its layers: the preview of the plane, and the divider."""
+"""What a viewer shows beside its layers: a preview of the plane on screen, and the divider."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,25 +10,24 @@ from psygnal import Signal
 from napari_n2n.denoising.preview import Look
 from napari_n2n.io.acquisition import Region
 from napari_n2n.widgets.layers.divider import Divider
-from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen
+from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen, PreviewSource
 from napari_n2n.widgets.layers.preview_layer import PreviewLayer
-from napari_n2n.widgets.sessions.training_job import Opened
 
 
-class Stage:
-    """Opens with a run; after it, the result may still be divided from its source.
+class Comparison:
+    """Shows raw and denoised side by side: during a run the preview, after it the result.
 
     Parameters
     ----------
     viewer
-        The viewer that a run is shown in.
+        The viewer that shows them.
     preview
-        Whether the plane on screen shall be denoised as long as nobody says otherwise.
+        Whether the preview is switched on at first.
 
     Attributes
     ----------
     divider
-        The one on the canvas; None while there is none.
+        The divider on the canvas; None while there is none.
     """
 
     changed = Signal()
@@ -44,12 +43,12 @@ class Stage:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something to divide from something."""
+        """Whether there is a recording to compare with."""
         return self._screen is not None
 
     @property
     def preview(self) -> bool:
-        """Whether the plane on screen shall be denoised while the network learns."""
+        """Whether the preview is switched on."""
         return self._wanted
 
     @preview.setter
@@ -77,41 +76,49 @@ class Stage:
             self._end_split()
         self.changed.emit()
 
-    def open(self, opened: Opened, ask: Callable[[Region | None], None]) -> None:
-        """Take up a run: what there is to look at, and whom to ask for a look."""
+    def open(self, source: PreviewSource, ask: Callable[[Region | None], None]) -> None:
+        """Begin with a recording.
+
+        Parameters
+        ----------
+        source
+            The recording.
+        ask
+            Requests a preview of a region; its answer comes by `show`. None: no longer wanted.
+        """
         self.close()
         if (viewer := self._viewer()) is None:
             return
-        layer = opened.source if isinstance(opened.source, Image) else None
+        layer = source.source if isinstance(source.source, Image) else None
         if layer is not None and layer not in viewer.layers:
             return
-        self._screen = PlaneOnScreen(viewer, opened.acquisition, layer, opened.limits)
+        self._screen = PlaneOnScreen(viewer, source.acquisition, layer, source.limits)
         self._ask = ask
-        viewer.layers.events.removed.connect(self._see_removed)
+        viewer.layers.events.removed.connect(self._on_removed)
         if self._wanted:
             self._begin_preview()
         self.changed.emit()
 
     def show(self, look: Look) -> None:
-        """Show a plane as the network would now."""
+        """Show a denoised plane in the preview layer, if the preview is switched on."""
         if self._preview is not None:
             self._preview.show(look)
 
     def end_run(self) -> None:
-        """Let the preview go, as the result is there to look at; the divider may stay."""
+        """Remove the preview, as the result is shown instead; the divider stays on a layer."""
         self._end_preview()
         self._ask = None
         if self._screen is not None and self._screen.source is None:
             self.close()
 
     def close(self) -> None:
-        """Take everything away."""
+        """Remove preview and divider."""
         self._end_preview()
         self._end_split()
         if self._screen is not None:
             self._screen.close()
             if (viewer := self._viewer()) is not None:
-                viewer.layers.events.removed.disconnect(self._see_removed)
+                viewer.layers.events.removed.disconnect(self._on_removed)
         self._screen = self._ask = None
         self.changed.emit()
 
@@ -120,10 +127,10 @@ class Stage:
         if self._preview or self._ask is None or self._screen is None or viewer is None:
             return
         self._preview = PreviewLayer(viewer, self._screen, self._ask)
-        self._preview.removed.connect(self._forgo_preview)
+        self._preview.removed.connect(self._switch_off_preview)
 
-    def _forgo_preview(self) -> None:
-        """Take it as said that no preview is wanted: its layer was thrown away."""
+    def _switch_off_preview(self) -> None:
+        """Switch the preview off, because the user removed its layer."""
         self.preview = False
 
     def _end_preview(self) -> None:
@@ -137,6 +144,6 @@ class Stage:
             self.divider = None
             self.changed.emit()
 
-    def _see_removed(self, event: Any) -> None:
+    def _on_removed(self, event: Any) -> None:
         if self._screen is not None and event.value is self._screen.source:
             self.close()

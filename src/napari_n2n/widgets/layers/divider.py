@@ -1,7 +1,7 @@
-"""A divider across the canvas: on its left the recording as it is, on its right what became of it.
+"""A divider across the canvas: raw on its left, denoised on its right.
 
-The left is a layer of its own, of the raw plane on screen up to the divider, on top of all others:
-nobody's layer is touched, and with it everything is gone.
+The left is a temporary layer on top of all others with the raw pixels on screen up to the divider;
+no other layer is changed.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_n2n.denoising.preview import middle
-from napari_n2n.widgets.background import aside
+from napari_n2n.widgets.background import LatestOnly
 from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen
 
 if TYPE_CHECKING:
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
     from napari_n2n.io.acquisition import Region
 
+# Pixels along a side: of a larger part on screen only the middle is read, as in the preview.
 _LARGEST_SIDE = 2048
-_GRIP = 8  # pixels of the screen
-_COLOUR = "#ffd24d"
+# Screen pixels from the line within which the mouse takes hold of it. Larger: easier to hit, but
+# panning beside the line is blocked.
+_GRIP = 8
+_COLOUR = "#ffd24d"  # yellow, to stand out on grey images
 
 
 class Divider:
@@ -32,9 +35,9 @@ class Divider:
     Parameters
     ----------
     viewer
-        Whose canvas is divided.
+        The viewer whose canvas is divided.
     screen
-        What is looked at.
+        Finds the region on screen.
     """
 
     moved = Signal(float)
@@ -44,21 +47,20 @@ class Divider:
         self._viewer, self._screen = ref(viewer), screen
         self._layer: Image | None = None
         self._region: Region | None = None
-        self._wanted: Region | None = None
-        self._reading = False
+        self._requests = LatestOnly()
         self._raw = np.empty(0)
         self._axis = -1
         self._at: int | None = None
         self._open = True
         screen.changed.connect(self._look)
         viewer.layers.events.inserted.connect(self._stay_on_top)
-        viewer.layers.events.removed.connect(self._see_removed)
+        viewer.layers.events.removed.connect(self._on_removed)
         viewer.mouse_drag_callbacks.append(self._drag)
         self._look()
 
     @property
     def share(self) -> float:
-        """Where it stands, from the left edge (0) to the right edge (1) of what is looked at."""
+        """Its position, from the left edge (0) to the right edge (1) of the region on screen."""
         if self._region is None or self._at is None:
             return 0.5
         along = self._region[self._axis]
@@ -71,23 +73,25 @@ class Divider:
             self._move(along.start + share * (along.stop - along.start))
 
     def close(self) -> None:
-        """Take everything away."""
+        """Remove the divider and its layer."""
         if not self._open:
             return
         self._open = False
+        self._requests.cancel()
         self._screen.changed.disconnect(self._look)
         if (viewer := self._viewer()) is None:
             return
         viewer.layers.events.inserted.disconnect(self._stay_on_top)
-        viewer.layers.events.removed.disconnect(self._see_removed)
+        viewer.layers.events.removed.disconnect(self._on_removed)
         viewer.mouse_drag_callbacks.remove(self._drag)
         if self._layer is not None and self._layer in viewer.layers:
             viewer.layers.remove(self._layer)
 
     def _look(self) -> None:
-        """Read the plane that is on screen now; what is not in memory, on another thread."""
+        """Read the region on screen; if it is not in memory, in another thread."""
         region = self._screen.region()
-        self._wanted = region = None if region is None else middle(region, _LARGEST_SIDE)
+        region = None if region is None else middle(region, _LARGEST_SIDE)
+        self._requests.cancel()
         if region is None:
             if self._layer is not None:
                 self._layer.visible = False
@@ -95,22 +99,13 @@ class Divider:
             self._show(region, self._raw)
         elif isinstance(self._screen.acquisition.source, np.ndarray):
             self._show(region, self._screen.acquisition.read(region))
-        elif not self._reading:
-            self._reading = True
+        else:
             read = partial(self._screen.acquisition.read, region)
-            # A plane that cannot be read is not shown: napari says why.
-            aside(read, partial(self._arrive, region))
+            self._requests.read(read, partial(self._show, region))
 
-    def _arrive(self, region: "Region", raw: np.ndarray | None) -> None:
-        self._reading = False
-        if not self._open:
-            return
-        if region != self._wanted:
-            self._look()
-        elif raw is not None:
-            self._show(region, raw)
-
-    def _show(self, region: "Region", raw: np.ndarray) -> None:
+    def _show(self, region: "Region", raw: np.ndarray | None) -> None:
+        if raw is None:
+            return  # it could not be read: napari, which reads the same pixels, says why
         self._region, self._raw, self._axis = region, raw, self._screen.displayed()[-1]
         self._draw()
 
@@ -146,7 +141,7 @@ class Divider:
         self.moved.emit(self.share)
 
     def _drag(self, viewer: Any, event: Any) -> Iterator[None]:
-        """Take the divider along with the mouse, if that was pressed on it."""
+        """Move the divider with the mouse, if the button was pressed on it."""
         layer = self._layer
         if layer is None or self._at is None or viewer.dims.ndisplay != 2:
             return
@@ -174,7 +169,7 @@ class Divider:
         if viewer is not None and self._layer is not None and viewer.layers[-1] is not self._layer:
             viewer.layers.move(viewer.layers.index(self._layer), len(viewer.layers))
 
-    def _see_removed(self, event: Any) -> None:
+    def _on_removed(self, event: Any) -> None:
         if event.value is self._layer:
             self.close()
             self.removed.emit()

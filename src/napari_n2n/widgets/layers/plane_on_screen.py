@@ -1,9 +1,10 @@
-"""Which plane of a recording a person looks at, and which part of it; what is shown there lies so.
+"""Find which plane of a recording is on screen, and place layers on exactly that part of it.
 
-A layer made here is as small as what is on screen, and lies at its place in the world: move the
-slider on, and it is no longer seen.
+A layer made here is as small as the part on screen and has its position in the world: after the
+slider moves to another plane, it is out of sight.
 """
 
+from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
@@ -14,11 +15,31 @@ from psygnal import Signal
 from superqt.utils import qdebounced
 
 from napari_n2n.io.acquisition import Acquisition, Region
-from napari_n2n.widgets.layers.result_layer import layer_arguments, place_of
+from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_at
 
-_DRAWN_MS = 120
+# Milliseconds without movement after which the camera counts as at rest. Longer: the preview lags
+# behind; shorter: parts are denoised that are only passed while panning.
+_SETTLED_MS = 120
+# Pixels along a side up to which a plane is always shown whole: so small, cutting saves no time.
 _WHOLE_SIDE = 512
 _LINKED = ("contrast_limits", "gamma", "colormap")
+
+
+@dataclass(frozen=True)
+class PreviewSource:
+    """The recording of which a preview is shown.
+
+    Attributes
+    ----------
+    acquisition, source
+        The recording, and the layer or path that it was opened from.
+    limits
+        Contrast limits for it where there is no layer.
+    """
+
+    acquisition: Acquisition
+    source: Any
+    limits: tuple[float, float]
 
 
 class PlaneOnScreen:
@@ -27,13 +48,13 @@ class PlaneOnScreen:
     Parameters
     ----------
     viewer
-        Where the recording is looked at.
+        The viewer that shows the recording.
     acquisition
         The recording.
     source
-        Its layer; None for a file, of which the plane in the middle counts as looked at.
+        Its layer; None for a file, of which the middle plane is used.
     limits
-        Contrast limits that suit it where there is no layer.
+        Contrast limits for layers made here where there is no source layer.
     """
 
     changed = Signal()
@@ -47,11 +68,11 @@ class PlaneOnScreen:
     ) -> None:
         self.acquisition, self.source, self._limits = acquisition, source, limits
         self._viewer = ref(viewer)
-        self._settled = qdebounced(self._say, timeout=_DRAWN_MS)
+        self._settled = qdebounced(self._emit, timeout=_SETTLED_MS)
         dims, camera = viewer.dims.events, viewer.scene.camera.events
         self._slots = [
-            (dims.current_step, self._say),
-            (dims.order, self._say),
+            (dims.current_step, self._emit),
+            (dims.order, self._emit),
             (dims.ndisplay, self._settled),
             (camera.zoom, self._settled),
             (camera.center, self._settled),
@@ -60,17 +81,17 @@ class PlaneOnScreen:
             event.connect(slot)
 
     def close(self) -> None:
-        """Let go of the viewer."""
+        """Disconnect from the viewer."""
         self._settled.cancel()
         for event, slot in self._slots:
             event.disconnect(slot)
         self._slots = []
 
-    def _say(self, _event: Any = None) -> None:
+    def _emit(self, _event: Any = None) -> None:
         self.changed.emit()
 
     def region(self) -> Region | None:
-        """Return the part of a plane that is on screen; None where no plane lies in the screen."""
+        """Return the part of a plane that is on screen; None if no plane is seen from the front."""
         shape, viewer = self.acquisition.shape, self._viewer()
         sides = [slice(0, length) for length in shape[-2:]]
         if self.source is None:
@@ -95,9 +116,9 @@ class PlaneOnScreen:
         return (*(slice(k, k + 1) for k in index), *sides)
 
     def displayed(self) -> tuple[int, ...]:
-        """Return which axes, -2 for rows and -1 for columns, are down and across on screen.
+        """Return the axes shown down and across: -2 for rows, -1 for columns.
 
-        Empty where planes are not shown as they were taken.
+        Empty if the screen shows another section than the recorded planes.
         """
         viewer, order = self._viewer(), self.acquisition.order
         if viewer is None:
@@ -108,28 +129,28 @@ class PlaneOnScreen:
         shown = [dimension - more for dimension in viewer.dims.displayed]
         if not {order[-2], order[-1]} <= set(shown):
             return ()
-        places = {order[-2]: -2, order[-1]: -1}
-        return tuple(places[dimension] for dimension in shown if dimension in places)
+        axes = {order[-2]: -2, order[-1]: -1}
+        return tuple(axes[dimension] for dimension in shown if dimension in axes)
 
     def dimension(self, axis: int) -> int:
-        """Return which dimension of the layers made here an axis of the recording is."""
+        """Return the dimension of the layers made here that is an axis of the recording."""
         return axis if self.source is None else self.acquisition.order[axis]
 
     def add(self, name: str, region: Region, pixels: np.ndarray) -> Image | None:
-        """Show pixels of a region in a layer on top of all, which looks like the source.
+        """Show pixels of a region in a new top layer that looks like the source.
 
-        What is selected stays so; when the contrast of one changes, the other's does.
+        The selection stays as it is; contrast, gamma and colour map are linked to the source.
         """
         viewer = self._viewer()
         if viewer is None:
             return None
         header, order = self.acquisition.header, self.acquisition.order
-        looks = layer_arguments(pixels, header, self.source, order, self._limits)
+        arguments = layer_arguments(pixels, header, self.source, order, self._limits)
         selected = set(viewer.layers.selection)
         layer = viewer.add_image(
-            **looks
-            | {"name": name, "translate": self._place(region)}
-            | {"blending": "translucent_no_depth", "metadata": {PASSING: True}}
+            **arguments
+            | {"name": name, "translate": self._translation(region)}
+            | {"blending": "translucent_no_depth", "metadata": {TEMPORARY: True}}
         )
         if selected:
             viewer.layers.selection.intersection_update(selected)
@@ -139,25 +160,25 @@ class PlaneOnScreen:
         return layer
 
     def update(self, layer: Image, region: Region, pixels: np.ndarray) -> None:
-        """Let a layer that was made here show other pixels."""
-        layer.translate = self._place(region)
+        """Show other pixels in a layer that was made here."""
+        layer.translate = self._translation(region)
         layer.data = layer_arguments(
             pixels, self.acquisition.header, self.source, self.acquisition.order, self._limits
         )["data"]
 
-    def _place(self, region: Region) -> np.ndarray:
+    def _translation(self, region: Region) -> np.ndarray:
         starts = np.array([along.start for along in region], float)
         if self.source is None:
             return starts * self.acquisition.header.scale
         pixel = np.zeros(self.source.ndim)
         pixel[list(self.acquisition.order)] = starts
-        return place_of(self.source, pixel)
+        return translation_at(self.source, pixel)
 
 
-PASSING = "napari-n2n: for the moment"
-"""Metadata of layers that come and go by themselves: nobody wants to compute with them."""
+TEMPORARY = "napari-n2n: temporary"
+"""Metadata key of layers that the plugin removes by itself; docks do not offer them."""
 
 
-def is_passing(layer: Any) -> bool:
-    """Tell whether a layer only shows how a run does, and will go by itself."""
-    return bool(layer.metadata.get(PASSING))
+def is_temporary(layer: Any) -> bool:
+    """Return whether a layer is a preview that the plugin will remove."""
+    return bool(layer.metadata.get(TEMPORARY))

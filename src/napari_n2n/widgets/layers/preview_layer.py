@@ -1,4 +1,4 @@
-"""The plane on screen as the network would show it now, in a layer on top of the others."""
+"""The plane on screen as the network denoises it now, in a layer above the others."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class PreviewLayer:
-    """Asks for the plane on screen whenever that is another one, and shows what comes.
+    """Requests the region on screen whenever it changes, and shows the answers.
 
     Parameters
     ----------
     viewer
         Receives the layer.
     screen
-        What is looked at.
+        Finds the region on screen.
     ask
-        Called with the region that is wanted; None when no one looks.
+        Called with the region that is wanted; None when no preview is wanted.
     """
 
     removed = Signal()
@@ -36,7 +36,7 @@ class PreviewLayer:
         self._layer: Image | None = None
         self._open = True
         screen.changed.connect(self._ask)
-        viewer.layers.events.removed.connect(self._see_removed)
+        viewer.layers.events.removed.connect(self._on_removed)
         self._ask()
 
     def show(self, look: Look) -> None:
@@ -50,7 +50,7 @@ class PreviewLayer:
             self._screen.update(self._layer, look.region, look.pixels)
 
     def close(self) -> None:
-        """Take the layer away, and ask for no more."""
+        """Remove the layer and request no more."""
         if not self._open:
             return
         self._open = False
@@ -58,14 +58,14 @@ class PreviewLayer:
         self._screen.changed.disconnect(self._ask)
         if (viewer := self._viewer()) is None:
             return
-        viewer.layers.events.removed.disconnect(self._see_removed)
+        viewer.layers.events.removed.disconnect(self._on_removed)
         if self._layer is not None and self._layer in viewer.layers:
             viewer.layers.remove(self._layer)
 
     def _ask(self) -> None:
         self._request(self._screen.region())
 
-    def _see_removed(self, event: Any) -> None:
+    def _on_removed(self, event: Any) -> None:
         if event.value is self._layer:
             self.close()
             self.removed.emit()

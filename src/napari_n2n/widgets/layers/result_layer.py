@@ -1,4 +1,4 @@
-"""A computed stack as a layer that lies exactly on its source."""
+"""Show a computed stack as a layer with all transforms and units of its source."""
 
 import atexit
 import shutil
@@ -15,9 +15,12 @@ from napari.utils.transforms import Affine
 
 from napari_n2n.io.header import Header
 
+# Percentiles of the pixels that become black and white: few outliers shall not darken the image.
+_CONTRAST_PERCENTILES = (0.1, 99.9)
+
 
 def scratch_folder() -> Path:
-    """Make a folder for results that nobody saved; it goes when Python ends."""
+    """Make a folder for unsaved results; it is deleted when Python exits."""
     folder = Path(tempfile.mkdtemp(prefix="napari-n2n-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -35,14 +38,14 @@ def layer_arguments(
     Parameters
     ----------
     array, header
-        The result at its full resolution as it lies on disk, and its description.
+        The result at full resolution as stored on disk, and its description.
     source
-        The layer it was made from, whose transforms, units, contrast and colours it takes; None for
-        files, whose pixel size comes with the result.
+        The layer it was made from, whose transforms, units, contrast and colours are copied; None
+        for files, whose pixel size is in `header`.
     order
-        For each axis of the result, the dimension of the source that it is.
+        For each axis of the result, the corresponding dimension of the source.
     limits
-        Contrast limits of a result that has no source; taken from its middle plane if not given.
+        Contrast limits of a result without source; default: from its middle plane.
     """
     arguments = {"data": array, "name": header.name, "cache": False, "rgb": False}
     if source is None:
@@ -53,7 +56,7 @@ def layer_arguments(
             "contrast_limits": limits or contrast_limits(middle_plane(array)),
         }
     return arguments | {
-        "data": turned_back(array, order),
+        "data": in_source_order(array, order),
         "scale": source.scale,
         "translate": source.translate,
         "rotate": source.rotate,
@@ -68,30 +71,30 @@ def layer_arguments(
     }
 
 
-def place_of(layer: Image, pixel: np.ndarray) -> np.ndarray:
-    """Return the translation of a layer that begins at a pixel of another one, and lies alike."""
-    turned = Affine(
+def translation_at(layer: Image, pixel: np.ndarray) -> np.ndarray:
+    """Return the translation of a layer whose first pixel is on this pixel of another layer."""
+    to_parent = Affine(
         scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
     )
-    return turned(pixel)
+    return to_parent(pixel)
 
 
-def turned_back(array: Any, order: Sequence[int]) -> Any:
-    """Bring the axes of a result into the order of its source's dimensions, lazily."""
+def in_source_order(array: Any, order: Sequence[int]) -> Any:
+    """Return a result with its axes in the order of its source's dimensions, lazily."""
     if list(order) == sorted(order):
         return array
     if not isinstance(array, da.Array):
-        # A random name: dask would otherwise read everything to make one of its content.
+        # A random name: by default dask reads all pixels to derive a name from them.
         array = da.from_array(array, name=f"n2n-{uuid.uuid4().hex}", inline_array=True)
     return array.transpose([order.index(axis) for axis in sorted(order)])
 
 
 def middle_plane(array: Any) -> np.ndarray:
-    """Read the plane in the middle of a stack."""
+    """Read the middle plane of a stack."""
     return np.asarray(array[tuple(length // 2 for length in array.shape[:-2])])
 
 
 def contrast_limits(plane: np.ndarray) -> tuple[float, float]:
-    """Return the intensities between which a plane is well seen."""
-    low, high = (float(value) for value in np.percentile(plane, (0.1, 99.9)))
-    return low, max(high, low + 1e-6)
+    """Return contrast limits that fit a plane."""
+    low, high = (float(value) for value in np.percentile(plane, _CONTRAST_PERCENTILES))
+    return low, max(high, low + 1e-6)  # napari refuses equal limits

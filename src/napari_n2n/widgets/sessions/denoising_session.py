@@ -1,13 +1,10 @@
-"""The denoising session of one viewer: it applies a model and knows what is left unfinished.
-
-Denoising behind a window: it says first what it will make, and may be stopped anywhere.
-"""
+"""The denoising session of a viewer, and its job: apply a model to a recording or to folders."""
 
 import math
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import partial, singledispatchmethod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,19 +17,19 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import use_threads
-from napari_n2n.widgets.layers.growing_layer import Canvas
+from napari_n2n.widgets.layers.growing_layer import ResultStarted
 from napari_n2n.widgets.layers.result_layer import contrast_limits, scratch_folder
 from napari_n2n.widgets.preferences import preferences
-from napari_n2n.widgets.sessions.session import Session
+from napari_n2n.widgets.sessions.result_session import ResultSession
 
 Step = TypeVar("Step")
 
 
 class Stopped(Exception):
-    """The person does not want the rest."""
+    """Raised inside the network when the user has stopped the run."""
 
 
-def denoised(
+def denoise_recording(
     denoiser: Denoiser,
     sources: list[Any],
     out: Path,
@@ -41,55 +38,55 @@ def denoised(
     axes: str | None = None,
     turns: bool = False,
     **options: Any,
-) -> Generator[Canvas | DenoisingStep, None, Path | None]:
-    """Denoise into a file.
+) -> Generator[ResultStarted | DenoisingStep, None, Path | None]:
+    """Denoise into a file; a generator that announces the result before its first shard.
 
     Parameters
     ----------
     denoiser, sources, axes, turns
-        As `napari_n2n.denoising.plan.plan` takes them.
+        As in `napari_n2n.denoising.plan.plan`.
     out
-        Where the result goes.
+        Path of the result.
     stop
-        Set it, and the work ends within one layer of the network; what is done stays to be resumed.
+        Set it to end within one layer of the network; what is done can be resumed.
     options
-        As `denoise_by_shards` takes them.
+        As in `denoise_by_shards`.
 
     Returns
     -------
     pathlib.Path or None
-        Where the result is; None if it was stopped.
+        Path of the result; None if stopped.
     """
     use_threads(preferences().threads)
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     work = plan(denoiser, *opened, turns=turns)
     limits = contrast_limits(opened[0].sample_plane())
-    yield Canvas(out, work.header, opened[0].order, limits, work.warnings, sources[0])
+    yield ResultStarted(out, work.header, opened[0].order, limits, work.warnings, sources[0])
     run = denoise_by_shards(denoiser, work, out, **options)
-    return out if (yield from _to_end(run, denoiser, stop)) else None
+    return out if (yield from _until_stopped(run, denoiser, stop)) else None
 
 
-def denoised_in_turn(
+def denoise_folders(
     denoiser: Denoiser, series: Series, stop: threading.Event, **options: Any
 ) -> Generator[SeriesStep, None, Path | None]:
-    """Denoise a folder of recordings; returns that of the results, or None if it was stopped.
+    """Denoise all recordings in folders; return the folder of the results, or None if stopped.
 
     Parameters
     ----------
     denoiser, series, options
-        As `denoise_in_turn` takes them.
+        As in `denoise_in_turn`.
     stop
-        As in `denoised`.
+        As in `denoise_recording`.
     """
     use_threads(preferences().threads)
     run = denoise_in_turn(denoiser, series, **options)
-    return series.folder if (yield from _to_end(run, denoiser, stop)) else None
+    return series.folder if (yield from _until_stopped(run, denoiser, stop)) else None
 
 
-def _to_end(
+def _until_stopped(
     run: Generator[Step, None, Any], denoiser: Denoiser, stop: threading.Event
 ) -> Generator[Step, None, bool]:
-    """Pass on the steps of a run; returns whether it came to its end."""
+    """Yield the steps of a run; return whether it is complete."""
     try:
         with closing(run), interrupted_by(stop, denoiser):
             for step in run:
@@ -124,15 +121,15 @@ def interrupted_by(stop: threading.Event, denoiser: Denoiser) -> Iterator[None]:
             hook.remove()
 
 
-class DenoisingSession(Session):
+class DenoisingSession(ResultSession):
     """One denoising run at a time.
 
     Attributes
     ----------
     unsaved
-        An unfinished result that nobody gave a name; None if there is none.
+        Path of an unfinished result in the scratch folder, which can be resumed; else None.
     warnings
-        What the person should know about the run.
+        Sentences about the recordings of the run.
     """
 
     progressed = Signal(float)
@@ -144,68 +141,84 @@ class DenoisingSession(Session):
         self._out = Path()
         self._named = False
         self._series: Series | None = None
-        self._unlike: dict[str, None] = {}
+        self._all_warnings: dict[str, None] = {}  # in the order in which they came
         self.unsaved: Path | None = None
         self.warnings: tuple[str, ...] = ()
 
     def denoise(
         self, denoiser: Denoiser, sources: list[Any], out: Path | Series | None, **options: Any
     ) -> None:
-        """Denoise in the background, into a scratch folder if no `out` is given.
+        """Denoise in the background.
 
-        A plan or a folder; a `Series` says by itself what it is made of.
+        Parameters
+        ----------
+        denoiser
+            The model.
+        sources
+            The acquisitions of one scene; ignored for a `Series`, which has its own.
+        out
+            Path of the result, or the folders; None for a scratch folder.
+        options
+            As in `napari_n2n.denoise`.
         """
         self.refuse_a_second()
         self._stop = stop = threading.Event()
         self.remaining, self.warnings, self._first = math.inf, (), None
-        self._unlike = {}
+        self._all_warnings = {}
         run: partial[Any]
         if isinstance(out, Series):
             self._out, self._named, self._growing, self._series = out.folder, True, None, out
-            run = partial(denoised_in_turn, denoiser, out, stop, **options)
+            run = partial(denoise_folders, denoiser, out, stop, **options)
         else:
             path = out or self.unsaved or scratch_folder() / "denoised.ome.zarr"
             self._out, self._named, self._series = path, out is not None, None
-            run = partial(denoised, denoiser, sources, path, stop, **options)
+            run = partial(denoise_recording, denoiser, sources, path, stop, **options)
         self._run(run, "napari-n2n: denoising", stop.set)
 
     def stop(self) -> None:
-        """End the run; what is done of the result stays on the disk."""
+        """Stop the run; what is done stays on disk and can be resumed."""
         self._stop.set()
         if self.running:
             self._say("Stopping ...")
 
     def forget(self) -> None:
-        """Let go of what the last run said and left, as something else is asked for now."""
-        self.words, self.warnings, self.unsaved = "", (), None
+        """Clear message, warnings and unfinished result of the last run."""
+        self.message, self.warnings, self.unsaved = "", (), None
 
-    def _receive(self, message: Canvas | DenoisingStep | SeriesStep) -> None:
-        if isinstance(message, SeriesStep):
-            self._time(message.progress)
-            self._unlike.update(dict.fromkeys(message.warnings))
-            self.warnings = _few(list(self._unlike))
-            self._tell(f"{message.name}: {message.done + 1} of {message.total}", message.progress)
-            return
+    @singledispatchmethod
+    def _receive(self, message: Any) -> None:
+        raise TypeError(f"unknown message: {message!r}")
+
+    @_receive.register
+    def _show_result(self, message: ResultStarted) -> None:
+        self._begin_result(message)
+        self.warnings = message.warnings
+
+    @_receive.register
+    def _show_step(self, message: DenoisingStep) -> None:
         self._grow(message)
-        if isinstance(message, Canvas):
-            self.warnings = message.warnings
-            return
-        self._tell(f"{message.done} of {message.total} parts are done", message.progress)
+        self._report(f"{message.done} of {message.total} parts are done", message.progress)
 
-    def _tell(self, words: str, progress: float) -> None:
+    @_receive.register
+    def _show_file(self, message: SeriesStep) -> None:
+        self._estimate(message.progress)
+        self._all_warnings.update(dict.fromkeys(message.warnings))
+        self.warnings = _shortened(list(self._all_warnings))
+        self._report(f"{message.name}: {message.done + 1} of {message.total}", message.progress)
+
+    def _report(self, text: str, progress: float) -> None:
         if not self._stop.is_set():
-            self._say(words)
+            self._say(text)
         self.progressed.emit(progress)
 
     def _finish(self, path: Path | None) -> None:
-        self._settle(whole=path is not None)
+        self._end_result(complete=path is not None)
         if path is None:
-            kept = self._unfinished()
-            words = "Stopped. " + (_RESUME if kept else "Nothing was done yet.")
+            message = _RESUME if self._unfinished() else "Stopped before the first part was done."
         else:
-            words = f"Saved as {path}" if self._named else _SCRATCH
+            message = f"Saved as {path}" if self._named else _UNSAVED
         self._end()
-        self._say(words)
+        self._say(message)
         self.finished.emit()
 
     def _end(self) -> None:
@@ -218,16 +231,17 @@ class DenoisingSession(Session):
         return journal_path(self._out).exists()
 
 
+# Warnings of a folder run shown at a time: more would push the fields out of the dock.
 _MOST_WARNINGS = 4
 
 
-def _few(warnings: list[str]) -> tuple[str, ...]:
-    """Return so many warnings as have room, and say how many there are besides."""
+def _shortened(warnings: list[str]) -> tuple[str, ...]:
+    """Return the first warnings, and how many there are besides."""
     if len(warnings) <= _MOST_WARNINGS:
         return tuple(warnings)
     more = len(warnings) - _MOST_WARNINGS + 1
-    return *warnings[: _MOST_WARNINGS - 1], f"{more} more recordings are unlike the training, too"
+    return *warnings[: _MOST_WARNINGS - 1], f"{more} more recordings have warnings like these"
 
 
-_RESUME = "What is done is kept: Resume goes on with it."
-_SCRATCH = "Done. The result is gone when napari closes: save the layer to keep it."
+_RESUME = "Stopped. What is done is kept: Resume continues it."
+_UNSAVED = "Done. The result is deleted when napari closes: save the layer to keep it."

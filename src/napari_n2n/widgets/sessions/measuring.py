@@ -1,11 +1,7 @@
-"""What is known of the recordings that are chosen: measured once, in the background.
-
-A job at a time looks at them in the background; its answer is dropped if something else has been
-chosen by then.
-"""
+"""Measure the noise of the chosen recordings, and time a few training steps, in the background."""
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +16,12 @@ from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings, first_field
 from napari_n2n.training.estimate import Estimate, estimate
 from napari_n2n.training.settings import TrainingSettings
-from napari_n2n.widgets import background
+from napari_n2n.widgets.background import LatestOnly
 from napari_n2n.widgets.dock import on_other_pixels, plainly
 from napari_n2n.widgets.preferences import preferences
 
-_OF_A_STEP = {"device", "dims", "channels", "patch", "batch", "memory"}
+# The settings on which the duration of one step depends.
+_STEP_SETTINGS = {"device", "dims", "channels", "patch", "batch", "memory"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +34,13 @@ class Measured:
 
     @classmethod
     def of(cls, pairs: list[Pair]) -> "Measured":
-        """Measure the pairs of the first field of view: a channel each."""
+        """Measure the pairs of the first field of view, one for each channel."""
         found = [measure_with_curves(pair) for pair in first_field(pairs)]
         return cls(pairs, [report for report, _ in found], [curves for _, curves in found])
 
     @property
     def elsewhere(self) -> list[Finding]:
-        """What is to be minded in other fields of view than the first: of each kind the first."""
+        """The first finding of each kind in fields of view other than the first."""
         first, found = first_field(self.pairs), dict[str, Finding]()
         for pair in self.pairs:
             for finding in pair.findings if pair not in first else ():
@@ -58,22 +55,20 @@ class Measuring:
     Parameters
     ----------
     viewer
-        Whose it is; `session_of` keeps the one of its training.
+        The viewer it belongs to; `session_of` returns the one that training uses.
 
     Attributes
     ----------
     recordings
-        What is looked at; None before anything is.
+        The chosen recordings; None before any are chosen.
     first
-        The first of them, as soon as it is open.
+        The first acquisition, once it is open.
     measured
-        What was found; None until then.
+        The result; None until the measurement is complete.
     problem
-        Why they cannot be used; None if they can.
+        Why the recordings cannot be used; None if they can.
     estimate
-        How long a run would take, or a line that says why that cannot be told.
-    busy
-        Whether an answer is still to come.
+        How long a run would take, or one line that says why this could not be determined.
     """
 
     changed = Signal()
@@ -81,12 +76,12 @@ class Measuring:
     def __init__(self, viewer: Any) -> None:
         self.recordings: Recordings | None = None
         self._settings: TrainingSettings | None = None
-        self._busy = self._held = False
-        self._stop = threading.Event()
-        self._forget()
+        self._training = False
+        self._requests = LatestOnly()
+        self._reset()
 
-    def _forget(self) -> None:
-        self._stop.set()
+    def _reset(self) -> None:
+        self._requests.cancel()
         self.first: Acquisition | None = None
         self.measured: Measured | None = None
         self.problem: Finding | None = None
@@ -94,19 +89,17 @@ class Measuring:
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is still to come."""
+        """Whether a measurement is running or waits."""
         return self.recordings is not None and self.measured is None and self.problem is None
 
-    # -- what is asked ------------------------------------------------------------------------
-
     def look(self, recordings: Recordings | None, *, again: bool = False) -> None:
-        """Measure recordings, unless these are the ones that have been; None for nothing."""
+        """Measure recordings; None for none. The same ones are measured again only on request."""
         if recordings == self.recordings and not again:
             return
-        self._listen(self.recordings, "disconnect")
+        self._follow_layers(self.recordings, "disconnect")
         self.recordings = recordings
-        self._listen(recordings, "connect")
-        self._begin_anew()
+        self._follow_layers(recordings, "connect")
+        self._restart()
 
     def refuse(self, error: BadInput) -> None:
         """Note why what is chosen cannot be opened; nothing if nothing is chosen yet."""
@@ -115,93 +108,61 @@ class Measuring:
         self.changed.emit()
 
     def time(self, settings: TrainingSettings) -> None:
-        """Tell how long a run with these settings would take, when the recordings are measured."""
-        if self._settings is None or _step_of(settings) != _step_of(self._settings):
-            self.estimate = None
-            if self.measured is not None:
-                self._stop.set()  # what is under way times what nobody wants any more
-        self._settings = settings
-        self._next()
+        """Estimate how long a run with these settings takes, once the recordings are measured."""
+        before, self._settings = self._settings, settings
+        if before is None or _step_settings(settings) != _step_settings(before):
+            self._time_steps()
 
-    def hold(self, held: bool) -> None:
-        """Time no steps while a run computes."""
-        self._held = held
-        if held and self.measured is not None:
-            self._stop.set()
-        self._next()
+    def hold(self, training: bool) -> None:
+        """Time no steps while a training run uses the device."""
+        self._training = training
+        if training and self.measured is not None:
+            self._requests.cancel()
+        elif self.estimate is None:
+            self._time_steps()
 
     def known(self, recordings: Recordings) -> Measured | None:
-        """Return what is known of recordings."""
+        """Return the result for these recordings; None if they are not measured."""
         return self.measured if recordings == self.recordings else None
 
     def learn(self, recordings: Recordings, measured: Measured) -> None:
-        """Take a measurement that somebody else has made."""
+        """Use a measurement of these recordings that was made elsewhere."""
         if recordings == self.recordings and self.measured is None:
-            self._stop.set()
-            self.first, self.measured, self.problem = measured.pairs[0].first, measured, None
-            self.changed.emit()
-            self._next()
+            self._requests.cancel()
+            self.first, self.problem = measured.pairs[0].first, None
+            self._receive(measured)
 
-    # -- how it is answered -------------------------------------------------------------------
-
-    def _listen(self, recordings: Recordings | None, verb: str) -> None:
+    def _follow_layers(self, recordings: Recordings | None, verb: str) -> None:
         for source in recordings.sources if recordings else ():
-            on_other_pixels(source, verb, self._begin_anew)
+            on_other_pixels(source, verb, self._restart)
 
-    def _begin_anew(self, _event: Any = None) -> None:
-        self._forget()
+    def _restart(self, _event: Any = None) -> None:
+        self._reset()
         self.changed.emit()
-        self._next()
-
-    def _next(self) -> None:
-        """Begin the job that is to be done now, if no other one is under way."""
-        recordings, measured, settings = self.recordings, self.measured, self._settings
-        if self._busy or recordings is None or self.problem is not None:
-            return
-        if measured is None:
-            self._start(
-                lambda stop: _measure(recordings, stop),
-                "looking at the recordings",
-                lambda message: Finding("", message),
+        recordings = self.recordings
+        if recordings is not None:
+            self._requests.run(
+                lambda cancelled: _measure(recordings, cancelled),
+                "napari-n2n: measuring the noise",
+                on_yield=self._receive,
+                on_failure=lambda message: self._receive(Finding("", message)),
             )
-        elif settings is not None and self.estimate is None and not self._held:
-            self._start(lambda _stop: _time(measured, settings), "timing a few steps", str)
 
-    def _start(
-        self,
-        job: Callable[[threading.Event], Generator[Any, None, None]],
-        title: str,
-        answer_to: Callable[[str], Any],
-    ) -> None:
-        self._busy = True
-        self._stop = stop = threading.Event()
+    def _time_steps(self) -> None:
+        measured, settings = self.measured, self._settings
+        if measured is None:
+            return
+        self._requests.cancel()
+        self.estimate = None
+        if settings is not None and not self._training:
+            self._requests.run(
+                lambda cancelled: _time(measured, settings, cancelled),
+                "napari-n2n: timing a few steps",
+                on_yield=self._receive,
+                on_failure=self._receive,
+            )
 
-        def receive(answer: Any) -> None:
-            if not stop.is_set():
-                self._take(answer)
-
-        def fail(message: str) -> None:
-            receive(answer_to(message))
-            end()
-
-        def end(_result: Any = None) -> None:
-            self._busy = False
-            self._next()
-
-        def abort() -> None:
-            self._busy = False
-
-        background.start(
-            lambda: job(stop),
-            f"napari-n2n: {title}",
-            on_yield=receive,
-            on_return=end,
-            on_failure=fail,
-            on_abort=abort,
-            on_quit=stop.set,
-        )
-
-    def _take(self, answer: Acquisition | Measured | Finding | Estimate | str) -> None:
+    def _receive(self, answer: Acquisition | Measured | Finding | Estimate | str) -> None:
         if isinstance(answer, Acquisition):
             self.first = answer
         elif isinstance(answer, Measured):
@@ -211,30 +172,34 @@ class Measuring:
         else:
             self.estimate = answer
         self.changed.emit()
+        if isinstance(answer, Measured):
+            self._time_steps()
 
 
-def _step_of(settings: TrainingSettings) -> dict[str, Any]:
-    return settings.model_dump(include=_OF_A_STEP)
+def _step_settings(settings: TrainingSettings) -> dict[str, Any]:
+    return settings.model_dump(include=_STEP_SETTINGS)
 
 
 def _measure(
-    recordings: Recordings, stop: threading.Event
+    recordings: Recordings, cancelled: threading.Event
 ) -> Generator[Acquisition | Measured | Finding, None, None]:
     try:
         yield Acquisition.open(recordings.fields[0][0], axes=recordings.axes)
         pairs: list[Pair] = []
         for field in recordings.opened():
             pairs += field
-            if stop.is_set():
+            if cancelled.is_set():
                 return
         yield Measured.of(pairs)
     except BadInput as error:
         yield Finding(error.code, str(error))
 
 
-def _time(measured: Measured, settings: TrainingSettings) -> Generator[Estimate | str, None, None]:
+def _time(
+    measured: Measured, settings: TrainingSettings, cancelled: threading.Event
+) -> Generator[Estimate | str, None, None]:
     use_threads(preferences().threads)
     try:
-        yield estimate(measured.pairs, settings, measured.reports)
+        yield estimate(measured.pairs, settings, measured.reports, cancelled.is_set)
     except BadInput as error:
         yield plainly(error)

@@ -1,10 +1,8 @@
-"""The plane on screen as a model would clean it, before anybody waits for a whole result.
-
-Whether a recording suits a model, found out in the background while a person still chooses.
-"""
+"""Show in the Denoise dock, before the long run, whether the model suits and what it makes."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from psygnal import Signal
@@ -14,79 +12,66 @@ from napari_n2n.denoising.preview import Look, Preview
 from napari_n2n.io.acquisition import Acquisition, Region
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import choose_device, use_threads
-from napari_n2n.widgets import background
+from napari_n2n.widgets.background import LatestOnly
 from napari_n2n.widgets.dock import on_other_pixels
-from napari_n2n.widgets.layers.comparison import Stage
+from napari_n2n.widgets.layers.comparison import Comparison
+from napari_n2n.widgets.layers.plane_on_screen import PreviewSource
 from napari_n2n.widgets.layers.result_layer import contrast_limits
 from napari_n2n.widgets.preferences import preferences
-from napari_n2n.widgets.sessions.training_job import Opened
-
-_Question = tuple[Denoiser, list[Any], str | None]
 
 
-class Comparing:
-    """Answers the question that was asked last; the answers to others are dropped.
+class SuitabilityCheck:
+    """Checks whether recordings suit a model; only the latest request is answered.
 
     Attributes
     ----------
     busy
-        Whether a comparison is under way.
+        Whether a check is running.
     found
-        Emitted with sentences for the person: how the recordings differ from what the model learned
-        from, or why they cannot be denoised with it.
+        Emitted with sentences: how the recordings differ from those that the model was trained on,
+        or why it cannot denoise them.
     """
 
     found = Signal(tuple)
 
     def __init__(self) -> None:
-        self._question: _Question | None = None
-        self.busy = False
+        self._requests = LatestOnly()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a check is running."""
+        return self._requests.busy
 
     def ask(self, denoiser: Denoiser, sources: list[Any], axes: str | None) -> None:
-        """Compare what `napari_n2n.denoising.plan.plan` takes; one comparison at a time."""
-        self._question = denoiser, sources, axes
-        self._next()
-
-    def forget(self) -> None:
-        """Answer nothing any more."""
-        self._question = None
-
-    def _next(self) -> None:
-        question = self._question
-        if self.busy or question is None:
-            return
-        self.busy = True
-
-        def end(words: tuple[str, ...]) -> None:
-            self.busy = False
-            if self._question is question:
-                self._question = None
-                self.found.emit(words)
-            self._next()
-
-        background.start(
-            lambda: _compared(question),
+        """Check recordings; parameters as in `napari_n2n.denoising.plan.plan`."""
+        self.forget()
+        self._requests.run(
+            lambda _cancelled: _warnings(denoiser, sources, axes),
             "napari-n2n: comparing with the model",
-            on_yield=lambda _nothing: None,
-            on_return=end,
-            on_failure=lambda words: end((words,)),
+            on_return=self.found.emit,
+            on_failure=lambda words: self.found.emit((words,)),
         )
 
+    def forget(self) -> None:
+        """Answer no request made so far."""
+        self._requests.cancel()
 
-def _compared(question: _Question) -> Generator[None, None, tuple[str, ...]]:
-    denoiser, sources, axes = question
+
+def _warnings(
+    denoiser: Denoiser, sources: list[Any], axes: str | None
+) -> Generator[None, None, tuple[str, ...]]:
     yield
     return plan(denoiser, *sources, axes=axes).warnings
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What a preview is of.
+    """What a preview shows.
 
     Attributes
     ----------
     denoiser, sources, axes, turns
-        As `plan` takes them; the plane on screen is one of the first source.
+        As in `plan`; the plane on screen is one of the first source.
     device, memory
         Where to compute, and the limit in bytes.
     """
@@ -99,7 +84,7 @@ class Subject:
     memory: int
 
     def is_like(self, other: "Subject | None") -> bool:
-        """Tell whether another preview would show the same."""
+        """Return whether another preview would show the same."""
         if other is None or len(self.sources) != len(other.sources):
             return False
         pairs = zip(self.sources, other.sources, strict=True)
@@ -112,10 +97,7 @@ class Subject:
 
 
 class Previewing:
-    """A stage on which a plane is shown as soon as one is wanted and there is something to show.
-
-    One plane at a time is denoised in the background; the answer to what is no longer asked is
-    dropped.
+    """Denoises the plane on screen, in the background, while the preview is switched on.
 
     Parameters
     ----------
@@ -124,119 +106,100 @@ class Previewing:
 
     Attributes
     ----------
-    stage
-        Its `preview` says whether a preview is wanted.
+    comparison
+        What the viewer shows; its `preview` says whether a preview is wanted.
     failed
-        Emitted with a line for the person. What cannot be opened may be mended by another choice; a
-        plane that cannot be computed ends the preview.
+        Emitted with one line. If a recording cannot be opened, the preview stays switched on for
+        another choice; if a plane cannot be computed, it is switched off.
     """
 
     failed = Signal(str)
 
     def __init__(self, viewer: Any) -> None:
-        self.stage = Stage(viewer, preview=False)
+        self.comparison = Comparison(viewer, preview=False)
+        self._requests = LatestOnly()
         self._subject: Subject | None = None
-        self._busy = False
-        self._forget(None)
-        self.stage.changed.connect(self._follow)
+        self._shown: Subject | None = None
+        self._region: Region | None = None
+        self.comparison.changed.connect(self._follow)
 
     def choose(self, subject: Subject | None) -> None:
-        """Say what a preview would be of; None if that cannot be told."""
+        """Set what a preview shows; None for nothing."""
         if subject is None or not subject.is_like(self._subject):
             self._subject = subject
             self._follow()
 
     def end(self) -> None:
-        """Show nothing any more."""
-        if self.stage.preview:
-            self.stage.preview = False
-
-    def _forget(self, shown: Subject | None) -> None:
-        self._shown = shown
-        self._preview: Preview | None = None
-        self._region: Region | None = None
-        self._seen: Region | None = None
+        """Switch the preview off."""
+        if self.comparison.preview:
+            self.comparison.preview = False
 
     def _follow(self) -> None:
-        """Begin or end, as what is wanted and what there is to show may have changed."""
-        wanted = self._subject if self.stage.preview else None
+        """Open another subject, or none, if what is wanted has changed."""
+        wanted = self._subject if self.comparison.preview else None
         if wanted is not self._shown:
-            for shown, verb in ((self._shown, "disconnect"), (wanted, "connect")):
-                for source in shown.sources if shown is not None else ():
-                    on_other_pixels(source, verb, self._begin_anew)
-            self._begin(wanted)
+            self._set_shown(wanted)
+            self._reopen()
 
-    def _begin_anew(self, _event: Any = None) -> None:
-        self._begin(self._shown)
+    def _set_shown(self, subject: Subject | None) -> None:
+        for one, verb in ((self._shown, "disconnect"), (subject, "connect")):
+            for source in one.sources if one is not None else ():
+                on_other_pixels(source, verb, self._reopen)
+        self._shown = subject
 
-    def _begin(self, subject: Subject | None) -> None:
-        self._forget(subject)
-        self.stage.close()
-        self._next()
+    def _reopen(self, _event: Any = None) -> None:
+        self._requests.cancel()
+        self._region = None
+        self.comparison.close()
+        if (subject := self._shown) is not None:
+            self._run(lambda: _open(subject), self._take, self._refuse)
 
-    def _ask(self, region: Region | None) -> None:
-        self._region = region
-        self._next()
+    def _take(self, opened: tuple[Preview, PreviewSource]) -> None:
+        preview, source = opened
+        self.comparison.open(source, partial(self._ask, preview))
 
-    def _next(self) -> None:
-        """Do what is to be done now, if nothing else is under way."""
-        subject, preview, region = self._shown, self._preview, self._region
-        if self._busy or subject is None:
+    def _refuse(self, words: str) -> None:
+        self._set_shown(None)  # so that the next choice is opened
+        self.failed.emit(words)
+
+    def _ask(self, preview: Preview, region: Region | None) -> None:
+        subject = self._shown
+        if subject is None or region is None or region == self._region:
             return
-        if preview is None:
-            self._start(subject, lambda: _open(subject))
-        elif region is not None and region != self._seen:
-            self._start(subject, lambda: _look(preview, subject, region))
+        self._region = region
+        self._run(lambda: _look(preview, subject, region), self._show, self._give_up)
 
-    def _start(self, subject: Subject, job: Callable[[], Generator[None, None, Any]]) -> None:
-        self._busy = True
+    def _show(self, look: Look | None) -> None:
+        if look is not None:
+            self.comparison.show(look)
 
-        opened = self._preview
+    def _give_up(self, words: str) -> None:
+        self.end()
+        self.failed.emit(words)
 
-        def end(take: Callable[[], None]) -> None:
-            self._busy = False
-            if subject is self._shown and opened is self._preview:
-                take()
-            self._next()
-
-        def give_up(words: str) -> None:
-            if opened is None:
-                self._shown = None  # another choice may do
-            else:
-                self.end()
-            self.failed.emit(words)
-
-        background.start(
-            job,
-            "napari-n2n: preview",
-            on_yield=lambda _nothing: None,
-            on_return=lambda answer: end(lambda: self._take(*answer)),
-            on_failure=lambda words: end(lambda: give_up(words)),
+    def _run(
+        self,
+        job: Callable[[], Generator[None, None, Any]],
+        on_return: Callable[[Any], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        title = "napari-n2n: preview"
+        self._requests.run(
+            lambda _cancelled: job(), title, on_return=on_return, on_failure=on_failure
         )
 
-    def _take(self, asked: Preview | Region, answer: Opened | Look | None) -> None:
-        if isinstance(asked, Preview) and isinstance(answer, Opened):
-            self._preview = asked
-            self.stage.open(answer, self._ask)
-        elif not isinstance(asked, Preview):
-            self._seen = asked
-            if isinstance(answer, Look):
-                self.stage.show(answer)
 
-
-def _open(subject: Subject) -> Generator[None, None, tuple[Preview, Opened]]:
+def _open(subject: Subject) -> Generator[None, None, tuple[Preview, PreviewSource]]:
     use_threads(preferences().threads)
     yield
-    seen = [Acquisition.open(source, axes=subject.axes) for source in subject.sources]
-    work = plan(subject.denoiser, *seen, turns=subject.turns)
-    preview = Preview(seen[0], choose_device(subject.device), subject.memory, work)
-    limits = contrast_limits(seen[0].sample_plane())
-    return preview, Opened(seen[0], subject.sources[0], limits)
+    opened = [Acquisition.open(source, axes=subject.axes) for source in subject.sources]
+    work = plan(subject.denoiser, *opened, turns=subject.turns)
+    preview = Preview(opened[0], choose_device(subject.device), subject.memory, work)
+    limits = contrast_limits(opened[0].sample_plane())
+    return preview, PreviewSource(opened[0], subject.sources[0], limits)
 
 
-def _look(
-    preview: Preview, subject: Subject, region: Region
-) -> Generator[None, None, tuple[Region, Look | None]]:
+def _look(preview: Preview, subject: Subject, region: Region) -> Generator[None, None, Look | None]:
     use_threads(preferences().threads)
     yield
-    return region, preview.look(subject.denoiser, region)
+    return preview.look(subject.denoiser, region)

@@ -1,5 +1,6 @@
-"""The simulating session of one viewer: it puts noise on a clean layer, twice."""
+"""The simulation session of a viewer: it adds two noisy copies of a clean layer."""
 
+import shutil
 import threading
 from collections.abc import Generator
 from contextlib import closing
@@ -18,7 +19,7 @@ from napari_n2n.widgets.sessions.session import Session
 
 
 class SimulationSession(Session):
-    """One simulation at a time, and the two layers that it brings."""
+    """One simulation at a time."""
 
     stepped = Signal(SimulationStep)
     finished = Signal()
@@ -35,16 +36,16 @@ class SimulationSession(Session):
         Parameters
         ----------
         source, clean
-            The layer, and what was opened from it.
+            The layer, and the acquisition opened from it.
         noise
-            What is put on it.
+            The noise to add.
         seed
-            The same one gives the same pixels.
+            The same seed gives the same pixels.
 
         Raises
         ------
         BadInput
-            If a run is under way in this viewer.
+            If another run is in progress in this viewer.
         """
         self.refuse_a_second()
         self._source, self._clean = source, clean
@@ -52,7 +53,7 @@ class SimulationSession(Session):
         self._run(lambda: _copies(clean, noise, seed, stop), "napari-n2n: simulating", stop.set)
 
     def stop(self) -> None:
-        """Stop as soon as can be, and throw away what is done."""
+        """Stop after the current plane and delete what is written."""
         self._stop.set()
         if self.running:
             self._say("Cancelling ...")
@@ -65,26 +66,28 @@ class SimulationSession(Session):
     def _finish(self, paths: list[Path]) -> None:
         viewer, source, clean = self._viewer(), self._source, self._clean
         self._source = self._clean = None
-        words = "Cancelled."
-        if viewer is not None and source is not None and clean is not None and paths:
+        message = "Cancelled."
+        if self._stop.is_set():  # perhaps only after the last plane was written
+            for path in paths:
+                shutil.rmtree(path, ignore_errors=True)
+        elif viewer is not None and source is not None and clean is not None:
             for path in paths:
                 viewer.add_image(**layer_arguments(*ngff.read(path), source, clean.order))
-            words = f"Made two noisy copies of '{source.name}'."
+            message = f"Made two noisy copies of '{source.name}'."
         self._end()
-        self._say(words)
+        self._say(message)
         self.finished.emit()
 
 
 def _copies(
     clean: Acquisition, noise: Noise, seed: int, stop: threading.Event
 ) -> Generator[SimulationStep, None, list[Path]]:
-    """Write two noisy copies; none if it was stopped."""
+    """Write two noisy copies; return their paths, none if stopped."""
     folder = scratch_folder()
-    out = [folder / f"{view}.ome.zarr" for view in "ab"]
-    run = simulate_by_planes(clean, noise, out, seed=seed)
-    with closing(run):
+    out = [folder / f"{letter}.ome.zarr" for letter in "ab"]
+    with closing(simulate_by_planes(clean, noise, out, seed=seed)) as run:
         for step in run:
             yield step
             if stop.is_set():
                 return []
-    return [] if stop.is_set() else run.result
+    return run.result

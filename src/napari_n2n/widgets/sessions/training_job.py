@@ -1,4 +1,4 @@
-"""Training behind a window: open, measure, train, denoise, and say at each turn what is done."""
+"""The training job: open, measure, train with a preview, denoise; every step yields a message."""
 
 import shutil
 import threading
@@ -20,77 +20,70 @@ from napari_n2n.pair.recordings import Recordings
 from napari_n2n.recipe import Recipe
 from napari_n2n.training.fit import TrainingStep, fit
 from napari_n2n.widgets.background import one_line
-from napari_n2n.widgets.layers.growing_layer import Canvas
+from napari_n2n.widgets.layers.growing_layer import ResultStarted
+from napari_n2n.widgets.layers.plane_on_screen import PreviewSource
 from napari_n2n.widgets.layers.result_layer import contrast_limits, scratch_folder
-from napari_n2n.widgets.preferences import free_place, preferences
-from napari_n2n.widgets.sessions.denoising_session import Stopped, denoised, interrupted_by
+from napari_n2n.widgets.preferences import free_path, preferences
+from napari_n2n.widgets.sessions.denoising_session import Stopped, denoise_recording, interrupted_by
 from napari_n2n.widgets.sessions.measuring import Measured
 
 
 @dataclass(frozen=True)
-class Words:
-    """A line for the person about what goes on."""
+class StatusLine:
+    """One line for the user about the run."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What may be looked at while the network learns.
-
-    Attributes
-    ----------
-    acquisition, source
-        The first one, and the layer or path that it was opened from.
-    limits
-        Contrast limits that suit it.
-    """
-
-    acquisition: Acquisition
-    source: Any
-    limits: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Learned:
-    """The model, before anything is done with it."""
+class ModelTrained:
+    """The model, as soon as the training has ended."""
 
     denoiser: Denoiser
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run's results.
+    """The results of a run.
 
     Attributes
     ----------
-    made
-        How many there are.
-    whole
-        Whether all are there; else the last one was stopped.
-    kept
-        Where they are kept; None if they go when napari closes.
+    count
+        Number of results, including one that is unfinished.
+    complete
+        False if the last one was stopped.
+    folder
+        Where they are kept; None if they are deleted when napari closes.
     """
 
-    made: int
-    whole: bool
-    kept: Path | None
+    count: int
+    complete: bool
+    folder: Path | None
 
 
-Message = Measured | TrainingStep | Look | Opened | Learned | Canvas | DenoisingStep | Words
+Message = (
+    Measured
+    | TrainingStep
+    | Look
+    | PreviewSource
+    | ModelTrained
+    | ResultStarted
+    | DenoisingStep
+    | StatusLine
+)
 
 
-class Orders:
-    """What a window wants of a run: said there at any time, heard here between two steps.
+class RunControl:
+    """Controls a run: set on the GUI thread at any time, checked by the run between two steps.
 
     Attributes
     ----------
     stop, stop_denoising, discard
-        End the training, or the denoising after it; keep nothing of either.
+        End the training; end the denoising after it; keep no result of either.
     paused
-        Whether the run shall wait.
+        Whether the run waits.
     region
-        What is looked at: a slice for each axis of the first acquisition; None for nothing.
+        Part of a plane to preview, a slice for each axis of the first acquisition; None for none.
     """
 
     def __init__(self) -> None:
@@ -98,20 +91,20 @@ class Orders:
         self.discard = threading.Event()
         self.paused = False
         self.region: Region | None = None
-        self._news = threading.Event()
+        self._changed = threading.Event()
 
     def pause(self, paused: bool) -> None:
-        """Let the run wait, or go on."""
+        """Pause the run, or resume it."""
         self.paused = paused
-        self._news.set()
+        self._changed.set()
 
     def look_at(self, region: Region | None) -> None:
-        """Ask for a preview of a region, again and again; None for no more."""
+        """Request previews of a region as training goes on; None for none."""
         self.region = region
-        self._news.set()
+        self._changed.set()
 
     def end(self, *, discard: bool = False) -> None:
-        """End everything as soon as can be."""
+        """End training and denoising after the current step."""
         if discard:
             self.discard.set()
         self.stop.set()
@@ -119,123 +112,130 @@ class Orders:
         self.pause(False)
 
     def wait(self) -> None:
-        """Sleep until something is said."""
-        self._news.wait()
-        self._news.clear()
+        """Sleep until the pause ends or another region is requested."""
+        self._changed.wait()
+        self._changed.clear()
 
 
-def trained(
-    recipe: Recipe, known: Measured | None, orders: Orders
+def train_and_denoise(
+    recipe: Recipe, known: Measured | None, control: RunControl
 ) -> Generator[Message, None, Outcome | None]:
-    """Train, and denoise what was learned from.
+    """Train, then denoise the recordings of the training.
 
     Parameters
     ----------
     recipe
-        From what, and how.
+        Recordings, settings and the results that are wanted.
     known
-        What is known of the recordings; measured here if it is not given.
-    orders
-        What the window wants while the run is under way.
+        The measurement of the recordings; measured here if None.
+    control
+        Stops or pauses the run and requests previews.
 
     Returns
     -------
     Outcome or None
-        None if all shall be forgotten.
+        None if the run was discarded.
     """
     use_threads(preferences().threads)
     recordings, settings = recipe.recordings, recipe.settings
     if known is None:
-        yield Words("Measuring the noise ...")
+        yield StatusLine("Measuring the noise ...")
         known = Measured.of(recordings.pairs())
         yield known
-    yield Words("Starting the training ...")
+    yield StatusLine("Starting the training ...")
     source = recordings.fields[0][0]
-    seen = Acquisition.open(source, axes=recordings.axes)
-    yield Opened(seen, source, contrast_limits(seen.sample_plane()))
-    preview = Preview(seen, choose_device(settings.device), settings.memory)
-    run = fit(known.pairs, settings, reports=known.reports, stop=orders.stop)
-    denoiser = yield from _watched(run, preview, orders)
+    first = Acquisition.open(source, axes=recordings.axes)
+    yield PreviewSource(first, source, contrast_limits(first.sample_plane()))
+    preview = Preview(first, choose_device(settings.device), settings.memory)
+    run = fit(known.pairs, settings, reports=known.reports, stop=control.stop)
+    denoiser = yield from _with_preview(run, preview, control)
     if denoiser is None:
         return None
-    yield Learned(denoiser)
+    yield ModelTrained(denoiser)
+    return (yield from _denoise_results(recipe, denoiser, control))
+
+
+def _denoise_results(
+    recipe: Recipe, denoiser: Denoiser, control: RunControl
+) -> Generator[Message, None, Outcome | None]:
+    recordings, settings = recipe.recordings, recipe.settings
     if recipe.wanted != "none":
-        yield Words("Denoising ...")
-    folder, kept = scratch_folder(), preferences().folder
-    made, whole = [], True
+        yield StatusLine("Denoising ...")
+    scratch, folder = scratch_folder(), preferences().folder
+    results, complete = [], True
     for sources in recipe.results():
         title = replace(recordings, sources=sources).title
-        made.append(free_place(kept or folder, f"{title} denoised"))
-        result = yield from denoised(
+        results.append(free_path(folder or scratch, f"{title} denoised"))
+        result = yield from denoise_recording(
             denoiser,
-            [_told_apart(one, recordings) for one in sources],
-            made[-1],
-            orders.stop_denoising,
+            [_with_folder_name(one, recordings) for one in sources],
+            results[-1],
+            control.stop_denoising,
             axes=None if recordings.in_folders else recordings.axes,
             device=settings.device,
             memory=settings.memory,
         )
-        if orders.discard.is_set():
-            for place in made:
-                _remove(place)
+        if control.discard.is_set():
+            for path in results:
+                _remove(path)
             return None
-        whole = result is not None
-        if not whole:
+        complete = result is not None
+        if not complete:
             break
-    return Outcome(len(made), whole, kept)
+    return Outcome(len(results), complete, folder)
 
 
-def _told_apart(source: Any, recordings: Recordings) -> Any:
-    """Name a file of a folder by both: its counterparts in the others have the same name."""
+def _with_folder_name(source: Any, recordings: Recordings) -> Any:
+    """Add the folder to the name of a file: its counterparts in other folders are named alike."""
     if not recordings.in_folders:
         return source
     opened = Acquisition.open(source, axes=recordings.axes)
     return replace(opened, name=f"{source.parent.name} {opened.name}")
 
 
-def _remove(place: Path) -> None:
-    """Take away what a run has made at a place that was free when it came."""
-    for path in (place, partial_path(place), journal_path(place)):
+def _remove(result: Path) -> None:
+    """Delete a result, whether complete or unfinished."""
+    for path in (result, partial_path(result), journal_path(result)):
         shutil.rmtree(path, ignore_errors=True)
         if path.is_file():
             path.unlink()
 
 
-def _watched(
-    run: Steps[TrainingStep, Denoiser], preview: Preview, orders: Orders
-) -> Generator[TrainingStep | Look | Words, None, Denoiser | None]:
-    """Train, wait while that is wanted, and show between two steps what is looked at."""
+def _with_preview(
+    run: Steps[TrainingStep, Denoiser], preview: Preview, control: RunControl
+) -> Generator[TrainingStep | Look | StatusLine, None, Denoiser | None]:
+    """Train, wait while paused, and preview between two steps; return None if discarded."""
     pace = Pace()
     with closing(run):
         began = time.monotonic()
         for step in run:
             pace.earn(time.monotonic() - began)
-            yield replace(step, denoiser=lambda: None)  # the network stays in this thread
-            yield from _looks(step, preview, pace, orders)
-            while orders.paused:
-                orders.wait()
-                yield from _looks(step, preview, pace, orders)
-            if orders.discard.is_set():
+            yield replace(step, denoiser=lambda: None)  # only this thread uses the network
+            yield from _looks(step, preview, pace, control)
+            while control.paused:
+                control.wait()
+                yield from _looks(step, preview, pace, control)
+            if control.discard.is_set():
                 return None
             began = time.monotonic()
     return run.result
 
 
 def _looks(
-    step: TrainingStep, preview: Preview, pace: Pace, orders: Orders
-) -> Iterator[Look | Words]:
-    region, idle = orders.region, orders.paused
-    if region is None or orders.stop.is_set() or not pace.allows(region, idle=idle):
+    step: TrainingStep, preview: Preview, pace: Pace, control: RunControl
+) -> Iterator[Look | StatusLine]:
+    region, idle = control.region, control.paused
+    if region is None or control.stop.is_set() or not pace.allows(region, idle=idle):
         return
     began, look = time.monotonic(), None
     try:
         if (denoiser := step.denoiser()) is not None:
-            with interrupted_by(orders.stop, denoiser):
+            with interrupted_by(control.stop, denoiser):
                 look = preview.look(denoiser, region)
     except Stopped:
         return
-    except Exception as error:  # a plane that cannot be shown is no reason to end a long run
-        yield Words(f"No preview of this plane: {one_line(error)}")
+    except Exception as error:  # a plane that cannot be shown must not end a long run
+        yield StatusLine(f"No preview of this plane: {one_line(error)}")
     pace.spend(time.monotonic() - began, region, idle=idle)
     if look is not None:
         yield look

@@ -1,27 +1,30 @@
-"""The training session of one viewer: its run, its curve, and the model that came out."""
+"""The training session of a viewer: its run, its training curve, and its model."""
 
 from dataclasses import replace
+from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.denoising.preview import Look
 from napari_n2n.model.device import choose_device
 from napari_n2n.model.record import ModelRecord
 from napari_n2n.recipe import Recipe
 from napari_n2n.training.fit import TrainingStep
-from napari_n2n.widgets.layers.comparison import Stage
-from napari_n2n.widgets.layers.growing_layer import Canvas
+from napari_n2n.widgets.layers.comparison import Comparison
+from napari_n2n.widgets.layers.growing_layer import ResultStarted
+from napari_n2n.widgets.layers.plane_on_screen import PreviewSource
 from napari_n2n.widgets.sessions.measuring import Measured, Measuring
-from napari_n2n.widgets.sessions.session import Session, session_of
+from napari_n2n.widgets.sessions.result_session import ResultSession
+from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.training_job import (
-    Learned,
     Message,
-    Opened,
-    Orders,
+    ModelTrained,
     Outcome,
-    Words,
-    trained,
+    RunControl,
+    StatusLine,
+    train_and_denoise,
 )
 
 if TYPE_CHECKING:
@@ -29,23 +32,23 @@ if TYPE_CHECKING:
     from napari_n2n.widgets.layers.growing_layer import GrowingLayer
 
 
-class TrainingSession(Session):
-    """One training run at a time, its curve, its model, and the layer that it brings.
+class TrainingSession(ResultSession):
+    """One training run at a time, its curve, its model, and its results.
 
     Attributes
     ----------
     curve
-        The run so far; of a long one every other `TrainingStep`, or fewer.
+        The steps of the run so far; of a long run only every second, fourth, ... step.
     denoiser
-        The model of the last run that learned one and was not discarded; None before the first.
+        The model of the last run that trained one and was not discarded; None before the first.
     recipe
-        What the run under way is made from; else what the model is.
-    stage
-        What the viewer shows of the run: the preview, and the divider.
+        Recordings and settings of the current run, or else of the model.
+    comparison
+        The preview and the divider.
     """
 
     stepped = Signal(TrainingStep)
-    made = Signal(float, float)
+    denoising_progressed = Signal(float, float)
     paused_changed = Signal(bool)
     finished = Signal(Outcome)
     discarded = Signal()
@@ -56,105 +59,127 @@ class TrainingSession(Session):
         self.denoiser: Denoiser | None = None
         self.recipe: Recipe | None = None
         self._before: tuple[Denoiser | None, Recipe | None] = None, None
-        self._learned = False
+        self._trained = False
         self._measuring = session_of(viewer, Measuring)
-        self.stage = Stage(viewer)
-        self._orders = Orders()
-        self._whole: list[GrowingLayer] = []
+        self.comparison = Comparison(viewer)
+        self._control = RunControl()
+        self._complete: list[GrowingLayer] = []
 
     def train(self, recipe: Recipe) -> None:
-        """Open the recordings, train, and denoise them, in the background.
+        """Open the recordings, train and denoise them in the background.
 
         Raises
         ------
         BadInput
-            If a run is under way in this viewer, or the device cannot be had.
+            If another run is in progress in this viewer, or the device is not available.
         """
         self.refuse_a_second()
-        choose_device(recipe.settings.device)  # one that is not there is refused before anything
+        choose_device(recipe.settings.device)  # refuse a missing device before anything changes
         self.curve = []
-        self._before, self._learned = (self.denoiser, self.recipe), False
+        self._before, self._trained = (self.denoiser, self.recipe), False
         self.recipe = recipe
-        self._growing, self._whole = None, []
-        self.stage.close()
+        self._growing, self._complete = None, []
+        self.comparison.close()
         known = self._measuring.known(recipe.recordings)
         self._measuring.hold(True)
-        self._orders = orders = Orders()
+        self._control = control = RunControl()
         self._run(
-            lambda: trained(recipe, known, orders),
+            lambda: train_and_denoise(recipe, known, control),
             "napari-n2n: training",
-            orders.end,
+            control.end,
         )
 
     @property
     def paused(self) -> bool:
-        """Whether the run waits."""
-        return self.running and self._orders.paused
+        """Whether the run is paused."""
+        return self.running and self._control.paused
 
     @property
     def learning(self) -> bool:
-        """Whether the network learns, or waits to go on; not while the result is made."""
+        """Whether the network is being trained, or paused; False while the result is denoised."""
         return self.running and bool(self.curve) and self._growing is None
 
     def pause(self, paused: bool) -> None:
-        """Let the training wait, or go on."""
+        """Pause the training, or resume it."""
         if self.learning:
-            self._orders.pause(paused)
-            self._say("Paused. The plane on screen is still shown." if paused else "Going on ...")
+            self._control.pause(paused)
+            self._say(
+                "Paused. The preview still follows the sliders." if paused else "Resuming ..."
+            )
             self.paused_changed.emit(paused)
 
     def stop(self) -> None:
-        """End the training, or the denoising after it; the best model so far is kept."""
+        """Stop the training, or the denoising after it; the best model so far is kept."""
         if self._growing is None:
-            self._orders.stop.set()
-            self._orders.pause(False)
+            self._control.stop.set()
+            self._control.pause(False)
         else:
-            self._orders.stop_denoising.set()
+            self._control.stop_denoising.set()
         if self.running:
             self._say("Stopping ...")
 
     def discard(self) -> None:
-        """End the run and forget it, with all that it has brought."""
+        """End the run and remove its model, layers and files."""
         if not self.running:
             return
-        self._orders.end(discard=True)
-        self.stage.close()
-        for result in (*self._whole, self._growing):
+        self._control.end(discard=True)
+        self.comparison.close()
+        for result in (*self._complete, self._growing):
             if result is not None:
                 result.remove()
         self._say("Discarding ...")
 
     def _receive(self, message: Message) -> None:
-        if self._orders.discard.is_set():
-            return
-        if isinstance(message, Words):
-            self._say(message.text)
-        elif isinstance(message, Measured):
-            if self.recipe is not None:
-                self._measuring.learn(self.recipe.recordings, message)
-        elif isinstance(message, Opened):
-            self.stage.open(message, self._orders.look_at)
-        elif isinstance(message, Look):
-            self.stage.show(message)
-        elif isinstance(message, TrainingStep):
-            self.curve.append(message)
-            if len(self.curve) > _MOST_STEPS:
-                self.curve[:] = thinned(self.curve)
-            self.stepped.emit(message)
-        elif isinstance(message, Learned):
-            self.denoiser, self._learned = message.denoiser, True
-            if self._orders.stop.is_set() and self.recipe is not None:
-                self.recipe = replace(self.recipe, stopped=True)
-        elif isinstance(message, Canvas):
-            if self._growing is not None:  # the result before this one
-                self._whole.append(self._growing)
-                self._settle(whole=True)
-            self._grow(message)
-            self.stage.end_run()
-        else:
-            self._grow(message)
-            self._say(f"Denoising: {message.done} of {message.total} parts are done")
-            self.made.emit(message.progress, self.remaining)
+        if not self._control.discard.is_set():
+            self._handle(message)
+
+    @singledispatchmethod
+    def _handle(self, message: Any) -> None:
+        raise TypeError(f"unknown message: {message!r}")
+
+    @_handle.register
+    def _show_status(self, message: StatusLine) -> None:
+        self._say(message.text)
+
+    @_handle.register
+    def _share_measurement(self, message: Measured) -> None:
+        if self.recipe is not None:
+            self._measuring.learn(self.recipe.recordings, message)
+
+    @_handle.register
+    def _open_preview(self, message: PreviewSource) -> None:
+        self.comparison.open(message, self._control.look_at)
+
+    @_handle.register
+    def _show_preview(self, message: Look) -> None:
+        self.comparison.show(message)
+
+    @_handle.register
+    def _show_step(self, message: TrainingStep) -> None:
+        self.curve.append(message)
+        if len(self.curve) > _MOST_STEPS:
+            self.curve[:] = thinned(self.curve)
+        self.stepped.emit(message)
+
+    @_handle.register
+    def _keep_model(self, message: ModelTrained) -> None:
+        self.denoiser, self._trained = message.denoiser, True
+        if self._control.stop.is_set() and self.recipe is not None:
+            self.recipe = replace(self.recipe, stopped=True)
+
+    @_handle.register
+    def _show_result(self, message: ResultStarted) -> None:
+        if self._growing is not None:  # the result before this one
+            self._complete.append(self._growing)
+            self._end_result(complete=True)
+        self._begin_result(message)
+        self.comparison.end_run()
+
+    @_handle.register
+    def _show_denoising(self, message: DenoisingStep) -> None:
+        self._grow(message)
+        self._say(f"Denoising: {message.done} of {message.total} parts are done")
+        self.denoising_progressed.emit(message.progress, self.remaining)
 
     def _finish(self, outcome: Outcome | None) -> None:
         if outcome is None:
@@ -165,34 +190,36 @@ class TrainingSession(Session):
             self.discarded.emit()
             self._measuring.hold(False)
             return
-        self._settle(whole=outcome.whole)
-        self.stage.end_run()
+        self._end_result(complete=outcome.complete)
+        self.comparison.end_run()
         self._end()
-        learned = "" if self.denoiser is None else _summary(self.denoiser.record)
-        self._say(f"{learned} {_where(outcome)}")
+        summary = "" if self.denoiser is None else _summary(self.denoiser.record)
+        self._say(f"{summary} {_where(outcome)}")
         self.finished.emit(outcome)
         self._measuring.hold(False)
 
-    def _fail(self, message: str) -> None:
-        self.stage.close()
-        if self._learned:
-            message += f". {_MODEL_KEPT}"
+    def _fail(self, error: str) -> None:
+        self.comparison.close()
+        if self._trained:
+            error += f". {_MODEL_KEPT}"
         else:
             self.denoiser, self.recipe = self._before
-        super()._fail(message)
+        super()._fail(error)
         self._measuring.hold(False)
 
 
+# Points of the training curve. More than a dock has pixels across, so that thinning to half of
+# them is not seen; few enough to draw at every step.
 _MOST_STEPS = 2000
 
 
 def thinned(curve: list[TrainingStep]) -> list[TrainingStep]:
-    """Return every other step, and all at which held-out blocks were looked at."""
-    looks = {step.held_out: step.step for step in reversed(curve)}
+    """Return every second step, and all with a new validation score."""
+    scored = {step.held_out: step.step for step in reversed(curve)}
     return [
         step
         for number, step in enumerate(curve)
-        if number % 2 == 0 or looks[step.held_out] == step.step
+        if number % 2 == 0 or scored[step.held_out] == step.step
     ]
 
 
@@ -200,13 +227,13 @@ _MODEL_KEPT = "The trained model is kept: save it, or apply it in the Denoise do
 
 
 def _where(outcome: Outcome) -> str:
-    if not outcome.made:
+    if not outcome.count:
         return "Save the model, or apply it to a recording."
-    if not outcome.whole:
-        return "Not all is denoised: the Denoise dock applies the model."
-    if outcome.kept is None:
-        return "The result is gone when napari closes: save the layer to keep it."
-    return f"The result is kept in {outcome.kept}."
+    if not outcome.complete:
+        return "Denoising was stopped: apply the model in the Denoise dock."
+    if outcome.folder is None:
+        return "The result is deleted when napari closes: save the layer to keep it."
+    return f"The result is kept in {outcome.folder}."
 
 
 def _summary(record: ModelRecord) -> str:
