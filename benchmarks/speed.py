@@ -137,9 +137,10 @@ def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
     text = (
         f"{SCENE}, captures 1 and 2; PSNR of capture 1 denoised, in dB, {given.seconds:g} s each. "
         "The time of napari-n2n includes measuring the noise (averaged weights at that time; "
-        "preset thorough); that of CAREamics starts with its call to train. 'Best' is the highest value "
-        "at any time for CAREamics, and that of the returned model for napari-n2n. 'Reached' is "
-        f"when napari-n2n is as good as the other's best: median of {RUNS} runs.{drawn}\n\n"
+        "preset thorough); that of CAREamics starts with its call to train. 'Best' is the "
+        "highest value at any time for CAREamics, and that of the returned model for napari-n2n. "
+        "'Reached' is when napari-n2n is as good as the other's best: median of "
+        f"{RUNS} runs.{drawn}\n\n"
         + table(["", *(f"{mark} s" for mark in SHOWN), "best", "reached"], rows)
     )
     return text, verdicts

@@ -1,4 +1,4 @@
-"""Do pretrained weights (warm) help, compared with random ones (cold)? Do they invent structure?
+"""Compare pretrained weights (warm) with random ones (cold), also where nothing is to be seen.
 
 Train both on real pairs and on simulated ones, whose scenes are unlike those of the pretraining, or
 empty. They are compared after the same numbers of steps, so a busy machine does not matter.

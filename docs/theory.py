@@ -1,4 +1,4 @@
-"""Draw the pictures of theory.md, and make its tables. Usage: python docs/theory.py."""
+"""Draw the figures of theory.md and write its tables. Usage: python docs/theory.py."""
 
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ COLOURS = {"l2": "#c2410c", "l1": "#1d4ed8", "l0": "#15803d"}
 
 
 def three_minima() -> None:
-    """Draw the mean loss against the guess, for values that are 150 nine times in ten, else 0."""
+    """Plot the mean loss against the guess, for values that are 150 nine times in ten, else 0."""
     values = torch.tensor([150.0] * 9 + [0.0])
     guesses = np.linspace(-10, 190, 801)
     figure = Figure(figsize=(9, 3.2), dpi=110, layout="constrained")
@@ -42,13 +42,13 @@ def three_minima() -> None:
 
 
 def corner() -> np.ndarray:
-    """Return a part of the sample scene, 0 to 1."""
+    """Return a part of the sample scene, scaled to 0 to 1."""
     truth = tifffile.imread(sample("cells", "truth"))[180:308, 260:388].astype(np.float64)
     return (truth - truth.min()) / np.ptp(truth)
 
 
 def statistics_as_images(draws: int = 301) -> None:
-    """Draw the mean, median and most common value of many noisy recordings, for three noises."""
+    """Show the mean, median and most common value of many noisy recordings, for three noises."""
     rng = np.random.default_rng(0)
     clean = corner()
 
@@ -77,15 +77,15 @@ def statistics_as_images(draws: int = 301) -> None:
 
 
 def mode(noisy: np.ndarray) -> np.ndarray:
-    """Most common value along the first axis: the highest of a smoothed histogram's bins."""
-    levels = 64
+    """Return the most common value along the first axis: the peak of a smoothed histogram."""
+    levels = 64  # bins: finer than the noise of 0.02, coarse enough for 301 draws
     bins = (noisy * (levels - 1)).round().astype(int).clip(0, levels - 1)
     counts = np.stack([(bins == level).sum(axis=0) for level in range(levels)]).astype(float)
     return ndimage.gaussian_filter1d(counts, 1.5, axis=0).argmax(axis=0) / (levels - 1)
 
 
 def losses_table() -> str:
-    """List the losses in the words of the window."""
+    """Return the table of losses, with the titles and sentences of the interface."""
     lines = ["| loss | right when | wrong when |", "| --- | --- | --- |"]
     lines += [f"| {one.title} | {one.right_when} | {one.wrong_when} |" for one in LOSSES.values()]
     return "\n".join(lines)
@@ -109,9 +109,9 @@ KINDS = (
 
 
 def advice_table() -> str:
-    """Simulate each kind of noise on the sample scene, and ask for advice.
+    """Simulate each kind of noise on the sample scene, and return the recommended losses.
 
-    What replaces pixels comes on top of Gaussian noise, of the width that comes with it.
+    Noise that replaces pixels is added to Gaussian noise with the given sigma.
     """
     truth = tifffile.imread(sample("cells", "truth")).astype(np.float32)
     rng = np.random.default_rng(1)
@@ -134,7 +134,7 @@ def advice_table() -> str:
 
 
 def main() -> None:
-    """Draw everything, and put the tables between their markers in theory.md."""
+    """Draw the figures, and write the tables between their markers in theory.md."""
     IMAGES.mkdir(exist_ok=True)
     three_minima()
     statistics_as_images()

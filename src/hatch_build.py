@@ -1,8 +1,8 @@
 """Link the manifest into the package for editable installs.
 
-napari looks for ``napari.yaml`` inside the package; the repository keeps its only copy at the
-top. Wheels get it by ``force-include``; an editable install reads ``src/napari_n2n`` itself, so
-that folder gets a link, which git ignores.
+napari expects ``napari.yaml`` inside the package, but its only copy is at the top of the
+repository. Wheels get it by ``force-include``. An editable install uses ``src/napari_n2n``
+directly, so that folder gets a link, which git ignores.
 """
 
 import shutil
@@ -13,10 +13,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class ManifestLink(BuildHookInterface):
-    """Put ``napari.yaml`` where an editable install looks for it."""
+    """Link ``napari.yaml`` into the package of an editable install."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Make the link before an editable build; leave every other build alone."""
+        """Create the link before an editable build; do nothing for other builds."""
         if self.target_name != "wheel" or version != "editable":
             return
         manifest = Path(self.root, "napari.yaml")
@@ -24,5 +24,5 @@ class ManifestLink(BuildHookInterface):
         link.unlink(missing_ok=True)
         try:
             link.symlink_to(Path("..", "..", "napari.yaml"))
-        except OSError:  # Windows without developer mode, or a disk that has no links
+        except OSError:  # Windows without developer mode, or a disk without links
             shutil.copyfile(manifest, link)

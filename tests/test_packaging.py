@@ -1,4 +1,4 @@
-"""What a user gets: the same plugin from an editable install, a wheel and a source archive."""
+"""An editable install, a wheel and a source archive give the same plugin."""
 
 import importlib.metadata
 import importlib.resources
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_python(*arguments, **options):
-    """Run this Python in a fresh process and return what it prints."""
+    """Run Python in a new process and return its output."""
     finished = subprocess.run(
         [sys.executable, *map(str, arguments)], capture_output=True, text=True, **options
     )
@@ -43,7 +43,7 @@ def archives(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def samples():
-    """The sample acquisitions and the script that made them, by their path from the top."""
+    """Paths of the sample acquisitions and of the script that makes them, from the top."""
     found = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "sample_data").rglob("*")
@@ -73,7 +73,7 @@ def test_menu_and_command_line_open_the_same_widget():
     assert manifest.display_name == manifest.name
 
 
-def test_a_wheel_brings_the_manifest_the_samples_and_the_warm_start(archives, samples):
+def test_a_wheel_contains_the_manifest_the_samples_and_the_pretrained_weights(archives, samples):
     wheel, _, _ = archives
     files = wheel_files(wheel)
     own = ("napari.yaml", "py.typed", "training/pretrained.n2n")
@@ -84,23 +84,24 @@ def test_a_wheel_brings_the_manifest_the_samples_and_the_warm_start(archives, sa
     assert packed == (ROOT / "napari.yaml").read_bytes()
 
 
-def test_a_wheel_holds_nothing_but_the_package(archives):
+def test_a_wheel_contains_only_the_package(archives):
     wheel, _, _ = archives
     version = importlib.metadata.version("napari-n2n")
     folders = {name.partition("/")[0] for name in wheel_files(wheel)}
     assert folders == {"napari_n2n", f"napari_n2n-{version}.dist-info"}
 
 
-def test_a_source_archive_brings_all_that_a_build_and_the_tests_need(archives, samples):
+def test_a_source_archive_contains_everything_for_a_build_and_the_tests(archives, samples):
     _, sdist, _ = archives
     with tarfile.open(sdist) as archive:
         names = archive.getnames()
     files = {name.partition("/")[2] for name in names}
     assert {"napari.yaml", "src/hatch_build.py", "src/napari_n2n/py.typed"} <= files
-    assert {"README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml"} <= files
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml"} <= files
+    assert {"mkdocs.yml", "docs/architecture.md", ".github/workflows/test.yml"} <= files
     assert f"tests/{Path(__file__).name}" in files
     assert samples <= files
-    assert "src/napari_n2n/napari.yaml" not in files, "the link is no second copy of the manifest"
+    assert "src/napari_n2n/napari.yaml" not in files, "a second copy of the manifest"
 
 
 def test_the_source_archive_builds_the_same_wheel(archives):

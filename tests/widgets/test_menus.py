@@ -42,7 +42,7 @@ def layers(viewer):
     ("title", "name"),
     [
         ("Denoise with a model ...", "Denoise"),
-        ("Learn from two noisy layers ...", "Train"),
+        ("Train on two noisy layers ...", "Train"),
         ("Measure the noise of two layers ...", "Noise"),
     ],
 )
@@ -64,18 +64,18 @@ def test_one_layer_can_be_denoised(viewer, layers):
 
 def test_one_selected_layer_becomes_a_and_none_changes_nothing(viewer, layers):
     viewer.layers.selection = {layers[2]}
-    picker = choose(viewer, "Learn from two noisy layers ...", "Train").picker
+    picker = choose(viewer, "Train on two noisy layers ...", "Train").picker
     assert picker.layer_a.value is layers[2]
     viewer.layers.selection = {viewer.layers["points"]}
-    choose(viewer, "Learn from two noisy layers ...", "Train")
+    choose(viewer, "Train on two noisy layers ...", "Train")
     assert picker.layer_a.value is layers[2]
 
 
 def test_more_than_two_layers_replace_a_stack_that_was_split(viewer, layers):
-    picker = choose(viewer, "Learn from two noisy layers ...", "Train").picker
+    picker = choose(viewer, "Train on two noisy layers ...", "Train").picker
     picker.split_instead()
     viewer.layers.selection = {layers[0], layers[1], layers[3]}
-    choose(viewer, "Learn from two noisy layers ...", "Train")
+    choose(viewer, "Train on two noisy layers ...", "Train")
     assert picker.chosen() == [layers[0], layers[1], layers[3]]
 
 
@@ -100,10 +100,10 @@ def test_a_closed_dock_is_opened_again(viewer, layers):
 
 
 def test_during_a_run_the_layers_stay(viewer, layers):
-    picker = choose(viewer, "Learn from two noisy layers ...", "Train").picker
+    picker = choose(viewer, "Train on two noisy layers ...", "Train").picker
     picker.setEnabled(False)
     viewer.layers.selection = {layers[0]}
-    choose(viewer, "Learn from two noisy layers ...", "Train")
+    choose(viewer, "Train on two noisy layers ...", "Train")
     assert picker.layer_a.value is layers[1]
 
 
@@ -112,7 +112,7 @@ def test_a_preview_is_not_offered_as_input(viewer, layers):
     viewer.layers.selection = {preview, layers[2]}
     picker = choose(viewer, "Denoise with a model ...", "Denoise").picker
     assert picker.chosen() == [layers[2]]
-    more = choose(viewer, "Learn from two noisy layers ...", "Train").picker.more_recordings
+    more = choose(viewer, "Train on two noisy layers ...", "Train").picker.more_recordings
     more.menu.aboutToShow.emit()
     offered = [action.text() for action in more.menu.actions()]
     assert layers[0].name in offered and preview.name not in offered
