@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
-from napari.layers import Image
 from psygnal import Signal
 
 from napari_n2n.denoising.preview import Look
@@ -89,10 +88,9 @@ class Comparison:
         self.close()
         if (viewer := self._viewer()) is None:
             return
-        layer = source.source if isinstance(source.source, Image) else None
-        if layer is not None and layer not in viewer.layers:
+        if source.layer is not None and source.layer not in viewer.layers:
             return
-        self._screen = PlaneOnScreen(viewer, source.acquisition, layer, source.limits)
+        self._screen = PlaneOnScreen(viewer, source)
         self._ask = ask
         viewer.layers.events.removed.connect(self._on_removed)
         if self._wanted:
@@ -108,7 +106,7 @@ class Comparison:
         """Remove the preview, as the result is shown instead; the divider stays on a layer."""
         self._end_preview()
         self._ask = None
-        if self._screen is not None and self._screen.source is None:
+        if self._screen is not None and self._screen.layer is None:
             self.close()
 
     def close(self) -> None:
@@ -145,5 +143,5 @@ class Comparison:
             self.changed.emit()
 
     def _on_removed(self, event: Any) -> None:
-        if self._screen is not None and event.value is self._screen.source:
+        if self._screen is not None and event.value is self._screen.layer:
             self.close()

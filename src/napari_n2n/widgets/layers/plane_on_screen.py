@@ -41,6 +41,11 @@ class PreviewSource:
     source: Any
     limits: tuple[float, float]
 
+    @property
+    def layer(self) -> Image | None:
+        """The layer; None for a file."""
+        return self.source if isinstance(self.source, Image) else None
+
 
 class PlaneOnScreen:
     """Follows the sliders and the camera of a viewer.
@@ -49,24 +54,22 @@ class PlaneOnScreen:
     ----------
     viewer
         The viewer that shows the recording.
+    source
+        The recording.
+
+    Attributes
+    ----------
     acquisition
         The recording.
-    source
+    layer
         Its layer; None for a file, of which the middle plane is used.
-    limits
-        Contrast limits for layers made here where there is no source layer.
     """
 
     changed = Signal()
 
-    def __init__(
-        self,
-        viewer: Any,
-        acquisition: Acquisition,
-        source: Image | None,
-        limits: tuple[float, float],
-    ) -> None:
-        self.acquisition, self.source, self._limits = acquisition, source, limits
+    def __init__(self, viewer: Any, source: PreviewSource) -> None:
+        self.acquisition, self._limits = source.acquisition, source.limits
+        self.layer = source.layer
         self._viewer = ref(viewer)
         self._settled = qdebounced(self._emit, timeout=_SETTLED_MS)
         dims, camera = viewer.dims.events, viewer.scene.camera.events
@@ -94,19 +97,19 @@ class PlaneOnScreen:
         """Return the part of a plane that is on screen; None if no plane is seen from the front."""
         shape, viewer = self.acquisition.shape, self._viewer()
         sides = [slice(0, length) for length in shape[-2:]]
-        if self.source is None:
+        if self.layer is None:
             return (*(slice(n // 2, n // 2 + 1) for n in shape[:-2]), *sides)
         if viewer is None or not self.displayed():
             return None
         order = self.acquisition.order
-        point = self.source.world_to_data(viewer.dims.point)
+        point = self.layer.world_to_data(viewer.dims.point)
         index = [round(float(point[dimension])) for dimension in order[:-2]]
         if not all(0 <= k < n for k, n in zip(index, shape[:-2], strict=True)):
             return None
         if max(shape[-2:]) > _WHOLE_SIDE and viewer.dims.ndisplay == 2:
-            corners = np.array(self.source.corner_pixels, float)
-            if self.source.multiscale:
-                corners *= self.source.downsample_factors[self.source.data_level]
+            corners = np.array(self.layer.corner_pixels, float)
+            if self.layer.multiscale:
+                corners *= self.layer.downsample_factors[self.layer.data_level]
             sides = [
                 slice(max(0, int(corners[0, axis])), min(length, int(corners[1, axis]) + 1))
                 for axis, length in zip(order[-2:], shape[-2:], strict=True)
@@ -123,9 +126,9 @@ class PlaneOnScreen:
         viewer, order = self._viewer(), self.acquisition.order
         if viewer is None:
             return ()
-        if self.source is None:
+        if self.layer is None:
             return -2, -1
-        more = viewer.dims.ndim - self.source.ndim
+        more = viewer.dims.ndim - self.layer.ndim
         shown = [dimension - more for dimension in viewer.dims.displayed]
         if not {order[-2], order[-1]} <= set(shown):
             return ()
@@ -134,7 +137,7 @@ class PlaneOnScreen:
 
     def dimension(self, axis: int) -> int:
         """Return the dimension of the layers made here that is an axis of the recording."""
-        return axis if self.source is None else self.acquisition.order[axis]
+        return axis if self.layer is None else self.acquisition.order[axis]
 
     def add(self, name: str, region: Region, pixels: np.ndarray) -> Image | None:
         """Show pixels of a region in a new top layer that looks like the source.
@@ -145,7 +148,7 @@ class PlaneOnScreen:
         if viewer is None:
             return None
         header, order = self.acquisition.header, self.acquisition.order
-        arguments = layer_arguments(pixels, header, self.source, order, self._limits)
+        arguments = layer_arguments(pixels, header, self.layer, order, self._limits)
         selected = set(viewer.layers.selection)
         layer = viewer.add_image(
             **arguments
@@ -155,24 +158,24 @@ class PlaneOnScreen:
         if selected:
             viewer.layers.selection.intersection_update(selected)
             viewer.layers.selection.update(selected)
-        if self.source is not None:
-            link_layers([self.source, layer], _LINKED)
+        if self.layer is not None:
+            link_layers([self.layer, layer], _LINKED)
         return layer
 
     def update(self, layer: Image, region: Region, pixels: np.ndarray) -> None:
         """Show other pixels in a layer that was made here."""
         layer.translate = self._translation(region)
         layer.data = layer_arguments(
-            pixels, self.acquisition.header, self.source, self.acquisition.order, self._limits
+            pixels, self.acquisition.header, self.layer, self.acquisition.order, self._limits
         )["data"]
 
     def _translation(self, region: Region) -> np.ndarray:
         starts = np.array([along.start for along in region], float)
-        if self.source is None:
+        if self.layer is None:
             return starts * self.acquisition.header.scale
-        pixel = np.zeros(self.source.ndim)
+        pixel = np.zeros(self.layer.ndim)
         pixel[list(self.acquisition.order)] = starts
-        return translation_at(self.source, pixel)
+        return translation_at(self.layer, pixel)
 
 
 TEMPORARY = "napari-n2n: temporary"
