@@ -136,7 +136,7 @@ def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbo
     widget.stop_button.click()
     parts.release(9)
     qtbot.waitUntil(ended(widget), timeout=30_000)
-    assert "Not all is denoised" in widget.words.text() and widget.save_button.isEnabled()
+    assert "Denoising was stopped" in widget.words.text() and widget.save_button.isEnabled()
     assert result in viewer.layers and np.isnan(result.data[3]).all()
 
 
