@@ -168,6 +168,13 @@ def test_a_dock_never_imports_another_dock():
             assert not (used & docks - {path.stem}), path.name
 
 
+def test_forms_use_sessions_and_sessions_use_layers_but_not_the_reverse():
+    for part, above in (("layers", {"sessions", "forms"}), ("sessions", {"forms"})):
+        for path in (PACKAGE / "widgets" / part).glob("*.py"):
+            used = {part for _, name in imported(path) for part in name.split(".")}
+            assert not (used & above), path.name
+
+
 def test_file_names_are_unique_in_the_whole_package():
     names = [path.name for path in FILES if path.name != "__init__.py"]
     assert sorted(names) == sorted(set(names))
