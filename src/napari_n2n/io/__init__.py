@@ -1,1 +1,1 @@
-"""Open acquisitions from files, layers and arrays, and write results that survive a crash."""
+"""Open acquisitions from files, layers and arrays; write results that survive a crash."""

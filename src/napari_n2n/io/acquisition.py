@@ -1,9 +1,8 @@
-"""One recording, opened lazily: pixels to be read where they lie, with axes, sizes and saturation.
+"""One acquisition, opened lazily: its pixels, axes, pixel sizes and saturation.
 
-No room above asks where pixels come from. Cropping, choosing a channel or taking every other frame
-makes another view of the same pixels; nothing is copied.
-
-Pixels that are numbers: NaN and infinity are refused where they are read, with their plane.
+All other packages read pixels through `Acquisition`, whatever file or array they come from.
+Cropping, choosing a channel and taking every other frame return views: no pixels are copied. NaN
+and infinite pixels are refused when they are read, and the message names their plane.
 """
 
 import math
@@ -19,36 +18,38 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Channel, Header, Region
 from napari_n2n.io.sources import AXES, Source, checked_axes, open_source
 
+# Side of a sampled plane, in pixels. Larger: more pixels for the first look at the values;
+# smaller: less to read from a large plane (a million 16-bit pixels are 2 MB).
 _SAMPLED_SIDE = 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Acquisition:
-    """A recording of one scene.
+    """One noisy recording of a scene.
 
     Attributes
     ----------
     source
-        Where the pixels lie: a numpy, dask or zarr array, or a mapped file.
+        The pixels: a numpy, dask or zarr array, or a memory-mapped file.
     window
-        The part of each of its dimensions that is meant: a slice, or one index.
+        The selected part of each dimension of `source`: a slice, or one index.
     order
-        For each axis, the dimension of `source` that it is.
+        For each axis, its dimension in `source`.
     axes
-        One letter of ``RTCZYX`` for each axis, in this order: repeats, time, channels, depth, rows,
+        One letter of ``RTCZYX`` per axis, in this order: repeats, time, channels, depth, rows,
         columns.
     scale, units
         Size of a pixel along each axis, and its unit ("micrometer", "second", "pixel").
     name
-        What to call it in messages, reports and layers.
+        Name in messages, reports and layers.
     path
-        The file it came from, if any.
+        File that was opened, if any.
     channels
-        Names and colours, where they are known.
+        Names and colours of the channels, if known.
     axes_assumed
-        True where the leading axes were not named by the source and are a guess.
+        True if the source does not label its leading axes and they are a guess.
     measured_saturation
-        Largest value that the detector delivers, where that is known.
+        Largest value that the detector delivers, in ADU; None if it was not detected.
     """
 
     source: Any
@@ -73,9 +74,9 @@ class Acquisition:
             A path to TIFF, OME-TIFF, OME-Zarr, zarr, npy or PNG; a numpy, dask, zarr or xarray
             array; a napari ``Image`` layer (multiscale: its full resolution); an `Acquisition`.
         axes
-            The letters of the dimensions as they lie, to overrule what the source says.
+            One letter per dimension of the source, instead of the source's own labels.
         name
-            To overrule the source's own name.
+            Replaces the source's own name.
 
         Raises
         ------
@@ -83,7 +84,7 @@ class Acquisition:
             If the source cannot be read, is not an image, or its axes do not fit.
         """
         if not isinstance(source, cls):
-            opened = cls._whole(open_source(source, axes))
+            opened = cls._from_source(open_source(source, axes))
         elif axes is None:
             opened = source
         else:
@@ -92,7 +93,7 @@ class Acquisition:
         return opened if name is None else replace(opened, name=name)
 
     @classmethod
-    def _whole(cls, source: Source) -> "Acquisition":
+    def _from_source(cls, source: Source) -> "Acquisition":
         header = source.header
         return cls(
             source=source.pixels,
@@ -119,7 +120,7 @@ class Acquisition:
 
     @property
     def header(self) -> Header:
-        """Description for whoever writes a result on the same grid."""
+        """Description of the stack, for writing a result on the same grid."""
         return Header(
             self.shape, self.dtype, self.axes, self.scale, self.units, self.name, self.channels
         )
@@ -151,23 +152,23 @@ class Acquisition:
 
     @property
     def has_depth(self) -> bool:
-        """Whether one axis is depth, and not merely taken for it."""
+        """Whether one axis is labelled as depth (Z), not guessed."""
         return "Z" in self.axes and not self.axes_assumed
 
     @property
     def axes_in_doubt(self) -> bool:
-        """Whether it matters that the leading axes are a guess."""
+        """Whether the leading axes are a guess and there are several planes."""
         return self.axes_assumed and self.plane_count > 1
 
     @property
     def frames(self) -> dict[str, int]:
-        """Number of frames along each axis that a stack can be split along, first of all time."""
+        """Number of frames along each axis that a stack can be split along, time first."""
         lengths = dict(zip(self.axes[:-2], self.shape[:-2], strict=True))
         return {axis: lengths[axis] for axis in "TRZ" if axis in lengths and lengths[axis] > 1}
 
     @property
     def saturation(self) -> float:
-        """Largest value that the detector, or else the pixel type, can tell; inf for floats."""
+        """Largest value of the detector, or of the pixel type, in ADU; inf for floats."""
         if self.measured_saturation is not None:
             return self.measured_saturation
         if np.issubdtype(self.dtype, np.integer):
@@ -176,9 +177,9 @@ class Acquisition:
 
     @property
     def chunks(self) -> tuple[tuple[int, int], ...]:
-        """For each axis, how long a chunk of the source is, and where the first border lies.
+        """For each axis, the length of a chunk of the source and the position of its first border.
 
-        Reading less than a chunk costs as much as reading it whole.
+        Reading a part of a chunk costs as much as reading all of it. Both are in pixels.
         """
         found = []
         for dimension in self.order:
@@ -189,10 +190,10 @@ class Acquisition:
         return tuple(found)
 
     def read(self, region: Region) -> np.ndarray:
-        """Read a part of the stack, a slice for each axis, in its own pixel type."""
+        """Read a region of the stack, one slice per axis, in its own pixel type."""
         picked = list(self.window)
         for dimension, part in zip(self.order, region, strict=True):
-            picked[dimension] = _within(self.window[dimension], part)
+            picked[dimension] = _sub_slice(self.window[dimension], part)
         values = self.source[tuple(picked)]
         if isinstance(values, da.Array):
             values = values.compute(scheduler="synchronous")
@@ -201,13 +202,13 @@ class Acquisition:
         return np.ascontiguousarray(turned, self.dtype)
 
     def plane(self, index: int) -> np.ndarray:
-        """Read one plane, counted through all leading axes, in its own pixel type; shape (Y, X)."""
+        """Read a plane by its index over all leading axes, in its own pixel type; shape (Y, X)."""
         leading = np.unravel_index(index, self.shape[:-2]) if self.shape[:-2] else ()
         region = (*(slice(int(i), int(i) + 1) for i in leading), slice(None), slice(None))
         return self.read(region).reshape(self.plane_shape)
 
     def sample_plane(self) -> np.ndarray:
-        """Read one plane, or its middle where it is large, as float32; to get an idea of values."""
+        """Read one plane, or the middle of a large one, as float32, to estimate the value range."""
         ((_, plane),) = self.spread_planes(1, _SAMPLED_SIDE)
         return plane
 
@@ -216,7 +217,7 @@ class Acquisition:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Read up to `count` planes spread evenly over the stack, as (index, float32 plane).
 
-        Of planes larger than `side` pixels, the middle.
+        Planes larger than `side` pixels are cropped to their middle.
         """
         middle = [
             slice((length - cut) // 2, (length - cut) // 2 + cut)
@@ -228,37 +229,37 @@ class Acquisition:
             yield index, view.plane(index).astype(np.float32)
 
     def cropped(self, rows: slice, columns: slice) -> "Acquisition":
-        """Return the same recording, limited to a part of every plane."""
-        return self._narrowed({"Y": rows, "X": columns})
+        """Return a view of a part of every plane."""
+        return self._view({"Y": rows, "X": columns})
 
     def every(self, axis: str, start: int, step: int) -> "Acquisition":
-        """Return the frames `start`, `start` + `step`, ... along an axis."""
-        length = self.shape[self._place(axis)]
-        return self._narrowed({axis: slice(start, length, step)})
+        """Return a view of the frames `start`, `start` + `step`, ... along an axis."""
+        length = self.shape[self._axis_index(axis)]
+        return self._view({axis: slice(start, length, step)})
 
     def split(self, axis: str) -> tuple["Acquisition", "Acquisition"]:
-        """Return the even and the odd frames along an axis, as two views of the same pixels.
+        """Return the even and the odd frames along an axis, as two views of equal length.
 
         Raises
         ------
         BadInput
             If there is no such axis, or fewer than two frames along it.
         """
-        count = self.shape[self._place(axis)] // 2
+        count = self.shape[self._axis_index(axis)] // 2
         if count == 0:
             raise BadInput(
-                f"{self.name}: has one frame along {axis}: give a stack with two or more to split",
+                f"{self.name}: has one frame along {axis}: choose a stack with two or more frames",
                 "single",
             )
         even, odd = (self.every(axis, start, 2) for start in (0, 1))
-        even, odd = (one._narrowed({axis: slice(0, count)}) for one in (even, odd))
+        even, odd = (one._view({axis: slice(0, count)}) for one in (even, odd))
         return replace(even, name=f"{self.name} even"), replace(odd, name=f"{self.name} odd")
 
     def at(self, axis: str, index: int) -> "Acquisition":
-        """Return the recording at one position of an axis, without that axis."""
-        place = self._place(axis)
+        """Return a view of one position of an axis, without that axis."""
+        place = self._axis_index(axis)
         window = list(self.window)
-        inside = _within(window[self.order[place]], slice(index, index + 1))
+        inside = _sub_slice(window[self.order[place]], slice(index, index + 1))
         window[self.order[place]] = inside.start
         rest = [k for k in range(len(self.axes)) if k != place]
         return replace(
@@ -272,11 +273,11 @@ class Acquisition:
         )
 
     def along(self, axis: str) -> list["Acquisition"]:
-        """Return the recordings at every position of an axis; itself alone if it has none."""
+        """Return a view for every position of an axis; without the axis, the acquisition itself."""
         if axis not in self.axes:
             return [self]
         names = [channel.name for channel in self.channels] if axis == "C" else []
-        count = self.shape[self._place(axis)]
+        count = self.shape[self._axis_index(axis)]
         labels = (
             names if len(names) == count and all(names) else [f"{axis}{i}" for i in range(count)]
         )
@@ -288,25 +289,25 @@ class Acquisition:
             for part, label in zip(parts, labels, strict=True)
         ]
 
-    def _place(self, axis: str) -> int:
+    def _axis_index(self, axis: str) -> int:
         if axis not in self.axes:
             raise BadInput(
-                f"{self.name}: has no axis '{axis}' (its axes are {self.axes}): "
-                "choose one of these, or name them with --axes",
+                f"{self.name}: has no axis '{axis}' (axes: {self.axes}): "
+                "choose one of these, or set --axes",
                 "axes",
             )
         return self.axes.index(axis)
 
-    def _narrowed(self, parts: dict[str, slice]) -> "Acquisition":
+    def _view(self, parts: dict[str, slice]) -> "Acquisition":
         window, scale = list(self.window), list(self.scale)
         for axis, part in parts.items():
-            place = self._place(axis)
-            window[self.order[place]] = _within(window[self.order[place]], part)
+            place = self._axis_index(axis)
+            window[self.order[place]] = _sub_slice(window[self.order[place]], part)
             scale[place] *= part.step or 1
         return replace(self, window=tuple(window), scale=tuple(scale))
 
     def _sorted(self) -> "Acquisition":
-        """Bring the axes into their order."""
+        """Return a view with the axes in the order RTCZYX."""
         rank = sorted(range(len(self.axes)), key=lambda k: AXES.index(self.axes[k]))
         return replace(
             self,
@@ -318,7 +319,7 @@ class Acquisition:
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """Return up to `count` of the numbers below `total`, spread evenly."""
+    """Return up to `count` evenly spaced numbers from 0 to `total` - 1."""
     if total <= count:
         return list(range(total))
     return (
@@ -331,15 +332,15 @@ def _length(window: slice | int) -> int:
     return len(range(window.start, window.stop, window.step or 1))
 
 
-def _within(window: slice | int, part: slice) -> slice:
-    """Take a part of a window, as a slice of the window's own dimension."""
+def _sub_slice(window: slice | int, part: slice) -> slice:
+    """Return a part of a window as a slice of the dimension that the window selects from."""
     assert isinstance(window, slice)
     inside = range(window.start, window.stop, window.step or 1)[part]
     return slice(inside.start, inside.stop, inside.step)
 
 
 def _chunks(array: Any) -> tuple[int, ...]:
-    """Shape of what is read at once: a chunk where there are such, else a plane's row."""
+    """Shape of a chunk; single pixels if the source has no chunks."""
     chunks = getattr(array, "chunks", None)
     if isinstance(array, da.Array):
         return tuple(max(lengths) for lengths in array.chunks)
@@ -347,14 +348,14 @@ def _chunks(array: Any) -> tuple[int, ...]:
 
 
 def check_finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.ndarray:
-    """Return a plane of an acquisition, or a part of one, whose pixels are all finite.
+    """Return a plane, or a part of one, if all its pixels are finite.
 
     Parameters
     ----------
     plane
         Shape (Y, X).
     acquisition, index
-        What it was read from, and its number there.
+        Source of the plane, and its index there; both are named in the message.
 
     Raises
     ------
@@ -365,14 +366,14 @@ def check_finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.
     if not good.all():
         raise BadInput(
             f"{acquisition.name}: {1 - good.mean():.2%} of plane {index} is NaN or infinite: "
-            "crop it off or fill it with the background level",
+            "crop these pixels or fill them with the background level",
             "not_finite",
         )
     return plane
 
 
 def read_finite(acquisition: Acquisition, region: Region) -> np.ndarray:
-    """Read a part of a stack, a slice for each axis, whose pixels are all finite.
+    """Read a region, one slice per axis, whose pixels are all finite.
 
     Raises
     ------

@@ -1,6 +1,7 @@
-"""What of a long piece of work is done, on disk, so that it can go on after a crash.
+"""Keep results safe from a crash or power cut: atomic renaming, flushing, and a journal to resume.
 
-Results that a power cut cannot spoil: flush_to_disk to the disk, and renamed only when whole.
+A result gets its name only once it is complete and on the disk. A journal lists its finished parts;
+a part is flushed to the disk before the journal lists it.
 """
 
 import json
@@ -14,45 +15,52 @@ from napari_n2n.errors import BadInput
 
 
 def partial_path(path: Path) -> Path:
-    """Where a result is built before it takes its own name."""
+    """Return the name of a result until it is complete."""
     return path.with_name(path.name + ".partial")
 
 
 def check_overwrite(path: Path, *, overwrite: bool) -> None:
-    """Let nothing be replaced that nobody said may be.
+    """Raise if the output exists and overwrite is False.
 
     Raises
     ------
     BadInput
-        If something stands at `path`, unless `overwrite` is True.
+        If `path` exists and `overwrite` is False.
     """
     if path.exists() and not overwrite:
         raise BadInput(
-            f"{path}: exists already: choose another name or folder, or add --overwrite", "exists"
+            f"{path}: already exists: choose another name or folder, or add --overwrite", "exists"
         )
 
 
 def check_disk_space(path: Path, size: int) -> None:
-    """Begin nothing that cannot end.
+    """Raise if the disk is too full.
+
+    Parameters
+    ----------
+    path
+        Where the result will be; its folder exists.
+    size
+        Its size in bytes.
 
     Raises
     ------
     BadInput
-        If so many bytes find no room where a result shall stand; its folder exists.
+        If the disk has fewer free bytes.
     """
     free = shutil.disk_usage(path.absolute().parent).free
     if free < size:
         raise BadInput(
-            f"{path}: takes at least {size / 1e9:.3g} GB where {free / 1e9:.3g} GB are free: free "
-            "some space, or let the result go to another disk",
+            f"{path}: not enough disk space: at least {size / 1e9:.3g} GB needed, "
+            f"{free / 1e9:.3g} GB free: delete files, or choose another disk",
             "disk",
         )
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, has reached the disk."""
+    """Wait until a file, or the list of names of a folder, is on the disk."""
     if path.is_dir() and sys.platform == "win32":
-        return  # has no such call
+        return  # Windows cannot flush a folder
     handle = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
     try:
         os.fsync(handle)
@@ -61,7 +69,7 @@ def flush_to_disk(path: Path) -> None:
 
 
 def rename_into_place(built: Path, path: Path) -> Path:
-    """Give a finished file or folder its name; what stood there goes only then. Returns `path`."""
+    """Rename a complete file or folder, replacing `path` if it exists; return `path`."""
     if built.is_file():
         built.replace(path)
     else:
@@ -78,21 +86,29 @@ def rename_into_place(built: Path, path: Path) -> Path:
 
 
 class Journal:
-    """A file with a description of the job on its first line and a name on each other.
+    """A text file: a description of the job on the first line, then the name of a part per line.
 
     Parameters
     ----------
     path
-        Of the file.
+        The journal's file.
     job
-        What is being done, plain JSON; work that goes on must be the same.
+        Description of the job, plain JSON. A resumed job must have the same values, except under
+        keys that begin with an underscore: these it takes from the journal.
     resume
-        Take up what an earlier run noted, where there is such.
+        Continue an existing journal.
+
+    Attributes
+    ----------
+    job
+        Description of the job, of the first run if it is resumed.
+    done
+        Names of the finished parts.
 
     Raises
     ------
     BadInput
-        If the earlier run did something else.
+        If the interrupted run had another value.
     """
 
     def __init__(self, path: Path, job: dict[str, Any], *, resume: bool = False) -> None:
@@ -100,31 +116,31 @@ class Journal:
         self.job: dict[str, Any] = json.loads(json.dumps(job))
         self.done: set[str] = set()
         before = path.read_bytes() if resume and path.exists() else b""
-        whole = before[: before.rfind(b"\n") + 1]  # what follows the last line feed was cut off
+        whole = before[: before.rfind(b"\n") + 1]  # a crash may have cut the last line
         if whole:
-            self._take_up(whole.decode().splitlines())
+            self._resume(whole.decode().splitlines())
             os.truncate(path, len(whole))
         else:
             path.write_bytes(json.dumps(job).encode() + b"\n")
         flush_to_disk(path)
         flush_to_disk(path.parent)
 
-    def _take_up(self, lines: list[str]) -> None:
+    def _resume(self, lines: list[str]) -> None:
         before = json.loads(lines[0])
         changed = [
             key for key in self.job if not key.startswith("_") and before.get(key) != self.job[key]
         ]
         if changed:
             raise BadInput(
-                f"{self.path}: the unfinished run had another {changed[0]}: "
-                "repeat its command with --resume, or begin anew with --overwrite",
+                f"{self.path}: the interrupted run had another {changed[0]}: "
+                "repeat its command with --resume, or start again with --overwrite",
                 "resume",
             )
         self.job = before
         self.done = set(lines[1:])
 
     def add(self, name: str) -> None:
-        """Note that a part is done, once it is safe on the disk."""
+        """List a part as done; call it after the part was flushed to the disk."""
         with open(self.path, "ab") as handle:
             handle.write(name.encode() + b"\n")
             handle.flush()
@@ -132,15 +148,15 @@ class Journal:
         self.done.add(name)
 
     def remove(self) -> None:
-        """The work is done."""
+        """Delete the file, once the job is done."""
         self.path.unlink(missing_ok=True)
 
 
 def read_journal(path: Path) -> set[str]:
-    """Return what a journal notes as done; nothing where there is none."""
+    """Return the names of the finished parts; empty if there is no journal."""
     return set(path.read_text().splitlines()[1:]) if path.exists() else set()
 
 
 def journal_path(path: Path) -> Path:
-    """Where a result's progress is noted while it grows."""
+    """Return the name of the journal of a result."""
     return path.with_name(path.name + ".journal")

@@ -1,7 +1,4 @@
-"""What is known of a stack besides its pixels: axes, pixel sizes, channels, name.
-
-Parts of a stack, a slice for each axis, and the grids of them in which results are written.
-"""
+"""Description of a stack without its pixels: axes, pixel sizes, channels, name; and its regions."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,9 +32,9 @@ class Channel:
     Attributes
     ----------
     name
-        As the microscope gave it; empty where it gave none.
+        Name from the file; empty if it has none.
     colour
-        Six hexadecimal digits, RRGGBB; empty where none is known.
+        Six hexadecimal digits, RRGGBB; empty if unknown.
     """
 
     name: str = ""
@@ -46,20 +43,20 @@ class Channel:
 
 @dataclass(frozen=True)
 class Header:
-    """Description of a stack; every tuple has one entry for each axis.
+    """Description of a stack; `shape`, `scale` and `units` have one entry per axis.
 
     Attributes
     ----------
     shape, dtype
-        Of the pixels.
+        Shape and type of the pixels.
     axes
-        One capital letter for each dimension; empty where nobody named them.
+        One capital letter per dimension; empty if unlabelled.
     scale, units
         Size of a pixel, and its unit ("micrometer", "second", "pixel").
     name
-        Of the image.
+        Name of the image.
     channels
-        One for each channel; empty where nothing is known of them.
+        One per channel; empty if the file does not describe them.
     """
 
     shape: tuple[int, ...]
@@ -82,16 +79,21 @@ def unit_name(unit: str) -> str:
 
 
 Region = tuple[slice, ...]
+"""A part of a stack: one slice per axis."""
 
 
 def grid(shape: Sequence[int], sides: Sequence[int]) -> Iterator[tuple[str, Region]]:
-    """Cut a stack into boxes of one size, those at the far edges less; yields name and place.
+    """Divide a stack into boxes of equal size, smaller at the far edges; yield name and region.
 
     Parameters
     ----------
     shape, sides
-        Length of the stack and of a box along each axis, in pixels. A name holds the number of the
-        box along each axis, as in ``0/3/1``.
+        Length of the stack and of a box along each axis, in pixels.
+
+    Yields
+    ------
+    tuple
+        Index of the box along each axis as a name, such as ``0/3/1``, and its region.
     """
     counts = [-(-length // side) for length, side in zip(shape, sides, strict=True)]
     for place in np.ndindex(*counts):

@@ -1,7 +1,7 @@
-"""OME-Zarr in and out: a sharded full resolution, a streamed pyramid, axes, sizes and channels.
+"""Read and write OME-Zarr: a sharded full resolution, a pyramid, axes, pixel sizes and channels.
 
-Written with zarr alone (OME-NGFF 0.5). A store under construction carries no `ome` metadata, says
-that it is unfinished, and ends in ``.partial``, so that no reader takes it for a result.
+Written with zarr alone (OME-NGFF 0.5). Until a store is complete it has the suffix ``.partial``, an
+attribute that says so and no `ome` metadata, so other programs do not open it by mistake.
 """
 
 import shutil
@@ -20,12 +20,15 @@ from napari_n2n.io.header import Channel, Header, Region, grid, unit_name
 
 _AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
 _UNFINISHED = "napari-n2n: unfinished"
+# Pixels of a chunk, rows and columns of a plane and slices of a volume: a viewer reads whole
+# chunks, so larger ones are slower to browse; smaller ones compress less and are more to index.
 CHUNK_SIDE, CHUNK_DEPTH = 256, 16
+# Longest side of the coarsest level, in pixels: one chunk is enough for an overview.
 PYRAMID_TOP = 256
 
 
 def is_zarr(path: Path) -> bool:
-    """Tell whether a folder holds a zarr array or group, of whichever version."""
+    """Return whether a folder is a zarr array or group, of format 2 or 3."""
     return any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray"))
 
 
@@ -35,15 +38,14 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
     Raises
     ------
     BadInput
-        If the folder holds no image, several among which nobody can choose, or one that is still
-        being written.
+        If the folder has no image, several arrays, or an image that is still being written.
     """
     try:
         node: Any = zarr.open(path, mode="r")
     except Exception as error:
         raise BadInput(
             f"{path}: is not a readable zarr ({type(error).__name__}): "
-            "check that it was copied whole",
+            "check that all its files were copied",
             "unreadable",
         ) from error
     if isinstance(node, zarr.Array):
@@ -51,18 +53,18 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
         names = getattr(node.metadata, "dimension_names", None) or xarrays or ()
         axes = "".join(str(name) for name in names).upper()
         fits = len(axes) == node.ndim and set(axes) <= set(_AXIS_TYPES)
-        return node, _bare(node, axes if fits else "")
+        return node, _plain_header(node, axes if fits else "")
     attributes: dict[str, Any] = dict(node.attrs)
     if _UNFINISHED in attributes:
         raise BadInput(
-            f"{path}: is an unfinished result: go on with --resume where it was made, or delete it",
+            f"{path}: is an unfinished result: repeat its command with --resume, or delete it",
             "unfinished",
         )
     ome = attributes.get("ome", attributes)
     if not ome.get("multiscales"):
         arrays = [name for name, _ in node.arrays()]
         if len(arrays) == 1:
-            return node[arrays[0]], _bare(node[arrays[0]], "")
+            return node[arrays[0]], _plain_header(node[arrays[0]], "")
         listed = ", ".join(arrays) or "none"
         raise BadInput(
             f"{path}: holds no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME",
@@ -93,45 +95,44 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
 
 
 def levels(path: Path) -> list[zarr.Array]:
-    """Open all resolutions of a result that `Writer` has finished, the highest first."""
+    """Open all resolutions of a finished result, the highest first."""
     group = zarr.open_group(path, mode="r")
     return [array for _, array in sorted(group.arrays(), key=lambda level: int(level[0]))]
 
 
-def _bare(array: zarr.Array, axes: str) -> Header:
+def _plain_header(array: zarr.Array, axes: str) -> Header:
     return Header(array.shape, array.dtype, axes, (1.0,) * len(axes), ("pixel",) * len(axes))
 
 
 class Writer:
-    """An OME-Zarr 0.5 image under construction, written shard by shard.
+    """Write an OME-Zarr 0.5 image, shard by shard.
 
     Parameters
     ----------
     path
-        Where the finished store will stand. Until `finish` it grows beside it, as
-        ``path + ".partial"``.
+        Name of the finished store. Until `finish` it is ``path + ".partial"``.
     header
-        Of the full resolution.
+        Description of the full resolution.
     shard
-        Most pixels in a shard along the last axes, each a multiple of `CHUNK_SIDE` or one chunk.
+        Largest sides of a shard along the last axes, in pixels: multiples of a chunk, or less.
     resume
-        Go on with the store that an earlier run left, instead of beginning anew.
+        Continue the unfinished store of an interrupted run.
     """
 
     def __init__(
         self, path: Path, header: Header, *, shard: tuple[int, ...], resume: bool = False
     ) -> None:
         self.path, self.header = path, header
-        self._building = partial_path(path)
-        if resume and (self._building / "zarr.json").exists():
-            self._group = zarr.open_group(self._building, mode="r+")
+        self._partial = partial_path(path)
+        if resume and (self._partial / "zarr.json").exists():
+            self._group = zarr.open_group(self._partial, mode="r+")
         else:
-            shutil.rmtree(self._building, ignore_errors=True)
-            self._building.parent.mkdir(parents=True, exist_ok=True)
-            self._group = zarr.open_group(self._building, mode="w", zarr_format=3)
-            self._group.attrs[_UNFINISHED] = "a result being written: no image yet"
+            shutil.rmtree(self._partial, ignore_errors=True)
+            self._partial.parent.mkdir(parents=True, exist_ok=True)
+            self._group = zarr.open_group(self._partial, mode="w", zarr_format=3)
+            self._group.attrs[_UNFINISHED] = "this result is still being written"
         self._levels = [
-            self._level(level, shape, shard) for level, shape in enumerate(self._shapes())
+            self._open_level(level, shape, shard) for level, shape in enumerate(self._shapes())
         ]
 
     @property
@@ -146,7 +147,7 @@ class Writer:
             shape = (*shape[:-2], -(-shape[-2] // 2), -(-shape[-1] // 2))
             yield shape
 
-    def _level(self, level: int, shape: tuple[int, ...], shard: tuple[int, ...]) -> zarr.Array:
+    def _open_level(self, level: int, shape: tuple[int, ...], shard: tuple[int, ...]) -> zarr.Array:
         if str(level) in self._group:
             existing: Any = self._group[str(level)]
             return existing
@@ -159,7 +160,7 @@ class Writer:
             str(level),
             shape=shape,
             dtype=self.header.dtype,
-            fill_value=np.nan if self.header.dtype.kind == "f" else 0,  # no value, where no pixel
+            fill_value=np.nan if self.header.dtype.kind == "f" else 0,  # of shards not written yet
             chunks=tuple(chunks),
             shards=tuple(shards),
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")],
@@ -167,52 +168,52 @@ class Writer:
         )
 
     def shards(self) -> Iterator[tuple[str, Region]]:
-        """Yield the name and place of every shard of the full resolution."""
-        return _shards(self._levels[0], 0)
+        """Yield name and region of every shard of the full resolution."""
+        return _named_shards(self._levels[0], 0)
 
     def write(self, region: Region, values: np.ndarray) -> None:
-        """Write a part of the full resolution, and see it safe on the disk if it is one shard."""
+        """Write one shard of the full resolution and flush it to the disk."""
         self._write(0, region, values)
 
     def _write(self, level: int, region: Region, values: np.ndarray) -> None:
         array = self._levels[level]
         whole = array.shards or array.chunks
         place = tuple(part.start // side for part, side in zip(region, whole, strict=True))
-        file = self._building / str(level) / array.metadata.encode_chunk_key(place)
-        file.unlink(missing_ok=True)  # of a run that was stopped: begin this one anew
+        file = self._partial / str(level) / array.metadata.encode_chunk_key(place)
+        file.unlink(missing_ok=True)  # may be incomplete after an interrupted run
         array[region] = values
-        if file.exists():  # of integers, a shard of zeros alone is not stored
+        if file.exists():  # zarr stores no shard that equals the fill value
             for name in (file, *file.parents[: len(place) + 1]):
                 flush_to_disk(name)
 
     def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Yield name and work of every shard of the coarser levels, in the order to do them."""
+        """Yield name and writing function of every coarser shard, finer levels first."""
         for level in range(1, len(self._levels)):
-            for name, region in _shards(self._levels[level], level):
+            for name, region in _named_shards(self._levels[level], level):
                 yield name, partial(self._average, level, region)
 
     def _average(self, level: int, region: Region) -> None:
-        """Fill a part of a coarser level with the means of 2x2 pixels of the finer one."""
+        """Write a shard of a coarser level: the means of 2x2 pixels of the finer one."""
         finer = self._levels[level - 1]
         source = tuple(
             slice(2 * part.start, min(2 * part.stop, length))
             for part, length in zip(region[-2:], finer.shape[-2:], strict=True)
         )
-        self._write(level, region, halved(np.asarray(finer[(*region[:-2], *source)])))
+        self._write(level, region, halve(np.asarray(finer[(*region[:-2], *source)])))
 
     def finish(self) -> Path:
-        """Add the metadata and give the store its name. Returns `path`."""
+        """Add the metadata, rename the complete store to `path`, and return it."""
         self._group.attrs.put({"ome": self._metadata()})
-        for file in (self._building / "zarr.json", self._building):
+        for file in (self._partial / "zarr.json", self._partial):
             flush_to_disk(file)
-        return rename_into_place(self._building, self.path)
+        return rename_into_place(self._partial, self.path)
 
     def close(self) -> None:
-        """Leave the store as it is, to be gone on with."""
+        """Keep the unfinished store, so that it can be resumed."""
 
     def discard(self) -> None:
-        """Remove what was written so far."""
-        shutil.rmtree(self._building, ignore_errors=True)
+        """Delete the unfinished store."""
+        shutil.rmtree(self._partial, ignore_errors=True)
 
     def _metadata(self) -> dict[str, Any]:
         header = self.header
@@ -244,7 +245,7 @@ class Writer:
         return {"path": str(level), "coordinateTransformations": transforms}
 
 
-def halved(values: np.ndarray) -> np.ndarray:
+def halve(values: np.ndarray) -> np.ndarray:
     """Average blocks of 2x2 pixels of (..., Y, X); an odd last row or column is repeated."""
     if any(length % 2 for length in values.shape[-2:]):
         odd = [(0, 0)] * (values.ndim - 2) + [(0, length % 2) for length in values.shape[-2:]]
@@ -254,7 +255,7 @@ def halved(values: np.ndarray) -> np.ndarray:
     return (mean if values.dtype.kind == "f" else np.rint(mean)).astype(values.dtype)
 
 
-def _shards(array: zarr.Array, level: int) -> Iterator[tuple[str, Region]]:
+def _named_shards(array: zarr.Array, level: int) -> Iterator[tuple[str, Region]]:
     whole = array.shards or array.chunks
     for name, region in grid(array.shape, whole):
         yield f"{level}/{name}", region

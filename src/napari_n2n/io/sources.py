@@ -1,6 +1,6 @@
-"""What a person may hold - a file, an array, a layer - as pixels and what is known of them.
+"""Open files, arrays and layers as pixels with a header.
 
-This is the only place that asks what something is; nothing is read but what describes the pixels.
+Only this module distinguishes kinds of sources. It reads metadata, and no pixels.
 """
 
 import os
@@ -20,18 +20,18 @@ _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Pixels where they lie.
+    """Pixels that are not read yet, and their description.
 
     Attributes
     ----------
     pixels
-        A numpy, dask or zarr array, or a mapped file.
+        A numpy, dask or zarr array, or a memory-mapped file.
     header
-        What is known of them; a letter of ``RTCZYX`` for each dimension, in their own order.
+        Their description; one letter of ``RTCZYX`` per dimension, in the order of the source.
     path
-        The file they lie in, if any.
+        File that was opened, if any.
     axes_assumed
-        True where the leading axes were not named and are a guess.
+        True if the leading axes are unlabelled and guessed.
     """
 
     pixels: Any
@@ -46,9 +46,9 @@ def open_source(source: Any, axes: str | None = None) -> Source:
     Parameters
     ----------
     source
-        As `Acquisition.open` takes it.
+        See `Acquisition.open`.
     axes
-        The letters of the dimensions as they lie, to overrule what the source says.
+        One letter per dimension of the source, instead of the source's own labels.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def open_source(source: Any, axes: str | None = None) -> Source:
     if hasattr(source, "multiscale") and hasattr(source, "axis_labels"):
         return _open_layer(source, axes)
     if hasattr(source, "dims") and hasattr(source, "coords"):
-        named = _meant("".join(str(dim) for dim in source.dims).upper(), source.ndim)
+        named = _as_axes("".join(str(dim) for dim in source.dims).upper(), source.ndim)
         return _from_array(source.data, str(source.name or "array"), axes or named)
     if hasattr(source, "shape") and hasattr(source, "dtype"):
         return _from_array(source, "array", axes)
@@ -70,8 +70,8 @@ def open_source(source: Any, axes: str | None = None) -> Source:
     )
 
 
-def _meant(letters: str, count: int) -> str | None:
-    """Return letters that name `count` axes; None where they mean something else."""
+def _as_axes(letters: str, count: int) -> str | None:
+    """Return the letters if they label `count` axes, else None."""
     return letters if len(letters) == count and set(letters) <= set(AXES) else None
 
 
@@ -88,12 +88,10 @@ def _open_path(path: Path, axes: str | None) -> Source:
     read = ngff.read if ngff.is_zarr(path) else readers.get(suffix)
     if read is None:
         if path.is_dir():
-            raise BadInput(
-                f"{path}: is a folder but no zarr: name the acquisitions in it", "format"
-            )
+            raise BadInput(f"{path}: is a folder but not a zarr: name the files in it", "format")
         raise BadInput(
             f"{path}: cannot read {suffix or 'such'} files: "
-            "save as TIFF or OME-Zarr, or open it in napari and choose the layer",
+            "save it as TIFF or OME-Zarr, or open it in napari and choose the layer",
             "format",
         )
     try:
@@ -103,13 +101,12 @@ def _open_path(path: Path, axes: str | None) -> Source:
     except Exception as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInput(
-            f"{path}: cannot be read as {suffix or 'zarr'} ({cause}): "
-            "save it again or check the copy",
+            f"{path}: cannot be read as {suffix or 'zarr'} ({cause}): save or copy the file again",
             "unreadable",
         ) from error
     if "S" in header.axes and axes is None:
-        raise _colour(str(path))
-    named = axes or _meant(header.axes, len(header.shape))
+        raise _colour_error(str(path))
+    named = axes or _as_axes(header.axes, len(header.shape))
     opened = _from_array(pixels, _stem(path), named, header)
     return replace(opened, path=path.absolute())
 
@@ -117,7 +114,7 @@ def _open_path(path: Path, axes: str | None) -> Source:
 def _read_npy(path: Path) -> tuple[Any, Header]:
     pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     mapped = tiff.Mapped(path, pixels.offset, pixels.shape, pixels.dtype)
-    return (mapped if pixels.flags.c_contiguous else pixels), _unnamed(pixels)
+    return (mapped if pixels.flags.c_contiguous else pixels), _unlabelled(pixels)
 
 
 def _read_picture(path: Path) -> tuple[Any, Header]:
@@ -128,20 +125,20 @@ def _read_picture(path: Path) -> tuple[Any, Header]:
     if pixels.ndim == 3:
         colours = pixels[..., :3]
         if not (colours == colours[..., :1]).all():
-            raise _colour(str(path))
+            raise _colour_error(str(path))
         pixels = colours[..., 0]
-    return pixels, _unnamed(pixels)
+    return pixels, _unlabelled(pixels)
 
 
-def _unnamed(pixels: np.ndarray) -> Header:
+def _unlabelled(pixels: np.ndarray) -> Header:
     return Header(pixels.shape, pixels.dtype, "", (), ())
 
 
 def _open_layer(layer: Any, axes: str | None) -> Source:
     if getattr(layer, "rgb", False):
-        raise _colour(str(layer.name))
+        raise _colour_error(str(layer.name))
     data = layer.data[0] if layer.multiscale else layer.data
-    labels = _meant("".join(str(label) for label in layer.axis_labels).upper(), layer.ndim)
+    labels = _as_axes("".join(str(label) for label in layer.axis_labels).upper(), layer.ndim)
     units = tuple(unit_name(str(unit)) for unit in layer.units)
     scale = tuple(float(step) for step in layer.scale)
     header = Header(data.shape, data.dtype, "", scale, units)
@@ -149,17 +146,19 @@ def _open_layer(layer: Any, axes: str | None) -> Source:
 
 
 def _from_array(array: Any, name: str, axes: str | None, header: Header | None = None) -> Source:
-    """Wrap any array; guess the axes that nobody named where the guess does no harm."""
+    """Describe an array; guess unlabelled axes of up to three dimensions (ZYX)."""
     shape = tuple(int(length) for length in array.shape)
     if len(shape) < 2:
         raise BadInput(
-            f"{name}: shape {shape} is not an image: at least rows and columns are needed", "format"
+            f"{name}: shape {shape} is not an image: give an array with rows and columns", "format"
         )
+    # Three or four values per pixel are taken for RGB(A). With 16 or fewer rows or columns the
+    # array is more likely a short stack of narrow planes.
     if axes is None and len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 16:
-        raise _colour(name)
+        raise _colour_error(name)
     if axes is None and len(shape) > 3:
         raise BadInput(
-            f"{name}: nobody names the {len(shape)} axes of shape {shape}: say which are time, "
+            f"{name}: the {len(shape)} axes of shape {shape} are unlabelled: say which are time, "
             f"channels and depth, as in --axes {AXES[-len(shape) :]} (in napari: axis labels)",
             "axes",
         )
@@ -178,30 +177,28 @@ def _from_array(array: Any, name: str, axes: str | None, header: Header | None =
 
 
 def checked_axes(name: str, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> str:
-    """Return the letters of dimensions in capitals, if pixels and axes are those of an image.
+    """Return the axes in capitals if they, shape and pixel type describe an image.
 
     Raises
     ------
     BadInput
-        If they are not; `name` is what the message calls it.
+        If they do not; the message begins with `name`.
     """
     letters = axes.upper()
     if len(letters) != len(shape):
         raise BadInput(
-            f"{name}: {len(shape)} dimensions of shape {shape} do not fit the axes '{axes}': "
-            f"name one letter of {AXES} for each dimension",
+            f"{name}: shape {shape} has {len(shape)} dimensions, axes '{axes}' {len(axes)}: "
+            f"give one letter of {AXES} per dimension",
             "axes",
         )
     if set(letters) - set(AXES) or len(set(letters)) != len(letters):
         raise BadInput(
-            f"{name}: axes '{letters}' cannot be used: each may be one of {AXES}, once "
+            f"{name}: axes '{letters}' cannot be used: give each letter of {AXES} at most once "
             "(repeats, time, channels, depth, rows, columns)",
             "axes",
         )
     if not {"Y", "X"} <= set(letters):
-        raise BadInput(
-            f"{name}: axes '{letters}' have no rows Y and columns X: name them with --axes", "axes"
-        )
+        raise BadInput(f"{name}: axes '{letters}' lack rows Y or columns X: set --axes", "axes")
     if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)):
         raise BadInput(
             f"{name}: pixels are {dtype}, not numbers: convert to integers or floats", "format"
@@ -217,9 +214,9 @@ def _stem(path: Path) -> str:
     return path.stem
 
 
-def _colour(name: str) -> BadInput:
+def _colour_error(name: str) -> BadInput:
     return BadInput(
-        f"{name}: is a colour (RGB) picture, not a measurement: give the grey-scale channel "
+        f"{name}: is a colour (RGB) picture: give one grey-scale channel "
         "(in napari: Layers > Data > Split RGB)",
         "format",
     )

@@ -1,4 +1,4 @@
-"""TIFF in and out: lazily read, progressively written, under its own name only when whole."""
+"""Read TIFF lazily; write it part by part, under its own name only once it is complete."""
 
 import math
 import os
@@ -15,21 +15,21 @@ from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_pl
 from napari_n2n.io.header import Channel, Header, Region, grid, unit_name
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
-_IMAGEJ_TYPES = ("uint8", "uint16", "float32")
-_LIMIT = 2**31
+_IMAGEJ_TYPES = ("uint8", "uint16", "float32")  # the grey-scale types of ImageJ
+_CLASSIC_LIMIT = 2**31  # bytes: many readers treat the offsets of classic TIFF as signed 32 bit
 
 
 class Mapped:
-    """Pixels that lie uncompressed in a file, mapped anew for every read.
+    """Uncompressed pixels of a file, memory-mapped again for every read.
 
-    A map that stays open lets the pages it has touched pile up in the memory of the process.
+    A map that stays open keeps all pages that were read in the memory of the process.
 
     Parameters
     ----------
     path, offset
-        Of the first pixel.
+        File, and position of the first pixel in it, in bytes.
     shape, dtype
-        Of the pixels, in C order.
+        Shape and type of the pixels, in C order.
     """
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -42,14 +42,14 @@ class Mapped:
 
 
 class Paged:
-    """Pixels that lie compressed in a file, decoded page by page.
+    """Compressed pixels of a file, decoded page by page.
 
-    It travels to other processes by its path.
+    Pickled as its path, for workers of a cluster.
 
     Parameters
     ----------
     path
-        Of the file.
+        The file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,9 +72,8 @@ def read(path: Path) -> tuple[Any, Header]:
     Returns
     -------
     tuple
-        Something to slice (`Mapped`, or `Paged` where the file is compressed), and the
-        header; its axes are those that the file names, which may be letters of no meaning here,
-        such as S for colours.
+        The pixels (`Mapped`, or `Paged` if they are compressed) and the header. Its axes are the
+        file's own letters, which may not be in ``RTCZYX``, such as S for colours.
     """
     with tifffile.TiffFile(path) as tif:
         series = tif.series[0]
@@ -99,8 +98,8 @@ def read(path: Path) -> tuple[Any, Header]:
     )
 
 
-def _pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
-    """Return the ``Pixels`` element of the first image in OME metadata; empty without such."""
+def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
+    """Return the ``Pixels`` element of the first image in the OME metadata, or an empty dict."""
     if not (tif.is_ome and tif.ome_metadata):
         return {}
     image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
@@ -109,9 +108,9 @@ def _pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
 
 
 def _steps(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    """Read the pixel size of each axis, where OME or ImageJ metadata have one."""
+    """Return pixel size and unit by axis, as far as OME or ImageJ metadata have them."""
     found: dict[str, tuple[float, str]] = {}
-    pixels = _pixels(tif)
+    pixels = _ome_pixels(tif)
     for axis, key, unit in (
         *((axis, f"PhysicalSize{axis}", "µm") for axis in "XYZ"),
         ("T", "TimeIncrement", "s"),
@@ -133,7 +132,7 @@ def _steps(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
 
 
 def _channels(tif: tifffile.TiffFile) -> tuple[Channel, ...]:
-    listed = _pixels(tif).get("Channel", ())
+    listed = _ome_pixels(tif).get("Channel", ())
     channels = listed if isinstance(listed, list | tuple) else [listed]
     return tuple(
         Channel(str(one.get("Name", "")), _hexadecimal(one.get("Color"))) for one in channels
@@ -146,47 +145,46 @@ def _hexadecimal(colour: Any) -> str:
 
 
 class Writer:
-    """A TIFF under construction: OME for ``.ome.tif`` and beyond ImageJ's limits, else ImageJ.
+    """Write a TIFF: OME for ``.ome.tif`` and where ImageJ's format does not suffice, else ImageJ.
 
     Parameters
     ----------
     path
-        Where the finished file will stand. Until `finish` it grows beside it, as
-        ``path + ".partial"``.
+        Name of the finished file. Until `finish` it is ``path + ".partial"``.
     header
-        Of the stack.
+        Description of the stack.
     shard
-        Most pixels to be written at once, along the last axes; rows are always whole.
+        Largest number of pixels written at once, along the last axes; rows are always complete.
     resume
-        Go on with the file that an earlier run left, instead of beginning anew.
+        Continue the unfinished file of an interrupted run.
     """
 
     def __init__(
         self, path: Path, header: Header, *, shard: tuple[int, ...], resume: bool = False
     ) -> None:
         self.path, self.header, self._shard = path, header, shard
-        self._building = partial_path(path)
-        if not (resume and self._building.exists()):
-            self._building.parent.mkdir(parents=True, exist_ok=True)
+        self._partial = partial_path(path)
+        if not (resume and self._partial.exists()):
+            self._partial.parent.mkdir(parents=True, exist_ok=True)
             self._create()
-        with tifffile.TiffFile(self._building) as tif:
+        with tifffile.TiffFile(self._partial) as tif:
             self._offset = tif.series[0].dataoffset
-        self._file = os.open(self._building, os.O_RDWR | getattr(os, "O_BINARY", 0))
+        self._file = open(self._partial, "r+b", buffering=0)
 
     def _create(self) -> None:
         header, steps = self.header, self.header.steps
         size = int(np.prod(header.shape)) * header.dtype.itemsize
         named_ome = self.path.name.lower().endswith((".ome.tif", ".ome.tiff"))
-        plain = not named_ome and str(header.dtype) in _IMAGEJ_TYPES and size < _LIMIT
+        plain = not named_ome and str(header.dtype) in _IMAGEJ_TYPES and size < _CLASSIC_LIMIT
         in_order = header.axes == "".join(axis for axis in "TZCYX" if axis in header.axes)
         imagej = plain and in_order and not header.channels
         tifffile.imwrite(
-            self._building,
+            self._partial,
             shape=header.shape,
             dtype=header.dtype,
             imagej=imagej,
             ome=not imagej,
-            bigtiff=size >= _LIMIT,
+            bigtiff=size >= _CLASSIC_LIMIT,
             photometric="minisblack",
             metadata=_imagej(header) if imagej else _ome(header),
             resolution=(1 / steps["X"][0], 1 / steps["Y"][0]),
@@ -194,7 +192,7 @@ class Writer:
         )
 
     def shards(self) -> Iterator[tuple[str, Region]]:
-        """Yield the name and place of every strip: whole rows of one plane or more."""
+        """Yield name and region of every strip: complete rows of one plane or more."""
         shape, sides = self.header.shape, [1] * len(self.header.shape)
         sides[-len(self._shard) :] = self._shard
         sides = [min(side, length) for side, length in zip(sides, shape, strict=True)]
@@ -203,7 +201,7 @@ class Writer:
         return grid(shape, sides)
 
     def write(self, region: Region, values: np.ndarray) -> None:
-        """Write whole rows of some planes, and see them safe on the disk."""
+        """Write complete rows of some planes and flush them to the disk."""
         *leading, rows, columns = self.header.shape
         frames = [range(part.start, part.stop) for part in region[:-2]]
         for frame, plane in zip(
@@ -212,29 +210,29 @@ class Writer:
             index = int(np.ravel_multi_index(frame, leading)) if leading else 0
             first = (index * rows + region[-2].start) * columns * self.header.dtype.itemsize
             content = memoryview(np.ascontiguousarray(plane, self.header.dtype).tobytes())
-            os.lseek(self._file, self._offset + first, os.SEEK_SET)
+            self._file.seek(self._offset + first)
             while content:
-                content = content[os.write(self._file, content) :]
-        os.fsync(self._file)
+                content = content[self._file.write(content) :]
+        os.fsync(self._file.fileno())
 
     def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Yield nothing: a TIFF has one resolution here."""
+        """Yield nothing: this TIFF has a single resolution."""
         return iter(())
 
     def finish(self) -> Path:
-        """Give the file its name. Returns `path`."""
-        os.close(self._file)
-        flush_to_disk(self._building)
-        return rename_into_place(self._building, self.path)
+        """Rename the complete file to `path`, and return it."""
+        self.close()
+        flush_to_disk(self._partial)
+        return rename_into_place(self._partial, self.path)
 
     def close(self) -> None:
-        """Leave the file as it is, to be gone on with."""
-        os.close(self._file)
+        """Keep the unfinished file, so that it can be resumed."""
+        self._file.close()
 
     def discard(self) -> None:
-        """Remove what was written so far."""
-        os.close(self._file)
-        self._building.unlink(missing_ok=True)
+        """Delete the unfinished file."""
+        self.close()
+        self._partial.unlink(missing_ok=True)
 
 
 def _imagej(header: Header) -> dict[str, object]:
@@ -264,12 +262,12 @@ def _ome(header: Header) -> dict[str, object]:
         named: dict[str, list[object]] = {"Name": [channel.name for channel in header.channels]}
         colours = [channel.colour for channel in header.channels]
         if all(colours):
-            named["Color"] = [_signed(colour) for colour in colours]
+            named["Color"] = [_ome_colour(colour) for colour in colours]
         metadata["Channel"] = named
     return metadata
 
 
-def _signed(colour: str) -> int:
+def _ome_colour(colour: str) -> int:
     """Turn RRGGBB into OME's signed RGBA number."""
     number = int(colour + "FF", 16)
     return number - 2**32 if number >= 2**31 else number

@@ -1,7 +1,4 @@
-"""Which kind of file a result goes to, by the ending of its name.
-
-An acquisition, or a view of one, as a file of its own.
-"""
+"""Choose the writer of a result by the ending of its name, and check that it may be written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,37 +9,39 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import check_overwrite, journal_path
 from napari_n2n.io.header import Header
 
+# Side of a shard of planes, in pixels: 4 million float32 pixels are 16 MB. Larger: fewer files and
+# pixels computed twice at borders; smaller: less memory, and less to repeat after a crash.
 SHARD_SIDE = 2048
 ENDINGS = (".ome.zarr", ".zarr", ".tif", ".tiff")
 Writer = ngff.Writer | tiff.Writer
 
 
 def shard_sides(dims: int) -> tuple[int, ...]:
-    """Return the sides of what is computed and written at once: part of a plane, or of a volume."""
-    return (SHARD_SIDE, SHARD_SIDE) if dims == 2 else (64, 512, 512)
+    """Return the sides of a shard in pixels, (Y, X) of planes or (Z, Y, X) of volumes."""
+    return (SHARD_SIDE, SHARD_SIDE) if dims == 2 else (64, 512, 512)  # four times a plane's
 
 
 def open_writer(path: Path, header: Header, *, dims: int = 2, resume: bool = False) -> Writer:
-    """Begin a result, or go on with one; see the writers of `ngff` and `tiff`.
+    """Create a result, or continue an unfinished one.
 
     Parameters
     ----------
     path, header, resume
-        See there.
+        See `ngff.Writer` and `tiff.Writer`.
     dims
-        2 for results that are made plane by plane, 3 for those made of volumes.
+        2 for results computed plane by plane, 3 for volumes.
     """
     kind = tiff.Writer if path.suffix.lower() in (".tif", ".tiff") else ngff.Writer
     return kind(path, header, shard=shard_sides(dims), resume=resume)
 
 
 def copy(acquisition: Acquisition, path: Path, *, overwrite: bool = False) -> Iterator[float]:
-    """Write an acquisition as TIFF, in its own pixel type; yields the share that is done.
+    """Write an acquisition to a file in its own pixel type; yield the fraction done, 0 to 1.
 
     Raises
     ------
     BadInput
-        If something stands at `path` that may not be replaced.
+        If `path` exists and `overwrite` is False.
     """
     check_overwrite(path, overwrite=overwrite)
     writer = open_writer(path, acquisition.header)
@@ -58,27 +57,29 @@ def copy(acquisition: Acquisition, path: Path, *, overwrite: bool = False) -> It
 
 
 def checked_output(path: Path, *, overwrite: bool, resume: bool = False) -> Path:
-    """Return the path if a result may be written there.
+    """Return `path` if a result may be written there.
 
     Raises
     ------
     BadInput
-        If its ending is unknown, or something stands there, or an unfinished result beside it.
+        If its ending is unknown, or a finished or unfinished result exists and may not be replaced.
     """
     if not path.name.lower().endswith(ENDINGS):
-        raise BadInput(f"{path}: unknown ending: let it end in {', '.join(ENDINGS[:3])}", "output")
+        raise BadInput(
+            f"{path}: unknown ending: choose a name that ends in {', '.join(ENDINGS[:3])}", "output"
+        )
     if path.exists():
         check_overwrite(path, overwrite=overwrite)
         if path.is_dir() and not ngff.is_zarr(path):
             raise BadInput(
-                f"{path}: is a folder but no zarr, and is not replaced: choose another name",
+                f"{path}: is a folder but not a zarr: choose another name",
                 "output",
             )
         if path.is_dir() and path.suffix.lower() != ".zarr":
             raise BadInput(f"{path}: is a folder: choose another name", "output")
     elif journal_path(path).exists() and not (overwrite or resume):
         raise BadInput(
-            f"{path}: an unfinished result lies beside it: go on with --resume, or begin anew with "
+            f"{path}: has an unfinished result: continue it with --resume, or replace it with "
             "--overwrite",
             "unfinished",
         )
