@@ -1,9 +1,9 @@
 """Simulate the sample acquisitions: fluorescent cells, each scene taken twice by a noisy camera.
 
-A scene is built from what a microscope would see: bundled fibres, nuclei with chromatin, vesicles
-that run along the fibres. The optics blur it and add out-of-focus haze, which gives the expected
-photo-electrons of every pixel. The camera draws from that expectation twice, so the two
-acquisitions share everything but their noise, and the truth is known in their own units.
+A scene has bundled fibres, nuclei with chromatin, and vesicles that move along the fibres. The
+optics blur it and add out-of-focus haze, which gives the expected photo-electrons of every pixel.
+The camera draws from this expectation twice, so the two acquisitions differ only in their noise,
+and the truth is known in the same units.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from scipy.special import expit
 PIXEL_SIZE = 0.1  # um
 FRAME_INTERVAL = 1.0  # s
 SLICE_DISTANCE = 0.3  # um
-TRUTH_STEP = 1 / 16  # ADU: a rounded truth compresses, and the step is far below the noise
+# Lengths in the scenes are in pixels; brightness is relative, and the optics scale it to electrons.
+TRUTH_STEP = 1 / 16  # ADU: rounding makes the file smaller; the step is far below the noise
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A Poisson-Gaussian camera: shot noise, read noise, gain, offset, converter."""
+    """A camera with photon noise, read noise, gain, offset and an analogue-digital converter."""
 
     gain: float = 2.2  # ADU per electron
     offset: float = 100.0  # ADU
@@ -47,7 +48,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Outline:
-    """A closed curve: a circle whose radius waves with the angle."""
+    """A closed curve: a circle whose radius varies with the angle."""
 
     centre: np.ndarray  # (y, x), pixels
     radius: float  # pixels
@@ -57,7 +58,7 @@ class Outline:
     def random(
         cls, centre: np.ndarray, radius: float, waviness: float, rng: np.random.Generator
     ) -> Outline:
-        """Draw an outline; the more periods a wave has, the smaller it is."""
+        """Draw a random outline; waves with more periods are smaller."""
         size = waviness * rng.uniform(0.5, 1, 4) / np.array([1, 2, 3, 4])
         return cls(centre, radius, size * np.exp(2j * np.pi * rng.random(4)))
 
@@ -73,8 +74,8 @@ def grow_fibres(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Grow bundles of curved fibres from around the cell's core to its outline.
 
-    The fibres of one bundle share their curvature, an autoregressive walk, so that they run side
-    by side and part slowly. At the outline they turn along it and soon end.
+    The fibres of a bundle share their curvature, an autoregressive walk, so they run side by side
+    and separate slowly. Near the outline they turn along it and soon end.
 
     Returns
     -------
@@ -127,7 +128,7 @@ def paint_body(
 
 
 def add_points(image: np.ndarray, points: np.ndarray, weights: np.ndarray) -> None:
-    """Add points of shape (..., 2) to an image in place, each shared by its four pixels."""
+    """Add points of shape (..., 2) to an image in place, each distributed over its four pixels."""
     low = np.floor(points).astype(int)
     part = points - low
     for corner in np.ndindex(2, 2):
@@ -138,7 +139,7 @@ def add_points(image: np.ndarray, points: np.ndarray, weights: np.ndarray) -> No
 
 
 class Cell:
-    """A cell: a body that stands still, fibres that sway, and vesicles that run along them."""
+    """A cell: a fixed body, fibres that sway, and vesicles that move along them."""
 
     def __init__(
         self, centre: np.ndarray, radius: float, shape: tuple[int, int], rng: np.random.Generator
@@ -157,9 +158,9 @@ class Cell:
         self.brightness = 6 * rng.lognormal(0, 0.6, count)
 
     def light(self, frame: int = 0) -> np.ndarray:
-        """Return the light that the cell gives off in one frame, before the optics."""
+        """Return the light emitted by the cell in one frame, before the optics."""
         points = self.points + 0.35 * frame * np.sin(self.points[..., ::-1] / 23)
-        # A vesicle that comes to the end of its fibre turns round.
+        # A vesicle reverses at the end of its fibre.
         along = np.abs((self.start + self.speed * frame) % (2 * self.reach) - self.reach)
         where = [along, self.fibre]
         vesicles = np.stack([map_coordinates(points[..., i], where, order=1) for i in (0, 1)], -1)
@@ -170,7 +171,7 @@ class Cell:
 
 
 def through_optics(focus: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """Blur a scene as a microscope does; return the expected electrons of every pixel.
+    """Blur a scene like a microscope; return the expected electrons of every pixel.
 
     Parameters
     ----------
@@ -205,8 +206,8 @@ def simulate_timelapse(rng: np.random.Generator) -> np.ndarray:
 def simulate_volume(rng: np.random.Generator) -> np.ndarray:
     """Return the expected electrons of a rounded cell in slices, shape (Z, Y, X).
 
-    The fibres of a flat cell are laid over a dome, its body is thickened to an ellipsoid with a
-    texture of its own, and the optics blur along the axis more than across it.
+    The fibres of a flat cell are projected onto a dome, its body is extended to an ellipsoid with
+    its own texture, and the optics blur more along the axis than across it.
     """
     shape = (20, 112, 112)
     middle, thickness = shape[0] / 2, 7.5
@@ -229,7 +230,7 @@ def simulate_volume(rng: np.random.Generator) -> np.ndarray:
 
 
 def write(path: Path, image: np.ndarray, axes: str) -> None:
-    """Write an OME-TIFF whose bytes depend on nothing but the image, its axes and its name."""
+    """Write an OME-TIFF whose bytes depend only on the image, its axes and its name."""
     metadata = {
         "axes": axes,
         "Name": path.stem,

@@ -3,6 +3,7 @@
 import os
 import shlex
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_n2n import Pair, TrainingSettings, cli, load, train
+from napari_n2n import BadInput, Pair, TrainingSettings, cli, load, train
 from napari_n2n.denoising.predictor import Engine
 
 
@@ -27,6 +28,15 @@ def noisy(scene, seed, sigma=20.0):
     return (scene + np.random.default_rng((seed, 77)).normal(0, sigma, scene.shape)).astype(
         np.float32
     )
+
+
+@contextmanager
+def refused(code, match=None):
+    """Expect `BadInput` for this cause, in one line; `match` is a regular expression for it."""
+    with pytest.raises(BadInput, match=match) as refusal:
+        yield refusal
+    assert refusal.value.code == code, refusal.value
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.fixture(scope="session")

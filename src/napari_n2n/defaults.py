@@ -1,4 +1,5 @@
-"""Defaults that several packages share."""
+"""Defaults of several packages."""
 
+# Larger: fewer pixels of long stacks are read twice; smaller: more is left for other programs.
 MEMORY = 10**9
-"""Bytes that pixels may take where nobody says."""
+"""Default limit of the memory for pixels, in bytes."""

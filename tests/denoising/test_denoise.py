@@ -7,11 +7,11 @@ import pytest
 import tifffile
 import torch
 import zarr
-from conftest import blobs, noisy
+from conftest import blobs, noisy, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_n2n import Acquisition, BadInput, Pair, TrainingSettings, denoise, open_pairs, train
+from napari_n2n import Acquisition, Pair, TrainingSettings, denoise, open_pairs, train
 from napari_n2n.denoising.denoise import denoise_by_shards
 from napari_n2n.denoising.plan import plan
 from napari_n2n.denoising.predictor import Engine
@@ -182,7 +182,7 @@ def test_the_inputs_own_type_is_rounded_and_clipped(denoiser):
 def test_nothing_is_overwritten_unasked(tmp_path, denoiser, scene):
     out = tmp_path / "clean.tif"
     out.write_text("precious")
-    with pytest.raises(BadInput, match="exists already"):
+    with refused("exists"):
         denoise(denoiser, scene, out=out, device="cpu")
     assert out.read_text() == "precious"
     denoise(denoiser, scene, out=out, device="cpu", overwrite=True)
@@ -195,16 +195,16 @@ def test_a_failure_leaves_nothing_that_looks_whole(tmp_path, denoiser, ending, b
     stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(3)])
     stack[bad, 0, 0] = np.nan
     out = tmp_path / f"clean{ending}"
-    with pytest.raises(BadInput, match="NaN"):
+    with refused("not_finite"):
         denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
     assert not out.exists()
     for left in tmp_path.iterdir():
-        with pytest.raises(BadInput):
+        with refused("unfinished" if left.is_dir() else "format"):
             Acquisition.open(left)
     if bad == 0:
         assert list(tmp_path.iterdir()) == []
     else:
-        with pytest.raises(BadInput, match="unfinished result lies beside it"):
+        with refused("unfinished"):
             denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
 
 
@@ -214,7 +214,7 @@ def test_a_disk_that_cannot_hold_the_result_is_said_before_anything_is_made(
     nearly = SimpleNamespace(total=10**6, used=10**6, free=5_000)
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: nearly)
     for ending in ("ome.zarr", "tif"):
-        with pytest.raises(BadInput, match="another disk"):
+        with refused("disk"):
             denoise(denoiser, scene, out=tmp_path / f"clean.{ending}", device="cpu")
     assert not list(tmp_path.iterdir())
 
@@ -242,9 +242,9 @@ def test_values_outside_of_the_training_data_are_pointed_out(denoiser, scene):
 
 
 def test_unknown_endings_and_types_are_refused(tmp_path, denoiser, scene):
-    with pytest.raises(BadInput, match="unknown ending"):
+    with refused("output"):
         denoise(denoiser, scene, out=tmp_path / "clean.jpg")
-    with pytest.raises(BadInput, match="dtype"):
+    with refused("option"):
         denoise(denoiser, scene, dtype="uint8")
 
 
@@ -334,11 +334,11 @@ def test_an_unfinished_result_is_no_result_and_belongs_to_its_job(tmp_path, deno
     growing = [next(run) for _ in range(2)][-1].growing
     run.close()
     assert not out.exists() and growing.exists()
-    with pytest.raises(BadInput, match="unfinished"):
+    with refused("unfinished"):
         Acquisition.open(growing)
-    with pytest.raises(BadInput, match="--resume"):
+    with refused("unfinished"):
         denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
-    with pytest.raises(BadInput, match="another model"):
+    with refused("resume", match="another model"):
         denoise(UNTRAINED, stack, out=out, axes="TYX", device="cpu", resume=True)
     denoise(denoiser, stack[:2], out=out, axes="TYX", device="cpu", overwrite=True)
     assert Acquisition.open(out).shape == (2, 300, 280)
@@ -377,7 +377,7 @@ def test_every_channel_is_denoised_by_its_own_statistics(scene):
         assert clean.shape == a.shape
         for made, raw, true in zip(clean, a, (dim, bright), strict=True):
             assert np.mean((made - true) ** 2) < 0.6 * np.mean((raw - true) ** 2)
-        with pytest.raises(BadInput, match="channels"):
+        with refused("channels"):
             plan(denoiser, a[0])
 
 
@@ -393,7 +393,7 @@ def test_volumes_are_denoised_by_a_network_that_sees_depth(tmp_path):
         out = denoise(denoiser, a, out=tmp_path / f"volume{ending}", device="cpu")
         stored = Acquisition.open(out, axes="ZYX").read((slice(None),) * 3)
         np.testing.assert_allclose(stored, clean, rtol=1e-4)
-    with pytest.raises(BadInput, match="depth axis Z"):
+    with refused("axes"):
         plan(denoiser, noisy(volume, 3))
 
 

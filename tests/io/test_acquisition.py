@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.layers import Image
 
-from napari_n2n import Acquisition, BadInput
+from napari_n2n import Acquisition
 from napari_n2n.io.acquisition import read_finite
 from napari_n2n.simulate.samples import sample
 
@@ -15,7 +16,7 @@ STACK = np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50)
 
 
 def write(folder, kind):
-    """Write STACK as one of the kinds of file that people have."""
+    """Write STACK as a file of one kind."""
     path = folder / {"memmap": "a.tif", "zlib": "a.tif", "ome": "a.ome.tif"}.get(kind, f"a.{kind}")
     if kind == "memmap":
         tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "ZYX", "spacing": 0.5})
@@ -50,7 +51,7 @@ def test_pixel_sizes_come_from_ome_and_imagej_metadata(tmp_path):
     assert Acquisition.open(sample("cells", "a")).scale == (0.1, 0.1)
 
 
-def test_arrays_of_every_make_open():
+def test_arrays_of_numpy_dask_zarr_and_xarray_open():
     xarray = pytest.importorskip("xarray")
     for array in (
         STACK,
@@ -62,51 +63,50 @@ def test_arrays_of_every_make_open():
     assert Acquisition.open(xarray.DataArray(STACK, dims=("t", "y", "x"))).axes == "TYX"
 
 
-def test_unnamed_axes_are_a_guess_that_can_be_overruled():
+def test_unlabelled_axes_are_guessed_unless_given():
     assert Acquisition.open(STACK).axes_assumed
     named = Acquisition.open(STACK, axes="tyx")
     assert (named.axes, named.axes_assumed) == ("TYX", False)
 
 
-def test_layers_bring_their_scale_and_a_multiscale_one_its_full_resolution():
+def test_a_layer_opens_with_its_scale_and_full_resolution():
     layer = Image([STACK, STACK[:, ::2, ::2]], multiscale=True, scale=(2, 0.5, 0.5), name="cells")
     opened = Acquisition.open(layer)
     assert (opened.name, opened.shape, opened.scale) == ("cells", STACK.shape, (2.0, 0.5, 0.5))
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "code"),
     [
-        (lambda folder: folder / "missing.tif", "no such file"),
-        (lambda folder: _text(folder / "broken.tif"), "broken.tif: cannot be read"),
-        (lambda folder: _text(folder / "image.czi"), "cannot read .czi files"),
-        (lambda folder: np.zeros((40, 40, 3), np.uint8), "colour"),
-        (lambda folder: np.zeros(7), "not an image"),
-        (lambda folder: np.zeros((50, 50), complex), "not numbers"),
-        (lambda folder: 7, "not an image"),
-        (lambda folder: Image(np.zeros((40, 40, 3), np.uint8), rgb=True), "colour"),
+        (lambda folder: folder / "missing.tif", "not_found"),
+        (lambda folder: _text(folder / "broken.tif"), "unreadable"),
+        (lambda folder: _text(folder / "image.czi"), "format"),
+        (lambda folder: np.zeros((40, 40, 3), np.uint8), "format"),
+        (lambda folder: np.zeros(7), "format"),
+        (lambda folder: np.zeros((50, 50), complex), "format"),
+        (lambda folder: 7, "format"),
+        (lambda folder: Image(np.zeros((40, 40, 3), np.uint8), rgb=True), "format"),
     ],
 )
-def test_what_cannot_be_opened_is_refused_in_one_line(tmp_path, make, words):
-    with pytest.raises(BadInput, match=words) as refusal:
+def test_sources_that_cannot_be_opened_are_refused(tmp_path, make, code):
+    with refused(code):
         Acquisition.open(make(tmp_path))
-    assert "\n" not in str(refusal.value)
 
 
-def test_a_stack_that_was_stored_as_colours_opens_by_its_true_axes(tmp_path):
+def test_a_stack_stored_as_rgb_opens_with_its_axes_given(tmp_path):
     path = tmp_path / "frames.tif"
     tifffile.imwrite(path, STACK, photometric="rgb", planarconfig="separate")
-    with pytest.raises(BadInput, match="colour"):
+    with refused("format"):
         Acquisition.open(path)
     np.testing.assert_array_equal(Acquisition.open(path, axes="RYX").plane(1), STACK[1])
 
 
-def test_axes_that_do_not_fit_or_that_nobody_names_are_refused():
-    with pytest.raises(BadInput, match="do not fit"):
+def test_wrong_and_unlabelled_axes_are_refused():
+    with refused("axes"):
         Acquisition.open(np.zeros((2, 40, 40)), axes="YX")
-    with pytest.raises(BadInput, match="no rows Y"):
+    with refused("axes"):
         Acquisition.open(np.zeros((2, 40, 40)), axes="TZX")
-    with pytest.raises(BadInput, match="nobody names the 4 axes"):
+    with refused("axes"):
         Acquisition.open(np.zeros((2, 3, 40, 40)))
 
 
@@ -116,7 +116,7 @@ def test_axes_that_do_not_fit_or_that_nobody_names_are_refused():
     data=st.data(),
 )
 @settings(deadline=None, max_examples=30)
-def test_axes_lie_in_any_order_and_views_read_what_numpy_would(axes, make, data):
+def test_axes_in_any_order_and_views_read_what_numpy_reads(axes, make, data):
     lengths = dict(zip("RTCZYX", (2, 5, 3, 4, 7, 9), strict=True))
     values = np.random.default_rng(0).integers(0, 999, [lengths[axis] for axis in axes])
     opened = Acquisition.open(make(values), axes="".join(axes))
@@ -144,11 +144,11 @@ def _text(path):
     return path
 
 
-def test_a_missing_pixel_in_a_volume_is_named_with_its_own_plane():
+def test_an_infinite_pixel_of_a_volume_is_refused_with_its_plane():
     volume = np.zeros((2, 5, 40, 40), np.float32)
     volume[1, 2, 3, 3] = np.inf
     opened = Acquisition.open(volume, axes="TZYX", name="cells")
     region = (slice(1, 2), slice(1, 5), slice(0, 20), slice(0, 20))
-    with pytest.raises(BadInput, match=r"cells: 0\.25% of plane 7 is"):
+    with refused("not_finite", match=r"cells: 0\.25% of plane 7"):
         read_finite(opened, region)
     assert read_finite(opened, (slice(0, 1), *region[1:])).shape == (1, 4, 20, 20)

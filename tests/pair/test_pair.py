@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import blobs, noisy
+from conftest import blobs, noisy, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_n2n import BadInput, Pair
+from napari_n2n import Pair
 from napari_n2n.simulate.additive import Brown, Gaussian
 from napari_n2n.training.held_out import HeldOut
 from napari_n2n.training.normalisation import maps, normalisations
@@ -16,24 +16,23 @@ SCENE = blobs((160, 160))
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "words"),
+    ("a", "b", "code"),
     [
         (noisy(SCENE, 1), noisy(SCENE, 2)[:-1], "shape"),
-        (noisy(SCENE, 1), np.full_like(SCENE, 7), "every pixel is 7"),
-        (noisy(SCENE, 1), np.where(SCENE > 300, np.nan, SCENE), "NaN or infinite"),
-        (noisy(SCENE, 1), noisy(SCENE, 1), "same image"),
-        (noisy(SCENE, 1), np.rint(1.1 * noisy(SCENE, 1) + 3), "same image"),
-        (noisy(SCENE, 1)[:20, :20], noisy(SCENE, 2)[:20, :20], "too small"),
+        (noisy(SCENE, 1), np.full_like(SCENE, 7), "constant"),
+        (noisy(SCENE, 1), np.where(SCENE > 300, np.nan, SCENE), "not_finite"),
+        (noisy(SCENE, 1), noisy(SCENE, 1), "duplicate"),
+        (noisy(SCENE, 1), np.rint(1.1 * noisy(SCENE, 1) + 3), "duplicate"),
+        (noisy(SCENE, 1)[:20, :20], noisy(SCENE, 2)[:20, :20], "size"),
     ],
 )
-def test_what_is_no_pair_is_refused_in_one_line(a, b, words):
-    with pytest.raises(BadInput, match=words) as refusal:
+def test_acquisitions_that_do_not_form_a_pair_are_refused(a, b, code):
+    with refused(code):
         Pair.open(a, b)
-    assert "\n" not in str(refusal.value)
 
 
 def test_one_acquisition_is_no_pair():
-    with pytest.raises(BadInput, match="not a pair"):
+    with refused("single"):
         Pair.open(SCENE)
 
 

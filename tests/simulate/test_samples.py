@@ -1,4 +1,4 @@
-"""File > Open Sample: what opens is a pair to learn from."""
+"""File > Open Sample opens pairs to train on."""
 
 import dask.array as da
 import npe2
@@ -12,7 +12,7 @@ from napari_n2n.simulate.samples import sample
 
 
 def opened(key):
-    npe2.PluginManager.instance().discover()  # which a window does as it opens
+    npe2.PluginManager.instance().discover()  # as napari does when it starts
     viewer = ViewerModel()
     viewer.open_sample("napari-n2n", key)
     return list(viewer.layers)
@@ -28,7 +28,7 @@ def opened(key):
         ("impulses", "YX", "l0"),
     ],
 )
-def test_a_scene_is_a_pair_and_its_noise_is_told_from_others(key, axes, loss):
+def test_a_scene_is_a_pair_with_the_recommended_loss_of_its_noise(key, axes, loss):
     a, b = opened(key)
     assert (a.name, b.name) == (f"{key}_a", f"{key}_b") and a.contrast_limits == b.contrast_limits
     pair = Pair.open(a, b)
@@ -36,14 +36,14 @@ def test_a_scene_is_a_pair_and_its_noise_is_told_from_others(key, axes, loss):
     assert measure_noise(pair).loss == loss
 
 
-def test_the_clean_cells_are_what_is_under_the_noise():
+def test_the_clean_cells_are_the_truth_of_the_noisy_ones():
     (clean,), (a, b) = opened("clean_cells"), opened("cells")
     assert clean.data.shape == a.data.shape and tuple(clean.scale) == tuple(a.scale)
     noise = (np.asarray(a.data, float) + b.data) / 2 - clean.data
     assert abs(noise.mean()) < 0.1 and noise.std() < 0.75 * (a.data - clean.data).std()
 
 
-def test_the_long_time_lapse_is_made_when_it_is_looked_at():
+def test_the_long_time_lapse_is_computed_when_it_is_read():
     (layer,) = opened("long_timelapse")
     assert isinstance(layer.data, da.Array) and layer.data.shape == (480, 160, 160)
     assert layer.data.chunks[0] == (1,) * 480

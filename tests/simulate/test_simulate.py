@@ -1,12 +1,12 @@
-"""The corruptions keep their laws: what is added has the statistics that its name promises."""
+"""Every corruption has the statistics that its description promises."""
 
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_n2n import Acquisition, BadInput
+from napari_n2n import Acquisition
 from napari_n2n.simulate.additive import Brown, Camera, Gaussian, Poisson
 from napari_n2n.simulate.corruption import value_range
 from napari_n2n.simulate.registry import NOISES, parse
@@ -39,7 +39,7 @@ def each_noise(**chosen):
         st.builds(Camera, st.floats(0.1, 4), st.floats(0, 5), st.floats(0, 100)),
     ),
 )
-def test_noise_that_averages_out_keeps_the_mean(seed, noise):
+def test_additive_noise_has_zero_mean(seed, noise):
     difference = noise.apply(SCENE, rng_of(seed)) - SCENE
     grain = 4 * np.pi * getattr(noise, "width", 0) ** 2 + 1  # pixels that share one draw
     error = difference.std() * np.sqrt(grain / SCENE.size)
@@ -48,7 +48,7 @@ def test_noise_that_averages_out_keeps_the_mean(seed, noise):
 
 @few
 @given(seed=seeds, sigma=st.floats(0.1, 1000), width=st.floats(0.1, 3))
-def test_gaussian_and_brown_have_the_strength_asked_for(seed, sigma, width):
+def test_gaussian_and_brown_have_the_given_standard_deviation(seed, sigma, width):
     flat = np.zeros((256, 256), np.float32)
     assert Gaussian(sigma).apply(flat, rng_of(seed)).std() == pytest.approx(sigma, rel=0.02)
     blurred = Brown(sigma, width).apply(flat, rng_of(seed)).std()
@@ -57,7 +57,7 @@ def test_gaussian_and_brown_have_the_strength_asked_for(seed, sigma, width):
 
 @few
 @given(seed=seeds, width=st.floats(0.9, 2.5))
-def test_brown_neighbours_are_as_alike_as_its_grain_is_wide(seed, width):
+def test_brown_neighbours_are_correlated_as_the_blur_predicts(seed, width):
     noise = Brown(25, width).apply(np.zeros((400, 400), np.float32), rng_of(seed))
     expected = np.exp(-1 / (4 * width**2))
     for axis in (0, 1):
@@ -91,7 +91,7 @@ def test_a_camera_has_its_photon_transfer_curve(seed, gain, read):
 
 @few
 @given(seed=seeds, share=st.floats(0, 0.6))
-def test_text_covers_the_share_asked_for_and_leaves_the_rest(seed, share):
+def test_text_covers_the_given_fraction_and_keeps_the_rest(seed, share):
     clean = np.full((256, 256), 300.0, np.float32)
     noisy, hit = Text(share).with_mask(clean, rng_of(seed), data_range=(100, 200))
     assert share <= hit.mean() <= share + 0.04
@@ -101,7 +101,7 @@ def test_text_covers_the_share_asked_for_and_leaves_the_rest(seed, share):
 
 @few
 @given(seed=seeds, share=st.floats(0, 1))
-def test_impulses_hit_the_share_asked_for_with_values_from_the_whole_range(seed, share):
+def test_impulses_replace_the_given_fraction_by_values_of_the_whole_range(seed, share):
     clean = np.full((300, 300), -1.0)
     noisy, hit = Impulse(share).with_mask(clean, rng_of(seed), data_range=(0, 100))
     assert hit.mean() == pytest.approx(share, abs=0.01)
@@ -113,7 +113,7 @@ def test_impulses_hit_the_share_asked_for_with_values_from_the_whole_range(seed,
 
 @few
 @given(seed=seeds, share=st.floats(0, 1))
-def test_missing_pixels_read_zero_and_the_mask_names_them(seed, share):
+def test_missing_pixels_are_zero_and_in_the_mask(seed, share):
     noisy, hit = Bernoulli(share).with_mask(SCENE, rng_of(seed))
     assert hit.mean() == pytest.approx(share, abs=0.02)
     np.testing.assert_array_equal(noisy, np.where(hit, 0, SCENE))
@@ -131,14 +131,14 @@ def test_two_calls_are_independent_and_a_seed_repeats_them(noise):
 
 
 @each_noise()
-def test_the_clean_image_stays_as_it_is(noise):
+def test_the_clean_image_is_not_changed(noise):
     before = COLOURS.copy()
     noise.apply(COLOURS, rng_of(0), channels=True)
     np.testing.assert_array_equal(COLOURS, before)
 
 
 @pytest.mark.parametrize("noise", [Text(), Impulse(), Bernoulli()], ids=str)
-def test_what_hits_a_pixel_hits_all_its_colours(noise):
+def test_a_replaced_pixel_is_replaced_in_all_colours(noise):
     noisy, hit = noise.with_mask(COLOURS, rng_of(0), channels=True, data_range=(0, 255))
     assert hit.shape == (1, 64, 64)
     np.testing.assert_array_equal((noisy != COLOURS).all(axis=0), hit[0])
@@ -160,7 +160,7 @@ def test_a_range_draws_a_level_for_every_image(noise, seed):
 
 @few
 @given(seed=seeds)
-def test_every_image_has_a_gain_and_a_grain_of_its_own_too(seed):
+def test_a_range_of_gains_and_widths_draws_one_for_every_image(seed):
     flat, rng = np.full((64, 64), 1000, np.float32), rng_of(seed)
     gains = [np.var(Camera((1, 9), 0).apply(flat, rng)) / 1000 for _ in range(12)]
     assert 0.9 < min(gains) < max(gains) < 10 and np.ptp(gains) > 1
@@ -180,18 +180,18 @@ def test_an_8_bit_image_has_the_range_of_its_type():
     assert value_range(np.float32([[3, 9]])) == (3, 9)
 
 
-def test_an_image_without_any_range_is_refused():
-    with pytest.raises(BadInput, match="range"):
+def test_a_constant_image_is_refused():
+    with refused("constant"):
         Poisson(30).apply(np.full((8, 8), 3.0), rng_of(0))
 
 
 @each_noise()
-def test_a_noise_reads_its_own_words(noise):
+def test_a_noise_is_parsed_from_its_own_text(noise):
     assert parse(str(noise)) == noise
     assert parse(noise.name.upper()) == noise
 
 
-def test_words_are_read_as_meant():
+def test_the_notation_is_parsed():
     assert parse("gaussian:0-50") == Gaussian((0, 50))
     assert parse("brown:25:1.5") == Brown(25, 1.5)
     assert parse("camera:2:1.5") == Camera(2, 1.5, 0)
@@ -218,13 +218,12 @@ def test_words_are_read_as_meant():
         "bernoulli:half",
     ],
 )
-def test_words_that_make_no_sense_get_one_line(words):
-    with pytest.raises(BadInput, match=f"^noise '{words}': ") as error:
+def test_wrong_notation_is_refused(words):
+    with refused("option", match=f"^noise '{words}': "):
         parse(words)
-    assert "\n" not in str(error.value)
 
 
-def test_a_stack_refers_to_its_own_range_and_not_to_that_of_a_plane(tmp_path):
+def test_noise_uses_the_range_of_the_stack_not_of_the_plane(tmp_path):
     stack = np.stack([SCENE, np.full_like(SCENE, 50)])
     out = [tmp_path / "a.tif", tmp_path / "b.ome.zarr"]
     steps = list(simulate_by_planes(Acquisition.open(stack), Impulse(0.5), out))
@@ -235,7 +234,7 @@ def test_a_stack_refers_to_its_own_range_and_not_to_that_of_a_plane(tmp_path):
 
 
 @pytest.mark.parametrize("axes", ["TCYX", "CTYX"])
-def test_impulses_hit_all_channels_of_a_pixel_at_once(tmp_path, axes):
+def test_impulses_replace_a_pixel_in_all_channels(tmp_path, axes):
     stack = np.stack([COLOURS, 2 * COLOURS])
     stack = stack if axes == "TCYX" else stack.swapaxes(0, 1)
     clean = Acquisition.open(stack, axes=axes)
@@ -251,7 +250,7 @@ def test_impulses_hit_all_channels_of_a_pixel_at_once(tmp_path, axes):
     assert (hit[0, 0] != hit[0, 1]).any()
 
 
-def test_a_run_that_is_dropped_leaves_nothing_behind(tmp_path):
+def test_a_cancelled_run_leaves_no_files(tmp_path):
     stack = np.stack([SCENE] * 3)
     out = [tmp_path / "a.tif", tmp_path / "b.ome.zarr"]
     run = simulate_by_planes(Acquisition.open(stack), Gaussian(5), out)
@@ -260,9 +259,9 @@ def test_a_run_that_is_dropped_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pixels_that_are_no_numbers_are_refused(tmp_path):
+def test_a_clean_image_with_nan_is_refused(tmp_path):
     image = SCENE.copy()
     image[3, 4] = np.nan
     run = simulate_by_planes(Acquisition.open(image, name="cells"), Poisson(), [tmp_path / "a.tif"])
-    with pytest.raises(BadInput, match=r"cells: .* of plane 0 is NaN or infinite"):
+    with refused("not_finite", match="cells: .* of plane 0"):
         next(run)

@@ -109,7 +109,7 @@ def test_after_wrong_axes_are_corrected_the_preview_continues(viewer, widget, de
     widget.preview.click()
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
     widget.axes.value = "T"
-    qtbot.waitUntil(lambda: "do not fit the axes" in widget.words.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "not those of axes" in widget.words.text(), timeout=30_000)
     assert widget.preview.isChecked()
     widget.axes.value = "TYX"
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)

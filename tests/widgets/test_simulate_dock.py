@@ -98,7 +98,7 @@ def test_a_range_gives_every_plane_a_level_of_its_own(viewer, qtbot):
     assert 4.5 < levels.min() < levels.max() < 55 and np.ptp(levels) > 10
     level.lowest.value = 60
     widget.button.click()
-    assert "does not lie within" in widget.words.text() and widget.button.isEnabled()
+    assert "is out of range" in widget.words.text() and widget.button.isEnabled()
 
 
 def test_unnamed_axes_are_asked_for(viewer, qtbot):

@@ -61,7 +61,7 @@ def test_an_axis_in_any_place_is_split(viewer):
     stack = np.moveaxis(np.stack([MOVIE, MOVIE + 1]), 1, 2)  # Z, Y, T, X
     viewer.add_image(stack, name="movie")
     widget = open_dock(viewer)
-    assert "nobody names" in widget.words.text() and not widget.axis.choices
+    assert "unlabelled" in widget.words.text() and not widget.axis.choices
     widget.axes.value = "zytx"
     assert list(widget.axis.choices) == ["T", "Z"]
     widget.axis.value = "T"

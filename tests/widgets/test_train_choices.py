@@ -174,7 +174,7 @@ def test_folders_of_fields_are_learned_from_together(viewer, qtbot, tmp_path):
     assert [layer.name for layer in viewer.layers] == names
     (tmp_path / "b" / "1.npy").unlink()
     widget.picker.changed.emit()
-    assert "1.npy: has no counterpart" in widget.loss_words.text()
+    assert "1.npy: has no file of the same name" in widget.loss_words.text()
 
 
 def test_axes_that_are_typed_hold_for_folders_too(viewer, qtbot, tmp_path):

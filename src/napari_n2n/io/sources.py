@@ -187,7 +187,7 @@ def checked_axes(name: str, shape: tuple[int, ...], dtype: np.dtype, axes: str) 
     letters = axes.upper()
     if len(letters) != len(shape):
         raise BadInput(
-            f"{name}: shape {shape} has {len(shape)} dimensions, axes '{axes}' {len(axes)}: "
+            f"{name}: shape {shape} has {len(shape)} dimensions, not those of axes '{axes}': "
             f"give one letter of {AXES} per dimension",
             "axes",
         )

@@ -1,7 +1,7 @@
-"""The corruptions of the Noise2Noise paper, to be put on a clean image as often as wanted.
+"""Simulate noise on a clean image: the corruptions of the Noise2Noise paper and of cameras.
 
-A corruption is a frozen value with a level (or a range from which every image draws its own), and
-`apply` draws fresh noise at every call, so that two calls give a pair of which the truth is known.
-Results are floats, neither clipped nor quantised: both would move the mean of the noise. The table
-`NOISES` is the only place where corruptions are listed: command line, widgets and docs read it.
+A corruption is a frozen value with levels (or ranges, from which every image draws its own level).
+Every call of `apply` draws new noise, so two calls give a pair with a known truth. Results are
+floats, neither clipped nor quantised: both would bias the noise. `registry.NOISES` lists all
+corruptions; command line, widgets and docs read it.
 """

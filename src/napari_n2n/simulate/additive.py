@@ -1,4 +1,4 @@
-"""Noise that averages out: of the detector, of the light, of a camera that has both."""
+"""Noise with zero mean: Gaussian, correlated (brown), Poisson, and that of a camera."""
 
 import math
 from dataclasses import dataclass
@@ -10,21 +10,23 @@ from scipy import ndimage
 from napari_n2n.errors import BadInput
 from napari_n2n.simulate.corruption import Level, Noise, Parameter, Range, fixed_level
 
+# Electrons or photons of a pixel: numpy draws Poisson numbers as 64-bit integers and fails above
+# 9.2e18; this leaves a margin and is far beyond any detector.
 _BRIGHTEST = 1e15
 
 Sigma = Annotated[
     Level,
-    Parameter("Strength", "Spread of the noise, in grey values of the image", 0, 1e9, 1, True),
+    Parameter("Strength", "Standard deviation, in grey values of the image", 0, 1e9, 1, True),
 ]
 
 
 @dataclass(frozen=True)
 class Gaussian(Noise):
-    """White noise that has nothing to do with the signal: ``x + N(0, sigma^2)``."""
+    """White noise independent of the signal: ``x + N(0, sigma^2)``."""
 
     name = "gaussian"
     title = "White (Gaussian)"
-    description = "The same grain everywhere, as from amplifiers and detectors."
+    description = "Equally strong everywhere, like the noise of amplifiers and detectors."
 
     sigma: Sigma = 25
 
@@ -36,54 +38,51 @@ class Gaussian(Noise):
 
 @dataclass(frozen=True)
 class Brown(Noise):
-    """White noise, blurred by a Gaussian and brought back to standard deviation `sigma`.
+    """White noise blurred by a Gaussian and rescaled to standard deviation `sigma`.
 
-    Neighbours at distance d are correlated by ``exp(-d^2 / (4 width^2))``, up to the pixel grid.
+    Pixels at distance d have the correlation ``exp(-d^2 / (4 width^2))``.
     """
 
     name = "brown"
-    title = "Smeared (brown)"
-    description = (
-        "Grain that spreads over neighbouring pixels, as in resampled or processed images."
-    )
+    title = "Correlated (brown)"
+    description = "Noise that extends over neighbouring pixels, as in resampled or filtered images."
 
     sigma: Sigma = 25
     width: Annotated[
-        Level, Parameter("Grain size", "Radius of a grain of noise, in pixels", 0.1, 50, 0.1, True)
+        Level,
+        Parameter("Grain size", "Standard deviation of the blur, in pixels", 0.1, 50, 0.1, True),
     ] = 1.5
 
     def _corrupt(
         self, clean: np.ndarray, rng: np.random.Generator, channels: bool, limits: Range
     ) -> np.ndarray:
         width = fixed_level(self.width)
-        reach = math.ceil(4 * width)  # scipy cuts the kernel at 4 widths
+        reach = math.ceil(4 * width)  # where scipy truncates the kernel
         padded = (*clean.shape[:-2], *(length + 2 * reach for length in clean.shape[-2:]))
         white = rng.standard_normal(padded, dtype=np.float32)
         blurred = ndimage.gaussian_filter(white, width, axes=(-2, -1))
         blurred = blurred[..., reach:-reach, reach:-reach]
         point = np.zeros(2 * reach + 1)
         point[reach] = 1
-        left_over = (ndimage.gaussian_filter1d(point, width, mode="constant") ** 2).sum()
-        return clean + self.sigma / left_over * blurred
+        power = (ndimage.gaussian_filter1d(point, width, mode="constant") ** 2).sum()
+        return clean + self.sigma / power * blurred
 
 
 @dataclass(frozen=True)
 class Poisson(Noise):
-    """Photon noise: the low end of the range is dark, its high end collects `photons`.
+    """Photon noise: the low end of the range is dark, the high end collects `photons`.
 
-    ``low + (high - low) / photons * Poisson(photons (x - low) / (high - low))``: the mean is the
-    clean value; whatever lies below the low end counts as dark.
+    ``low + (high - low) / photons * Poisson(photons (x - low) / (high - low))``. The mean is the
+    clean value; values below the low end count as dark.
     """
 
     name = "poisson"
     title = "Photons (Poisson)"
-    description = (
-        "Every photon counts: the fewer there are, the grainier, and bright parts most of all."
-    )
+    description = "The fewer photons, the stronger the noise relative to the signal."
     uses_range = True
 
     photons: Annotated[
-        Level, Parameter("Photons", "Photons that the brightest pixel collects", 1e-3, 1e9, 1, True)
+        Level, Parameter("Photons", "Photons of the brightest pixel", 1e-3, 1e9, 1, True)
     ] = 30
 
     def _corrupt(
@@ -96,25 +95,29 @@ class Poisson(Noise):
 
 @dataclass(frozen=True)
 class Camera(Noise):
-    """A camera: photon noise of the electrons, and Gaussian noise of their read-out.
+    """Camera noise: photon noise of the electrons and Gaussian read noise.
 
-    ``offset + gain * (Poisson((x - offset) / gain) + N(0, read^2))`` with the clean image in ADU:
-    the mean is the clean value; whatever lies below the offset counts as dark.
+    ``offset + gain * (Poisson((x - offset) / gain) + N(0, read^2))`` with the clean image in ADU,
+    `gain` in ADU per electron, `read` in electrons and `offset` (the black level) in ADU. The mean
+    is the clean value; values below the offset count as dark.
     """
 
     name = "camera"
     title = "Camera sensor"
-    description = "What a camera adds: photon noise, and the noise of reading out every pixel."
+    description = "Photon noise and read noise, as in sCMOS and CCD cameras."
 
     gain: Annotated[
         Level,
         Parameter("Gain", "Grey values per electron, from the data sheet", 1e-6, 1e6, 0.1, True),
     ] = 1
     read: Annotated[
-        Level, Parameter("Read noise", "Noise of reading a pixel, in electrons", 0, 1e6, 0.1, True)
+        Level,
+        Parameter(
+            "Read noise", "Standard deviation of the read noise, in electrons", 0, 1e6, 0.1, True
+        ),
     ] = 1.5
     offset: Annotated[
-        float, Parameter("Offset", "Grey value of complete darkness, often 100", 0, 1e6, 10)
+        float, Parameter("Offset", "Grey value without light (black level), often 100", 0, 1e6, 10)
     ] = 0
 
     def _corrupt(
@@ -127,9 +130,9 @@ class Camera(Noise):
 
 
 def _counted(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw numbers of particles; negative rates count as none."""
+    """Draw Poisson numbers; negative rates count as zero."""
     if rate.max() > _BRIGHTEST:
         raise BadInput(
-            f"a pixel of {rate.max():.3g} particles is too bright: use a larger gain", "option"
+            f"a pixel of {rate.max():.3g} electrons is too bright: use a larger gain", "option"
         )
     return rng.poisson(np.maximum(rate, 0)).astype(np.float32)

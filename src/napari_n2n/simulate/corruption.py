@@ -1,8 +1,8 @@
-"""What every corruption is: a frozen value with levels, that draws fresh noise at every call.
+"""Base classes of all corruptions: frozen values with levels that draw new noise at every call.
 
-Images have the shape (..., Y, X). An array is one image with one level, whatever its leading axes;
-with ``channels=True`` the axis before YX holds the colours of one picture, and what hits a pixel
-hits all of them.
+Images have the shape (..., Y, X). An array is one image with one level, whatever its leading axes.
+With ``channels=True`` the axis before YX holds the colours of one picture, and a replaced pixel is
+replaced in all of them.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -18,18 +18,18 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A number of a noise that a person may set.
+    """Description of a number that users can set.
 
     Attributes
     ----------
     label, tip
-        What it is called, and a sentence in the words of who took the image.
+        Label of the field, and its tooltip.
     low, high
-        Smallest and largest value that makes sense.
+        Smallest and largest allowed value.
     step
-        By how much one would change it.
+        Increment of the field.
     ranged
-        True where a range may stand for the number, from which every image draws its own.
+        True if the number may be a range, from which every image draws its own level.
     """
 
     label: str
@@ -47,11 +47,11 @@ class Noise:
     Attributes
     ----------
     name
-        The word used on the command line.
+        Name on the command line.
     title, description
-        What people see: a name, and a sentence on where such noise comes from.
+        Name in the interface, and a sentence on where such noise occurs.
     uses_range
-        True where the result depends on the range of values of the image.
+        True if the result depends on the range of values of the image.
     """
 
     name: ClassVar[str]
@@ -64,25 +64,27 @@ class Noise:
             level = getattr(self, name)
             ends = level if isinstance(level, tuple) else (level, level)
             if isinstance(level, tuple) and not parameter.ranged:
-                raise BadInput(f"{self.name}: {name} takes one number, not a range", "option")
+                raise BadInput(f"{self.name}: {name} is a range: give one number", "option")
             if not parameter.low <= ends[0] <= ends[1] <= parameter.high:
                 raise BadInput(
-                    f"{self.name}: {name} {_shown(level)} does not lie within "
+                    f"{self.name}: {name} {_formatted(level)} is out of range: give "
                     f"{parameter.low:g} to {parameter.high:g}",
                     "option",
                 )
 
     def __str__(self) -> str:
-        return ":".join([self.name, *(_shown(getattr(self, name)) for name in self.parameters())])
+        return ":".join(
+            [self.name, *(_formatted(getattr(self, name)) for name in self.parameters())]
+        )
 
     @classmethod
     def parameters(cls) -> dict[str, Parameter]:
-        """Return the numbers that can be set, by name, in the order of the command line."""
+        """Return the parameters by name, in the order of the command line."""
         hints = get_type_hints(cls, include_extras=True)
         return {one.name: hints[one.name].__metadata__[0] for one in fields(cls)}
 
     def with_drawn_level(self, rng: np.random.Generator) -> Self:
-        """Return the same noise at one level, drawn from its range: for two views of one level."""
+        """Return the same noise with its ranges replaced by levels drawn from them."""
         levels = {name: getattr(self, name) for name in self.parameters()}
         ranges = {name: level for name, level in levels.items() if isinstance(level, tuple)}
         return replace(self, **{name: float(rng.uniform(*ends)) for name, ends in ranges.items()})
@@ -95,28 +97,28 @@ class Noise:
         channels: bool = False,
         data_range: Range | None = None,
     ) -> np.ndarray:
-        """Return the image with fresh noise.
+        """Return the image with new noise.
 
         Parameters
         ----------
         image
             Clean, finite; shape (..., Y, X).
         rng
-            What to draw from. One level is drawn for the whole array.
+            Random generator. One level is drawn for the whole array.
         channels
-            True where the axis before YX holds the colours of one picture.
+            True if the axis before YX holds the colours of one picture.
         data_range
-            Lowest and highest value that the image could have; see `value_range` for the default.
+            Lowest and highest possible value of the image; default `value_range`.
 
         Returns
         -------
         numpy.ndarray
-            float32, of the same shape and intensity unit.
+            float32, of the image's shape and intensity unit.
 
         Raises
         ------
         BadInput
-            If the noise refers to a range of values and the image has none.
+            If the noise depends on the range of values and all pixels are equal.
         """
         limits = self._limits(image, data_range)
         clean = np.asarray(image, np.float32)
@@ -128,8 +130,8 @@ class Noise:
         low, high = data_range or value_range(image)
         if not low < high:
             raise BadInput(
-                f"{self.name}: all pixels are {low:g}, and the noise refers to the range of the "
-                "values: choose an image with structure",
+                f"{self.name}: all pixels are {low:g}, the noise depends on the range of values: "
+                "choose an image with structure",
                 "constant",
             )
         return low, high
@@ -142,7 +144,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Replacement(Noise):
-    """A corruption that replaces some pixels and leaves the others as they are."""
+    """A corruption that replaces some pixels and does not change the others."""
 
     def with_mask(
         self,
@@ -152,14 +154,14 @@ class Replacement(Noise):
         channels: bool = False,
         data_range: Range | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `apply` returns, and where it replaced pixels.
+        """Return what `apply` returns, and a mask of the replaced pixels.
 
-        The mask is what a loss needs that shall leave missing pixels out.
+        A loss needs the mask to ignore missing pixels.
 
         Returns
         -------
         noisy, hit
-            float32 of the image's shape; bool of the same shape, but with a single channel where
+            float32 of the image's shape; bool of the same shape, with a single channel if
             `channels` is True.
         """
         limits = self._limits(image, data_range)
@@ -178,17 +180,17 @@ class Replacement(Noise):
 
 
 def fixed_level(level: Level) -> float:
-    """Return the level of a noise that is `settled`."""
+    """Return a level that is not a range, for type checkers."""
     assert not isinstance(level, tuple)
     return level
 
 
 def value_range(image: np.ndarray) -> Range:
-    """Return the lowest and highest value an image could have: 0 to 255 for 8 bit, else it has."""
+    """Return the range of an image: 0 to 255 for 8 bit, else its lowest and highest value."""
     if image.dtype == np.uint8:
         return 0.0, 255.0
     return float(image.min()), float(image.max())
 
 
-def _shown(level: Level) -> str:
+def _formatted(level: Level) -> str:
     return "-".join(f"{end:g}" for end in (level if isinstance(level, tuple) else (level,)))

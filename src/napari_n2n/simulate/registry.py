@@ -1,4 +1,4 @@
-"""The table of all corruptions, and how the command line writes one: ``gaussian:25``."""
+"""The table of all corruptions, and their notation on the command line: ``gaussian:25``."""
 
 import re
 
@@ -15,36 +15,36 @@ NOISES: dict[str, type[Noise]] = {
 """The corruptions by name."""
 
 
-def parse(words: str) -> Noise:
-    """Read a corruption from the command line's words.
+def parse(text: str) -> Noise:
+    """Return the corruption that a text describes.
 
     Parameters
     ----------
-    words
+    text
         A name of `NOISES` and its numbers, as in ``gaussian:25``, ``brown:25:1.5`` or
         ``camera:GAIN:READ:OFFSET``; ``gaussian:0-50`` draws the level of every image from a range.
-        Numbers that are left out take their defaults.
+        Omitted numbers have their defaults.
 
     Raises
     ------
     BadInput
-        If there is no such noise or a number cannot be used.
+        If there is no such noise, or a number cannot be used.
     """
-    name, *numbers = words.strip().lower().split(":")
+    name, *numbers = text.strip().lower().split(":")
     if name not in NOISES:
         examples = ", ".join(str(noise()) for noise in NOISES.values())
-        raise BadInput(f"noise '{words}': unknown: write one like {examples}", "option")
+        raise BadInput(f"noise '{text}': unknown: write one like {examples}", "option")
     kind = NOISES[name]
     usage = ":".join([name, *(parameter.upper() for parameter in kind.parameters())])
     levels = [_level(number) for number in numbers]
     if None in levels or len(levels) > len(kind.parameters()):
         raise BadInput(
-            f"noise '{words}': cannot be read: write it as {usage}, like {kind()}", "option"
+            f"noise '{text}': cannot be read: write it as {usage}, like {kind()}", "option"
         )
     try:
         return kind(*levels)
     except BadInput as error:
-        raise BadInput(f"noise '{words}': {error}", error.code) from error
+        raise BadInput(f"noise '{text}': {error}", error.code) from error
 
 
 def _level(number: str) -> Level | None:

@@ -1,8 +1,6 @@
-"""Corruptions that replace pixels: writing on top, random values, missing ones.
+"""Corruptions that replace pixels: by text, by random values, or by zero (missing pixels).
 
-Writing laid over pictures: random strings in random places until a share of them is covered.
-
-Drawing letters is slow, so a pool of strings is rendered once, as masks, and every text is composed
+Rendering text is slow, so a fixed set of strings is rendered once as masks; every text is composed
 of these.
 """
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from napari_n2n.simulate.corruption import Level, Parameter, Range, Replacement
 
+# Number of rendered strings. More: more varied texts; fewer: less time and memory at the first use.
 _STRINGS = 512
 _LETTERS = string.ascii_letters + string.digits + string.punctuation
 
@@ -26,20 +25,20 @@ def _write_strings(
     limits: tuple[float, float],
     rng: np.random.Generator,
 ) -> None:
-    """Write over a picture in place, each string in one random colour.
+    """Draw strings on a picture in place, each in one random colour.
 
     Parameters
     ----------
     picture
         Shape (C, Y, X).
     covered
-        Bool, (Y, X), False before; becomes True where letters are.
+        Shape (Y, X), all False; set to True in place where letters are.
     share
-        Of the pixels, to be covered; the last string may pass it by a little.
+        Fraction of the pixels to cover, 0 to 1; the last string may exceed it slightly.
     limits
         Range that colours are drawn from.
     rng
-        What to draw from.
+        Random generator.
     """
     strings, count = _strings(), 0
     rows, columns = covered.shape
@@ -57,10 +56,12 @@ def _write_strings(
 
 @cache
 def _strings() -> list[np.ndarray]:
-    """Render the pool of strings, in several sizes; bool masks."""
+    """Render random strings in several sizes, as bool masks of shape (Y, X)."""
     from PIL import Image, ImageDraw, ImageFont
 
     rng = np.random.default_rng(0)
+    # Sizes in pixels. Larger strings cover the fraction with fewer draws; smaller ones leave no
+    # large part of the image uncovered.
     fonts = {size: ImageFont.load_default(size) for size in range(8, 33, 2)}
     masks = []
     for size in rng.choice(list(fonts), _STRINGS):
@@ -74,19 +75,19 @@ def _strings() -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Text(Replacement):
-    """Printable strings at random places, in random sizes and greys (or colours).
+    """Random strings at random places, in random sizes and greys (or colours).
 
-    They are written until the share of covered pixels passes `share`.
+    Strings are added until the fraction of covered pixels exceeds `share`.
     """
 
     name = "text"
     title = "Text on top"
-    description = "Writing laid over the image: every pixel is either right or nonsense."
+    description = "Text over the image: a pixel has either its true value or a random one."
     uses_range = True
 
     share: Annotated[
         Level,
-        Parameter("Covered", "Share of the image that is covered, 0 to 1", 0, 0.95, 0.05, True),
+        Parameter("Covered", "Fraction of the image that is covered, 0 to 1", 0, 0.95, 0.05, True),
     ] = 0.25
 
     def _replaced(
@@ -102,17 +103,16 @@ class Text(Replacement):
 
 @dataclass(frozen=True)
 class Impulse(Replacement):
-    """Pixels replaced by a value drawn evenly from the whole range; all colours of a pixel."""
+    """Pixels replaced by uniform random values of the whole range, in all colours of a pixel."""
 
     name = "impulse"
     title = "Random pixels"
-    description = (
-        "Single pixels with a random value, as hot or dead pixels and transmission errors."
-    )
+    description = "Single pixels with random values, like hot pixels and transmission errors."
     uses_range = True
 
     share: Annotated[
-        Level, Parameter("Hit", "Share of the pixels that is hit, 0 to 1", 0, 1, 0.05, True)
+        Level,
+        Parameter("Replaced", "Fraction of the pixels that is replaced, 0 to 1", 0, 1, 0.05, True),
     ] = 0.7
 
     def _replaced(
@@ -126,17 +126,18 @@ class Impulse(Replacement):
 
 @dataclass(frozen=True)
 class Bernoulli(Replacement):
-    """Pixels that are missing, and read 0; all colours of a pixel.
+    """Missing pixels, set to 0 in all colours of a pixel.
 
-    Zero is no measurement: leave these pixels out of a loss, by the mask of `with_mask`.
+    A missing pixel is not a measurement: exclude it from a loss with the mask of `with_mask`.
     """
 
     name = "bernoulli"
     title = "Missing pixels"
-    description = "Single pixels without a measurement, which read zero."
+    description = "Single pixels without a measurement, set to zero."
 
     share: Annotated[
-        Level, Parameter("Missing", "Share of the pixels that is missing, 0 to 1", 0, 1, 0.05, True)
+        Level,
+        Parameter("Missing", "Fraction of the pixels that is missing, 0 to 1", 0, 1, 0.05, True),
     ] = 0.5
 
     def _replaced(

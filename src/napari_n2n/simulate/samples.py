@@ -1,9 +1,7 @@
-"""The sample scenes: recordings to try things out on, each twice, with the noise it is there for.
+"""Sample scenes to try the plugin on, mostly two acquisitions each.
 
-Some lie on the disk; others are their truths under other noise, drawn anew from a fixed seed; and
-one is a long movie whose frames are made when they are looked at.
-
-Where the sample acquisitions lie: beside the package in a checkout, inside it in a wheel.
+Some are files; others add noise with a fixed seed to the truth of such a file; one is a long movie
+whose frames are simulated when they are read.
 """
 
 from collections.abc import Callable
@@ -21,7 +19,10 @@ from napari_n2n.simulate.replacement import Impulse, Text
 
 
 def sample(scene: str, view: str) -> Path:
-    """Return the file of a sample scene; `view` is "a", "b" or "truth"."""
+    """Return the file of a sample scene; `view` is "a", "b" or "truth".
+
+    The files are beside the package in a checkout, and inside it in a wheel.
+    """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "sample_data", package.parents[1] / "sample_data"):
         path = folder / f"{scene}_{view}.tif"
@@ -33,18 +34,18 @@ def sample(scene: str, view: str) -> Path:
 
 
 _VIEWS = ("a", "b")
-_LONG = 480
-_QUIET = Gaussian(5)
-_CAMERA = Camera(gain=2.2, read=1.6, offset=100)  # which also took the scenes on the disk
+_LONG = 480  # frames, 25 MB in total; more: a longer run to watch, fewer: a shorter wait
+_QUIET = Gaussian(5)  # ADU: weak, so that text or impulses dominate
+_CAMERA = Camera(gain=2.2, read=1.6, offset=100)  # that of the files: see make_samples.py
 
 
 def recordings(scene: str) -> list[Acquisition]:
-    """Return the recordings of a scene.
+    """Return the acquisitions of a scene.
 
     Parameters
     ----------
     scene
-        A name in `SCENES`.
+        A key of `SCENES`.
     """
     return SCENES[scene]()
 
@@ -60,14 +61,14 @@ def _clean_cells() -> list[Acquisition]:
 
 
 def _with_pixels(like: Acquisition, pixels: np.ndarray | da.Array, name: str) -> Acquisition:
-    """Return a recording of the same axes and pixel sizes as another, which holds other pixels."""
+    """Return an acquisition with other pixels, but the axes and pixel sizes of `like`."""
     window = tuple(slice(0, length) for length in pixels.shape)
     order = tuple(range(pixels.ndim))
     return replace(like, source=pixels, window=window, order=order, name=name)
 
 
 def _spoiled(name: str, damage: Noise) -> list[Acquisition]:
-    """Put a little noise on the truth of the cells, and damage on top, twice."""
+    """Add weak noise to the truth of the cells, and a corruption, twice."""
     (truth,), views = _clean_cells(), []
     for seed, view in enumerate(_VIEWS):
         rng = np.random.default_rng(seed)
@@ -77,7 +78,7 @@ def _spoiled(name: str, damage: Noise) -> list[Acquisition]:
 
 
 def _long_timelapse() -> list[Acquisition]:
-    """Let the cell of the time-lapse go back and forth, and take it with the same camera."""
+    """Play the time-lapse forwards and backwards, with new noise of the same camera."""
     truth = Acquisition.open(sample("timelapse", "truth"))
     frames = truth.read((slice(None),) * 3)
     turn = 2 * len(frames) - 2
@@ -102,4 +103,4 @@ SCENES: dict[str, Callable[[], list[Acquisition]]] = {
     "clean_cells": _clean_cells,
     "long_timelapse": _long_timelapse,
 }
-"""The recordings of every scene, by its name."""
+"""The acquisitions of every scene, by name."""

@@ -1,4 +1,4 @@
-"""Noisy acquisitions of a clean one, written plane by plane."""
+"""Write noisy copies of a clean acquisition, plane by plane."""
 
 import math
 import string
@@ -17,14 +17,14 @@ from napari_n2n.simulate.corruption import Noise, Range, value_range
 
 @dataclass(frozen=True, slots=True)
 class SimulationStep:
-    """Where a run stands: planes done, and planes in all."""
+    """Progress of a simulation: planes done, and planes in total."""
 
     done: int
     total: int
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, 0 to 1."""
+        """Fraction of the run that is done, 0 to 1."""
         return self.done / self.total
 
 
@@ -32,33 +32,33 @@ class SimulationStep:
 def simulate_by_planes(
     clean: Acquisition, noise: Noise, out: Sequence[Path], *, seed: int = 0, overwrite: bool = False
 ) -> Generator[SimulationStep, None, list[Path]]:
-    """Write noisy acquisitions of a clean one; a generator that yields after every plane.
+    """Write noisy copies of a clean acquisition; a generator that yields after every plane.
 
-    Closing it before its end leaves nothing behind.
+    Closing it before its end deletes the unfinished files.
 
     Parameters
     ----------
     clean
-        Where the noise refers to a range of values, it is that of the stack.
+        The acquisition. Noise that depends on a range of values uses that of the whole stack.
     noise
-        Every plane of every file draws its own, and its own level if that is a range; all channels
-        of a plane are spoilt together.
+        Every plane of every copy draws its own noise, and its own level if that is a range. A pixel
+        is replaced in all its channels.
     out
-        A path for each noisy acquisition, ending in .tif or .ome.zarr.
+        A path for each copy, ending in .tif or .ome.zarr.
     seed
         The same seed gives the same pixels.
     overwrite
-        Replace what stands at `out`; without it, that is refused.
+        Overwrite existing files.
 
     Returns
     -------
     list of pathlib.Path
-        What was written: float32, with the pixel sizes of `clean`.
+        `out`; the files are float32 and have the pixel sizes of `clean`.
 
     Raises
     ------
     BadInput
-        If `clean` has pixels that are no numbers, or something stands at `out`.
+        If `clean` has pixels that are not finite, or a file of `out` exists.
     """
     for path in out:
         check_overwrite(path, overwrite=overwrite)
@@ -70,7 +70,7 @@ def simulate_by_planes(
             writers.append(
                 open_writer(path, replace(clean.header, dtype=np.dtype(np.float32), name=name))
             )
-        # As many channels as there are come with every plane.
+        # All channels of a plane are read and written together.
         lengths = [
             n if axis in "CYX" else 1 for axis, n in zip(clean.axes, clean.shape, strict=True)
         ]
