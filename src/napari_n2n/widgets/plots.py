@@ -1,9 +1,4 @@
-"""The live curve: the training loss over the steps, and how well blocks do that are held out.
-
-A small plot that looks like a part of napari.
-
-One panel of the noise measurement, as it looks in a dock.
-"""
+"""Plots in the style of napari: the training curve, and the panels of the noise measurement."""
 
 import math
 from html import escape
@@ -20,31 +15,34 @@ from napari_n2n.training.fit import TrainingStep
 
 Colour = tuple[int, int, int]
 
+# Larger: closer to the theme; smaller: more contrast with the background.
+_OWN_SHARE = 0.6
+
 
 class ThemedPlot(pg.PlotWidget):
-    """A plot to look at: no menus, no dragging, and the wheel scrolls the dock that it is in."""
+    """A plot without menus or dragging; the mouse wheel scrolls the dock instead."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.setMinimumHeight(150)
+        self.setMinimumHeight(150)  # pixels: lower plots have no room between axis labels
         self.setMouseEnabled(x=False, y=False)
         self.hideButtons()
         self.setMenuEnabled(False)
         for side in ("left", "bottom"):
             self.getAxis(side).enableAutoSIPrefix(False)
-        # pyqtgraph lets the label of the lower axis hang out by five pixels.
+        # pyqtgraph draws the label of the lower axis five pixels too low.
         self.plotItem.layout.setContentsMargins(1, 1, 1, 6)
 
     def sizeHint(self) -> QSize:
-        """Return a height that leaves room for other things in the dock."""
-        return QSize(280, 180)
+        """Return a height that leaves space for the rest of the dock."""
+        return QSize(280, 180)  # pixels; a dock is 300 wide
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Leave the wheel to the dock."""
+        """Leave the event to the dock, which scrolls."""
         event.ignore()
 
     def use_theme(self, theme: Any) -> None:
-        """Take background and axes from a napari theme."""
+        """Use the background and text colours of a napari theme."""
         text = theme.text.as_rgb_tuple()[:3]
         self.setBackground(theme.background.as_rgb_tuple()[:3])
         for side in ("left", "bottom", "right"):
@@ -52,51 +50,53 @@ class ThemedPlot(pg.PlotWidget):
             self.getAxis(side).setTextPen(text)
 
 
-def ink(theme: Any, name: str) -> Colour:
-    """Return a colour of a theme, drawn towards its text colour so that thin lines stand out."""
+def line_colour(theme: Any, name: str) -> Colour:
+    """Return a colour of a theme, mixed with its text colour so that thin lines stand out."""
     colour, text = (getattr(theme, one).as_rgb_tuple()[:3] for one in (name, "text"))
-    red, green, blue = (round(0.6 * c + 0.4 * t) for c, t in zip(colour, text, strict=True))
+    red, green, blue = (
+        round(_OWN_SHARE * c + (1 - _OWN_SHARE) * t) for c, t in zip(colour, text, strict=True)
+    )
     return red, green, blue
 
 
-_SPAN = 20.0
-_FEWEST_MARKS = 4
-_EDGE = 0.03
+_MAX_LINEAR_SPAN = 20.0  # ratio of the limits; pyqtgraph's powers of ten suffice above it
+_MIN_MARKS = 4  # fewer do not show that the axis is logarithmic
+_EDGE = 0.03  # share of the axis without marks, whose numbers would be cut off
 
 
-class _ErrorAxis(pg.AxisItem):
-    """Marks round numbers on a logarithmic axis, also where it spans less than a power of ten."""
+class _LogAxis(pg.AxisItem):
+    """A logarithmic axis with round numbers, also if it spans less than a power of ten."""
 
     def tickValues(self, lowest: float, highest: float, size: float) -> list[Any]:
         """Return the logarithms of the numbers to mark, as (distance, values)."""
         low, high = 10**lowest, 10**highest
-        if high > _SPAN * low:
+        if high > _MAX_LINEAR_SPAN * low:
             return super().tickValues(lowest, highest, size)
         step = 10 ** math.floor(math.log10(max(high - low, 1e-12)))
-        while (high - low) / step < _FEWEST_MARKS:
+        while (high - low) / step < _MIN_MARKS:
             step /= 2
-        room = _EDGE * (high - low)  # for the words, which reach beyond their marks
-        marks = np.arange(math.ceil((low + room) / step), (high - room) / step + 1e-9) * step
+        edge = _EDGE * (high - low)
+        marks = np.arange(math.ceil((low + edge) / step), (high - edge) / step + 1e-9) * step
         return [(1.0, np.log10(marks[marks > 0]).tolist())]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        """Write the numbers out."""
+        """Return the numbers as text."""
         return [f"{10**value:.3g}" for value in values]
 
 
 class TrainingCurve(ThemedPlot):
-    """Two lines that grow: what the network is trained on, and what it never saw.
+    """The live curve of a run: the training loss, and the score on held-out blocks.
 
-    The second is the PSNR, on an axis of its own at the right; where there can be none, it is the
-    held-out error.
+    The score is the PSNR, on its own axis at the right; if it cannot be determined, the held-out
+    error on the left axis.
     """
 
     def __init__(self) -> None:
-        super().__init__(axisItems={"left": _ErrorAxis("left")})
+        super().__init__(axisItems={"left": _LogAxis("left")})
         self.setLogMode(y=True)
         self.setLabel("bottom", "step")
         self.setLabel("left", "error")
-        self.setLabel("right", "PSNR, dB")
+        self.setLabel("right", "PSNR (dB)")
         self._training = self.plot()
         self.held_out = self.plot(symbol="o", symbolSize=5)
         self.psnr = pg.PlotDataItem(symbol="o", symbolSize=5)
@@ -108,18 +108,19 @@ class TrainingCurve(ThemedPlot):
         self.getAxis("right").setLogMode(False)
         self.getAxis("right").enableAutoSIPrefix(False)
         self._decibels.setXLink(self.plotItem.vb)
-        self.plotItem.vb.sigResized.connect(self._lay_over)
+        self.plotItem.vb.sigResized.connect(self._align_psnr)
         self.show_steps([])
 
-    def _lay_over(self) -> None:
+    def _align_psnr(self) -> None:
         self._decibels.setGeometry(self.plotItem.vb.sceneBoundingRect())
 
     def show_steps(self, steps: list[TrainingStep]) -> None:
-        """Draw a run so far."""
-        seen = [step for step in steps if math.isfinite(step.loss) and step.loss > 0]
-        self._training.setData([step.step for step in seen], [step.loss for step in seen])
-        looks = {step.held_out: step for step in reversed(seen) if step.held_out}
-        points = sorted(looks.values(), key=lambda step: step.step)
+        """Draw the steps of a run."""
+        valid = [step for step in steps if math.isfinite(step.loss) and step.loss > 0]
+        self._training.setData([step.step for step in valid], [step.loss for step in valid])
+        # Steps repeat the last held-out error: a validation is the first step with its value.
+        validations = {step.held_out: step for step in reversed(valid) if step.held_out}
+        points = sorted(validations.values(), key=lambda step: step.step)
         decibels = [(step.step, step.psnr) for step in points if step.psnr is not None]
         errors = [] if decibels else [(step.step, step.held_out) for step in points]
         for line, values in ((self.psnr, decibels), (self.held_out, errors)):
@@ -127,15 +128,15 @@ class TrainingCurve(ThemedPlot):
         self.showAxis("right", bool(decibels))
 
     def use_theme(self, theme: Any) -> None:
-        """Take the colours of a napari theme."""
-        training, held_out = (ink(theme, name) for name in ("secondary", "current"))
+        """Use the colours of a napari theme."""
+        training, held_out = (line_colour(theme, name) for name in ("secondary", "current"))
         self._training.setPen(pg.mkPen(training, width=1.5))
         for line in (self.held_out, self.psnr):
             line.setPen(pg.mkPen(held_out, width=2))
             line.setSymbolBrush(held_out)
             line.setSymbolPen(held_out)
         super().use_theme(theme)
-        self.setTitle(  # a legend inside so narrow a plot would hide the lines
+        self.setTitle(  # a legend inside the narrow plot would hide lines
             f"<span style='color: rgb{training}'>—</span> training &nbsp; "
             f"<span style='color: rgb{held_out}'>●</span> held out",
             color=theme.text.as_rgb_tuple()[:3],
@@ -145,19 +146,19 @@ class TrainingCurve(ThemedPlot):
 
 _COLOURS = {"measured": "current", "second": "warning", "model": "text", "guide": "secondary"}
 _SYMBOLS = {"measured": "o", "second": "d"}
-_HEIGHTS = {"guide": 0, "second": 1, "measured": 2, "model": 3}
+_Z_ORDER = {"guide": 0, "second": 1, "measured": 2, "model": 3}
 _MARKS = {"measured": "●", "second": "◇", "model": "—", "guide": "┄"}
 
 
 class PanelPlot(QWidget):
-    """Draws what `napari_n2n.noise.panels.panels` describes, under its title and legend.
+    """Draw one of `napari_n2n.noise.panels.panels`, below its title and legend.
 
-    A dock is too narrow for a legend inside the plot: it would hide the data.
+    A legend inside the narrow plot would hide data.
 
     Parameters
     ----------
     panel
-        What to draw.
+        The panel to draw.
     """
 
     def __init__(self, panel: Panel) -> None:
@@ -188,15 +189,15 @@ class PanelPlot(QWidget):
         return bars
 
     def use_theme(self, theme: Any) -> None:
-        """Take the colours of a napari theme."""
+        """Use the colours of a napari theme."""
         self.plot.use_theme(theme)
         legend = []
         for series, item, bars in zip(self.panel.series, self._items, self._bars, strict=True):
-            colour = ink(theme, _COLOURS[series.look])
+            colour = line_colour(theme, _COLOURS[series.look])
             dash = Qt.PenStyle.DashLine if series.look == "guide" else Qt.PenStyle.SolidLine
             line = not series.is_points or series.joined
             item.setPen(pg.mkPen(colour, width=1.5, style=dash) if line else None)
-            item.setZValue(_HEIGHTS[series.look])
+            item.setZValue(_Z_ORDER[series.look])
             item.setSymbolPen(colour)
             item.setSymbolBrush(colour if series.look == "measured" else None)
             item.setSymbolSize(4 if series.look == "measured" else 8)
@@ -208,5 +209,5 @@ class PanelPlot(QWidget):
 
 
 def _unbroken(words: str) -> str:
-    """Keep a mark and its words on one line: no-break spaces, and word joiners after slashes."""
+    """Return HTML without line breaks: no-break spaces, and word joiners after slashes."""
     return escape(words).replace(" ", "&nbsp;").replace("/", "/&#8288;")

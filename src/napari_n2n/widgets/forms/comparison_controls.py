@@ -1,23 +1,24 @@
-"""Two boxes and a slider: preview, split view, and where its divider stands."""
+"""Controls of the comparison: preview, split view, and the position of its divider."""
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSlider, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_n2n.widgets.dock import connect_while_alive
 from napari_n2n.widgets.layers.comparison import Comparison
 
-_FINE = 1000
+_SLIDER_STEPS = 1000  # of the slider: finer than the pixels of a dock
 
 
 class ComparisonControls(QWidget):
-    """What a person may want to see on a stage.
+    """Two checkboxes and a slider.
 
     Parameters
     ----------
     stage
-        What the viewer shows.
+        The preview and the divider in the viewer.
     preview_tip
-        Says what the preview is of.
+        Tooltip of the preview.
     """
 
     def __init__(self, stage: Comparison, preview_tip: str) -> None:
@@ -26,13 +27,12 @@ class ComparisonControls(QWidget):
         self.preview = _checkbox("Preview", preview_tip)
         self.split = _checkbox(
             "Split view",
-            "Left of the divider the raw recording, right of it the cleaned one; drag the divider "
-            "with the mouse, or move it with the slider and the arrow keys",
+            "Raw recording left of the divider, denoised right; drag it with the mouse",
         )
         self.divider = QSlider(Qt.Orientation.Horizontal)
-        self.divider.setRange(0, _FINE)
-        self.divider.setSingleStep(_FINE // 100)
-        self.divider.setToolTip("Where the divider stands: raw on its left, cleaned on its right")
+        self.divider.setRange(0, _SLIDER_STEPS)
+        self.divider.setSingleStep(_SLIDER_STEPS // 100)  # an arrow key moves it by 1 %
+        self.divider.setToolTip("Position of the divider: raw on its left, denoised on its right")
         self.divider.setAccessibleName("Divider")
         boxes, column = QHBoxLayout(), QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -43,36 +43,34 @@ class ComparisonControls(QWidget):
         connect_while_alive(
             self, [(stage.changed, self._show), (stage.divider_moved, self._show_divider)]
         )
-        self.preview.toggled.connect(self._ask_for_preview)
-        self.split.toggled.connect(self._ask_for_split)
+        self.preview.toggled.connect(self._set_preview)
+        self.split.toggled.connect(self._set_split)
         self.divider.valueChanged.connect(self._move_divider)
         self._show()
 
-    def _ask_for_preview(self, wanted: bool) -> None:
-        self._stage.preview = wanted
+    def _set_preview(self, on: bool) -> None:
+        self._stage.preview = on
 
-    def _ask_for_split(self, wanted: bool) -> None:
-        self._stage.split = wanted
+    def _set_split(self, on: bool) -> None:
+        self._stage.split = on
 
     def _move_divider(self, value: int) -> None:
         if (divider := self._stage.divider) is not None:
-            divider.share = value / _FINE
+            divider.share = value / _SLIDER_STEPS
 
     def _show(self) -> None:
         stage = self._stage
         for box, on in ((self.preview, stage.preview), (self.split, stage.split)):
-            box.blockSignals(True)
-            box.setChecked(on)
-            box.blockSignals(False)
+            with signals_blocked(box):
+                box.setChecked(on)
         self.split.setEnabled(stage.is_open)
         self.divider.setVisible(stage.split)
         if stage.divider is not None:
             self._show_divider(stage.divider.share)
 
     def _show_divider(self, share: float) -> None:
-        self.divider.blockSignals(True)
-        self.divider.setValue(round(_FINE * share))
-        self.divider.blockSignals(False)
+        with signals_blocked(self.divider):
+            self.divider.setValue(round(_SLIDER_STEPS * share))
 
 
 def _checkbox(text: str, tooltip: str) -> QCheckBox:

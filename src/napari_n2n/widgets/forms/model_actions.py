@@ -1,4 +1,4 @@
-"""What to do with a model that is trained: save it, apply it elsewhere, or copy how it was made."""
+"""Buttons for a trained model: save it, apply it elsewhere, or copy the run as a script."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,30 +15,28 @@ from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 
 class ModelActions(QWidget):
-    """Four buttons for the model of the last run, and for its recipe; before it, that of the form.
+    """Four buttons for the model and the recipe of the last run; before it, for the form's recipe.
 
     Parameters
     ----------
     viewer
         The viewer in which the Denoise dock opens.
     session
-        The run.
+        Holds the last run.
     recipe
-        Returns what a run would be made from; raises `BadInput` if that is none.
+        Returns the recipe in the form; raises `BadInput` if something is missing.
     """
 
     def __init__(self, viewer: Any, session: TrainingSession, recipe: Callable[[], Recipe]) -> None:
         super().__init__()
-        self._viewer, self._session, self._described = viewer, session, recipe
-        self.save_button = button("Save model ...", "Keep the model for other recordings like it")
+        self._viewer, self._session, self._recipe = viewer, session, recipe
+        self.save_button = button("Save model ...", "Save the model for similar recordings")
         self.apply_button = button(
-            "Apply to another ...", "Clean another layer or file with this model (Denoise dock)"
+            "Apply to another ...", "Denoise another layer or file with this model (Denoise dock)"
         )
-        self.python_button = button(
-            "Copy as Python", "Copy a script that does the same, for a notebook or a long series"
-        )
+        self.python_button = button("Copy as Python", "Copy a Python script that repeats this run")
         self.command_button = button(
-            "Copy as command", "Copy the lines that do the same in a terminal, or on a cluster"
+            "Copy as command", "Copy the terminal commands that repeat this run"
         )
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -66,7 +64,7 @@ class ModelActions(QWidget):
             self.save(Path(path))
 
     def save(self, path: Path) -> None:
-        """Write the model of the last run."""
+        """Save the model of the last run."""
         if self._session.denoiser is None:
             return
         try:
@@ -81,19 +79,19 @@ class ModelActions(QWidget):
         open_dock(self._viewer, "Denoise").model.choose_trained()
 
     def copy_python(self) -> None:
-        """Put a script that does what the run does, or would do, on the clipboard."""
+        """Copy a Python script that repeats the run."""
         self._copy(Recipe.as_python)
 
     def copy_command(self) -> None:
-        """Put the commands that do what the run does, or would do, on the clipboard."""
+        """Copy terminal commands that repeat the run."""
         self._copy(Recipe.as_command)
 
-    def _copy(self, words: Callable[[Recipe], str]) -> None:
+    def _copy(self, text_of: Callable[[Recipe], str]) -> None:
         try:
-            text = words(self._session.recipe or self._described())
+            text = text_of(self._session.recipe or self._recipe())
         except BadInput as error:
             notify(error)
             return
         QGuiApplication.clipboard().setText(text)
-        remark = " Its first lines say what to replace." if text.startswith("#") else ""
-        show_info(f"Copied.{remark}")
+        remark = ": replace what its first lines name" if text.startswith("#") else ""
+        show_info(f"Copied to the clipboard{remark}")

@@ -1,7 +1,4 @@
-"""The rows of a form that ask for a model: the one just trained in this window, or one on disk.
-
-Where a model comes from, in words: what a person asks before trusting it with other data.
-"""
+"""Form rows that ask for a model, the last trained or one on disk, and show where it comes from."""
 
 from collections.abc import Iterator
 from html import escape
@@ -21,11 +18,11 @@ from napari_n2n.widgets.dock import breakable, connect_while_alive, keep_narrow,
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
-_NAMES = 4
+_MAX_NAMES = 4  # of acquisitions on the card: about three lines of a narrow dock
 
 
 class ModelCard(QLabel):
-    """A small table of a model's provenance, or a line that says why there is none."""
+    """A table of where a model comes from, or a line that says why there is no model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +30,7 @@ class ModelCard(QLabel):
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
     def show_model(self, denoiser: Denoiser) -> None:
-        """Show where a model comes from."""
+        """Show the record of a model."""
         rows = (
             f"<tr><td style='padding-right: 8px'>{name}</td>"
             f"<td>{escape(breakable(words))}</td></tr>"
@@ -43,12 +40,12 @@ class ModelCard(QLabel):
         self._fit()
 
     def show_words(self, words: str) -> None:
-        """Show a line."""
+        """Show one line of text."""
         self.setText(escape(breakable(words)))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Take the height that the text needs, which a form does not give by itself."""
+        """Adapt the height to the wrapped text, which a form layout does not do."""
         super().resizeEvent(event)
         self._fit()
 
@@ -57,7 +54,7 @@ class ModelCard(QLabel):
 
 
 def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
-    """Name each thing that a model's record tells, and say it in words; what it lacks is left out.
+    """Yield the known entries of a model's record as (name, text).
 
     Parameters
     ----------
@@ -66,8 +63,8 @@ def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
     """
     names = list(dict.fromkeys(one.name for one in record.acquisitions))
     if names:
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        yield "trained on", ", ".join(names[:_NAMES]) + more
+        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+        yield "trained on", ", ".join(names[:_MAX_NAMES]) + more
     if record.values:
         yield "values", ", ".join(f"{low:.4g} to {high:.4g}" for low, high in record.values)
     if record.noise:
@@ -85,7 +82,7 @@ def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
 
 
 def _score(record: ModelRecord) -> str:
-    """Return what the training found on blocks that it never saw, for each model of a channel."""
+    """Return the score on held-out blocks, for each channel that has its own network."""
     scores = [part.score for part in record.of_channels or [record]]
     words = [
         f"{score.psnr:.1f} ± {score.psnr_se:.1f}"
@@ -101,14 +98,14 @@ _TRAINED, _FILE = "just trained", "file"
 
 
 class ModelPicker(QObject):
-    """Choose a model, and see where it comes from.
+    """Ask for a model and show where it comes from.
 
     Parameters
     ----------
     viewer
         The viewer whose last trained model is offered first.
     rows
-        The form, on top of which the rows go.
+        The form; the rows are inserted at its top.
 
     Attributes
     ----------
@@ -122,10 +119,10 @@ class ModelPicker(QObject):
         super().__init__(rows)
         self._rows = rows
         self._session = session_of(viewer, TrainingSession)
-        self._of_file: Denoiser | BadInput = BadInput("", "not_chosen")
-        tip = "The model that was trained last in this window, or one that was saved"
+        self._loaded: Denoiser | BadInput = BadInput("", "not_chosen")
+        tip = "The last model trained in this window, or a saved one"
         self.which = ComboBox(label="Model", choices=self._choices, tooltip=tip)
-        tip = "A model that 'Save model' in the Train dock wrote (.n2n)"
+        tip = "Model saved in the Train dock (.n2n)"
         self.file = FileEdit(label="Model file", filter="napari-n2n model (*.n2n)", tooltip=tip)
         keep_narrow(self.which, self.file)
         self.card = ModelCard()
@@ -133,16 +130,16 @@ class ModelPicker(QObject):
         rows.insertRow(1, self.file.label, self.file.native)
         rows.insertRow(2, self.card)
         self._load()
-        self._offer()
-        connect_while_alive(self, [(self._session.finished, self._offer)])
+        self._offer_trained()
+        connect_while_alive(self, [(self._session.finished, self._offer_trained)])
         self.which.changed.connect(self._show)
         self.file.changed.connect(self._load)
 
     def _choices(self, _menu: Any = None) -> list[str]:
         return [_TRAINED, _FILE] if self._session.denoiser is not None else [_FILE]
 
-    def _offer(self, _outcome: Any = None) -> None:
-        """Offer the model that was just trained, first unless a file was chosen."""
+    def _offer_trained(self, _outcome: Any = None) -> None:
+        """Offer the model that was just trained, and select it unless a file is chosen."""
         self.which.reset_choices()
         if self._session.denoiser is not None and self.file.value == Path():
             self.which.value = _TRAINED
@@ -153,9 +150,9 @@ class ModelPicker(QObject):
             path = Path(str(self.file.value))
             if path == Path():
                 raise BadInput("Choose a model file first, or train a model", "not_chosen")
-            self._of_file = load(path)
+            self._loaded = load(path)
         except BadInput as error:
-            self._of_file = error
+            self._loaded = error
         self._show()
 
     def _show(self) -> None:
@@ -167,26 +164,26 @@ class ModelPicker(QObject):
         self.changed.emit()
 
     def choose(self, path: Path) -> None:
-        """Take a model file."""
+        """Choose a model file."""
         self.file.value = path
         self.which.value = _FILE
 
     def choose_trained(self) -> None:
-        """Choose the model that was trained last in this window."""
+        """Choose the last model trained in this window."""
         if _TRAINED in self.which.choices:
             self.which.value = _TRAINED
 
     def chosen(self) -> Denoiser:
-        """Return the model.
+        """Return the chosen model.
 
         Raises
         ------
         BadInput
-            If there is none, or its file cannot be read.
+            If none is chosen, or its file cannot be read.
         """
         trained = self._session.denoiser
         if self.which.value == _TRAINED and trained is not None:
             return trained
-        if isinstance(self._of_file, BadInput):
-            raise self._of_file
-        return self._of_file
+        if isinstance(self._loaded, BadInput):
+            raise self._loaded
+        return self._loaded

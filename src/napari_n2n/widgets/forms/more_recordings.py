@@ -1,4 +1,4 @@
-"""A list of further recordings of a scene, below the first two."""
+"""The list of further recordings of a scene, below A and B."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from qtpy.QtWidgets import (
 from napari_n2n.widgets.dock import button, connect_while_alive
 from napari_n2n.widgets.forms.fields import image_layers
 
-_ROWS = 3
+_MAX_ROWS = 3  # more recordings scroll, so that the dock stays short
 
 
 class MoreRecordings(QWidget):
-    """Layers and files, added one after the other; hidden as long as it is empty but for a button.
+    """Ask for further layers and files; an empty list is hidden, only its button is shown.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class MoreRecordings(QWidget):
         super().__init__()
         self._viewer = viewer
         self.list = QListWidget()
-        self.list.setToolTip("Further recordings of the same scene: each one more lowers the noise")
-        self.add_button = button("Add another", "Add a third recording of the same scene, a fourth")
+        self.list.setToolTip("Further recordings of the same scene; each one lowers the noise")
+        self.add_button = button("Add another", "Add a further recording of the same scene")
         self.menu = QMenu(self.add_button)
         self.add_button.setMenu(self.menu)
-        self.remove_button = button("Remove", "Take the marked recording off the list")
+        self.remove_button = button("Remove", "Remove the selected recording from the list")
         buttons = QHBoxLayout()
         buttons.addWidget(self.add_button, 1)
         buttons.addWidget(self.remove_button)
@@ -53,16 +53,16 @@ class MoreRecordings(QWidget):
         column.addWidget(self.list)
         column.addLayout(buttons)
         self.menu.aboutToShow.connect(self._fill_menu)
-        self.remove_button.clicked.connect(self._remove_marked)
-        connect_while_alive(self, [(viewer.layers.events.removed, self._drop_closed)])
+        self.remove_button.clicked.connect(self._remove_selected)
+        connect_while_alive(self, [(viewer.layers.events.removed, self._remove_closed)])
         self._show()
 
     def sources(self) -> list[Any]:
-        """Return the layers and paths on the list."""
+        """Return the layers and paths in the list."""
         return [item.data(Qt.ItemDataRole.UserRole) for item in self._items()]
 
     def add(self, *sources: Any) -> None:
-        """Put layers or paths on the list."""
+        """Add layers or paths."""
         for source in sources:
             name = source.name if isinstance(source, Path) else f"layer {source.name}"
             item = QListWidgetItem(name)
@@ -73,7 +73,7 @@ class MoreRecordings(QWidget):
         self.changed.emit()
 
     def clear(self) -> None:
-        """Take all off the list."""
+        """Remove all recordings."""
         self._remove(self._items())
 
     def _items(self) -> list[QListWidgetItem]:
@@ -97,17 +97,17 @@ class MoreRecordings(QWidget):
         if path:
             self.add(Path(path))
 
-    def _remove_marked(self) -> None:
+    def _remove_selected(self) -> None:
         self._remove(self.list.selectedItems() or self._items()[-1:])
 
-    def _drop_closed(self, _event: Any = None) -> None:
-        there = set(self._viewer.layers)
+    def _remove_closed(self, _event: Any = None) -> None:
+        open_layers = set(self._viewer.layers)
         self._remove(
             [
                 item
                 for item in self._items()
                 if not isinstance(source := item.data(Qt.ItemDataRole.UserRole), Path)
-                and source not in there
+                and source not in open_layers
             ]
         )
 
@@ -123,4 +123,4 @@ class MoreRecordings(QWidget):
         self.list.setVisible(count > 0)
         self.remove_button.setVisible(count > 0)
         height = self.list.sizeHintForRow(0) if count else 0
-        self.list.setFixedHeight(min(count, _ROWS) * height + 2 * self.list.frameWidth() + 2)
+        self.list.setFixedHeight(min(count, _MAX_ROWS) * height + 2 * self.list.frameWidth() + 2)
