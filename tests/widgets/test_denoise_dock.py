@@ -76,7 +76,7 @@ def files(folder):
     }
 
 
-def test_the_result_lies_on_its_source_and_fills(viewer, qtbot, model, parts, tmp_path):
+def test_the_result_has_the_position_of_its_source_and_fills(viewer, qtbot, model, parts, tmp_path):
     source = viewer.add_image(STACK, name="cells", rotate=5, **PLACE, **LOOKS)
     out = tmp_path / "clean.ome.zarr"
     _, widget = open_dock(viewer, model, out)
@@ -89,11 +89,13 @@ def test_the_result_lies_on_its_source_and_fills(viewer, qtbot, model, parts, tm
         np.testing.assert_array_equal(getattr(result, name), getattr(source, name))
     assert result.colormap.name == "green"
     middle = source.data_to_world((0, 24, 20))
-    assert np.isnan(result.get_value(middle, world=True))  # and so the source shines through
+    assert np.isnan(
+        result.get_value(middle, world=True)
+    )  # transparent: the source is visible below
     parts.release(3)
     qtbot.waitUntil(says(widget, "2 of 4"), timeout=20_000)
     assert widget.progress.isVisibleTo(widget) and widget.progress.value() == 500
-    # What is on the screen is what was written, without a touch of the slider; and with one.
+    # The screen shows what was written, with and without moving the slider.
     value = pytest.approx(CLEAN[0, 24, 20], rel=1e-5)
     qtbot.waitUntil(lambda: result.get_value(middle, world=True) == value, timeout=5_000)
     viewer.dims.set_point(0, source.data_to_world((1, 24, 20))[0])
@@ -105,7 +107,7 @@ def test_the_result_lies_on_its_source_and_fills(viewer, qtbot, model, parts, tm
     assert Path(result.data.store.root) == out and "Saved as" in widget.words.text()
 
 
-def test_a_cancelled_run_goes_on_in_another_window_and_ends_with_the_same_bytes(
+def test_a_cancelled_run_is_resumed_in_another_window_with_the_same_bytes(
     viewer, make_napari_viewer_proxy, qtbot, model, parts, tmp_path
 ):
     viewer.add_image(STACK, name="cells", **PLACE, **LOOKS)
@@ -131,9 +133,7 @@ def test_a_cancelled_run_goes_on_in_another_window_and_ends_with_the_same_bytes(
     assert files(out) == files(whole) and len(viewer.layers) == 3
 
 
-def test_a_result_without_a_name_goes_on_too_until_something_else_is_asked(
-    viewer, qtbot, model, parts
-):
+def test_an_unnamed_result_can_be_resumed_until_the_choice_changes(viewer, qtbot, model, parts):
     viewer.add_image(STACK, name="cells", **LOOKS)
     _, widget = open_dock(viewer, model)
     widget.button.click()
@@ -160,7 +160,7 @@ def test_a_result_without_a_name_goes_on_too_until_something_else_is_asked(
     assert widget.button.text() == "Denoise"
 
 
-def test_nothing_is_overwritten_unasked(viewer, qtbot, model, shown, tmp_path):
+def test_an_existing_output_is_overwritten_only_on_request(viewer, qtbot, model, shown, tmp_path):
     viewer.add_image(STACK, name="cells", **LOOKS)
     out = tmp_path / "clean.tif"
     _, widget = open_dock(viewer, model, out)
@@ -179,7 +179,9 @@ def test_nothing_is_overwritten_unasked(viewer, qtbot, model, shown, tmp_path):
     np.testing.assert_allclose(np.asarray(result.data), CLEAN, rtol=1e-5)
 
 
-def test_a_layer_may_be_removed_while_it_fills(viewer, qtbot, model, parts, shown, tmp_path):
+def test_the_result_layer_can_be_removed_while_it_fills(
+    viewer, qtbot, model, parts, shown, tmp_path
+):
     viewer.add_image(STACK, name="cells", **LOOKS)
     out = tmp_path / "clean.ome.zarr"
     _, widget = open_dock(viewer, model, out)
@@ -192,7 +194,7 @@ def test_a_layer_may_be_removed_while_it_fills(viewer, qtbot, model, parts, show
     assert not shown and len(viewer.layers) == 1 and Acquisition.open(out).shape == STACK.shape
 
 
-def test_lazy_and_multiscale_layers_are_taken_as_they_are(viewer, qtbot, model):
+def test_lazy_and_multiscale_layers_are_denoised(viewer, qtbot, model):
     layers = {
         "dask": da.from_array(STACK),
         "zarr": zarr.array(STACK),
@@ -207,7 +209,7 @@ def test_lazy_and_multiscale_layers_are_taken_as_they_are(viewer, qtbot, model):
         np.testing.assert_allclose(np.asarray(result.data), CLEAN, rtol=1e-5)
 
 
-def test_a_large_result_has_all_its_resolutions_and_looks_as_it_did(
+def test_a_large_result_becomes_multiscale_and_keeps_its_display(
     viewer, qtbot, model, monkeypatch, tmp_path
 ):
     monkeypatch.setattr("napari_n2n.widgets.layers.growing_layer._LARGE", 300)
@@ -230,7 +232,7 @@ def test_a_large_result_has_all_its_resolutions_and_looks_as_it_did(
     np.testing.assert_allclose(np.asarray(result.data[0]), expected_values, rtol=1e-5)
 
 
-def test_a_layer_whose_axes_lie_otherwise_gets_a_result_that_lies_as_it_does(viewer, qtbot, model):
+def test_a_result_has_the_axis_order_of_its_source(viewer, qtbot, model):
     looks = LOOKS | {"axis_labels": ("y", "x", "t")}
     data, scale = np.moveaxis(STACK, 0, -1), (0.5, 0.5, 2)
     viewer.add_image(data, rgb=False, name="cells", scale=scale, **looks)
@@ -260,7 +262,7 @@ def test_files_are_denoised_and_averaged_without_layers(viewer, qtbot, model, tm
     np.testing.assert_allclose(np.asarray(both.data), expected(*pixels, axes="YX"), rtol=1e-5)
 
 
-def test_a_tiff_becomes_a_layer_when_it_is_whole(viewer, qtbot, model, parts, tmp_path):
+def test_a_tiff_becomes_a_layer_when_it_is_complete(viewer, qtbot, model, parts, tmp_path):
     viewer.add_image(STACK[:1], name="cells", **PLACE, **LOOKS)
     _, widget = open_dock(viewer, model, tmp_path / "clean.tif")
     widget.button.click()
@@ -273,7 +275,7 @@ def test_a_tiff_becomes_a_layer_when_it_is_whole(viewer, qtbot, model, parts, tm
     np.testing.assert_array_equal(result.scale, PLACE["scale"])
 
 
-def test_a_folder_of_recordings_is_cleaned_file_by_file_and_goes_on(
+def test_a_folder_of_recordings_is_denoised_file_by_file_and_resumed(
     viewer, qtbot, model, parts, shown, tmp_path
 ):
     raw, clean = tmp_path / "raw", tmp_path / "clean"
@@ -284,7 +286,7 @@ def test_a_folder_of_recordings_is_cleaned_file_by_file_and_goes_on(
     drop(widget, raw)
     assert widget.picker.source.value == "folders"
     widget.button.click()
-    assert "Choose under 'Save to' a folder" in shown[-1]
+    assert "Choose a folder for the results" in shown[-1]
     widget.out.value = clean
     widget.button.click()
     parts.release(2)
@@ -301,14 +303,14 @@ def test_a_folder_of_recordings_is_cleaned_file_by_file_and_goes_on(
         found = tifffile.imread(clean / f"{number}.tif")
         np.testing.assert_allclose(found, expected(frame, axes="YX"), rtol=1e-6)
     widget.picker.changed.emit()
-    assert "4 of 4 results are there: name another" in widget.words.text()
+    assert "4 of 4 results exist: choose another" in widget.words.text()
     drop(widget, tmp_path / "raw")
     widget.out.value = raw
     widget.button.click()
     assert "the recordings lie there" in shown[-1]
 
 
-def test_what_cannot_be_done_is_said_in_a_line(viewer, qtbot, model, shown, tmp_path):
+def test_every_problem_is_reported_in_one_line(viewer, qtbot, model, shown, tmp_path):
     _, widget = open_dock(viewer)
     widget.button.click()
     assert "Choose a model" in shown[-1]
@@ -330,7 +332,7 @@ def test_what_cannot_be_done_is_said_in_a_line(viewer, qtbot, model, shown, tmp_
     assert viewer.layers["cells denoised"].data.shape == (4, 1, 48, 40)
 
 
-def test_a_full_disk_is_said_and_what_was_done_may_be_gone_on_with(
+def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
     viewer, qtbot, model, shown, monkeypatch, tmp_path
 ):
     viewer.add_image(STACK, name="cells", **LOOKS)
@@ -366,7 +368,7 @@ def test_the_model_just_trained_is_offered_first_with_its_card(viewer, qtbot, de
     assert "bright: values from" in widget.warnings.text() and "⚠" in widget.warnings.text()
 
 
-def test_a_recording_unlike_those_of_the_training_is_told_as_soon_as_it_is_chosen(
+def test_a_recording_unlike_the_training_is_reported_when_it_is_chosen(
     viewer, qtbot, denoiser, model, tmp_path
 ):
     viewer.add_image(noisy(blobs(), 3), name="like it")
@@ -379,11 +381,11 @@ def test_a_recording_unlike_those_of_the_training_is_told_as_soon_as_it_is_chose
     assert widget.warnings.text() == ""
     widget.picker.layer_a.value = viewer.layers["quiet"]
     with qtbot.waitSignal(widget.comparing.found, timeout=20_000):
-        widget.model.choose(model)  # of which nobody knows what it learned from
+        widget.model.choose(model)  # without a record of its training
     assert widget.warnings.text() == ""
 
 
-def test_a_closed_dock_loses_nothing_and_another_one_finds_the_run(viewer, qtbot, model, parts):
+def test_a_run_continues_while_its_dock_is_closed(viewer, qtbot, model, parts):
     viewer.add_image(STACK, name="cells", **LOOKS)
     dock, widget = open_dock(viewer, model)
     widget.button.click()
@@ -395,7 +397,7 @@ def test_a_closed_dock_loses_nothing_and_another_one_finds_the_run(viewer, qtbot
     assert viewer.layers[-1].name == "cells denoised"
 
 
-def test_closing_the_window_ends_a_run_within_a_part(make_napari_viewer, qtbot, model, parts):
+def test_closing_the_window_ends_a_run_within_one_shard(make_napari_viewer, qtbot, model, parts):
     viewer = make_napari_viewer()
     viewer.add_image(STACK, name="cells", **LOOKS)
     dock, widget = open_dock(viewer, model)
@@ -404,7 +406,7 @@ def test_closing_the_window_ends_a_run_within_a_part(make_napari_viewer, qtbot, 
     qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=20_000)
     viewer.window.remove_dock_widget(dock)
     viewer.close()
-    parts.release(1)  # the part under way, but no other
+    parts.release(1)  # the present shard, but no further one
     qtbot.waitUntil(lambda: not session.running, timeout=10_000)
 
 
@@ -427,7 +429,7 @@ def test_a_run_in_one_window_leaves_another_window_alone(make_napari_viewer, qtb
 
 
 @pytest.mark.parametrize("asked", ["file_a", "out", "model file", "folder for results"])
-def test_files_and_folders_may_be_picked_in_a_dialog(viewer, model, monkeypatch, tmp_path, asked):
+def test_files_and_folders_can_be_chosen_in_a_dialog(viewer, model, monkeypatch, tmp_path, asked):
     (tmp_path / "raw").mkdir()
     np.save(tmp_path / "raw" / "a.npy", STACK)
     _, widget = open_dock(viewer)
@@ -449,7 +451,7 @@ def test_files_and_folders_may_be_picked_in_a_dialog(viewer, model, monkeypatch,
 
 
 def test_long_names_do_not_widen_the_dock(viewer, qtbot, model):
-    name = "a_long_name_that_somebodys_microscope_made_up_for_its_recording_number_1234"
+    name = "a_long_name_that_microscope_made_up_for_its_recording_number_1234"
     viewer.add_image(STACK, name=name, **LOOKS)
     _, widget = open_dock(viewer, model, Path("/") / name / name / f"{name}.jpg")
     widget.button.click()
@@ -459,7 +461,7 @@ def test_long_names_do_not_widen_the_dock(viewer, qtbot, model):
     assert all(field.tooltip for field in fields)
 
 
-def test_a_model_and_a_recording_may_be_dropped_on_the_dock(viewer, model, tmp_path):
+def test_a_model_and_a_recording_can_be_dropped_on_the_dock(viewer, model, tmp_path):
     widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")[1]
     for name in ("one", "two"):
         np.save(tmp_path / f"{name}.npy", STACK)

@@ -29,7 +29,7 @@ def measure(widget, qtbot):
     wait_until_ready(qtbot, widget)
 
 
-def test_advice_figures_and_plots_come_out(viewer, qtbot):
+def test_the_loss_the_figures_and_the_plots_are_shown(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     assert not widget.plots and widget.loss.isHidden()
@@ -42,11 +42,11 @@ def test_advice_figures_and_plots_come_out(viewer, qtbot):
     assert len(viewer.layers) == 2
 
 
-def test_warnings_come_with_a_way_out_and_fit_a_narrow_dock(viewer, qtbot):
+def test_warnings_name_a_fix_and_fit_a_narrow_dock(viewer, qtbot):
     rng = np.random.default_rng(0)
     for view in "ab":
         noise = ndimage.gaussian_filter(rng.normal(size=SCENE.shape), 1.5)
-        name = f"a long name that somebody's microscope made up for its recording {view}"
+        name = f"a long name that a microscope has made up for its recording {view}"
         viewer.add_image(SCENE + 20 * noise / noise.std(), name=name)
     _, widget = open_dock(viewer)
     measure(widget, qtbot)
@@ -55,7 +55,7 @@ def test_warnings_come_with_a_way_out_and_fit_a_narrow_dock(viewer, qtbot):
     assert widget.widget().minimumSizeHint().width() <= 280
 
 
-def test_who_cancels_waits_no_longer(viewer, qtbot):
+def test_cancel_stops_the_measurement(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     widget.button.click()
@@ -69,7 +69,7 @@ def test_who_cancels_waits_no_longer(viewer, qtbot):
     assert "L2" in widget.loss.text() and widget.cancel_button.isHidden()
 
 
-def test_another_pair_clears_what_the_last_one_showed(viewer, qtbot):
+def test_choosing_another_pair_clears_the_last_measurement(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     measure(widget, qtbot)
@@ -83,7 +83,7 @@ def test_another_pair_clears_what_the_last_one_showed(viewer, qtbot):
     assert len(widget.plots) == 4 and widget.measuring.measured.pairs[0].first.name == "first"
 
 
-def test_other_pixels_in_a_layer_are_measured_anew(viewer, qtbot):
+def test_new_pixels_in_a_layer_are_measured_again(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     measure(widget, qtbot)
@@ -103,7 +103,7 @@ def test_files_are_measured_without_layers(viewer, qtbot, tmp_path):
     assert len(widget.plots) == 4 and not viewer.layers
 
 
-def test_what_cannot_be_measured_is_said_and_the_button_stays_ready(viewer, qtbot, shown):
+def test_an_error_is_shown_and_the_button_stays_enabled(viewer, qtbot, shown):
     _, widget = open_dock(viewer)
     widget.button.click()
     assert "two noisy recordings" in shown[-1] and widget.button.isEnabled()
@@ -113,7 +113,7 @@ def test_what_cannot_be_measured_is_said_and_the_button_stays_ready(viewer, qtbo
     assert "\n" not in shown[-1]
 
 
-def test_the_plots_take_the_theme(viewer, qtbot):
+def test_the_plots_use_the_theme(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     measure(widget, qtbot)
@@ -127,7 +127,7 @@ def test_the_plots_take_the_theme(viewer, qtbot):
     assert dark < 100 < background()
 
 
-def test_a_dock_closed_while_it_measures_does_no_harm(viewer, qtbot):
+def test_a_dock_can_be_closed_during_a_measurement(viewer, qtbot):
     add_pair(viewer)
     dock, widget = open_dock(viewer)
     widget.button.click()
@@ -137,7 +137,7 @@ def test_a_dock_closed_while_it_measures_does_no_harm(viewer, qtbot):
     assert len(again.plots) == 4
 
 
-def test_a_dock_that_comes_back_has_what_was_measured(viewer, qtbot):
+def test_a_reopened_dock_shows_the_last_measurement(viewer, qtbot):
     add_pair(viewer)
     dock, widget = open_dock(viewer)
     measure(widget, qtbot)
@@ -147,7 +147,7 @@ def test_a_dock_that_comes_back_has_what_was_measured(viewer, qtbot):
     assert again.figures.text() == figures and len(again.plots) == 4
 
 
-def test_every_channel_is_measured_when_the_axes_are_named(viewer, qtbot):
+def test_every_channel_is_measured_if_the_axes_are_given(viewer, qtbot):
     for seed in (1, 2):
         channels = [noisy(SCENE, seed, sigma) for sigma in (20, 40)]
         viewer.add_image(np.stack([channels]), name=f"n{seed}")
@@ -160,7 +160,7 @@ def test_every_channel_is_measured_when_the_axes_are_named(viewer, qtbot):
     assert widget.figures.text() != before and len(widget.plots) == 4
 
 
-def test_train_takes_what_was_measured_and_noise_what_train_measured(viewer, qtbot):
+def test_train_and_noise_docks_share_their_measurements(viewer, qtbot):
     add_pair(viewer)
     viewer.add_image(noisy(SCENE, 3), name="third")
     _, widget = open_dock(viewer)

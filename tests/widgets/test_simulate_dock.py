@@ -22,7 +22,7 @@ def open_dock(viewer):
     return viewer.window.add_plugin_dock_widget("napari-n2n", "Simulate")
 
 
-def test_two_noisy_copies_lie_on_their_source(viewer, qtbot):
+def test_two_noisy_copies_have_the_position_of_their_source(viewer, qtbot):
     source = viewer.add_image(
         da.from_array(SCENE),
         name="cells",
@@ -47,7 +47,7 @@ def test_two_noisy_copies_lie_on_their_source(viewer, qtbot):
     assert abs(np.corrcoef(noise_a.ravel(), noise_b.ravel())[0, 1]) < 0.05
 
 
-def test_only_the_numbers_of_the_chosen_noise_are_shown(viewer):
+def test_only_the_parameters_of_the_chosen_noise_are_shown(viewer):
     _, widget = open_dock(viewer)
     for name, kind in NOISES.items():
         widget.noise.value = name
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_pixels(viewer, qtbot):
     assert (first != other).any()
 
 
-def test_what_cannot_be_done_is_said_and_the_button_stays_ready(viewer, qtbot, shown):
+def test_an_error_is_shown_and_the_button_stays_enabled(viewer, qtbot, shown):
     _, widget = open_dock(viewer)
     widget.button.click()
     assert "clean image" in shown[-1] and widget.button.isEnabled()
@@ -86,7 +86,7 @@ def test_what_cannot_be_done_is_said_and_the_button_stays_ready(viewer, qtbot, s
     assert len(viewer.layers) == 1
 
 
-def test_a_range_gives_every_plane_a_level_of_its_own(viewer, qtbot):
+def test_a_range_gives_every_plane_its_own_level(viewer, qtbot):
     viewer.add_image(np.zeros((12, 64, 64)), name="dark")
     _, widget = open_dock(viewer)
     level = widget.numbers["gaussian"][0]
@@ -101,7 +101,7 @@ def test_a_range_gives_every_plane_a_level_of_its_own(viewer, qtbot):
     assert "is out of range" in widget.words.text() and widget.button.isEnabled()
 
 
-def test_unnamed_axes_are_asked_for(viewer, qtbot):
+def test_unlabelled_axes_are_asked_for(viewer, qtbot):
     viewer.add_image(np.zeros((2, 2, 64, 64)), name="unnamed")
     _, widget = open_dock(viewer)
     assert not widget.axes.native.isHidden()
@@ -117,7 +117,7 @@ def test_unnamed_axes_are_asked_for(viewer, qtbot):
     assert widget.axes.native.isHidden()
 
 
-def test_cancel_ends_it_and_leaves_nothing(viewer, qtbot):
+def test_cancel_ends_the_run_and_adds_no_layers(viewer, qtbot):
     viewer.add_image(np.zeros((5000, 64, 64), np.uint8), name="long")
     _, widget = open_dock(viewer)
     assert widget.cancel_button.isHidden() and widget.progress.isHidden()
@@ -147,7 +147,7 @@ def test_a_run_cancelled_at_its_last_plane_leaves_nothing(viewer, qtbot, monkeyp
     assert len(made) == 2 and not any(path.exists() for path in made)
 
 
-def test_a_dock_that_comes_back_finds_the_run_and_ends_it(viewer, qtbot):
+def test_a_reopened_dock_can_cancel_the_run(viewer, qtbot):
     viewer.add_image(np.zeros((5000, 64, 64), np.uint8), name="long")
     dock, widget = open_dock(viewer)
     widget.button.click()
@@ -160,7 +160,7 @@ def test_a_dock_that_comes_back_finds_the_run_and_ends_it(viewer, qtbot):
     assert again.words.text() == "Cancelled." and len(viewer.layers) == 1
 
 
-def test_a_closed_dock_does_not_lose_the_copies(viewer, qtbot):
+def test_a_run_continues_while_its_dock_is_closed(viewer, qtbot):
     viewer.add_image(SCENE, name="cells")
     dock, widget = open_dock(viewer)
     widget.button.click()

@@ -20,7 +20,7 @@ def open_dock(viewer):
     return viewer.window.add_plugin_dock_widget("napari-n2n", "Split")[1]
 
 
-def test_even_and_odd_frames_lie_where_they_were(viewer):
+def test_even_and_odd_frames_keep_their_position(viewer):
     looks = {"contrast_limits": (90, 500), "colormap": "green", "units": ("s", "um", "um")}
     place = {"scale": (2, 0.5, 0.5), "translate": (1, 3, 3), "rotate": 5, "shear": (0.1, 0, 0)}
     source = viewer.add_image(MOVIE, name="movie", axis_labels=("t", "y", "x"), **looks, **place)
@@ -39,7 +39,7 @@ def test_even_and_odd_frames_lie_where_they_were(viewer):
     assert len(Pair.open(even, odd).acquisitions) == 2
 
 
-def test_nothing_is_copied_of_lazy_and_multiscale_layers(viewer):
+def test_lazy_and_multiscale_layers_are_split_without_copying(viewer):
     written = zarr.array(MOVIE)
     layers = {
         "dask": da.from_array(MOVIE),
@@ -57,7 +57,7 @@ def test_nothing_is_copied_of_lazy_and_multiscale_layers(viewer):
     assert (np.asarray(viewer.layers["zarr odd"].data[0]) == 7).all()
 
 
-def test_an_axis_in_any_place_is_split(viewer):
+def test_any_axis_can_be_split(viewer):
     stack = np.moveaxis(np.stack([MOVIE, MOVIE + 1]), 1, 2)  # Z, Y, T, X
     viewer.add_image(stack, name="movie")
     widget = open_dock(viewer)
@@ -69,7 +69,7 @@ def test_an_axis_in_any_place_is_split(viewer):
     np.testing.assert_array_equal(np.asarray(viewer.layers["movie odd"].data), stack[:, :, 1:4:2])
 
 
-def test_what_cannot_be_split_is_said(viewer, shown):
+def test_a_single_frame_is_refused(viewer, shown):
     widget = open_dock(viewer)
     widget.button.click()
     assert "Open a stack" in shown[-1]

@@ -73,7 +73,7 @@ def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
     assert widget.train_button.isEnabled() and widget.save_button.isEnabled()
 
 
-def test_the_noise_says_why_this_loss(viewer, qtbot):
+def test_the_dock_explains_why_the_noise_calls_for_a_loss(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     assert "noise decides" in widget.loss_words.text()
@@ -89,7 +89,7 @@ def test_the_noise_says_why_this_loss(viewer, qtbot):
 
 
 @pytest.mark.parametrize("wrap", [da.from_array, zarr.array], ids=["dask", "zarr"])
-def test_lazy_stacks_are_taken_as_they_are(viewer, qtbot, wrap):
+def test_lazy_stacks_are_trained_on(viewer, qtbot, wrap):
     add_pair(viewer, wrap, (3, 64, 64))
     _, widget = open_dock(viewer)
     widget.train_button.click()
@@ -121,7 +121,7 @@ def test_stop_keeps_the_model_and_save_writes_it(viewer, qtbot, tmp_path):
     assert load(tmp_path / "model.n2n").record.stopped
 
 
-def test_the_result_fills_after_the_training_and_stop_ends_that_too(viewer, qtbot, parts):
+def test_stop_also_ends_the_denoising_after_the_training(viewer, qtbot, parts):
     parts.release(2)
     add_pair(viewer, shape=(4, 64, 64))
     _, widget = open_dock(viewer)
@@ -164,7 +164,7 @@ def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, shown):
     assert not widget.session.running and widget.train_button.isEnabled()
 
 
-def test_an_error_in_the_background_is_shown_and_rearms_the_button(
+def test_an_error_in_the_background_is_shown_and_enables_the_button(
     viewer, qtbot, monkeypatch, shown
 ):
     def full(self, image):
@@ -181,7 +181,7 @@ def test_an_error_in_the_background_is_shown_and_rearms_the_button(
     assert "out of memory" not in widget.words.text()
 
 
-def test_while_a_run_goes_on_a_few_lines_stand_for_all_that_could_be_chosen(viewer, qtbot):
+def test_during_a_run_a_summary_replaces_the_forms(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)
     assert widget.chosen.isHidden() and not widget.form.isHidden()
@@ -237,9 +237,7 @@ def test_the_sample_opens_as_a_ready_pair(viewer):
     assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("timelapse_a", "timelapse_b")
 
 
-def test_a_device_that_is_not_there_is_refused_and_nothing_is_busy(
-    viewer, qtbot, monkeypatch, shown
-):
+def test_a_missing_device_is_refused_before_the_run(viewer, qtbot, monkeypatch, shown):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     add_pair(viewer)
     _, widget = open_dock(viewer)
@@ -252,17 +250,17 @@ def test_a_device_that_is_not_there_is_refused_and_nothing_is_busy(
     assert len(viewer.layers) == 3
 
 
-def test_a_long_curve_is_thinned_and_loses_no_look():
+def test_a_long_curve_is_thinned_and_keeps_every_validation():
     curve = []
     for k in range(1, 10_001):
-        look = 1 / (k // 500 + 1)
-        curve.append(TrainingStep(k, k / 1e4, k, 1e4 - k, 1 / k, look, 20.0, 0.1))
+        held_out = 1 / (k // 500 + 1)
+        curve.append(TrainingStep(k, k / 1e4, k, 1e4 - k, 1 / k, held_out, 20.0, 0.1))
         if len(curve) > 2000:
             curve[:] = thinned(curve)
     assert len(curve) <= 2000 and curve[-1].step >= 9990
     assert [step.step for step in curve] == sorted({step.step for step in curve})
-    looks = {step.held_out: step.step for step in reversed(curve)}
-    assert sorted(looks.values()) == [1, *range(500, 10_001, 500)]
+    validations = {step.held_out: step.step for step in reversed(curve)}
+    assert sorted(validations.values()) == [1, *range(500, 10_001, 500)]
 
 
 def drawn(line):
@@ -270,7 +268,7 @@ def drawn(line):
 
 
 @pytest.mark.parametrize("span", [1.02, 1.5, 3, 15, 400])
-def test_the_error_can_be_read_off_its_axis(qtbot, span):
+def test_the_axis_of_the_error_has_enough_marks(qtbot, span):
     curve = TrainingCurve()
     qtbot.addWidget(curve)
     axis = curve.getAxis("left")

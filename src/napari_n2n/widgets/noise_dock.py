@@ -1,4 +1,4 @@
-"""The Noise dock: what the noise of recordings is, and which loss it calls for."""
+"""The Noise dock: measure the noise of recordings and recommend a loss."""
 
 from html import escape
 from typing import Any
@@ -28,17 +28,17 @@ from napari_n2n.widgets.sessions.measuring import Measured, Measuring
 from napari_n2n.widgets.sessions.session import session_of
 
 _WELCOME = (
-    "Measures the noise of two recordings of one scene, without a clean image, and says which loss "
-    "to train with."
+    "Measures the noise of two recordings of one scene and recommends a loss. "
+    "No clean image is needed."
 )
 
 
 class Inspection(Measuring):
-    """What the Noise dock of a viewer has measured."""
+    """The measurement of the Noise dock, separate from that of the Train dock."""
 
 
 class NoiseWidget(Dock):
-    """Choose recordings; advice, figures and plots come out.
+    """Ask for recordings, and show the recommended loss, the figures and the plots.
 
     Parameters
     ----------
@@ -49,27 +49,27 @@ class NoiseWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.measuring = session_of(napari_viewer, Inspection)
-        self._trained_on = session_of(napari_viewer, Measuring)
+        self._train_measuring = session_of(napari_viewer, Measuring)
         self._measured: Measured | None = None
         self._waiting = self._live = False
         self._build()
         self._connect()
         self._clear(_WELCOME)
-        self._recall()
+        self._show_known()
 
     def _build(self) -> None:
         self.picker = PairPicker(self.viewer)
         self.channel = ComboBox(
             label="Channel",
             choices=[],
-            tooltip="Each channel has a noise of its own: choose the one to look at",
+            tooltip="Channel to show; each channel has its own noise",
         )
         keep_narrow(self.channel)
         self.picker.rows.addRow(self.channel.label, self.channel.native)
-        tip = "Measure the noise on a few planes of both, and then of whatever you choose next"
+        tip = "Measure the noise of these recordings, and of those chosen later"
         self.button = button("Measure", tip)
-        self.cancel_button = button("Cancel", "Do without the noise of these recordings")
-        tip = "Open the Train dock with these recordings; they are not measured again"
+        self.cancel_button = button("Cancel", "Stop measuring")
+        tip = "Open the Train dock with these recordings and their measurement"
         self.train_button = button("Train with these", tip)
         buttons = QHBoxLayout()
         for made in (self.button, self.cancel_button, self.train_button):
@@ -81,7 +81,7 @@ class NoiseWidget(Dock):
         self.plots: list[PanelPlot] = []
         labels = (self.loss, self.words, self.warnings, self.figures)
         self._column = self.stack(self.picker, buttons, *labels)
-        self.take_drops(self.picker.take)
+        self.take_drops(self.picker.choose_paths)
 
     def _connect(self) -> None:
         slots = [
@@ -89,7 +89,7 @@ class NoiseWidget(Dock):
             (self.measuring.changed, self._show_measured),
         ]
         connect_while_alive(self, slots)
-        self.picker.changed.connect(self._recall)
+        self.picker.changed.connect(self._show_known)
         self.channel.changed.connect(self._show_channel)
         self.button.clicked.connect(self.measure)
         self.cancel_button.clicked.connect(self.cancel)
@@ -97,24 +97,24 @@ class NoiseWidget(Dock):
 
     # -- measuring ----------------------------------------------------------------------------
 
-    def _recall(self) -> None:
-        """Show what is known already of the recordings that are chosen."""
+    def _show_known(self) -> None:
+        """Show the measurement of the chosen recordings if there is one already."""
         self._clear(_WELCOME)
         try:
             recordings = self.picker.recordings()
         except BadInput as error:
-            self.picker.ask_for_axes(error.code == "axes")
+            self.picker.axes.show_for(error)
             return
-        known = self._trained_on.known(recordings) or self.measuring.known(recordings)
+        known = self._train_measuring.known(recordings) or self.measuring.known(recordings)
         if known is not None:
             self._show(known)
         elif self.measuring.busy and self.measuring.recordings == recordings:
-            self._await()
+            self._show_waiting()
         elif self._live:
             self._begin(recordings)
 
     def measure(self) -> None:
-        """Measure the noise of what is chosen, and from now on of what is chosen next."""
+        """Measure the chosen recordings, and from now on all that are chosen later."""
         try:
             recordings = self.picker.recordings()
         except BadInput as error:
@@ -124,33 +124,32 @@ class NoiseWidget(Dock):
         self._begin(recordings)
 
     def cancel(self) -> None:
-        """Wait no longer, and measure nothing until that is asked for again."""
+        """Stop measuring until the user asks for it again."""
         self._live = False
-        self._wait(False)
+        self._set_waiting(False)
         self.measuring.look(None)
         self._clear(_WELCOME)
 
     def _begin(self, recordings: Recordings) -> None:
-        self._await()
+        self._show_waiting()
         self.measuring.look(recordings, again=True)
 
-    def _await(self) -> None:
+    def _show_waiting(self) -> None:
         self._clear("Measuring ...")
-        self._wait(True)
+        self._set_waiting(True)
 
     def _show_measured(self) -> None:
         known = self.measuring
         if known.busy or not (self._waiting or self._measured is not None):
-            return  # it is about what is no longer chosen
-        self._wait(False)
+            return  # about recordings that are no longer chosen
+        self._set_waiting(False)
+        self.picker.axes.show_for(known.problem or known.first)
         if known.problem is not None:
             self._clear(notify(known.problem.message))
-            self.picker.ask_for_axes(known.problem.code == "axes")
         elif known.measured is not None:
-            self.picker.ask_for_axes(known.measured.pairs[0].first.axes_in_doubt)
             self._show(known.measured)
 
-    def _wait(self, waiting: bool) -> None:
+    def _set_waiting(self, waiting: bool) -> None:
         self._waiting = waiting
         self.button.setEnabled(not waiting)
         self.button.setVisible(not waiting)
@@ -158,7 +157,7 @@ class NoiseWidget(Dock):
         self.picker.setEnabled(not waiting)
 
     def train(self) -> None:
-        """Open the Train dock with what is chosen here, and what is known of it."""
+        """Open the Train dock with the chosen recordings and their measurement."""
         try:
             recordings = self.picker.recordings()
         except BadInput as error:
@@ -166,7 +165,7 @@ class NoiseWidget(Dock):
             return
         open_dock(self.viewer, "Train").picker.choose(recordings)
         if self._measured is not None:
-            self._trained_on.learn(recordings, self._measured)
+            self._train_measuring.learn(recordings, self._measured)
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -196,7 +195,7 @@ class NoiseWidget(Dock):
         self._use_theme()
 
     def _clear(self, words: str) -> None:
-        """Show nothing but a line of words."""
+        """Show only a line of text."""
         self._measured = None
         self.words.setText(words)
         for label in (self.loss, self.warnings, self.figures):

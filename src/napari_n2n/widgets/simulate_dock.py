@@ -1,4 +1,4 @@
-"""The Simulate dock: put noise on a clean image, twice, and get a pair whose truth is known."""
+"""The Simulate dock: add noise to a clean image twice, for a pair with a known truth."""
 
 from itertools import chain
 from typing import Any
@@ -12,15 +12,16 @@ from napari_n2n.simulate.corruption import Noise
 from napari_n2n.simulate.registry import NOISES
 from napari_n2n.simulate.write import SimulationStep
 from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, keep_narrow, notify
-from napari_n2n.widgets.forms.fields import ParameterField, axes_field, axes_in, form, layer_menu
+from napari_n2n.widgets.forms.fields import AxesField, ParameterField, form_layout, layer_menu
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.simulation_session import SimulationSession
 
-_WELCOME = "Makes two noisy copies of a clean image: a pair to learn from, with a known truth."
+_WELCOME = "Makes two noisy copies of a clean image: a training pair with a known truth."
+_PROGRESS_STEPS = 1000  # of the progress bar: finer than its pixels
 
 
 class SimulateWidget(Dock):
-    """Choose a clean image and a noise; two noisy layers come out.
+    """Ask for a clean image and a noise, and add two noisy layers.
 
     Parameters
     ----------
@@ -34,28 +35,29 @@ class SimulateWidget(Dock):
         self._build()
         self._connect()
         self._show_noise()
-        self._ask_for_axes()
+        self._show_axes()
         self._show_state()
 
     def _build(self) -> None:
-        tip = "Image that counts as the truth"
+        tip = "Image to add noise to; it is the known truth"
         self.layer = layer_menu(self.viewer, "Clean image", tip)
-        self.axes = axes_field("image")
+        self.axes = AxesField("image")
         noises = [(noise.title, noise.name) for noise in NOISES.values()]
-        self.noise = ComboBox(label="Noise", choices=noises, tooltip="What spoils the image")
+        self.noise = ComboBox(label="Noise", choices=noises, tooltip="Kind of noise to add")
         keep_narrow(self.noise)
         self.noise_words, self.words = Words(), Words()
         self.numbers = {name: _fields(noise()) for name, noise in NOISES.items()}
-        tip = "Another number gives other noise of the same kind"
+        tip = "Random seed; another number gives other noise of the same kind"
         self.seed = SpinBox(label="Seed", max=2**31 - 1, tooltip=tip)
-        tip = "Adds two layers with independent noise, in the background"
+        tip = "Add two layers with independent noise, in the background"
         self.button = button("Make two noisy copies", tip)
-        self.cancel_button = button("Cancel", "Stop now and throw away what is done")
+        self.cancel_button = button("Cancel", "Stop now and discard the copies")
         self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
+        self.progress.setRange(0, _PROGRESS_STEPS)
         numbers = chain(*self.numbers.values())
-        self._rows = form(self.layer, self.axes, self.noise, *numbers, self.seed)
+        self._rows = form_layout(self.layer, self.axes, self.noise, *numbers, self.seed)
         self._rows.insertRow(3, self.noise_words)
+        self.axes.hide_unless_needed(self._rows)
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 1)
         buttons.addWidget(self.cancel_button)
@@ -70,21 +72,19 @@ class SimulateWidget(Dock):
             (self.session.failed, self._show_state),
         ]
         connect_while_alive(self, slots)
-        self.layer.changed.connect(self._ask_for_axes)
+        self.layer.changed.connect(self._show_axes)
         self.noise.changed.connect(self._show_noise)
         self.button.clicked.connect(self.simulate)
         self.cancel_button.clicked.connect(self.session.stop)
 
-    def _ask_for_axes(self, _layer: Any = None) -> None:
-        """Show the field for the axes where nobody names them."""
+    def _show_axes(self, _layer: Any = None) -> None:
         try:
-            unnamed = self.layer.value is not None and self._clean().axes_in_doubt
+            self.axes.show_for(None if self.layer.value is None else self._clean())
         except BadInput as error:
-            unnamed = error.code == "axes"
-        self._rows.setRowVisible(self.axes.native, unnamed or axes_in(self.axes) is not None)
+            self.axes.show_for(error)
 
     def _clean(self) -> Acquisition:
-        return Acquisition.open(self.layer.value, axes=axes_in(self.axes))
+        return Acquisition.open(self.layer.value, axes=self.axes.letters)
 
     def _show_noise(self) -> None:
         self.noise_words.setText(NOISES[self.noise.value].description)
@@ -93,7 +93,7 @@ class SimulateWidget(Dock):
                 self._rows.setRowVisible(field.native, name == self.noise.value)
 
     def chosen_noise(self) -> Noise:
-        """Return the noise that the form describes; raises `BadInput` where there is none such."""
+        """Return the noise in the form; raise `BadInput` if its numbers are not valid."""
         return NOISES[self.noise.value](*(one.value for one in self.numbers[self.noise.value]))
 
     def simulate(self) -> None:
@@ -117,7 +117,7 @@ class SimulateWidget(Dock):
         self.words.setText(self.session.message or _WELCOME)
 
     def _show_step(self, step: SimulationStep) -> None:
-        self.progress.setValue(round(1000 * step.progress))
+        self.progress.setValue(round(_PROGRESS_STEPS * step.progress))
 
 
 def _fields(noise: Noise) -> list[ParameterField]:

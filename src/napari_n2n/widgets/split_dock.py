@@ -1,4 +1,4 @@
-"""The Split dock: even and odd frames of a stack as two layers, which are a pair to train on."""
+"""The Split dock: even and odd frames of a stack as two layers, a pair to train on."""
 
 from typing import Any
 
@@ -9,23 +9,22 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.widgets.dock import Dock, Words, button, notify, plainly
 from napari_n2n.widgets.forms.fields import (
-    axes_field,
-    axes_in,
+    AxesField,
     axis_menu,
-    form,
+    form_layout,
     frame_choices,
     layer_menu,
 )
 from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_at
 
 _WELCOME = (
-    "Frames 0, 2, 4 ... and 1, 3, 5 ... of a movie that hardly moves are two recordings of one "
-    "scene: a pair to train on. Nothing is copied."
+    "The even and the odd frames of a movie that hardly moves are two recordings of one scene: "
+    "a pair to train on. No data are copied."
 )
 
 
 class SplitWidget(Dock):
-    """Choose a stack and an axis; two layers come out.
+    """Ask for a stack and an axis, and add the even and the odd frames as layers.
 
     Parameters
     ----------
@@ -37,44 +36,44 @@ class SplitWidget(Dock):
         super().__init__(napari_viewer)
         self._build()
         self._connect()
-        self._offer_axes()
+        self._fill_axis_menu()
 
     def _build(self) -> None:
-        tip = "Stack of which neighbouring frames show the same"
+        tip = "Stack in which neighbouring frames show the same scene"
         self.layer = layer_menu(self.viewer, "Stack", tip)
-        self.axes = axes_field("layer")
+        self.axes = AxesField("layer")
         self.axis = axis_menu()
-        self.button = button("Split", "Add even and odd frames as two layers")
+        self.button = button("Split", "Add the even and the odd frames as two layers")
         self.words = Words(_WELCOME)
-        self.stack(form(self.layer, self.axes, self.axis), self.button, self.words)
+        self.stack(form_layout(self.layer, self.axes, self.axis), self.button, self.words)
 
     def _connect(self) -> None:
-        self.layer.changed.connect(self._offer_axes)
-        self.axes.changed.connect(self._offer_axes)
+        self.layer.changed.connect(self._fill_axis_menu)
+        self.axes.changed.connect(self._fill_axis_menu)
         self.button.clicked.connect(self.split)
 
     def _opened(self) -> Acquisition:
         if self.layer.value is None:
             raise BadInput("Open a stack first", "not_chosen")
-        return Acquisition.open(self.layer.value, axes=axes_in(self.axes))
+        return Acquisition.open(self.layer.value, axes=self.axes.letters)
 
-    def _offer_axes(self) -> None:
-        """Offer the axes along which there is more than one frame."""
+    def _fill_axis_menu(self) -> None:
+        """Fill the menu with the axes along which there is more than one frame."""
         try:
-            stack, words = self._opened(), _WELCOME
+            stack = self._opened()
         except BadInput as error:
             self.axis.choices = []
             self.words.setText(plainly(error) if self.layer.value is not None else _WELCOME)
             return
         self.axis.choices = frame_choices(stack)
-        self.words.setText(words if self.axis.choices else f"{stack.name}: is a single frame")
+        self.words.setText(_WELCOME if self.axis.choices else _single(stack))
 
     def split(self) -> None:
         """Add the even and the odd frames as layers."""
         try:
             stack = self._opened()
             if self.axis.value is None:
-                raise BadInput(f"{stack.name}: is a single frame: choose a stack", "single")
+                raise BadInput(_single(stack), "single")
             halves = stack.split(self.axis.value)
         except BadInput as error:
             self.words.setText(notify(error))
@@ -83,11 +82,15 @@ class SplitWidget(Dock):
         for first, half in enumerate(halves):
             looks = layer_arguments(half.data, half.header, source, half.order)
             self.viewer.add_image(**looks | _every_other(source, dimension, first))
-        self.words.setText(f"{halves[0].name} and {halves[1].name}: train on these two.")
+        self.words.setText(f"Added {halves[0].name} and {halves[1].name}: train on these two.")
+
+
+def _single(stack: Acquisition) -> str:
+    return f"{stack.name} is a single frame: choose a stack"
 
 
 def _every_other(source: Image, dimension: int, first: int) -> dict[str, Any]:
-    """Return size and place of a layer that has every other frame of another one."""
+    """Return scale and position of a layer with every other frame of `source`."""
     start, step = np.zeros(source.ndim), np.ones(source.ndim)
     start[dimension], step[dimension] = first, 2
     return {"scale": source.scale * step, "translate": translation_at(source, start)}

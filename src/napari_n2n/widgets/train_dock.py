@@ -1,4 +1,4 @@
-"""The Train dock: pick recordings, decide how to train, watch it, keep what comes out."""
+"""The Train dock: choose recordings and settings, train, watch, and save the model."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 
 class TrainWidget(Dock):
-    """The whole path on one dock.
+    """The whole workflow in one dock.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class TrainWidget(Dock):
         self.session = session_of(napari_viewer, TrainingSession)
         self.measuring = session_of(napari_viewer, Measuring)
         self._build()
-        self._recall()
+        self._restore()
         self._connect()
-        self._look()
+        self._measure()
         self._show_measured()
         self._show_state()
 
@@ -48,7 +48,7 @@ class TrainWidget(Dock):
         self.loss_words = self.findings.loss_words
         self.form = SettingsForm(self.findings)
         self.loss, self.minutes, self.device = self.form.loss, self.form.minutes, self.form.device
-        self.train_button = button("Train", "Learn from the recordings, in the background")
+        self.train_button = button("Train", "Train on these recordings in the background")
         self.chosen = Words()
         self.run_panel = RunPanel(self.viewer, self.session)
         self.stop_button, self.words = self.run_panel.stop_button, self.run_panel.words
@@ -59,27 +59,23 @@ class TrainWidget(Dock):
         self.stack(
             *self.choices, self.chosen, self.run_panel, self.model_actions, curve, stretched=curve
         )
-        self.take_drops(self.picker.take)
+        self.take_drops(self.picker.choose_paths)
 
     def _connect(self) -> None:
-        slots: list[tuple[Any, Any]] = [
-            (self.session.started, self._show_state),
-            (self.session.finished, self._show_state),
-            (self.session.discarded, self._show_state),
-            (self.session.failed, self._show_state),
-            (self.measuring.changed, self._show_measured),
-        ]
-        connect_while_alive(self, slots)
-        for part, answer in ((self.picker, self._look), (self.form, self._decide)):
+        session = self.session
+        signals = (session.started, session.finished, session.discarded, session.failed)
+        slots: list[tuple[Any, Any]] = [(signal, self._show_state) for signal in signals]
+        connect_while_alive(self, [*slots, (self.measuring.changed, self._show_measured)])
+        for part, answer in ((self.picker, self._measure), (self.form, self._apply_settings)):
             part.changed.connect(self.session.forget_failure)
             part.changed.connect(answer)
-        self.findings.wanted.connect(self._go)
+        self.findings.fix_requested.connect(self._fix)
         self.train_button.clicked.connect(self.train)
 
     # -- what is chosen -----------------------------------------------------------------------
 
-    def _recall(self) -> None:
-        """Choose what the last run in this window was made from, where it is still there."""
+    def _restore(self) -> None:
+        """Show the recordings and settings of the last run in this window, if they still exist."""
         recipe = self.session.recipe
         if recipe is None:
             return
@@ -90,38 +86,37 @@ class TrainWidget(Dock):
         ):
             self.picker.choose(recipe.recordings)
 
-    def _look(self) -> None:
-        """Have the recordings that are chosen measured."""
+    def _measure(self) -> None:
+        """Measure the chosen recordings."""
         if self.session.running:
             return
         try:
             self.measuring.look(self.picker.recordings())
         except BadInput as error:
             self.measuring.refuse(error)
-        self._decide()
+        self._apply_settings()
 
-    def _decide(self) -> None:
+    def _apply_settings(self) -> None:
         settings = self.form.settings()
         self.findings.show_loss(settings.loss)
         self.measuring.time(settings)
 
     def _show_measured(self) -> None:
-        first, problem = self.measuring.first, self.measuring.problem
-        unnamed = first is not None and first.axes_in_doubt
-        self.picker.ask_for_axes(unnamed or (problem is not None and problem.code == "axes"))
+        first = self.measuring.first
+        self.picker.axes.show_for(self.measuring.problem or first)
         self.form.show_estimate(self.measuring.estimate)
         if not self.session.running:
-            self.run_panel.invite(first is None)
+            self.run_panel.show_welcome(first is None)
         self._show_chosen()
 
-    def _go(self, way: str) -> None:
-        """Take a way out of what is wrong with the recordings."""
+    def _fix(self, name: str) -> None:
+        """Correct what is wrong with the recordings."""
         {
             "split": self.picker.split_instead,
             "other": self.picker.choose_other,
             "swap": self.picker.swap,
             "crop": self._crop,
-        }[way]()
+        }[name]()
 
     def _crop(self) -> None:
         recordings, measured = self.measuring.recordings, self.measuring.measured
@@ -131,7 +126,7 @@ class TrainWidget(Dock):
     # -- running ------------------------------------------------------------------------------
 
     def _recipe(self) -> Recipe:
-        """Return what the form describes; raises `BadInput` where that is no run."""
+        """Return the run that the form describes; raise `BadInput` if something is missing."""
         return Recipe(self.picker.recordings(), self.form.settings(), self.form.wanted.value)
 
     def train(self) -> None:
@@ -148,7 +143,7 @@ class TrainWidget(Dock):
         self._show_chosen()
 
     def _show_chosen(self) -> None:
-        """Say in a few lines what the run learns, in the place of all that could be chosen."""
+        """During a run, show a summary instead of the forms."""
         recipe = self.session.recipe
         if not self.session.running or recipe is None:
             self.findings.show_loss(self.form.settings().loss)

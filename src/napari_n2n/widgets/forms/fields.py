@@ -1,48 +1,249 @@
-"""Fields that several docks ask for, and the form they stand in: the same words everywhere.
+"""The form fields that several docks share, so that a question has the same words everywhere."""
 
-A number, or a range of numbers, in one row of a form.
-"""
+from types import UnionType
+from typing import Any, Literal, Protocol, get_args, get_origin
 
-from typing import Any, Protocol
-
-from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit
+from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets.bases import ValueWidget
 from napari.layers import Image
-from qtpy.QtCore import Qt
+from pydantic import ByteSize
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
     QSizePolicy,
-    QToolButton,
-    QVBoxLayout,
     QWidget,
 )
+from superqt import QCollapsible
 
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.simulate.corruption import Level, Parameter
+from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 from napari_n2n.widgets.layers.plane_on_screen import is_temporary
 from napari_n2n.widgets.preferences import preferences
 
+# Pixels: as wide as most labels, so that the fields of forms below each other are aligned.
+_LABEL_WIDTH = 50
+_GB = 10**9  # bytes
+
+
+class Field(Protocol):
+    """What a row of a form needs: a label, and a Qt widget."""
+
+    @property
+    def label(self) -> str:
+        """Text in front of the widget."""
+
+    @property
+    def native(self) -> QWidget:
+        """The Qt widget."""
+
+
+def form_layout(*fields: Field, inside: QWidget | None = None) -> QFormLayout:
+    """Return rows of labelled fields as wide as the dock; `inside` becomes their parent."""
+    rows = QFormLayout(inside) if inside is not None else QFormLayout()
+    rows.setContentsMargins(0, 0, 0, 0)
+    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for field in fields:
+        rows.addRow(field.label, field.native)
+        rows.labelForField(field.native).setMinimumWidth(_LABEL_WIDTH)
+    return rows
+
+
+def collapsible(title: str, rows: QFormLayout) -> QCollapsible:
+    """Return a part of a form that is hidden until its title is clicked."""
+    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    section.layout().setContentsMargins(0, 0, 0, 0)
+    section.toggleButton().setToolTip("Show or hide the advanced settings")
+    inside = QWidget()
+    inside.setLayout(rows)
+    section.addWidget(inside)
+    section.collapse(animate=False)
+    # A collapsed section only has no height: the Tab key would still go through its fields.
+    section.toggled.connect(section.content().setVisible)
+    section.content().hide()
+    return section
+
+
+def image_layers(viewer: Any) -> list[Image]:
+    """Return the image layers of a viewer, without those of previews, in the viewer's order."""
+    return [one for one in viewer.layers if isinstance(one, Image) and not is_temporary(one)]
+
+
+def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> ComboBox:
+    """Return a menu of a viewer's image layers that follows the list of layers."""
+
+    def choices(_menu: Any = None) -> list[tuple[str, Image]]:
+        return [(layer.name, layer) for layer in image_layers(viewer)]
+
+    menu = ComboBox(label=label, choices=choices, tooltip=tooltip, nullable=optional)
+    menu.null_string = "none"
+    keep_narrow(menu)
+    events = viewer.layers.events
+
+    def update_names(_event: Any = None) -> None:
+        with menu.changed.blocked():  # magicgui drops a choice whose name has changed
+            chosen = menu.value
+            menu.reset_choices()
+            menu.value = chosen
+
+    signals = (events.inserted, events.removed, events.reordered)
+    slots = [(signal, menu.reset_choices) for signal in signals]
+    connect_while_alive(menu.native, [*slots, (events.renamed, update_names)])
+    menu.reset_choices()
+    return menu
+
+
+class AxesField(LineEdit):
+    """Ask for the axes of an image, one letter each.
+
+    Parameters
+    ----------
+    kind
+        What the axes are those of: "layer", "recording" ...
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            label="Axes",
+            tooltip="One letter per axis, e.g. TZYX: T time, C channel, Z depth, R repeat",
+        )
+        self.native.setPlaceholderText(f"as labelled in the {kind}")
+        self._rows: QFormLayout | None = None
+        self._needed = False
+
+    @property
+    def letters(self) -> str | None:
+        """The letters in upper case; None if the field is empty."""
+        return self.value.strip().upper() or None
+
+    def hide_unless_needed(self, rows: QFormLayout) -> None:
+        """Show the row only while it has letters or an image has unlabelled axes (`show_for`)."""
+        self._rows = rows
+        self.changed.connect(self._show)
+        self._show()
+
+    def show_for(self, opened: Any) -> None:
+        """Show the row if the axes of an image are not labelled.
+
+        Parameters
+        ----------
+        opened
+            The `Acquisition`, or the error or finding that came instead; None for neither.
+        """
+        in_doubt = isinstance(opened, Acquisition) and opened.axes_in_doubt
+        self._needed = in_doubt or getattr(opened, "code", None) == "axes"
+        self._show()
+
+    def _show(self) -> None:
+        if self._rows is not None:
+            self._rows.setRowVisible(self.native, self._needed or self.letters is not None)
+
+
+def axis_menu() -> ComboBox:
+    """Ask for the axis along which a stack is split; `frame_choices` fills the menu."""
+    menu = ComboBox(
+        label="Split along",
+        choices=[],
+        tooltip="Axis along which neighbouring frames show the same scene, usually time",
+    )
+    keep_narrow(menu)
+    return menu
+
+
+def frame_choices(stack: Acquisition) -> list[tuple[str, str]]:
+    """Return the axes along which a stack can be split, as (text, letter)."""
+    return [
+        (f"{'first axis' if stack.axes_assumed else letter} ({count} frames)", letter)
+        for letter, count in stack.frames.items()
+    ]
+
+
+class MemoryField(FloatSpinBox):
+    """Ask for a limit of memory: shows GB (10^9 bytes) from 0.1, in steps of half a GB."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min=0.1, max=1000, step=0.5, **options)
+        self.native.setSuffix(" GB")
+
+    @property
+    def bytes(self) -> int:
+        """The limit in bytes."""
+        return round(self.value * _GB)
+
+    @bytes.setter
+    def bytes(self, count: int) -> None:
+        self.value = count / _GB
+
+
+def setting_field(
+    name: str, value: Any = None, labels: dict[Any, str] | None = None
+) -> ValueWidget[Any]:
+    """Return the field of one of the `TrainingSettings`, as its metadata describe it.
+
+    Parameters
+    ----------
+    name
+        Of the setting.
+    value
+        What the field starts with; by default the setting's default.
+    labels
+        Texts of the choices in a menu, if they are not the values or in the metadata.
+    """
+    info = TrainingSettings.model_fields[name]
+    extra: Any = info.json_schema_extra or {}
+    labels = labels or extra.get("labels", {})
+    kind, default = info.annotation, info.default
+    options: dict[str, Any] = {"label": info.title, "tooltip": info.description}
+    if kind is ByteSize:
+        return MemoryField(value=(default / _GB if value is None else value), **options)
+    if get_origin(kind) is Literal:
+        choices = [(labels.get(str(one), str(one)), one) for one in get_args(kind)]
+        return ComboBox(choices=choices, value=default if value is None else value, **options)
+    if isinstance(kind, UnionType):
+        kind = next(one for one in get_args(kind) if one is not type(None))
+    # A setting that may be None shows its text for that at 0, below the smallest valid value.
+    limits = {type(one).__name__: one for one in info.metadata}
+    lowest = 0 if default is None or "Ge" not in limits else limits["Ge"].ge
+    box = (SpinBox if kind is int else FloatSpinBox)(
+        value=default or lowest, min=lowest, max=extra["maximum"], step=extra.get("step"), **options
+    )
+    if default is None:
+        box.native.setSpecialValueText(extra["unset"])
+    return box
+
+
+def device_menu() -> ValueWidget[Any]:
+    """Ask where to compute; starts with the choice in napari's preferences."""
+    return setting_field("device", preferences().device)
+
+
+def memory_field() -> MemoryField:
+    """Ask for the limit of memory; starts with the limit in napari's preferences."""
+    field = setting_field("memory", preferences().memory)
+    assert isinstance(field, MemoryField)
+    return field
+
 
 class ParameterField:
-    """Ask for a parameter of a noise; where it may be a range, also for the range's other end.
+    """Ask for a parameter of a noise; if it may be a range, also for the upper end of the range.
 
     Parameters
     ----------
     parameter
-        What is asked for.
+        What to ask for.
     value
-        What it begins with.
+        What the field starts with.
 
     Attributes
     ----------
     label, native
-        What stands in the form.
+        As every field of a form has them.
     lowest, highest
-        The ends of the range; `highest` is None where the parameter takes one number only, and at
-        its smallest value where there is no range.
+        The ends of the range. `highest` is None if the parameter takes only one number, and shows
+        "same" at its minimum if there is no range.
     """
 
     def __init__(self, parameter: Parameter, value: float) -> None:
@@ -54,10 +255,10 @@ class ParameterField:
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.lowest.native, 1)
         if parameter.ranged:
-            tip = "For a level of its own in every plane, drawn between the two: the highest"
+            tip = "Upper end of a range: every plane draws its own level from it"
             self.highest = _spin_box(parameter, tip)
             self.highest.native.setSpecialValueText("same")
-            for box in (self.lowest, self.highest):  # two in a row have no room for arrows
+            for box in (self.lowest, self.highest):  # too narrow for arrows side by side
                 box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
             row.addWidget(QLabel("to"))
             row.addWidget(self.highest.native, 1)
@@ -65,7 +266,7 @@ class ParameterField:
 
     @property
     def value(self) -> Level:
-        """The number, or the (lowest, highest) one."""
+        """The number, or the range as (lowest, highest)."""
         low, high = self.lowest.value, self.highest.value if self.highest is not None else 0.0
         return low if self.highest is None or high == self.highest.min else (low, high)
 
@@ -87,162 +288,3 @@ def _spin_box(parameter: Parameter, tooltip: str) -> FloatSpinBox:
     )
     box.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return box
-
-
-_GB = 10**9
-_LABEL = 42  # so that forms below each other are one to the eye
-
-
-class Field(Protocol):
-    """What can stand in a form."""
-
-    @property
-    def label(self) -> str:
-        """What it is called."""
-
-    @property
-    def native(self) -> QWidget:
-        """What stands beside its name."""
-
-
-def form(*fields: Field, inside: QWidget | None = None) -> QFormLayout:
-    """Return rows of labelled fields that take the width there is, for a widget if one is given."""
-    rows = QFormLayout(inside) if inside is not None else QFormLayout()
-    rows.setContentsMargins(0, 0, 0, 0)
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    for field in fields:
-        rows.addRow(field.label, field.native)
-        rows.labelForField(field.native).setMinimumWidth(_LABEL)
-    return rows
-
-
-class Folded(QWidget):
-    """A part of a form that is out of sight until its title is pressed.
-
-    Parameters
-    ----------
-    title
-        What is under it.
-    rows
-        The part.
-    """
-
-    def __init__(self, title: str, rows: QFormLayout) -> None:
-        super().__init__()
-        self.title = QToolButton()
-        self.title.setText(title)
-        self.title.setCheckable(True)
-        self.title.setAutoRaise(True)
-        self.title.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.title.setToolTip("Show or hide what most people never need")
-        self.inside = QWidget()
-        self.inside.setLayout(rows)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.title)
-        column.addWidget(self.inside)
-        self.title.toggled.connect(self.show_inside)
-        self.show_inside(False)
-
-    def show_inside(self, shown: bool) -> None:
-        """Unfold it, or fold it away."""
-        self.inside.setVisible(shown)
-        self.title.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
-
-
-def image_layers(viewer: Any) -> list[Image]:
-    """Return the layers that one may compute with, in the order of the list of layers."""
-    return [one for one in viewer.layers if isinstance(one, Image) and not is_temporary(one)]
-
-
-def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> ComboBox:
-    """Return a menu of a viewer's image layers that follows what is opened and closed."""
-
-    def choices(_menu: Any = None) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in image_layers(viewer)]
-
-    menu = ComboBox(label=label, choices=choices, tooltip=tooltip, nullable=optional)
-    menu.null_string = "none"
-    keep_narrow(menu)
-    events = viewer.layers.events
-
-    def take_names(_event: Any = None) -> None:
-        with menu.changed.blocked():  # a menu lets go of what has another name
-            chosen = menu.value
-            menu.reset_choices()
-            menu.value = chosen
-
-    signals = (events.inserted, events.removed, events.reordered)
-    slots = [(signal, menu.reset_choices) for signal in signals]
-    connect_while_alive(menu.native, [*slots, (events.renamed, take_names)])
-    menu.reset_choices()
-    return menu
-
-
-def axes_field(whose: str) -> LineEdit:
-    """Ask for the letters of the dimensions of a layer, a recording, a stack ..."""
-    field = LineEdit(
-        label="Axes",
-        tooltip="Letters of the dimensions as they lie: T time, C channels, Z depth, Y rows, "
-        f"X columns, R repeats, e.g. TZYX; needed only where the {whose} does not name them",
-    )
-    field.native.setPlaceholderText(f"as the {whose} says")
-    return field
-
-
-def axes_in(field: LineEdit) -> str | None:
-    """Return the letters that an axes field holds; None if it is empty."""
-    return field.value.strip().upper() or None
-
-
-def axis_menu() -> ComboBox:
-    """Ask along which axis a stack is split; `frame_choices` fills it."""
-    menu = ComboBox(
-        label="Along",
-        choices=[],
-        tooltip="Along which axis neighbours show the same: usually time",
-    )
-    keep_narrow(menu)
-    return menu
-
-
-def frame_choices(stack: Acquisition) -> list[tuple[str, str]]:
-    """List the axes along which a stack can be split, as a menu's (words, letter)."""
-    return [
-        (f"{'first axis' if stack.axes_assumed else letter} ({count} frames)", letter)
-        for letter, count in stack.frames.items()
-    ]
-
-
-def device_menu() -> ComboBox:
-    """Ask where to compute."""
-    return ComboBox(
-        label="Device",
-        value=preferences().device,
-        choices=["auto", "cpu", "cuda", "mps"],
-        tooltip="Where to compute; auto takes the graphics card if there is one",
-    )
-
-
-def memory_field() -> FloatSpinBox:
-    """Ask for the limit of memory."""
-    field = FloatSpinBox(
-        label="Memory",
-        value=preferences().memory,
-        min=0.1,
-        max=1000,
-        step=0.5,
-        tooltip="How much of the computer's memory may be used; less is slower, not worse",
-    )
-    field.native.setSuffix(" GB")
-    return field
-
-
-def gigabytes(count: int) -> float:
-    """Return what a memory field shows for a number of bytes."""
-    return count / _GB
-
-
-def bytes_in(field: FloatSpinBox) -> int:
-    """Return the bytes that a memory field stands for."""
-    return round(field.value * _GB)

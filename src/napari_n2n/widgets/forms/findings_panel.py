@@ -1,7 +1,4 @@
-"""What the measurement of a pair says, and ways out of what is wrong with it, a click each.
-
-Layers with the part of a scene that all recordings of it show, which lie on each other.
-"""
+"""What the measurement of a pair found, and buttons that correct it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,8 +21,8 @@ from napari_n2n.widgets.sessions.measuring import Measuring
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way out: what it is called, what it does, and for which findings it is one."""
+class Fix:
+    """A correction: its name, title and tooltip, and the codes of the findings it corrects."""
 
     name: str
     title: str
@@ -33,31 +30,31 @@ class Way:
     codes: frozenset[str]
 
 
-WAYS = {
-    way.name: way
-    for way in (
-        Way(
+FIXES = {
+    fix.name: fix
+    for fix in (
+        Fix(
             "split",
             "Split A instead",
-            "Take the even and the odd frames of A for two recordings",
+            "Use the even and the odd frames of A as the pair",
             frozenset({"duplicate", "shape", "motion", "single"}),
         ),
-        Way(
+        Fix(
             "other",
             "Choose another B",
             "Choose another recording of the scene as B",
             frozenset({"duplicate", "shape"}),
         ),
-        Way(
+        Fix(
             "crop",
-            "Crop to what all show",
-            "Add layers with the part of the scene that all recordings show, and take these",
+            "Crop to overlap",
+            "Add layers cropped to what all recordings show, and use these",
             frozenset({"shift"}),
         ),
-        Way(
+        Fix(
             "swap",
             "Swap A and B",
-            "Let A and B change places: results are as bright as A",
+            "The result then has the brightness of B",
             frozenset({"gain"}),
         ),
     )
@@ -65,69 +62,63 @@ WAYS = {
 
 
 class FindingsPanel(QWidget):
-    """The noise in a line, the loss and why, what to mind, and buttons that mend it.
+    """Show the noise, the reason for the loss, the findings, and buttons that correct them.
 
     Parameters
     ----------
     measuring
-        What is known.
+        The measurement to show.
 
     Attributes
     ----------
-    wanted
-        Emitted with the name of the way that was chosen.
+    fix_requested
+        Emitted with the name of the `Fix` whose button was clicked.
     """
 
-    wanted = Signal(str)
+    fix_requested = Signal(str)
 
     def __init__(self, measuring: Measuring) -> None:
         super().__init__()
         self._measuring = measuring
         self._loss = "auto"
         self.noise_words, self.loss_words = Words(), Words()
-        self.buttons = {way.name: button(way.title, way.tip) for way in WAYS.values()}
+        self.buttons = {fix.name: button(fix.title, fix.tip) for fix in FIXES.values()}
         column, grid = QVBoxLayout(self), QGridLayout()
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.noise_words)
         column.addWidget(self.loss_words)
         for number, (name, made) in enumerate(self.buttons.items()):
-            made.clicked.connect(lambda _checked=False, name=name: self.wanted.emit(name))
+            made.clicked.connect(lambda _checked=False, name=name: self.fix_requested.emit(name))
             grid.addWidget(made, *divmod(number, 2))
         column.addLayout(grid)
         connect_while_alive(self, [(measuring.changed, self.show_findings)])
         self.show_findings()
 
     def show_loss(self, name: str) -> None:
-        """Say whether the noise calls for the loss that is chosen; "auto" is the one it calls for.
-
-        Parameters
-        ----------
-        name
-            Of the loss.
-        """
+        """Show whether the noise calls for the chosen loss, given by name or "auto"."""
         self._loss = name
         self.show_findings()
 
     def show_findings(self) -> None:
-        """Show what is known now."""
+        """Show the current state of the measurement."""
         known = self._measuring
         reports = known.measured.reports if known.measured else []
         findings = [known.problem] if known.problem else _distinct(reports)
         findings += known.measured.elsewhere if known.measured else []
-        self.noise_words.setText("Looking at the recordings ..." if known.busy else _noise(reports))
+        self.noise_words.setText("Measuring the noise ..." if known.busy else _noise(reports))
         words = [*_reason(self._loss, reports), *(f"⚠ {plainly(one.message)}" for one in findings)]
         self.loss_words.setText("\n".join(words))
         codes = {one.code for one in findings}
         for name, made in self.buttons.items():
-            made.setVisible(bool(codes & WAYS[name].codes) and self._possible(name))
+            made.setVisible(bool(codes & FIXES[name].codes) and self._is_possible(name))
 
-    def _possible(self, way: str) -> bool:
+    def _is_possible(self, name: str) -> bool:
         known = self._measuring
         first, recordings = known.first, known.recordings
         several = recordings is None or len(recordings.sources) > 1
-        if way == "split":
+        if name == "split":
             return first is not None and bool(first.frames) and several
-        if way == "crop":
+        if name == "crop":
             measured = known.measured
             return (
                 recordings is not None
@@ -138,7 +129,7 @@ class FindingsPanel(QWidget):
 
 
 def _reason(name: str, reports: list[NoiseReport]) -> Iterator[str]:
-    """Say what a loss is for, and what the noise calls for."""
+    """Yield what a loss is for, and which loss the noise calls for."""
     loss = LOSSES.get(name)
     if loss is not None:
         yield loss.right_when
@@ -150,7 +141,7 @@ def _reason(name: str, reports: list[NoiseReport]) -> Iterator[str]:
         if loss is None:
             yield report.reason
         elif loss.name != advised:
-            yield f"But the measured noise calls for {advised.upper()}. {report.reason}"
+            yield f"The measured noise calls for {advised.upper()}. {report.reason}"
 
 
 def _noise(reports: list[NoiseReport]) -> str:
@@ -169,7 +160,7 @@ def _distinct(reports: list[NoiseReport]) -> list[Finding]:
 
 
 def can_crop(recordings: Recordings, pair: Pair) -> bool:
-    """Tell whether recordings, a layer or a file each, do not all show the same part."""
+    """Return whether recordings are displaced, and are all layers or all single files."""
     files = sum(isinstance(source, str | Path) for source in recordings.sources)
     alike = files in (0, len(recordings.sources)) and not recordings.in_folders
     alone = len(recordings.sources) == len(pair.offsets)
@@ -177,14 +168,14 @@ def can_crop(recordings: Recordings, pair: Pair) -> bool:
 
 
 def add_cropped(viewer: Any, recordings: Recordings, pair: Pair) -> Recordings:
-    """Add, without copying, a layer for each recording, cropped to what all of them show.
+    """Add a layer for each recording, cropped to what all of them show, without copying data.
 
     Parameters
     ----------
     viewer
         Receives the layers.
     recordings, pair
-        For which `can_crop` holds; of several channels, the pair of the first.
+        As in `can_crop`; of several channels, the pair of the first.
 
     Returns
     -------

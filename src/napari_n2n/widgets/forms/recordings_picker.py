@@ -1,6 +1,6 @@
-"""The form that asks for recordings to learn from: a pair, or more, or one stack to be split.
+"""Forms that ask for recordings, from open layers or from files.
 
-Forms that ask for recordings, from layers or from files; docks add rows of their own.
+`PairPicker` asks for a pair to learn from or measure, `ImagePicker` for an image to denoise.
 """
 
 from pathlib import Path
@@ -10,16 +10,16 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, FileEdit
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
+from superqt.utils import signals_blocked
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 from napari_n2n.widgets.forms.fields import (
-    axes_field,
-    axes_in,
+    AxesField,
     axis_menu,
-    form,
+    form_layout,
     frame_choices,
     layer_menu,
 )
@@ -29,11 +29,11 @@ _FILES = {
     "files": FileDialogMode.EXISTING_FILE,
     "folders": FileDialogMode.EXISTING_DIRECTORY,
 }
-_KINDS = "TIFF, OME-Zarr, npy or PNG; may be dropped here"
+_FORMATS = "TIFF, OME-Zarr, npy, PNG"
 
 
 class RecordingsPicker(QWidget):
-    """Choose one recording and another one of the same scene.
+    """Ask for one recording and a second one of the same scene.
 
     Parameters
     ----------
@@ -43,52 +43,52 @@ class RecordingsPicker(QWidget):
     Attributes
     ----------
     rows
-        The form, to which more rows may be added.
+        The form; docks add rows of their own.
     changed
         Emitted when another layer or file is chosen.
     """
 
     changed = Signal()
-    labels = ("A", "B")
-    tips = ("One recording of the scene", "Another recording of the scene")
-    second_needed = True
+    labels: tuple[str, str]
+    tips: tuple[str, str]
+    second_required: bool
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self.source = ComboBox(
             label="From",
             choices=["layers", *_FILES],
-            tooltip="Take the recordings from open layers, or straight from the disk",
+            tooltip="Use open layers, or read files or folders without opening them as layers",
         )
         self.layer_a, self.layer_b = (
             layer_menu(viewer, label, tip, optional=not needed)
             for label, tip, needed in zip(
-                self.labels, self.tips, (True, self.second_needed), strict=True
+                self.labels, self.tips, (True, self.second_required), strict=True
             )
         )
         self.file_a, self.file_b = (
-            FileEdit(label=label, tooltip=f"{tip}: {_KINDS}")
+            FileEdit(label=label, tooltip=f"{tip} ({_FORMATS})")
             for label, tip in zip(self.labels, self.tips, strict=True)
         )
         fields = (self.source, self.layer_a, self.layer_b, self.file_a, self.file_b)
-        self.rows = form(*fields, inside=self)
+        self.rows = form_layout(*fields, inside=self)
         self._show_source()
-        self._offer_second()
+        self._preselect_second()
         events = viewer.layers.events
         signals = (events.inserted, events.removed, events.reordered)
-        connect_while_alive(self, [(signal, self._offer_second) for signal in signals])
+        connect_while_alive(self, [(signal, self._preselect_second) for signal in signals])
         self.source.changed.connect(self._show_source)
         for field in fields:
-            field.changed.connect(self._tell)
+            field.changed.connect(self._announce)
 
-    def _tell(self, _value: Any = None) -> None:
+    def _announce(self, _value: Any = None) -> None:
         self.changed.emit()
 
-    def _offer_second(self, _event: Any = None) -> None:
-        """Let a second layer that is needed start on the second there is."""
+    def _preselect_second(self, _event: Any = None) -> None:
+        """Select the second layer of the viewer as B, unless the user has chosen one."""
         choices = self.layer_b.choices
         untouched = self.layer_a.value is self.layer_b.value
-        if self.second_needed and untouched and len(choices) > 1:
+        if self.second_required and untouched and len(choices) > 1:
             self.layer_b.value = choices[1]
 
     def _show_source(self) -> None:
@@ -99,21 +99,21 @@ class RecordingsPicker(QWidget):
         self.show_rows()
 
     def show_rows(self) -> None:
-        """Show the rows that ask for what is wanted."""
+        """Show the rows for the chosen kind of source."""
         from_layers = self.source.value == "layers"
-        for layer, file, wanted in (
+        for layer, file, shown in (
             (self.layer_a, self.file_a, True),
             (self.layer_b, self.file_b, self.takes_second()),
         ):
-            self.rows.setRowVisible(layer.native, from_layers and wanted)
-            self.rows.setRowVisible(file.native, not from_layers and wanted)
+            self.rows.setRowVisible(layer.native, from_layers and shown)
+            self.rows.setRowVisible(file.native, not from_layers and shown)
 
     def takes_second(self) -> bool:
-        """Tell whether a second recording has a place."""
+        """Return whether the form asks for a second recording."""
         return True
 
-    def take(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders, unless a run is under way; returns those without a place."""
+    def choose_paths(self, paths: list[Path]) -> list[Path]:
+        """Choose files or folders, except during a run; return those that are left over."""
         if not self.isEnabled():
             return []
         if self.source.value == "layers":
@@ -125,12 +125,12 @@ class RecordingsPicker(QWidget):
         return paths[len(empty) :]
 
     def chosen(self) -> list[Any]:
-        """Return the recordings that are chosen: layers or paths.
+        """Return the chosen recordings, layers or paths.
 
         Raises
         ------
         BadInput
-            If one is missing or they are the same.
+            If one is missing, or both are the same layer.
         """
         from_layers = self.source.value == "layers"
         if from_layers:
@@ -139,7 +139,7 @@ class RecordingsPicker(QWidget):
             paths = [Path(str(edit.value)) for edit in (self.file_a, self.file_b)]
             given = [None if path == Path() else path for path in paths]
         given = given[: 1 + self.takes_second()]
-        if given[0] is None or (given[-1] is None and self.second_needed):
+        if given[0] is None or (given[-1] is None and self.second_required):
             raise BadInput(self._missing(from_layers), "not_chosen")
         if from_layers and len(given) > 1 and given[0] is given[1]:
             raise BadInput(
@@ -154,21 +154,21 @@ class RecordingsPicker(QWidget):
 
 
 class ImagePicker(RecordingsPicker):
-    """Choose a recording, and perhaps another one of the same scene."""
+    """Ask for a recording to denoise, and optionally a second one of the same scene."""
 
     labels = ("Image", "Second")
     tips = (
-        "Noisy recording to be cleaned",
-        "Another recording of the same scene, if there is one: both are cleaned and averaged",
+        "Noisy recording to denoise",
+        "Optional second recording of the same scene; both results are averaged",
     )
-    second_needed = False
+    second_required = False
 
-    def take(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders in place of those that are chosen; see the base class."""
+    def choose_paths(self, paths: list[Path]) -> list[Path]:
+        """Choose files or folders instead of the present ones; see the base class."""
         if self.isEnabled():
             for edit in (self.file_a, self.file_b):
                 edit.line_edit.value = ""
-        return super().take(paths)
+        return super().choose_paths(paths)
 
     def _missing(self, from_layers: bool) -> str:
         if from_layers:
@@ -176,26 +176,26 @@ class ImagePicker(RecordingsPicker):
         return "Choose the file to denoise"
 
 
-_TIP = (
-    "noisy recording of the scene, any of the two may be this one; or a folder of files, of which "
-    "each shows another field of view and has a counterpart of the same name in the other folder"
-)
-_PAIR, _SPLIT = "two recordings", "frames of one stack"
+_PAIR, _SPLIT = "two recordings", "frames of one stack"  # choices in the menu
 
 
 class PairPicker(RecordingsPicker):
-    """Choose A and B, and more if there are, or the stack whose even and odd frames they are."""
+    """Ask for A, B and further recordings, or for one stack to split into even and odd frames."""
 
-    tips = (f"One {_TIP}", f"Another {_TIP}")
+    labels = ("A", "B")
+    tips = (
+        "Noisy recording of the scene, or a folder of such recordings",
+        "Second recording of the scene, or folder with equal file names",
+    )
+    second_required = True
 
     def __init__(self, viewer: Any) -> None:
         self.kind = ComboBox(
-            label="Take",
+            label="Pair",
             choices=[_PAIR, _SPLIT],
-            tooltip="Two or more recordings of one scene; or the even and the odd frames of one "
-            "stack of which neighbouring frames show the same",
+            tooltip="Two recordings of one scene, or even and odd frames of one stack",
         )
-        self.axes = axes_field("recording")
+        self.axes = AxesField("recording")
         self.axis = axis_menu()
         self.more_recordings = MoreRecordings(viewer)
         super().__init__(viewer)
@@ -203,76 +203,70 @@ class PairPicker(RecordingsPicker):
         self.rows.addRow("", self.more_recordings)
         for field in (self.axes, self.axis):
             self.rows.addRow(field.label, field.native)
-        self.kind.changed.connect(self._tell)
-        self.axes.changed.connect(self._tell)
+        self.axes.hide_unless_needed(self.rows)
+        self.kind.changed.connect(self._announce)
+        self.axes.changed.connect(self._announce)
         self.axis.changed.connect(lambda _axis: self.changed.emit())
         self.more_recordings.changed.connect(self.changed)
-        self._unnamed = False
         self.show_rows()
 
     def takes_second(self) -> bool:
-        """Tell whether a second recording has a place."""
+        """Return whether the form asks for a second recording."""
         return self.kind.value == _PAIR
 
     def show_rows(self) -> None:
-        """Show the rows that ask for what is wanted."""
+        """Show the rows for the chosen kind of source and pair."""
         super().show_rows()
-        if self.rows.indexOf(self.more_recordings) < 0:  # not built yet
+        if self.rows.indexOf(self.more_recordings) < 0:  # called while the base class is built
             return
         self.rows.setRowVisible(self.more_recordings, self.takes_second())
         self.rows.setRowVisible(self.axis.native, not self.takes_second())
-        self.rows.setRowVisible(self.axes.native, self._unnamed or bool(axes_in(self.axes)))
 
-    def ask_for_axes(self, unnamed: bool) -> None:
-        """Show the field for the axes where nobody names them."""
-        self._unnamed = unnamed
-        self.show_rows()
-
-    def _tell(self, _value: Any = None) -> None:
+    def _announce(self, _value: Any = None) -> None:
         self.show_rows()
         with self.axis.changed.blocked():
-            self._offer_axes()
+            self._fill_axis_menu()
         self.changed.emit()
 
-    def _offer_axes(self) -> None:
+    def _fill_axis_menu(self) -> None:
         if self.takes_second():
             return
         try:
-            recordings = Recordings((self.chosen()[0],), axes_in(self.axes))
+            recordings = Recordings((self.chosen()[0],), self.axes.letters)
             first = Acquisition.open(recordings.fields[0][0], axes=recordings.axes)
             self.axis.choices = frame_choices(first)
         except BadInput as error:
             self.axis.choices = []
-            self.ask_for_axes(error.code == "axes")
+            self.axes.show_for(error)
 
     def chosen(self) -> list[Any]:
-        """Return all recordings that are chosen; see `RecordingsPicker.chosen`."""
+        """Return all chosen recordings, further ones too; see the base class."""
         return super().chosen() + (self.more_recordings.sources() if self.takes_second() else [])
 
     def recordings(self) -> Recordings:
-        """Return what is chosen, and how it is to be read; raises `BadInput` as `chosen` does."""
+        """Return the chosen recordings and how to read them; raises `BadInput` as `chosen` does."""
         split = None if self.takes_second() else self.axis.value
-        return Recordings(tuple(self.chosen()), axes_in(self.axes), split)
+        return Recordings(tuple(self.chosen()), self.axes.letters, split)
 
-    def take(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders: several in place of A and B, one more to come after them."""
+    def choose_paths(self, paths: list[Path]) -> list[Path]:
+        """Choose files or folders: several replace a full A and B, a single one is added."""
         if len(paths) > 1 and self.isEnabled() and self._full():
             self.more_recordings.clear()
             for edit in (self.file_a, self.file_b):
                 edit.line_edit.value = ""
-        rest = super().take(paths)
+        left_over = super().choose_paths(paths)
         if not self.takes_second() and self.isEnabled():
             self.file_a.value = paths[0]
-        elif rest:
-            self.more_recordings.add(*rest)
+        elif left_over:
+            self.more_recordings.add(*left_over)
         return []
 
     def _full(self) -> bool:
-        """Tell whether files are chosen for both A and B."""
+        """Return whether files are chosen for both A and B."""
         return Path() not in (self.file_a.value, self.file_b.value)
 
     def swap(self) -> None:
-        """Let A and B change places: results are on the intensity scale of A."""
+        """Swap A and B; results have the intensity scale of A."""
         layers, files = (self.layer_a, self.layer_b), (self.file_a, self.file_b)
         a, b = layers if self.source.value == "layers" else files
         with a.changed.blocked(), b.changed.blocked():
@@ -280,11 +274,11 @@ class PairPicker(RecordingsPicker):
         self.changed.emit()
 
     def split_instead(self) -> None:
-        """Take even and odd frames of A."""
+        """Make a pair of the even and odd frames of A."""
         self.kind.value = _SPLIT
 
     def choose_other(self) -> None:
-        """Let the person choose another B."""
+        """Open the menu of B, or put the cursor into its file name."""
         if self.source.value == "layers":
             self.layer_b.native.setFocus()
             self.layer_b.native.showPopup()
@@ -292,10 +286,14 @@ class PairPicker(RecordingsPicker):
             self.file_b.line_edit.native.setFocus()
 
     def choose(self, recordings: Recordings) -> None:
-        """Choose what another form says, unless a run keeps what is chosen."""
+        """Show recordings that were chosen elsewhere, except during a run."""
         if not self.isEnabled():
             return
-        self.blockSignals(True)
+        with signals_blocked(self):
+            self._fill(recordings)
+        self.changed.emit()
+
+    def _fill(self, recordings: Recordings) -> None:
         first, *others = recordings.sources
         self.kind.value = _PAIR if others else _SPLIT
         self.axes.value = recordings.axes or ""
@@ -315,10 +313,8 @@ class PairPicker(RecordingsPicker):
             (layer if from_layers else file).value = source
         if others[len(second) :]:
             self.more_recordings.add(*others[len(second) :])
-        if recordings.split in self.axis.choices:  # what was split may have changed since
+        if recordings.split in self.axis.choices:  # the stack may have changed since
             self.axis.value = recordings.split
-        self.blockSignals(False)
-        self.changed.emit()
 
     def _missing(self, from_layers: bool) -> str:
         if not self.takes_second():

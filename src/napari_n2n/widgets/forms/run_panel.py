@@ -1,4 +1,4 @@
-"""The lower half of the Train dock: how far a run is, how well it does, and how to end it."""
+"""The lower half of the Train dock: progress and curve of a run, and the buttons that end it."""
 
 import math
 from typing import Any
@@ -23,30 +23,30 @@ _WELCOME = (
     "Choose two noisy recordings of the same scene: two exposures, two scans, or two frames. "
     "No clean image is needed."
 )
-_FINE = 1000
-_GB = 10**9
+_PROGRESS_STEPS = 1000  # of the progress bar: finer than its pixels
+_GB = 10**9  # bytes
 
 
 class RunPanel(QWidget):
-    """A run to look at.
+    """Show a training run and control it.
 
     Parameters
     ----------
     viewer
         The viewer in which the run is shown.
     session
-        The run.
+        Holds the run.
 
     Attributes
     ----------
     curve
-        How well the run does; the dock finds it a place.
+        The curve of the run; the dock puts it into its own layout.
     """
 
     def __init__(self, viewer: Any, session: TrainingSession) -> None:
         super().__init__()
         self._viewer, self.session = viewer, session
-        self._inviting = True
+        self._welcoming = True
         self._build()
         self._connect()
         self._use_theme()
@@ -55,22 +55,20 @@ class RunPanel(QWidget):
     # -- what is on it ------------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.pause_button = button("Pause", "Let the training wait, and go on later")
+        self.pause_button = button("Pause", "Pause the training; Resume continues it")
         self.stop_button = button(
             "Stop",
-            "End the training now and denoise with the best model so far; pressed once more, end "
-            "that too",
+            "Stop training and denoise with the best model; again: stop denoising, too",
         )
-        self.discard_button = button("Discard", "End the run now and keep nothing of it")
+        self.discard_button = button("Discard", "Stop now and discard the model and the result")
         self.comparison = ComparisonControls(
             self.session.comparison,
-            "Shows the plane on screen as the network would clean it now, in a layer on top of the "
-            "others; follows the sliders, and the part in view of large planes",
+            "Show the plane on screen as the network denoises it now",
         )
         self.preview, self.split = self.comparison.preview, self.comparison.split
         self.divider = self.comparison.divider
         self.progress = QProgressBar()
-        self.progress.setRange(0, _FINE)
+        self.progress.setRange(0, _PROGRESS_STEPS)
         self.words, self.resources = Words(), Words()
         self.curve = TrainingCurve()
         column = QVBoxLayout(self)
@@ -102,7 +100,7 @@ class RunPanel(QWidget):
     # -- the run ------------------------------------------------------------------------------
 
     def discard(self) -> None:
-        """End the run and drop it, once the person has said so twice."""
+        """Discard the run after the user has confirmed it."""
         sure = QMessageBox.question(
             self, "Discard this run?", "The run ends, and its model and its result are lost."
         )
@@ -117,26 +115,26 @@ class RunPanel(QWidget):
         self.stop_button.setEnabled(running)
         for one in (self.pause_button, self.stop_button, self.discard_button, self.progress):
             one.setVisible(running)
-        self._say_something()
+        self._show_words()
         self.resources.setText(self._resources() if running else "")
         self.curve.show_steps(session.curve)
         self.curve.setVisible(bool(session.curve) or running)
         if running and session.curve:
             self._show_progress(session.curve[-1])
 
-    def invite(self, wanted: bool) -> None:
-        """Ask for recordings while there is no run to speak of, or no longer."""
-        self._inviting = wanted
-        self._say_something()
+    def show_welcome(self, shown: bool) -> None:
+        """Show or hide the text that asks for recordings; messages of a run replace it."""
+        self._welcoming = shown
+        self._show_words()
 
-    def _say_something(self) -> None:
-        self.words.setText(self.session.message or (_WELCOME if self._inviting else ""))
+    def _show_words(self) -> None:
+        self.words.setText(self.session.message or (_WELCOME if self._welcoming else ""))
 
     def _show_step(self, step: TrainingStep) -> None:
         self._show_progress(step)
         self.pause_button.setEnabled(self.session.learning)
         score = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB on held-out blocks"
-        if not self.session.paused:  # a step may have been on its way
+        if not self.session.paused:  # a step may arrive after the pause
             self.words.setText(f"Step {step.step}{score}")
         self.resources.setText(self._resources())
         self.curve.show_steps(self.session.curve)
@@ -146,7 +144,7 @@ class RunPanel(QWidget):
 
     def _show_share(self, share: float, seconds: float) -> None:
         left = time_left(seconds) if math.isfinite(seconds) else ""
-        self.progress.setValue(round(_FINE * share))
+        self.progress.setValue(round(_PROGRESS_STEPS * share))
         self.progress.setFormat(f"%p%  {left}")
 
     def _resources(self) -> str:

@@ -1,10 +1,12 @@
-"""The form that is one `TrainingSettings`: loss and preset in sight, the rest folded away."""
+"""The form of a training run, generated from the fields of `TrainingSettings`."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from magicgui.widgets import ComboBox, FloatSpinBox, SpinBox
+from magicgui.widgets import ComboBox
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_n2n.model.device import unused_card
 from napari_n2n.recipe import Results
@@ -12,32 +14,28 @@ from napari_n2n.training.estimate import Estimate
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.settings import PRESETS, TrainingSettings
 from napari_n2n.widgets.dock import Words, time_of
-from napari_n2n.widgets.forms.fields import (
-    Folded,
-    bytes_in,
-    device_menu,
-    form,
-    gigabytes,
-    memory_field,
-)
+from napari_n2n.widgets.forms.fields import MemoryField, collapsible, form_layout, setting_field
 from napari_n2n.widgets.preferences import preferences
 
-_AUTO = "auto - by the noise"
-_DEFAULT = TrainingSettings()
+_LOSS_LABELS = {"auto": "auto - by the noise"} | {one.name: one.title for one in LOSSES.values()}
 
 
 class SettingsForm(QWidget):
-    """Decide how to train.
+    """Ask how to train: loss and preset first, everything else under "Advanced".
 
     Parameters
     ----------
     advice
-        Stands below the menu of losses.
+        Widget to show below the menu of losses.
 
     Attributes
     ----------
     changed
-        Emitted when something is decided otherwise.
+        Emitted when a setting is changed.
+    fields
+        The form field of each setting by name; each is also an attribute of that name.
+    wanted
+        Asks what is denoised after the training.
     """
 
     changed = Signal()
@@ -45,160 +43,95 @@ class SettingsForm(QWidget):
     def __init__(self, advice: QWidget) -> None:
         super().__init__()
         self._estimate: Estimate | str | None = None
-        self.loss = ComboBox(
-            label="Loss",
-            choices=[(_AUTO, "auto"), *((loss.title, loss.name) for loss in LOSSES.values())],
-            tooltip="Which value the network looks for among the noisy ones",
-        )
-        for row, loss in enumerate(LOSSES.values(), start=1):
-            words = f"{loss.right_when} {loss.wrong_when}"
-            self.loss.native.setItemData(row, words, Qt.ItemDataRole.ToolTipRole)
-        self.preset = ComboBox(
-            label="Train",
-            choices=list(PRESETS),
-            value=preferences().preset,
-            tooltip="How long to go on: "
-            + "; ".join(f"{one.name}: {one.description}" for one in PRESETS.values()),
-        )
+        kept = preferences()
+        starts = {"device": kept.device, "memory": kept.memory, "preset": kept.preset}
+        labels = {"loss": _LOSS_LABELS}
+        parts: dict[str, list[Any]] = {"main": [], "advanced": []}
+        self.fields: dict[str, Any] = {}
+        for name, info in TrainingSettings.model_fields.items():
+            extra: Any = info.json_schema_extra or {}
+            if "form" in extra:
+                field = setting_field(name, starts.get(name), labels.get(name))
+                self.fields[name] = field
+                parts[extra["form"]].append(field)
+                setattr(self, name, field)
+                field.changed.connect(self._announce)
+        self.wanted = _wanted_menu()
+        _explain_choices(self.fields["loss"], {one.name: one.right_when for one in LOSSES.values()})
+        presets = {one.name: one.description for one in PRESETS.values()}
+        _explain_choices(self.fields["preset"], presets)
         self.time_words = Words()
-        self.advanced = Folded("Advanced", form(*self._advanced()))
+        self.advanced = collapsible("Advanced", form_layout(*parts["advanced"], self.wanted))
+        loss, *others = parts["main"]
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(form(self.loss))
+        column.addLayout(form_layout(loss))
         column.addWidget(advice)
-        column.addLayout(form(self.preset))
+        column.addLayout(form_layout(*others))
         column.addWidget(self.time_words)
         column.addWidget(self.advanced)
-        for field in (self.loss, self.preset, *self._fields.values()):
-            field.changed.connect(self._tell)
         self._show_time()
 
-    def _advanced(self) -> list[Any]:
-        self.minutes = FloatSpinBox(
-            label="Minutes",
-            value=0.0,
-            min=0.0,
-            max=24 * 60,
-            step=0.5,
-            tooltip="Most time for the training; at 0 only the number of steps limits it",
-        )
-        self.minutes.native.setSpecialValueText("no limit")
-        self.steps = FloatSpinBox(
-            label="Steps",
-            value=0.0,
-            min=0.0,
-            max=10**7,
-            step=100,
-            tooltip="A fixed number of steps, so that a run can be repeated exactly; "
-            "at 0 it ends by itself when nothing improves any more",
-        )
-        self.steps.native.setDecimals(0)
-        self.steps.native.setSpecialValueText("as the data need")
-        self.dims = ComboBox(
-            label="Dims",
-            choices=[("2 - planes", 2), ("3 - volumes", 3)],
-            tooltip="Learn plane by plane; or volumes, which sees neighbouring planes as well, "
-            "takes longer and needs a depth axis Z",
-        )
-        self.channels = ComboBox(
-            label="Channels",
-            choices=["together", "separate"],
-            tooltip="One network for all channels; or one for each, which takes longer and suits "
-            "channels that look nothing like each other",
-        )
-        self.device, self.memory = device_menu(), memory_field()
-        self.seed = SpinBox(
-            label="Seed",
-            value=_DEFAULT.seed,
-            max=2**31 - 1,
-            tooltip="Another number starts from other random weights: how much do results differ?",
-        )
-        self.patch = SpinBox(
-            label="Patch",
-            value=_DEFAULT.patch,
-            min=32,
-            max=1024,
-            step=16,
-            tooltip="Side, in pixels, of the pieces that the network learns from: larger ones help "
-            "only with structures as large as they are",
-        )
-        self.batch = SpinBox(
-            label="Batch",
-            value=_DEFAULT.batch,
-            min=1,
-            max=1024,
-            tooltip="How many pieces a step looks at: fewer need less memory",
-        )
-        self.wanted = ComboBox(
-            label="Results",
-            choices=[
-                ("average of all", "average"),
-                ("average, and each alone", "each"),
-                ("none - only the model", "none"),
-            ],
-            tooltip="What is cleaned at the end: the average of all recordings, which has the "
-            "least noise; each one by itself as well, to see what changed from one to the other; "
-            "or nothing yet, where the recordings are so large that you want to try the model on "
-            "a part first",
-        )
-        self._fields: dict[str, Any] = {
-            "minutes": self.minutes,
-            "steps": self.steps,
-            "dims": self.dims,
-            "channels": self.channels,
-            "device": self.device,
-            "memory": self.memory,
-            "seed": self.seed,
-            "patch": self.patch,
-            "batch": self.batch,
-        }
-        return [*self._fields.values(), self.wanted]
-
     def settings(self) -> TrainingSettings:
-        """Return what the form says."""
-        chosen = {name: field.value for name, field in self._fields.items()}
-        chosen |= {"loss": self.loss.value, "preset": self.preset.value}
-        chosen |= {"memory": bytes_in(self.memory)}
-        chosen |= {"minutes": self.minutes.value or None, "steps": int(self.steps.value) or None}
+        """Return the settings in the form."""
+        chosen: dict[str, Any] = {}
+        for name, field in self.fields.items():
+            value = field.bytes if isinstance(field, MemoryField) else field.value
+            if value or TrainingSettings.model_fields[name].default is not None:  # 0: unset
+                chosen[name] = value
         return TrainingSettings(**chosen)
 
     def choose(self, settings: TrainingSettings, wanted: Results) -> None:
-        """Say what a run was made with."""
-        chosen = settings.model_dump(include={"loss", "preset", *self._fields})
-        chosen |= {"memory": gigabytes(settings.memory)}
-        chosen |= {"minutes": settings.minutes or 0.0, "steps": settings.steps or 0.0}
-        self.blockSignals(True)
-        for name, field in {"loss": self.loss, "preset": self.preset, **self._fields}.items():
-            field.value = chosen[name]
-        self.wanted.value = wanted
-        self.blockSignals(False)
-        self.changed.emit()
+        """Show the settings of a run, and what was denoised after it."""
+        with signals_blocked(self):
+            for name, field in self.fields.items():
+                value = getattr(settings, name)
+                if isinstance(field, MemoryField):
+                    field.bytes = value
+                else:
+                    field.value = 0 if value is None else value
+            self.wanted.value = wanted
+        self._announce()
 
-    def show_estimate(self, told: Estimate | str | None) -> None:
-        """Say how long it will take."""
-        self._estimate = told
+    def show_estimate(self, estimate: Estimate | str | None) -> None:
+        """Show how long a run would take, or why that could not be determined."""
+        self._estimate = estimate
         self._show_time()
 
-    def _tell(self, _value: Any = None) -> None:
+    def _announce(self, _value: Any = None) -> None:
         self._show_time()
         self.changed.emit()
 
     def _show_time(self) -> None:
-        told, settings = self._estimate, self.settings()
+        estimate, settings = self._estimate, self.settings()
         words = PRESETS[settings.preset].description
         if settings.steps is not None:
             words = f"{settings.steps} steps."
-        elif settings.minutes is not None:
-            words = f"For {settings.minutes:g} min at most."
-        if isinstance(told, Estimate):
-            if settings.minutes is None:
-                words += f" At most {time_of(told.seconds(settings))} here:"
-            words += (
-                f" {told.timed} steps on your data took {1000 * told.step_seconds:.0f} ms each "
-                f"({told.device.upper()})."
-            )
-            if told.device == "cpu" and (advice := unused_card()) is not None:
-                words += f"\n⚠ To be many times faster, {advice}"
-        elif told is not None:
-            words += f"\n⚠ {told}"
+        if settings.minutes is not None:
+            words = f"Stops after {settings.minutes:g} min."
+        if isinstance(estimate, Estimate):
+            speed = f"{estimate.device.upper()}, {1000 * estimate.step_seconds:.0f} ms per step"
+            words += f" At most {time_of(estimate.seconds(settings))} on this computer ({speed})."
+            if estimate.device == "cpu" and (advice := unused_card()) is not None:
+                words += f"\n⚠ To train much faster, {advice}"
+        elif estimate is not None:
+            words += f"\n⚠ {estimate}"
         self.time_words.setText(words)
+
+
+def _wanted_menu() -> ComboBox:
+    return ComboBox(
+        label="Results",
+        choices=[
+            ("average of all", "average"),
+            ("average and each alone", "each"),
+            ("none, only the model", "none"),
+        ],
+        tooltip="What to denoise after training; the average of all has the least noise",
+    )
+
+
+def _explain_choices(menu: ComboBox, tips: Mapping[Any, str]) -> None:
+    """Give the choices of a menu tooltips of their own."""
+    for row, value in enumerate(menu.choices):
+        menu.native.setItemData(row, tips.get(value), Qt.ItemDataRole.ToolTipRole)

@@ -1,0 +1,85 @@
+"""The fields of the forms: what they show, and what they mean for settings and recordings."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QWidget
+
+from napari_n2n import Acquisition, BadInput, TrainingSettings
+from napari_n2n.widgets.forms.fields import (
+    AxesField,
+    MemoryField,
+    collapsible,
+    device_menu,
+    form_layout,
+    setting_field,
+)
+
+MAX_TOOLTIP_WORDS = 15
+
+
+@pytest.mark.parametrize("name", ["Train", "Noise", "Denoise", "Simulate", "Split"])
+def test_tooltips_are_short(make_napari_viewer_proxy, name):
+    _, dock = make_napari_viewer_proxy().window.add_plugin_dock_widget("napari-n2n", name)
+    tips = {one.toolTip() for one in dock.findChildren(QWidget)}
+    assert len(tips) > 4
+    assert not [tip for tip in tips if len(tip.split()) > MAX_TOOLTIP_WORDS]
+
+
+@pytest.mark.parametrize("name", ["minutes", "steps"])
+def test_an_optional_setting_starts_at_the_text_for_none(qtbot, name):
+    field = setting_field(name)
+    assert field.value == 0
+    assert field.native.text() == TrainingSettings.model_fields[name].json_schema_extra["unset"]
+
+
+def test_a_field_has_the_limits_of_its_setting(qtbot):
+    patch = setting_field("patch")
+    assert (patch.min, patch.max, patch.step, patch.value) == (32, 1024, 16, 64)
+    assert setting_field("batch").min == 1 and setting_field("seed").min == 0
+    assert setting_field("dims").choices == (2, 3)
+
+
+def test_memory_is_shown_in_gigabytes(qtbot):
+    field = setting_field("memory", 2.5)
+    assert isinstance(field, MemoryField) and field.bytes == 2_500_000_000
+    field.bytes = 700_000_000
+    assert field.value == 0.7 and field.native.text() == "0.70 GB"
+
+
+def test_the_axes_are_asked_for_only_if_they_are_not_labelled(qtbot):
+    window, field = QWidget(), AxesField("recording")
+    qtbot.addWidget(window)
+    rows = form_layout(field, inside=window)
+    field.hide_unless_needed(rows)
+    stack = np.zeros((5, 8, 8), np.float32)
+    unlabelled, labelled = Acquisition.open(stack), Acquisition.open(stack, axes="TYX")
+    shown = {}
+    for name, opened in {
+        "nothing": None,
+        "labelled": labelled,
+        "in doubt": unlabelled,
+        "labelled again": labelled,
+        "axes are wrong": BadInput("no such axis", "axes"),
+        "another error": BadInput("no such file", "missing"),
+    }.items():
+        field.show_for(opened)
+        shown[name] = not field.native.isHidden()
+    assert shown == dict.fromkeys(shown, False) | {"in doubt": True, "axes are wrong": True}
+    field.value = "tcyx"
+    assert not field.native.isHidden() and field.letters == "TCYX"
+    field.value = ""
+    assert field.native.isHidden() and field.letters is None
+
+
+def test_tab_skips_the_fields_of_a_collapsed_section(qtbot):
+    menu = device_menu()
+    section = collapsible("Advanced", form_layout(menu))
+    qtbot.addWidget(section)
+    section.show()
+    assert not menu.native.isVisible()
+    qtbot.mouseClick(section.toggleButton(), Qt.MouseButton.LeftButton)
+    assert menu.native.isVisible()
+    qtbot.waitUntil(lambda: menu.native.visibleRegion().boundingRect().height() > 10)
+    qtbot.mouseClick(section.toggleButton(), Qt.MouseButton.LeftButton)
+    assert not menu.native.isVisible()
