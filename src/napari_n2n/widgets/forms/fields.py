@@ -207,9 +207,12 @@ def setting_field(
     # A setting that may be None shows its text for that at 0, below the smallest valid value.
     limits = {type(one).__name__: one for one in info.metadata}
     lowest = 0 if default is None or "Ge" not in limits else limits["Ge"].ge
-    box = (SpinBox if kind is int else FloatSpinBox)(
-        value=default or lowest, min=lowest, max=extra["maximum"], step=extra.get("step"), **options
-    )
+    options |= {"min": lowest, "max": extra["maximum"], "step": extra.get("step")}
+    if default is not None and kind is int:
+        return SpinBox(value=default, **options)
+    box = FloatSpinBox(value=default or lowest, **options)
+    if kind is int:  # a SpinBox does not show the text for None
+        box.native.setDecimals(0)
     if default is None:
         box.native.setSpecialValueText(extra["unset"])
     return box
