@@ -5,27 +5,30 @@
 >>> denoiser = n2n.train(pair)
 >>> n2n.denoise(denoiser, "long.tif", out="clean.ome.zarr")
 
-Names are loaded when they are first used, so that importing the package costs nothing.
+Names are imported at first use: `import napari_n2n` loads neither torch nor napari.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_n2n.denoising.denoise import denoise
-    from napari_n2n.denoising.folder import denoise_folder
-    from napari_n2n.errors import BadInput
-    from napari_n2n.io.acquisition import Acquisition
-    from napari_n2n.io.fields_of_view import fields_of_view
-    from napari_n2n.model.denoiser import Denoiser, load
-    from napari_n2n.noise.measure import measure_noise
-    from napari_n2n.noise.report import NoiseReport
-    from napari_n2n.pair.pair import Pair
-    from napari_n2n.pair.recordings import open_pairs
-    from napari_n2n.training.fit import TrainingStep, fit, train
-    from napari_n2n.training.settings import TrainingSettings
+    from napari_n2n.denoising.denoise import denoise as denoise
+    from napari_n2n.denoising.folder import denoise_folder as denoise_folder
+    from napari_n2n.errors import BadInput as BadInput
+    from napari_n2n.io.acquisition import Acquisition as Acquisition
+    from napari_n2n.io.fields_of_view import fields_of_view as fields_of_view
+    from napari_n2n.model.denoiser import Denoiser as Denoiser
+    from napari_n2n.model.denoiser import load as load
+    from napari_n2n.noise.measure import measure_noise as measure_noise
+    from napari_n2n.noise.report import NoiseReport as NoiseReport
+    from napari_n2n.pair.pair import Pair as Pair
+    from napari_n2n.pair.recordings import open_pairs as open_pairs
+    from napari_n2n.training.fit import TrainingStep as TrainingStep
+    from napari_n2n.training.fit import fit as fit
+    from napari_n2n.training.fit import train as train
+    from napari_n2n.training.settings import TrainingSettings as TrainingSettings
 
-_HOMES = {
+_MODULES = {
     "Acquisition": "io.acquisition",
     "BadInput": "errors",
     "Denoiser": "model.denoiser",
@@ -43,29 +46,13 @@ _HOMES = {
     "train": "training.fit",
 }
 
-__all__ = [
-    "Acquisition",
-    "BadInput",
-    "Denoiser",
-    "NoiseReport",
-    "Pair",
-    "TrainingSettings",
-    "TrainingStep",
-    "denoise",
-    "denoise_folder",
-    "fields_of_view",
-    "fit",
-    "load",
-    "measure_noise",
-    "open_pairs",
-    "train",
-]
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""What a training run is made from, and the text that makes it again elsewhere."""
+"""The texts of "Copy as Python" and "Copy as command": what reproduces a training run."""
 
 import shlex
 from collections.abc import Iterator
@@ -15,24 +15,24 @@ from napari_n2n.pair.recordings import Recordings
 from napari_n2n.training.settings import TrainingSettings
 
 Results = Literal["average", "each", "none"]
-"""What is denoised of the recordings: all as one, each by itself too, or nothing."""
+"""What is denoised after training: the average of all, also each acquisition alone, or nothing."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Recordings, and the settings to train on them with.
+    """Acquisitions and settings of a training run, and what is denoised after it.
 
-    With steps given, or a preset and no minutes, the texts give the same weights on the CPU, unless
-    the run was stopped.
+    If the settings have steps, or no minutes, the copied texts give the same weights on the CPU,
+    unless the run was stopped.
 
     Attributes
     ----------
     recordings, settings
-        From what, and how.
+        What to train on, and how.
     wanted
-        What is denoised once the network has learned.
+        What is denoised after training.
     stopped
-        Whether a person ended the run.
+        Whether the user stopped the run.
     """
 
     recordings: Recordings
@@ -41,128 +41,122 @@ class Recipe:
     stopped: bool = False
 
     def results(self) -> list[tuple[Any, ...]]:
-        """Return of what there is a result, in every field: of all, and of each if wanted."""
-        scenes = self.recordings.fields
+        """Return the sources of every result: all of a field of view, or one of them."""
         return [
-            scene if one is None else (scene[one],) for scene in scenes for one, _ in self._made()
+            sources if index is None else (sources[index],)
+            for sources in self.recordings.fields
+            for index, _ in self._outputs()
         ]
 
-    def _made(self) -> list[tuple[int | None, str]]:
-        """Return which recordings of a field are denoised, None for all, and how names end."""
+    def _outputs(self) -> list[tuple[int | None, str]]:
+        """Return index (None: the average of all) and file name suffix of a field's results."""
         if self.wanted == "none":
             return []
         count = len(self.recordings.sources)
-        alone = range(count) if self.wanted == "each" and count > 1 else ()
-        return [(None, ""), *((k, f"_{k + 1}") for k in alone)]
+        single = range(count) if self.wanted == "each" and count > 1 else ()
+        return [(None, ""), *((index, f"_{index + 1}") for index in single)]
 
     def as_python(self) -> str:
-        """Return a script that trains, saves the model and denoises the recordings."""
-        places = [
-            [
-                repr(str(file)) if file else f"viewer.layers[{source.name!r}]"
-                for source, file in scene
-            ]
-            for scene in self._files()
+        """Return a script that trains, saves the model and denoises."""
+        fields = [
+            [repr(str(file)) if file else f"viewer.layers[{source.name!r}]" for source, file in one]
+            for one in self._files()
         ]
-        how, use = (_keywords(values) for values in self._said())
-        chosen = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
-        results = [
-            ("*recordings" if one is None else f"recordings[{one}]", tail)
-            for one, tail in self._made()
+        open_options, denoise_options = (_keywords(values) for values in self._options())
+        settings = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
+        several = len(fields) > 1
+        out = 'f"clean_{number}%s.ome.zarr"' if several else '"clean%s.ome.zarr"'
+        denoise = [
+            f"n2n.denoise(denoiser, {'*recordings' if index is None else f'recordings[{index}]'}, "
+            f"out={out % suffix}{denoise_options})"
+            for index, suffix in self._outputs()
         ]
-        if len(places) > 1:
-            listed = [f"    [{', '.join(scene)}]," for scene in places]
-            opened = ["fields = [", *listed, "]", f"pairs = n2n.open_pairs(*fields{how})"]
-            denoised = ["for number, recordings in enumerate(fields):"] if results else []
-            denoised += [
-                f'    n2n.denoise(denoiser, {what}, out=f"clean_{{number}}{tail}.ome.zarr"{use})'
-                for what, tail in results
-            ]
+        if several:
+            rows = [f"    [{', '.join(sources)}]," for sources in fields]
+            sources = ["fields = [", *rows, "]", f"pairs = n2n.open_pairs(*fields{open_options})"]
+            loop = ["for number, recordings in enumerate(fields):"] if denoise else []
+            denoise = [*loop, *(f"    {line}" for line in denoise)]
         else:
-            opened = [f"recordings = [{', '.join(places[0])}]"]
-            opened += [f"pairs = n2n.open_pairs(recordings{how})"]
-            denoised = [
-                f'n2n.denoise(denoiser, {what}, out="clean{tail}.ome.zarr"{use})'
-                for what, tail in results
-            ]
-        lines = [f"# {words}" for words in self._remarks()]
-        if any("viewer.layers" in place for scene in places for place in scene):
-            lines.append(
-                "# viewer.layers[...] is known in napari's console; elsewhere name a file there."
+            sources = [f"recordings = [{', '.join(fields[0])}]"]
+            sources += [f"pairs = n2n.open_pairs(recordings{open_options})"]
+        remarks = [f"# {remark}" for remark in self._remarks()]
+        if any("viewer.layers" in source for one in fields for source in one):
+            remarks.append(
+                "# Run this in napari's console, or replace viewer.layers[...] by files."
             )
-        return "\n".join(
-            [
-                *lines,
-                "import napari_n2n as n2n",
-                "",
-                *opened,
-                f"denoiser = n2n.train(pairs, n2n.TrainingSettings({chosen}))",
-                'denoiser.save("model.n2n")',
-                *denoised,
-                "",
-            ]
-        )
+        lines = [
+            *remarks,
+            "import napari_n2n as n2n",
+            "",
+            *sources,
+            f"denoiser = n2n.train(pairs, n2n.TrainingSettings({settings}))",
+            'denoiser.save("model.n2n")',
+            *denoise,
+            "",
+        ]
+        return "\n".join(lines)
 
     def as_command(self) -> str:
-        """Return the commands that do the same in a terminal."""
-        lines = [f"# {words}" for words in self._remarks()]
-        scenes: list[list[str]] = []
-        for named in self._files():
-            scenes.append([str(file or f"{source.name}.tif") for source, file in named])
+        """Return the commands that train, save the model and denoise in a terminal."""
+        lines = [f"# {remark}" for remark in self._remarks()]
+        fields: list[list[str]] = []
+        for sources in self._files():
+            fields.append([str(file or f"{source.name}.tif") for source, file in sources])
             lines += [
-                f"# Save the layer '{source.name}' as {source.name}.tif first, or name its file "
-                "instead."
-                for source, file in named
+                f"# Save the layer '{source.name}' as {source.name}.tif first, or replace it by "
+                "its file."
+                for source, file in sources
                 if file is None
             ]
-        how, use = self._said()
-        chosen = self.settings.model_dump(exclude_defaults=True)
-        words = [word for scene in scenes for word in (FIELD_SEPARATOR, *scene)][1:]
-        commands = [["train", *words, "-o", "model.n2n", *_options(how | chosen)]]
-        for number, scene in enumerate(scenes):
-            stem = f"clean_{number}" if len(scenes) > 1 else "clean"
-            for one, tail in self._made():
-                what = scene if one is None else [scene[one]]
-                words = [*what, "-o", f"{stem}{tail}.ome.zarr", *_options(use)]
+        open_options, denoise_options = self._options()
+        options = _flags(open_options | self.settings.model_dump(exclude_defaults=True))
+        words = [word for files in fields for word in (FIELD_SEPARATOR, *files)][1:]
+        commands = [["train", *words, "-o", "model.n2n", *options]]
+        for number, files in enumerate(fields):
+            stem = f"clean_{number}" if len(fields) > 1 else "clean"
+            for index, suffix in self._outputs():
+                inputs = files if index is None else [files[index]]
+                words = [*inputs, "-o", f"{stem}{suffix}.ome.zarr", *_flags(denoise_options)]
                 commands.append(["denoise", "model.n2n", *words])
         return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in commands)])
 
     def _files(self) -> list[list[tuple[Any, Path | None]]]:
-        """Return the sources of every field of view, each with the file that it is, if any."""
-        recordings = self.recordings
+        """Return the sources of every field of view, each with its file or None."""
         return [
-            [(source, _file_of(source, recordings)) for source in scene]
-            for scene in recordings.fields
+            [(source, _file_of(source, self.recordings)) for source in sources]
+            for sources in self.recordings.fields
         ]
 
-    def _said(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what is not left to itself in opening the recordings, and in denoising them."""
+    def _options(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the options for opening the acquisitions and those for denoising them."""
         axes = {"axes": self.recordings.axes} if self.recordings.axes else {}
         split = {"split": self.recordings.split} if self.recordings.split else {}
-        chosen = self.settings.model_dump(exclude_defaults=True)
-        both = {name: chosen[name] for name in ("device", "memory") if name in chosen}
-        return axes | split, axes | both
+        chosen = self.settings.model_dump(exclude_defaults=True, include={"device", "memory"})
+        return axes | split, axes | chosen
 
     def _remarks(self) -> Iterator[str]:
         if self.settings.minutes is not None and self.settings.steps is None:
-            yield "Minutes end this run: how many steps fit into them differs from run to run."
+            yield "With a time limit, the number of steps and the weights differ from run to run."
         if self.stopped:
-            yield "The run in the window was stopped by hand: this one goes on to its end."
+            yield "The run in napari was stopped early; this one trains to its end."
 
 
 def _keywords(values: dict[str, Any]) -> str:
     return "".join(f", {name}={value!r}" for name, value in values.items())
 
 
-def _options(values: dict[str, Any]) -> list[str]:
+def _flags(values: dict[str, Any]) -> list[str]:
+    """Return options of the command line; memory in MB where that is exact."""
     words = []
     for name, value in values.items():
-        words += [f"--{name}", f"{value / 1e6:.12g}MB" if name == "memory" else f"{value}"]
+        in_megabytes = name == "memory" and value % 10**6 == 0
+        text = f"{value // 10**6}MB" if in_megabytes else str(value)
+        words += [f"--{name.replace('_', '-')}", text]
     return words
 
 
 def _file_of(source: Any, recordings: Recordings) -> Path | None:
-    """Return the file that a source is, or that a layer shows unchanged; None if there is none."""
+    """Return the path of a source, or the file that a layer shows unchanged; None without one."""
     if isinstance(source, str | Path):
         return Path(source)
     path = getattr(getattr(source, "source", None), "path", None)
@@ -172,14 +166,14 @@ def _file_of(source: Any, recordings: Recordings) -> Path | None:
         layer, file = (Acquisition.open(one, axes=recordings.axes) for one in (source, Path(path)))
     except BadInput:
         return None
-    alike = (layer.shape, layer.dtype) == (file.shape, file.dtype)
-    if not alike or not _called_alike(layer, file, recordings.split):
+    same_type = (layer.shape, layer.dtype) == (file.shape, file.dtype)
+    if not same_type or not _same_axes(layer, file, recordings.split):
         return None
-    same = np.array_equal(layer.sample_plane(), file.sample_plane())
-    return Path(path) if same else None
+    unchanged = np.array_equal(layer.sample_plane(), file.sample_plane())
+    return Path(path) if unchanged else None
 
 
-def _called_alike(layer: Acquisition, file: Acquisition, split: str | None) -> bool:
-    """Tell whether the axes of a file stand for the same; layers often do not name theirs."""
-    unnamed = layer.axes_assumed and split is None and not set("CR") & set(file.axes)
-    return layer.axes == file.axes or unnamed
+def _same_axes(layer: Acquisition, file: Acquisition, split: str | None) -> bool:
+    """Tell whether layer and file have the same axes; layers often have no axis labels."""
+    unlabelled = layer.axes_assumed and split is None and not set("CR") & set(file.axes)
+    return layer.axes == file.axes or unlabelled

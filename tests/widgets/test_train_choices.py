@@ -306,8 +306,8 @@ def test_a_copied_script_says_that_the_run_was_stopped(viewer, qtbot):
     qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=60_000)
     widget.stop_button.click()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
-    assert "# The run in the window was stopped by hand" in widget.session.recipe.as_python()
-    assert "# The run in the window was stopped by hand" in widget.session.recipe.as_command()
+    assert "# The run in napari was stopped early" in widget.session.recipe.as_python()
+    assert "# The run in napari was stopped early" in widget.session.recipe.as_command()
 
 
 def test_settings_that_do_not_fit_the_data_are_reported_below_the_preset(viewer, qtbot):
