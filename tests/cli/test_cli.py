@@ -1,18 +1,28 @@
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from typing import Literal, get_args, get_origin
 
+import hypothesis
 import numpy as np
 import pytest
 import tifffile
+import typer
 from conftest import blobs, noisy, refused
+from hypothesis import given
+from hypothesis import strategies as st
 from skimage import io
 
-from napari_n2n import Acquisition, cli, load
+from napari_n2n import Acquisition, TrainingSettings, cli, load
+from napari_n2n.cli import options
 from napari_n2n.io.fields_of_view import fields_of_view
+from napari_n2n.pair.recordings import Recordings
+from napari_n2n.recipe import Recipe
 
 INSPECT_KEYS = {
     "loss",
@@ -129,6 +139,11 @@ def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, fo
         (("train", "a.tif", "b.tif", "-o", "other.txt"), "other.txt: unknown ending"),
         (("train", "a.tif", "b.tif", "-o", "new.n2n", "--loss", "l3"), "l3"),
         (("train", "a.tif", "b.tif", "-o", "new.n2n", "--steps", "0"), "--steps"),
+        (("train", "a.tif", "b.tif", "-o", "new.n2n", "--learning-rate", "0"), "--learning-rate 0"),
+        (("train", "a.tif", "b.tif", "-o", "new.n2n", "--dims", "4"), "'4' is not one of"),
+        (("train", "a.tif", "b.tif", "-o", "new.n2n", "--memory", "0"), "0: not a size"),
+        (("denoise", "model.n2n", "a.tif", "-o", "new.tif", "--memory", "lots"), "not a size"),
+        (("denoise", "model.n2n", "a.tif", "-o", "new.tif", "--dtype", "uint8"), "uint8"),
         (("train", "a.tif", "b.tif", "-o", "new.n2n", "--resume"), "leave out --resume"),
         (("train", "a.tif", "b.tif", "-o", "new.n2n", "--device", "tpu"), "tpu"),
         (("denoise", "a.tif", "b.tif", "-o", "clean.tif"), "not a napari-n2n model"),
@@ -160,6 +175,41 @@ def test_bad_input_ends_with_status_2_and_one_line(monkeypatch, capsys, folder, 
     assert (status, out) == (2, "")
     assert err.startswith("error: ") and cause in err and err.count("\n") == 1
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", TrainingSettings.model_fields)
+@given(data=st.data())
+@hypothesis.settings(max_examples=20, deadline=None)
+def test_what_is_copied_has_the_settings_of_the_run(name, data):
+    field = TrainingSettings.model_fields[name]
+    value = data.draw(values_of(field).filter(lambda value: value != field.default))
+    settings = TrainingSettings(**{name: value})
+    recipe = Recipe(Recordings(("a.tif", "b.tif")), settings)
+    parsed = []
+
+    def validate(values):
+        parsed.append(validated(values))
+        raise typer.Exit
+
+    with pytest.MonkeyPatch.context() as patch:
+        validated = options._validated
+        patch.setattr(options, "_validated", validate)
+        _, *words = shlex.split(recipe.as_command().splitlines()[0])
+        assert cli.app(words, standalone_mode=False) == 0
+    assert parsed == [settings]
+    (arguments,) = re.findall(r"TrainingSettings\((.*)\)\)", recipe.as_python())
+    assert eval(f"TrainingSettings({arguments})") == settings
+
+
+def values_of(field):
+    """Any value that a field of the settings allows."""
+    kind = next(one for one in (*get_args(field.annotation), field.annotation) if one is not None)
+    if get_origin(field.annotation) is Literal:
+        return st.sampled_from(get_args(field.annotation))
+    if issubclass(kind, int):
+        lowest = next((limit.ge for limit in field.metadata if hasattr(limit, "ge")), 1)
+        return st.integers(lowest, 10**14)
+    return st.floats(1e-9, 0.999)
 
 
 def test_simulate_makes_a_pair_that_inspect_takes(monkeypatch, capsys, tmp_path):
@@ -222,7 +272,7 @@ def test_one_stack_is_split_into_even_and_odd_frames(monkeypatch, capsys, tmp_pa
     status, _, err = call(monkeypatch, capsys, "split", path, "--axis", "Z", "-o", tmp_path)
     assert status == 2 and "has no axis 'Z'" in err
     status, _, err = call(monkeypatch, capsys, *words[:-1], "lots", "--overwrite")
-    assert status == 2 and "--memory lots: cannot be read" in err
+    assert status == 2 and "lots: not a size: write it as 500MB or 4GB" in err
 
 
 def test_kill_minus_nine_in_the_middle_of_a_result_loses_nothing(folder, tmp_path):

@@ -1,4 +1,4 @@
-"""The command line. Every error that a person can mend is one line, and never a traceback."""
+"""The command line. Every error that users can correct is one line, never a traceback."""
 
 import sys
 
@@ -20,7 +20,7 @@ def main() -> None:
         status = 2
     except OSError as error:
         where = error.filename or "file system"
-        say(f"error: {where}: {error.strerror or error}: choose another place or free some space")
+        say(f"error: {where}: {error.strerror or error}: choose another folder or free some space")
         status = 2
     except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
@@ -30,6 +30,7 @@ def main() -> None:
             raise
         context = getattr(error, "ctx", None)
         command = context.command_path if context else app.info.name
-        say(f"error: {error.format_message().rstrip('.')} (see {command} --help)")
+        cause = error.format_message().rstrip(".").replace("Value error, ", "")  # pydantic's words
+        say(f"error: {cause} (see {command} --help)")
         status = 2
     sys.exit(status or 0)

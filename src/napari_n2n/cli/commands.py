@@ -1,9 +1,9 @@
-"""The commands: words in, engine called, words out; nothing is computed here."""
+"""The commands: each parses its options and calls one function of the Python API."""
 
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,13 +15,14 @@ from napari_n2n.cli.options import (
     Overwrite,
     Sources,
     Split,
-    byte_count,
-    pairs_of,
-    training_settings,
+    open_sources,
+    with_settings,
 )
-from napari_n2n.cli.terminal import print_json, progress, say, step_words, stop_on_interrupt
+from napari_n2n.cli.terminal import describe_step, print_json, progress, say, stop_on_interrupt
+from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import check_overwrite
+from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_n2n.model.denoiser import Denoiser
@@ -38,22 +39,20 @@ app = typer.Typer(
 @app.command()
 def inspect(
     sources: Sources,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the noise into this file, PLOT.png.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also plot the noise: PLOT.png.")] = None,
     axes: Axes = None,
     split: Split = None,
     as_json: Json = False,
 ) -> None:
-    """Check a pair, measure its noise, and advise a loss."""
+    """Check a pair, measure its noise and recommend a loss."""
     if plot is not None and plot.suffix.lower() != ".png":
-        raise BadInput(f"{plot}: unknown ending: let the plot's name end in .png", "output")
+        raise BadInput(f"{plot}: unknown ending: must be .png", "output")
 
     from napari_n2n.noise.measure import measure_with_curves
     from napari_n2n.noise.panels import draw_noise
     from napari_n2n.pair.recordings import first_field
 
-    channels = first_field(pairs_of(sources, axes, split))
+    channels = first_field(open_sources(sources, axes, split))
     measured = [measure_with_curves(pair) for pair in channels]
     if plot is not None:
         for number, (report, curves) in enumerate(measured):
@@ -73,77 +72,44 @@ def inspect(
 
 
 @app.command()
+@with_settings
 def train(
     sources: Sources,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Where to save the model, MODEL.n2n.")
-    ],
-    loss: Annotated[str, typer.Option(help="auto, l2, l1, l0 or hdr.")] = "auto",
-    preset: Annotated[
-        str, typer.Option(help="quick, balanced or thorough: how long to go on by itself.")
-    ] = "balanced",
-    steps: Annotated[int | None, typer.Option(help="Number of steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="Time for the run.")] = None,
-    device: Device = "auto",
-    seed: Annotated[int, typer.Option(help="Same seed and steps, same weights (CPU).")] = 0,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model file, MODEL.n2n.")],
+    settings: TrainingSettings,
     axes: Axes = None,
     split: Split = None,
-    dims: Annotated[int, typer.Option(help="2: plane by plane; 3: volumes.")] = 2,
-    channels: Annotated[
-        str, typer.Option(help="together: one network for all; separate: one for each.")
-    ] = "together",
-    start: Annotated[
-        str, typer.Option(help="warm: from weights that know noise; cold: from chance; auto.")
-    ] = "auto",
-    patch: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 64,
-    batch: Annotated[int, typer.Option(help="Places in a batch.")] = 16,
-    memory: Memory = "1GB",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train on two or more acquisitions of one scene. Ctrl-C stops and keeps the model."""
-    settings = training_settings(
-        loss=loss,
-        preset=preset,
-        steps=steps,
-        minutes=minutes,
-        device=device,
-        seed=seed,
-        dims=dims,
-        channels=channels,
-        start=start,
-        patch=patch,
-        batch=batch,
-        memory=byte_count(memory),
-    )
     if output.suffix != ".n2n":
-        raise BadInput(f"{output}: unknown ending: let the model's name end in .n2n", "output")
+        raise BadInput(f"{output}: unknown ending: must be .n2n", "output")
     check_overwrite(output, overwrite=overwrite or resume)
     checkpoint = output.with_name(output.name + ".checkpoint")
-    kept = sorted(output.parent.glob(f"{checkpoint.name}*"))
-    if resume and not kept:
-        raise BadInput(f"{checkpoint}: there is no run to go on with: leave out --resume", "resume")
-    output.parent.mkdir(parents=True, exist_ok=True)  # or fail before the training, not after it
+    if resume and not _checkpoints(checkpoint):
+        raise BadInput(f"{checkpoint}: no run to resume: leave out --resume", "resume")
+    output.parent.mkdir(parents=True, exist_ok=True)  # fail before the training, not after it
 
     from napari_n2n import train as train_on
     from napari_n2n.model.device import choose_device, unused_card
     from napari_n2n.noise.measure import measure_channels
 
-    computing = choose_device(device)  # or fail before the recordings are looked at
-    pairs = pairs_of(sources, axes, split)
+    device = choose_device(settings.device)  # fail before the acquisitions are read
+    pairs = open_sources(sources, axes, split)
     reports = measure_channels(pairs)
-    for pair, report in zip(pairs, reports, strict=False):  # those of the first field come first
+    for pair, report in zip(pairs, reports, strict=False):  # the first field of view
         say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
     found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
     for message in dict.fromkeys(finding.message for finding in found):
         say(f"note: {message}")
-    if computing.type == "cpu" and (advice := unused_card()) is not None:
+    if device.type == "cpu" and (advice := unused_card()) is not None:
         say(f"note: to be many times faster, {advice}")
     with stop_on_interrupt() as stop, progress("training") as show:
         denoiser = train_on(
             pairs,
             settings,
-            on_step=lambda step: show(step.progress, step_words(step)),
+            on_step=lambda step: show(step.progress, describe_step(step)),
             reports=reports,
             stop=stop,
             checkpoint=checkpoint,
@@ -151,47 +117,61 @@ def train(
         )
     denoiser.save(output)
     if denoiser.record.stopped:
-        say(f"stopped: {output} holds the best so far; --resume goes on")
+        say(f"stopped: {output} has the best weights so far; continue with --resume")
     else:
-        for file in output.parent.glob(f"{checkpoint.name}*"):
+        for file in _checkpoints(checkpoint):
             file.unlink()
         say(f"saved {output}")
+
+
+def _checkpoints(checkpoint: Path) -> list[Path]:
+    """Return the checkpoint files of a run: one, or one per channel."""
+    return list(checkpoint.parent.glob(f"{checkpoint.name}*"))
 
 
 @app.command()
 def denoise(
     model: Annotated[Path, typer.Argument(help="A trained model, MODEL.n2n.")],
-    a: Annotated[Path, typer.Argument(help="The acquisition to denoise, or a folder of such.")],
+    a: Annotated[
+        Path, typer.Argument(help="The acquisition to denoise, or a folder of acquisitions.")
+    ],
     more: Annotated[
-        list[Path] | None, typer.Argument(help="Further acquisitions of the scene, to average.")
+        list[Path] | None,
+        typer.Argument(help="More acquisitions of the scene; the result is the average."),
     ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The result: ends in .ome.zarr or .tif.")
+        Path,
+        typer.Option("-o", "--output", help="The result, OUT.ome.zarr or OUT.tif; or a folder."),
     ] = ...,  # type: ignore[assignment]
     axes: Axes = None,
     device: Device = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, or same as the input.")] = "float32",
+    dtype: Annotated[
+        Literal["float32", "same"],
+        typer.Option(help="Type of the pixels; same: as the input, rounded and clipped."),
+    ] = "float32",
     turns: Annotated[
-        bool, typer.Option("--turns", help="Mean of 8 turns and mirror images: better, 8x slower.")
+        bool,
+        typer.Option(
+            "--turns",
+            help="Test-time augmentation: average over 8 rotations and flips (8x slower).",
+        ),
     ] = False,
-    memory: Memory = "1GB",
+    memory: Memory = MEMORY,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler whose workers compute.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an unfinished result.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Apply a model to an acquisition, or to several of one scene and average them.
+    """Denoise an acquisition, or the average of several acquisitions of one scene.
 
-    Of folders, each file in turn; OUTPUT is a folder then.
+    If all inputs are folders, each file in them is denoised, and OUTPUT is a folder.
     """
     from napari_n2n.io.fields_of_view import is_folder
     from napari_n2n.model.denoiser import load
 
     denoiser, sources = load(model), [a, *(more or [])]
-    run = _in_turn if all(is_folder(source) for source in sources) else _single
+    run = _denoise_folders if all(is_folder(source) for source in sources) else _denoise_scene
     try:
         run(
             denoiser,
@@ -201,18 +181,18 @@ def denoise(
             dtype=dtype,
             turns=turns,
             device=device,
-            memory=byte_count(memory),
+            memory=memory,
             resume=resume,
             overwrite=overwrite,
             scheduler=scheduler,
         )
     except (KeyboardInterrupt, OSError):
-        say(f"stopped: what is done of {output} is kept; --resume goes on")
+        say(f"stopped: the finished part of {output} is kept; continue with --resume")
         raise
     say(f"saved {output}")
 
 
-def _single(
+def _denoise_scene(
     denoiser: "Denoiser",
     sources: list[Path],
     output: Path,
@@ -229,35 +209,37 @@ def _single(
     for warning in work.warnings:
         say(f"warning: {warning}")
     run = denoise_by_shards(denoiser, work, output, **options)
-    with progress("denoising") as report:
+    with progress("denoising") as show:
         for step in run:
-            report(step.progress, f"shard {step.done} of {step.total}")
+            show(step.progress, f"shard {step.done} of {step.total}")
 
 
-def _in_turn(denoiser: "Denoiser", folders: list[Path], output: Path, **options: Any) -> None:
+def _denoise_folders(
+    denoiser: "Denoiser", folders: list[Path], output: Path, **options: Any
+) -> None:
     from napari_n2n.denoising.folder import Series, denoise_in_turn
 
     run = denoise_in_turn(denoiser, Series.of(folders, output), **options)
     warned: set[str] = set()
-    with progress("denoising") as report:
+    with progress("denoising") as show:
         for step in run:
             if step.warnings and step.name not in warned:
                 warned.add(step.name)
                 say(f"warning: {step.name}: {' '.join(step.warnings)}")
-            report(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
+            show(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
 
 
 @app.command()
 def split(
-    stack: Annotated[Path, typer.Argument(help="A movie or stack that hardly moves.")],
+    stack: Annotated[Path, typer.Argument(help="A movie or stack with little motion.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
-    axis: Annotated[str, typer.Option(help="Letter of the axis of frames.")] = "T",
+    axis: Annotated[str, typer.Option(help="Axis of the frames.")] = "T",
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write even and odd frames of a stack as two acquisitions: NAME_even and NAME_odd.tif.
 
-    Training needs no such copies: see train --split.
+    Not needed for training: train --split does the same without copies.
     """
     from napari_n2n import Acquisition
     from napari_n2n.io.writers import copy
@@ -265,10 +247,10 @@ def split(
     opened = Acquisition.open(stack, axes=axes)
     halves = opened.split(axis.upper())
     paths = [output / f"{opened.name}_{name}.tif" for name in ("even", "odd")]
-    with progress("splitting") as report:
+    with progress("splitting") as show:
         for number, (half, path) in enumerate(zip(halves, paths, strict=True)):
             for share in copy(half, path, overwrite=overwrite):
-                report((number + share) / 2, half.name)
+                show((number + share) / 2, half.name)
     say(f"saved {' and '.join(str(path) for path in paths)}")
 
 
@@ -277,14 +259,16 @@ def simulate(
     clean: Annotated[Path, typer.Argument(help="An image without noise.")],
     noise: Annotated[
         str,
-        typer.Option(help="E.g. gaussian:25; gaussian:0-50 draws a level per plane."),
+        typer.Option(help="E.g. gaussian:25; gaussian:0-50 draws a new level for each plane."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same pixels.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed; the same seed gives the same pixels.")
+    ] = 0,
     axes: Axes = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Put noise on a clean image, twice: NAME_a.tif and NAME_b.tif, a pair with a known truth.
+    """Add noise to a clean image, twice: NAME_a.tif and NAME_b.tif, a pair with a known truth.
 
     Noises: gaussian:SIGMA, brown:SIGMA:WIDTH, poisson:PHOTONS, camera:GAIN:READ:OFFSET,
     text:SHARE, impulse:SHARE, bernoulli:SHARE.
@@ -295,26 +279,24 @@ def simulate(
 
     kind, image = parse(noise), Acquisition.open(clean, axes=axes)
     out = [output / f"{image.name}_{view}.tif" for view in "ab"]
-    with progress("simulating") as report:
+    with progress("simulating") as show:
         for step in simulate_by_planes(image, kind, out, seed=seed, overwrite=overwrite):
-            report(step.progress, f"plane {step.done} of {step.total}")
+            show(step.progress, f"plane {step.done} of {step.total}")
     say(f"saved {' and '.join(str(path) for path in out)} with {kind}")
 
 
 @app.command()
 def score(
     out: Annotated[Path, typer.Argument(help="The result to score.")],
-    against: Annotated[
-        Path, typer.Option(help="An acquisition that the result was not made from.")
-    ],
+    against: Annotated[Path, typer.Option(help="An acquisition that was not used for the result.")],
     source: Annotated[
-        Path | None, typer.Option("--input", help="The acquisition that it was made from.")
+        Path | None, typer.Option("--input", help="The acquisition that was denoised.")
     ] = None,
     truth: Annotated[Path | None, typer.Option(help="A clean image, for PSNR and SSIM.")] = None,
     axes: Axes = None,
     as_json: Json = False,
 ) -> None:
-    """Say how good a result is, without a clean image or with one."""
+    """Measure how good a result is, with or without a clean image."""
     from napari_n2n.quality.score import score as score_result
 
     result = score_result(out, against, source=source, truth=truth, axes=axes)
@@ -331,10 +313,10 @@ def demo(
         "napari-n2n-demo"
     ),
 ) -> None:
-    """Train on the sample pair, write the clean result and a before/after picture, print scores."""
+    """Train on the sample pair; write the result and a before/after picture; print scores."""
     from napari_n2n.cli.demo import run
 
-    with progress("training") as report:
-        lines = run(output, lambda step: report(step.progress, step_words(step)))
+    with progress("training") as show:
+        lines = run(output, lambda step: show(step.progress, describe_step(step)))
     for line in lines:
         print(line)

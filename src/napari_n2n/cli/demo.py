@@ -1,4 +1,4 @@
-"""The main job on the sample pair: train, denoise, write, compare with the truth, draw."""
+"""The main job on the sample pair: train, denoise, compare with the truth, plot."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,25 +13,27 @@ from napari_n2n.stats.image_quality import data_range, psnr, ssim
 from napari_n2n.training.fit import TrainingStep, train
 from napari_n2n.training.settings import TrainingSettings
 
+# Training time in minutes: longer gives a better result, shorter a quicker demo.
 MINUTES = 1.0
 
 
 def run(folder: Path, on_step: Callable[[TrainingStep], None]) -> list[str]:
-    """Do the whole job in `folder`; returns the lines to print."""
+    """Write model, result and picture into `folder`; return the lines to print."""
     a, b, truth = (sample("cells", view) for view in ("a", "b", "truth"))
-    folder.mkdir(parents=True, exist_ok=True)  # or fail before the training, not after it
+    folder.mkdir(parents=True, exist_ok=True)  # fail before the training, not after it
     pair = Pair.open(a, b)
     denoiser = train(pair, TrainingSettings(minutes=MINUTES), on_step)
     model = denoiser.save(folder / "cells.n2n")
     result = folder / "cells.ome.zarr"
     denoise(denoiser, a, b, out=result, overwrite=True)
-    raw, clean, true = (Acquisition.open(path).plane(0) for path in (a, result, truth))
+    raw, denoised, clean = (Acquisition.open(path).plane(0) for path in (a, result, truth))
     scale = data_range(raw)
     scores = [
-        (psnr(true, image.astype(np.float32), scale), ssim(true, image.astype(np.float32), scale))
-        for image in (raw, clean)
+        (psnr(clean, image.astype(np.float32), scale), ssim(clean, image.astype(np.float32), scale))
+        for image in (raw, denoised)
     ]
-    picture = draw(folder / "before_after.png", raw, clean, true, [score[0] for score in scores])
+    psnrs = [score[0] for score in scores]
+    picture = draw(folder / "before_after.png", raw, denoised, clean, psnrs)
     record, held_out = denoiser.record, denoiser.record.score
     lines = [
         f"raw        PSNR {scores[0][0]:5.2f} dB  SSIM {scores[0][1]:.3f}   (against the truth)",
@@ -39,7 +41,7 @@ def run(folder: Path, on_step: Callable[[TrainingStep], None]) -> list[str]:
     ]
     if held_out is not None and held_out.psnr is not None:
         lines.append(
-            f"one acquisition denoised, without looking at the truth: PSNR {held_out.psnr:.2f} "
+            f"one acquisition denoised, without using the truth: PSNR {held_out.psnr:.2f} "
             f"+- {held_out.psnr_se:.2f} dB on held-out blocks"
         )
     lines += [
@@ -53,14 +55,16 @@ def run(folder: Path, on_step: Callable[[TrainingStep], None]) -> list[str]:
 
 
 def draw(
-    path: Path, raw: np.ndarray, clean: np.ndarray, true: np.ndarray, psnrs: list[float]
+    path: Path, raw: np.ndarray, denoised: np.ndarray, clean: np.ndarray, psnrs: list[float]
 ) -> Path:
-    """Draw raw, denoised and true side by side, whole and in detail; returns `path`."""
+    """Draw the raw, denoised and clean image and a detail of each; return `path`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 8), dpi=100, layout="constrained", facecolor="black")
     axes = figure.subplots(2, 3)
-    low, high = np.percentile(true, (0.5, 99.8))
+    low, high = np.percentile(
+        clean, (0.5, 99.8)
+    )  # so that a few bright pixels do not set the contrast
     side = min(raw.shape) // 4
     top, left = (length // 2 - side // 2 for length in raw.shape)
     titles = (
@@ -68,7 +72,7 @@ def draw(
         f"denoised, {psnrs[1]:.1f} dB",
         "truth (never seen)",
     )
-    for column, (title, image) in enumerate(zip(titles, (raw, clean, true), strict=True)):
+    for column, (title, image) in enumerate(zip(titles, (raw, denoised, clean), strict=True)):
         for row, view in enumerate((image, image[top : top + side, left : left + side])):
             axes[row, column].imshow(view, cmap="gray", vmin=low, vmax=high)
             axes[row, column].set_axis_off()

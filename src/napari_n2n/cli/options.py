@@ -1,79 +1,102 @@
-"""The options that commands share, and what their words mean to the engine."""
+"""The options that commands share; those of `train` are generated from `TrainingSettings`."""
 
-import re
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from napari_n2n.errors import BadInput
+from napari_n2n.training.settings import DeviceName, TrainingSettings
 
 if TYPE_CHECKING:
     from napari_n2n.pair.pair import Pair
-    from napari_n2n.training.settings import TrainingSettings
+
+
+def _parse_bytes(text: str) -> int:
+    try:
+        count = TypeAdapter(ByteSize).validate_python(text)
+    except ValidationError:
+        count = ByteSize(0)
+    if count == 0:
+        raise typer.BadParameter(f"{text}: not a size: write it as 500MB or 4GB")
+    return count
+
+
+def _option_for(name: str) -> Any:
+    """Return the typer option for a field of `TrainingSettings`."""
+    field = TrainingSettings.model_fields[name]
+    flag, text = f"--{name.replace('_', '-')}", field.description
+    if field.annotation is not ByteSize:
+        return typer.Option(flag, help=text)
+    shown = ByteSize(field.default).human_readable(decimal=True, separator=" ")
+    return typer.Option(flag, help=text, parser=_parse_bytes, metavar="SIZE", show_default=shown)
+
 
 Axes = Annotated[
-    str | None, typer.Option(help="Letters of the dimensions, e.g. TYX, to overrule the files.")
+    str | None, typer.Option(help="Axis labels, e.g. TYX; they replace those of the files.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Memory = Annotated[str, typer.Option(help="Limit for the pixels in memory, e.g. 500MB or 4GB.")]
+Device = Annotated[DeviceName, _option_for("device")]
+Memory = Annotated[int, _option_for("memory")]
 Sources = Annotated[
     list[Path],
     typer.Argument(
         metavar="A B [MORE]...",
-        help="Recordings of one scene; A1 B1 + A2 B2 for several fields; or two folders.",
+        help="Acquisitions of one scene; A1 B1 + A2 B2: two fields of view; or two folders.",
     ),
 ]
 Split = Annotated[
-    str | None, typer.Option(help="Take even and odd frames along this axis as two recordings.")
+    str | None, typer.Option(help="Use even and odd frames along this axis as two acquisitions.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what stands at the output.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing output.")]
 
 
-def pairs_of(sources: list[Path], axes: str | None, split: str | None) -> "list[Pair]":
-    """Open what `Sources`, `Axes` and `Split` name, a pair for each field and channel."""
+def open_sources(sources: list[Path], axes: str | None, split: str | None) -> "list[Pair]":
+    """Open the values of `Sources`, `Axes` and `Split`: a pair per field of view and channel."""
     from napari_n2n import open_pairs
     from napari_n2n.io.fields_of_view import fields_of_view
 
     return open_pairs(*fields_of_view(sources), axes=axes, split=split and split.upper())
 
 
-def byte_count(words: str) -> int:
-    """Return the number of bytes that `Memory` names.
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter `settings` by one option per field of `TrainingSettings`.
 
-    Raises
-    ------
-    BadInput
-        If it names none.
+    The command raises `BadInput` with the option's name if a value is out of range.
     """
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kMGT]?)B?\s*", words, re.IGNORECASE)
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        chosen = {name: values.pop(name) for name in TrainingSettings.model_fields}
+        command(settings=_validated(chosen), **values)
+
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(command).parameters.values():
+        if own.name != "settings":
+            parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            continue
+        parameters += [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=Annotated[field.annotation, _option_for(name)],
+            )
+            for name, field in TrainingSettings.model_fields.items()
+        ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _validated(values: dict[str, Any]) -> TrainingSettings:
     try:
-        number = float(found.group(1)) if found else 0.0
-    except ValueError:
-        number = 0.0
-    if found is None or number <= 0:
-        raise BadInput(f"--memory {words}: cannot be read: write it as 500MB or 4GB", "option")
-    return int(number * 1000 ** " kmgt".index((found.group(2) or " ").lower()))
-
-
-def training_settings(**given: Any) -> "TrainingSettings":
-    """Return settings of these values.
-
-    Raises
-    ------
-    BadInput
-        If one cannot be used, naming the option that gave it.
-    """
-    from pydantic import ValidationError
-
-    from napari_n2n.training.settings import TrainingSettings
-
-    try:
-        return TrainingSettings(**given)
+        return TrainingSettings(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadInput(
-            f"--{first['loc'][0]} {first['input']}: {first['msg'].replace('Input should', 'must')}",
-            "option",
-        ) from error
+        option = str(first["loc"][0]).replace("_", "-")
+        limit = first["msg"].replace("Input should", "must")
+        raise BadInput(f"--{option} {first['input']}: {limit}", "option") from error

@@ -1,7 +1,4 @@
-"""How far along, on a terminal as a bar and elsewhere as plain lines; always on stderr.
-
-What people and programs get back: lines, one JSON object, and an answer to Ctrl-C.
-"""
+"""Messages and progress on stderr, JSON on stdout, and the answer to Ctrl-C."""
 
 import json
 import signal
@@ -15,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from napari_n2n.training.fit import TrainingStep
 
+# Seconds between two lines of progress in a log file: shorter would fill it within hours.
+_LINE_SECONDS = 10.0
+
 
 def say(line: str) -> None:
-    """Tell people something; programs read what goes to the other stream."""
+    """Print a message for the user on stderr; stdout is for results."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -26,43 +26,40 @@ def print_json(result: dict[str, Any]) -> None:
     print(json.dumps(result, allow_nan=False))
 
 
-def step_words(step: "TrainingStep") -> str:
-    """Return where a training run stands, for a line of progress."""
+def describe_step(step: "TrainingStep") -> str:
+    """Return step, loss and validation score of a training run, for a line of progress."""
     psnr = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB"
     return f"step {step.step}, loss {step.loss:.3g}{psnr}"
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a request to stop; the second one interrupts for real."""
+    """Set an event at the first Ctrl-C; the second one raises KeyboardInterrupt."""
     stop = threading.Event()
 
-    def ask(signum: int, frame: Any) -> None:
+    def interrupt(signum: int, frame: Any) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
         say("stopping: the model so far is kept (Ctrl-C again to abort)")
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-_LINE_SECONDS = 10.0
+class ShowProgress(Protocol):
+    """Show the finished share of a job, 0 to 1, and a short text."""
 
-
-class Report(Protocol):
-    """Say how far a job is: the share done, 0 to 1, and a few words."""
-
-    def __call__(self, share: float, words: str = "") -> None:
-        """Say it."""
+    def __call__(self, share: float, text: str = "") -> None:
+        """Show it."""
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Report]:
-    """Show the progress of one job while the block runs."""
+def progress(title: str) -> Iterator[ShowProgress]:
+    """Show the progress of one job: a bar on a terminal, plain lines elsewhere."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -71,19 +68,19 @@ def progress(title: str) -> Iterator[Report]:
             TextColumn("{task.description}"),
             BarColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.fields[text]}"),
         )
         with Progress(*columns, console=Console(stderr=True)) as bars:
-            task = bars.add_task(title, total=1.0, words="")
-            yield lambda share, words="": bars.update(task, completed=share, words=words)
+            task = bars.add_task(title, total=1.0, text="")
+            yield lambda share, text="": bars.update(task, completed=share, text=text)
         return
 
     printed = time.monotonic() - _LINE_SECONDS
 
-    def line(share: float, words: str = "") -> None:
+    def print_line(share: float, text: str = "") -> None:
         nonlocal printed
         if share >= 1.0 or time.monotonic() - printed >= _LINE_SECONDS:
             printed = time.monotonic()
-            print(f"{title}: {share:4.0%} {words}".rstrip(), file=sys.stderr, flush=True)
+            say(f"{title}: {share:4.0%} {text}".rstrip())
 
-    yield line
+    yield print_line
