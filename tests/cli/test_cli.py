@@ -194,7 +194,8 @@ def test_what_is_copied_has_the_settings_of_the_run(name, data):
     with pytest.MonkeyPatch.context() as patch:
         validated = options._validated
         patch.setattr(options, "_validated", validate)
-        _, *words = shlex.split(recipe.as_command().splitlines()[0])
+        command = next(line for line in recipe.as_command().splitlines() if line[0] != "#")
+        _, *words = shlex.split(command)
         assert cli.app(words, standalone_mode=False) == 0
     assert parsed == [settings]
     (arguments,) = re.findall(r"TrainingSettings\((.*)\)\)", recipe.as_python())
