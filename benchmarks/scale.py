@@ -138,12 +138,12 @@ def child_train(kind: str, a: str, b: str, steps: str) -> dict[str, float]:
 def child_denoise(kind: str, model: str, a: str, out: str, seconds: str) -> dict[str, float]:
     """Denoise for some time; return the peak memory in GB, and the number of planes."""
     from napari_n2n.denoising.denoise import denoise_by_shards
-    from napari_n2n.denoising.plan import plan
+    from napari_n2n.denoising.plan import make_plan
     from napari_n2n.model.denoiser import load
 
     denoiser = load(model)
     idle = peak()
-    work = plan(denoiser, opened(kind, Path(a)))
+    work = make_plan(denoiser, opened(kind, Path(a)))
     began, done = time.monotonic(), 0
     run = denoise_by_shards(denoiser, work, out, memory=MEMORY, device="cpu", overwrite=True)
     for step in run:
@@ -297,14 +297,14 @@ def denoising_seconds(folder: Path, path: Path) -> tuple[list[float], list[float
 
     from napari_n2n import Acquisition
     from napari_n2n.denoising.denoise import denoise_by_shards
-    from napari_n2n.denoising.plan import plan
-    from napari_n2n.denoising.predictor import Engine
+    from napari_n2n.denoising.plan import make_plan
+    from napari_n2n.denoising.predictor import Predictor
     from napari_n2n.model.denoiser import load
 
     denoiser, count = load(small_model(folder)), 6
     opened = Acquisition.open(path, axes="TYX")
-    work = plan(denoiser, opened)
-    engine = Engine(denoiser, work, torch.device("cpu"), MEMORY)
+    work = make_plan(denoiser, opened)
+    engine = Predictor(denoiser, work, torch.device("cpu"), MEMORY)
     whole_plane = (slice(0, SIDE), slice(0, SIDE))
     ready = [
         torch.randn(1, 1, *(stop - start for start, stop in tile.read)).contiguous(
@@ -336,8 +336,8 @@ def overlap(folder: Path, _: list[float]) -> str:
     import torch
 
     from napari_n2n import Acquisition
-    from napari_n2n.denoising.plan import plan
-    from napari_n2n.denoising.predictor import Engine
+    from napari_n2n.denoising.plan import make_plan
+    from napari_n2n.denoising.predictor import Predictor
     from napari_n2n.model.denoiser import Denoiser, load
     from napari_n2n.model.network import CompactUNet
 
@@ -346,8 +346,9 @@ def overlap(folder: Path, _: list[float]) -> str:
     flat = Acquisition.open(np.zeros((SIDE, SIDE), np.uint16))
     ours = 0.0
     for sides in (None, (256, 256), (512, 512), (1024, 1024), (1024, 2048), (2048, 2048)):
-        engine = Engine(denoiser, plan(denoiser, flat), torch.device("cpu"), MEMORY)
-        engine.tile = sides or engine.tile
+        engine = Predictor(
+            denoiser, make_plan(denoiser, flat), torch.device("cpu"), MEMORY, tile=sides
+        )
         part = (slice(0, SIDE), slice(0, SIDE))
         ratio = computed(engine, part, (SIDE, SIDE)) / SIDE**2
         if sides is None:
@@ -358,8 +359,9 @@ def overlap(folder: Path, _: list[float]) -> str:
     denoiser = Denoiser((network,), {}, denoiser.scales)
     volume = Acquisition.open(np.zeros(shape, np.uint16), axes="ZYX")
     for sides in (None, (32, 128, 128), (64, 256, 256)):
-        engine = Engine(denoiser, plan(denoiser, volume), torch.device("cpu"), MEMORY)
-        engine.tile = sides or engine.tile
+        engine = Predictor(
+            denoiser, make_plan(denoiser, volume), torch.device("cpu"), MEMORY, tile=sides
+        )
         part = tuple(slice(0, length) for length in shape)
         ratio = computed(engine, part, shape) / np.prod(shape)
         rows.append(["3D", by(shape, False), by(engine.tile, sides is None), f"{ratio:.3f}"])

@@ -12,7 +12,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_n2n import BadInput, Pair, TrainingSettings, cli, load, train
-from napari_n2n.denoising.predictor import Engine
+from napari_n2n.denoising.predictor import Predictor
 
 
 def blobs(shape=(96, 96), seed=0):
@@ -57,13 +57,13 @@ def denoiser(pair):
 @pytest.fixture
 def parts(monkeypatch):
     """A semaphore: as many parts of a result are computed as it is released."""
-    compute, gate = Engine.compute, threading.Semaphore(0)
+    compute, gate = Predictor.compute, threading.Semaphore(0)
 
     def when_let(*given):
         gate.acquire()
         return compute(*given)
 
-    monkeypatch.setattr(Engine, "compute", when_let)
+    monkeypatch.setattr(Predictor, "compute", when_let)
     yield gate
     gate.release(1000)
 

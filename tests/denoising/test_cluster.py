@@ -61,7 +61,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(
 
 
 def test_no_cluster_at_the_address_is_said_in_one_line(tmp_path, denoiser, scene, monkeypatch):
-    monkeypatch.setattr("napari_n2n.denoising.cluster._SECONDS", 0.3)
+    monkeypatch.setattr("napari_n2n.denoising.cluster._TIMEOUT", 0.3)
     with refused("cluster"):
         denoise(denoiser, scene, out=tmp_path / "a.tif", scheduler="tcp://127.0.0.1:9")
     assert not list(tmp_path.iterdir())

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from napari_n2n import Acquisition, Pair, TrainingSettings, denoise, open_pairs, train
 from napari_n2n.denoising.denoise import denoise_by_shards
-from napari_n2n.denoising.plan import plan
-from napari_n2n.denoising.predictor import Engine
+from napari_n2n.denoising.plan import make_plan
+from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.denoising.tiles import tiles
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.network import CompactUNet
@@ -31,11 +31,10 @@ UNTRAINED_3D = Denoiser(
 
 def in_tiles(denoiser, stack, sides, axes, turns=False):
     """Denoise a whole stack in tiles of given sides."""
-    work = plan(denoiser, stack, axes=axes, turns=turns)
-    engine = Engine(denoiser, work, torch.device("cpu"), 10**9)
-    engine.tile = sides
+    work = make_plan(denoiser, stack, axes=axes, turns=turns)
+    predictor = Predictor(denoiser, work, torch.device("cpu"), 10**9, tile=sides)
     region = tuple(slice(0, length) for length in stack.shape)
-    return engine.compute(region, engine.read(region))
+    return predictor.compute(region, predictor.read(region))
 
 
 @settings(max_examples=25, deadline=None)
@@ -84,12 +83,12 @@ def test_with_turns_a_turned_recording_gives_the_turned_result(denoiser):
 def test_a_result_is_the_same_however_it_is_cut_into_shards(cut, shift):
     big = blobs((130, 100), 4)
     a, b = noisy(big[5:125], 1), noisy(big[5 + shift : 125 + shift], 2)
-    work = plan(UNTRAINED, a, b)
-    engine = Engine(UNTRAINED, work, torch.device("cpu"), 10**9)
+    work = make_plan(UNTRAINED, a, b)
+    predictor = Predictor(UNTRAINED, work, torch.device("cpu"), 10**9)
 
     def part(start, stop):
         region = slice(start, stop), slice(0, 100)
-        return engine.compute(region, engine.read(region))
+        return predictor.compute(region, predictor.read(region))
 
     edges = [0, *sorted(cut), 120]
     parts = [part(*ends) for ends in pairwise(edges)]
@@ -237,8 +236,8 @@ def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene):
 
 
 def test_values_outside_of_the_training_data_are_pointed_out(denoiser, scene):
-    assert plan(denoiser, noisy(scene, 3)).warnings == ()
-    assert "lie outside" in plan(denoiser, 10 * scene).warnings[0]
+    assert make_plan(denoiser, noisy(scene, 3)).warnings == ()
+    assert "lie outside" in make_plan(denoiser, 10 * scene).warnings[0]
 
 
 def test_unknown_endings_and_types_are_refused(tmp_path, denoiser, scene):
@@ -272,7 +271,7 @@ def test_a_run_that_broke_off_goes_on_and_ends_with_the_same_bytes(
     options = {"axes": "TYX", "device": "cpu"}
     whole, broken = tmp_path / f"whole{ending}", tmp_path / f"clean{ending}"
     denoise(denoiser, stack, out=whole, **options)
-    compute, calls = Engine.compute, []
+    compute, calls = Predictor.compute, []
 
     def power_cut(self, *given):
         calls.append(1)
@@ -280,10 +279,10 @@ def test_a_run_that_broke_off_goes_on_and_ends_with_the_same_bytes(
             raise OSError(28, "No space left on device")
         return compute(self, *given)
 
-    monkeypatch.setattr(Engine, "compute", power_cut)
+    monkeypatch.setattr(Predictor, "compute", power_cut)
     with pytest.raises(OSError, match="No space"):
         denoise(denoiser, stack, out=broken, **options)
-    monkeypatch.setattr(Engine, "compute", lambda *given: calls.append(1) or compute(*given))
+    monkeypatch.setattr(Predictor, "compute", lambda *given: calls.append(1) or compute(*given))
     assert not broken.exists()
     before = len(calls)
     denoise(denoiser, stack, out=broken, resume=True, **options)
@@ -307,7 +306,7 @@ def test_results_have_any_axes(tmp_path, ending, axes):
 
 def test_a_run_says_where_it_stands_from_before_its_first_shard_on(tmp_path, denoiser, stack):
     out = tmp_path / "clean.ome.zarr"
-    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    run = denoise_by_shards(denoiser, make_plan(denoiser, stack, axes="TYX"), out, device="cpu")
     first = next(run)
     growing = zarr.open_array(first.growing / "0", mode="r")
     assert growing.shape == stack.shape and (first.done, first.progress) == (0, 0)
@@ -321,7 +320,7 @@ def test_a_run_says_where_it_stands_from_before_its_first_shard_on(tmp_path, den
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nobody lists the open files here")
 def test_a_stopped_run_leaves_no_file_open(tmp_path, denoiser, stack):
     out = tmp_path / "clean.tif"
-    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    run = denoise_by_shards(denoiser, make_plan(denoiser, stack, axes="TYX"), out, device="cpu")
     growing = [next(run) for _ in range(2)][-1].growing
     run.close()
     opened = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
@@ -330,7 +329,7 @@ def test_a_stopped_run_leaves_no_file_open(tmp_path, denoiser, stack):
 
 def test_an_unfinished_result_is_no_result_and_belongs_to_its_job(tmp_path, denoiser, stack):
     out = tmp_path / "clean.ome.zarr"
-    run = denoise_by_shards(denoiser, plan(denoiser, stack, axes="TYX"), out, device="cpu")
+    run = denoise_by_shards(denoiser, make_plan(denoiser, stack, axes="TYX"), out, device="cpu")
     growing = [next(run) for _ in range(2)][-1].growing
     run.close()
     assert not out.exists() and growing.exists()
@@ -357,11 +356,11 @@ def test_chunks_that_span_many_planes_are_read_once(denoiser, stack):
             return stack[where]
 
     opened = Acquisition.open(Counted(), axes="TYX")
-    work = plan(denoiser, opened)
-    engine = Engine(denoiser, work, torch.device("cpu"), 10**9)
+    work = make_plan(denoiser, opened)
+    predictor = Predictor(denoiser, work, torch.device("cpu"), 10**9)
     reads.clear()
     for frame in range(3):
-        engine.read((slice(frame, frame + 1), slice(0, 300), slice(0, 280)))
+        predictor.read((slice(frame, frame + 1), slice(0, 300), slice(0, 280)))
     assert len(reads) == 1
 
 
@@ -378,7 +377,7 @@ def test_every_channel_is_denoised_by_its_own_statistics(scene):
         for made, raw, true in zip(clean, a, (dim, bright), strict=True):
             assert np.mean((made - true) ** 2) < 0.6 * np.mean((raw - true) ** 2)
         with refused("channels"):
-            plan(denoiser, a[0])
+            make_plan(denoiser, a[0])
 
 
 def test_volumes_are_denoised_by_a_network_that_sees_depth(tmp_path):
@@ -394,7 +393,7 @@ def test_volumes_are_denoised_by_a_network_that_sees_depth(tmp_path):
         stored = Acquisition.open(out, axes="ZYX").read((slice(None),) * 3)
         np.testing.assert_allclose(stored, clean, rtol=1e-4)
     with refused("axes"):
-        plan(denoiser, noisy(volume, 3))
+        make_plan(denoiser, noisy(volume, 3))
 
 
 def test_channel_names_and_colours_are_kept(tmp_path, denoiser):

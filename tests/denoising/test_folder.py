@@ -11,7 +11,7 @@ from conftest import blobs, noisy, refused
 
 from napari_n2n import Acquisition, denoise, denoise_folder
 from napari_n2n.cli import main
-from napari_n2n.denoising.folder import Series, denoise_in_turn
+from napari_n2n.denoising.folder import FolderJob, denoise_fields_of_view
 from napari_n2n.io.crash_safe import journal_path
 
 
@@ -39,7 +39,7 @@ def pixels(path):
 
 def stopped_within(number, denoiser, series, shards=0, **options):
     """Close a run once it has done so many shards of a recording."""
-    run = denoise_in_turn(denoiser, series, **options)
+    run = denoise_fields_of_view(denoiser, series, **options)
     for _ in series.fields:  # each is opened first
         next(run)
     name = series.results[number].name
@@ -72,7 +72,7 @@ def test_recordings_of_one_name_in_two_folders_are_averaged(denoiser, folder, tm
 
 
 def test_a_run_that_was_stopped_goes_on(denoiser, another, folder, tmp_path):
-    series = Series.of([folder], tmp_path / "clean")
+    series = FolderJob.of([folder], tmp_path / "clean")
     stopped_within(1, denoiser, series)
     there = series.results[0].stat().st_mtime_ns
     with refused("unfinished", match="1 of 3 results"):
@@ -95,7 +95,7 @@ def test_a_run_that_was_stopped_within_a_movie_goes_on_or_is_made_anew(
     movie = np.stack([noisy(blobs((64, 64)), seed) for seed in range(4)])
     for path in folder.iterdir():
         tifffile.imwrite(path, movie, photometric="minisblack", metadata={"axes": "TYX"})
-    series = Series.of([folder], tmp_path / "clean")
+    series = FolderJob.of([folder], tmp_path / "clean")
     stopped_within(1, denoiser, series, shards=3)
     assert journal_path(series.results[1]).exists() and not series.results[1].exists()
     if overwrite:  # by another model, and that is stopped and gone on with, too
@@ -108,7 +108,7 @@ def test_a_run_that_was_stopped_within_a_movie_goes_on_or_is_made_anew(
 
 
 def test_what_was_to_be_made_anew_is_not_taken_for_done(denoiser, another, folder, tmp_path):
-    series = Series.of([folder], tmp_path / "clean")
+    series = FolderJob.of([folder], tmp_path / "clean")
     denoise_folder(denoiser, folder, out=series.folder)
     stopped_within(1, another, series, overwrite=True)
     denoise_folder(another, folder, out=series.folder, resume=True)
@@ -135,7 +135,7 @@ def test_results_in_a_folder_among_the_recordings_are_no_recordings(denoiser, fo
     for resume in (False, True):
         assert len(denoise_folder(denoiser, folder, out=folder / "clean", resume=resume)) == 3
     (folder / "clean" / "cell 0.tif").unlink()
-    assert Series.of([folder], folder / "clean").standing() == (2, True)
+    assert FolderJob.of([folder], folder / "clean").status() == (2, True)
 
 
 def test_files_from_elsewhere_are_not_replaced(denoiser, folder, tmp_path):

@@ -19,7 +19,7 @@ def whole(*leading):
 
 def look(denoiser, source, region, axes=None):
     preview = Preview(Acquisition.open(source, axes=axes), CPU, 10**9)
-    return preview.look(denoiser, region)
+    return preview.denoise(denoiser, region)
 
 
 def test_every_step_shows_the_network_as_it_is_then(pair, scene, monkeypatch):
@@ -53,7 +53,7 @@ def test_only_the_plane_that_is_looked_at_is_read(denoiser, scene):
         meta=np.empty((0, 0, 0), np.float32),
     )
     preview = Preview(Acquisition.open(stack, axes="TYX"), CPU, 10**9)
-    first, again = (preview.look(denoiser, whole(0)) for _ in range(2))
+    first, again = (preview.denoise(denoiser, whole(0)) for _ in range(2))
     assert np.array_equal(first.pixels, again.pixels)
     assert read == [(0, 0, 0)]
 

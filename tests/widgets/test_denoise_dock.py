@@ -13,7 +13,7 @@ from magicgui.backends._qtpy.widgets import QFILE_DIALOG_MODES
 from magicgui.types import FileDialogMode
 
 from napari_n2n import Acquisition, denoise
-from napari_n2n.denoising.predictor import Engine
+from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.network import CompactUNet
 from napari_n2n.stats.affine import Affine
@@ -336,7 +336,7 @@ def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
     viewer, qtbot, model, shown, monkeypatch, tmp_path
 ):
     viewer.add_image(STACK, name="cells", **LOOKS)
-    compute, calls = Engine.compute, []
+    compute, calls = Predictor.compute, []
 
     def full(*given):
         calls.append(1)
@@ -344,7 +344,7 @@ def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
             raise OSError(28, "No space left on device")
         return compute(*given)
 
-    monkeypatch.setattr(Engine, "compute", full)
+    monkeypatch.setattr(Predictor, "compute", full)
     _, widget = open_dock(viewer, model, tmp_path / "clean.ome.zarr")
     run(widget, qtbot)
     assert "No space left" in shown[-1] and "free some space" in shown[-1]

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_n2n.denoising.predictor import Engine
+from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.widgets.sessions import measuring, simulation_session
 
 PICKING = ("Train", "Noise", "Denoise")
@@ -143,7 +143,7 @@ def test_lack_of_memory_is_reported_and_the_button_stays_enabled(
     def full(*_given, **_options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Engine, "compute", full)
+    monkeypatch.setattr(Predictor, "compute", full)
     monkeypatch.setattr(measuring, "measure_with_curves", full)
     monkeypatch.setattr(simulation_session, "simulate_by_planes", full)
     for seed, letter in enumerate("ab"):

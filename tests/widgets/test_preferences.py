@@ -9,7 +9,7 @@ from napari import settings as napari_settings
 
 from napari_n2n import Acquisition
 from napari_n2n.defaults import MEMORY
-from napari_n2n.denoising.predictor import Engine
+from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.model.device import use_threads
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.widgets.preferences import preferences
@@ -49,13 +49,13 @@ def test_a_result_without_a_path_is_saved_in_the_folder_for_results(
     _, dock = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     dock.model.choose(denoiser.save(tmp_path / "model"))
     dock.device.value = "cpu"
-    compute, used = Engine.compute, []
+    compute, used = Predictor.compute, []
 
     def counted(*given):
         used.append(torch.get_num_threads())
         return compute(*given)
 
-    monkeypatch.setattr(Engine, "compute", counted)
+    monkeypatch.setattr(Predictor, "compute", counted)
     dock.button.click()
     wait_until_ready(qtbot, dock)
     (kept,) = (tmp_path / "results").iterdir()

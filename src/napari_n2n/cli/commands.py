@@ -203,9 +203,9 @@ def _denoise_scene(
     **options: Any,
 ) -> None:
     from napari_n2n.denoising.denoise import denoise_by_shards
-    from napari_n2n.denoising.plan import plan
+    from napari_n2n.denoising.plan import make_plan
 
-    work = plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
+    work = make_plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
     for warning in work.warnings:
         say(f"warning: {warning}")
     run = denoise_by_shards(denoiser, work, output, **options)
@@ -217,9 +217,9 @@ def _denoise_scene(
 def _denoise_folders(
     denoiser: "Denoiser", folders: list[Path], output: Path, **options: Any
 ) -> None:
-    from napari_n2n.denoising.folder import Series, denoise_in_turn
+    from napari_n2n.denoising.folder import FolderJob, denoise_fields_of_view
 
-    run = denoise_in_turn(denoiser, Series.of(folders, output), **options)
+    run = denoise_fields_of_view(denoiser, FolderJob.of(folders, output), **options)
     warned: set[str] = set()
     with progress("denoising") as show:
         for step in run:

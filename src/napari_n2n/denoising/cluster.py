@@ -1,39 +1,65 @@
 """The same shards as tasks on an existing `dask.distributed` cluster.
 
-The model and the plan are sent once to each worker; every shard has one writer at a time, is
-retried elsewhere when its worker is lost, and comes out with the same bytes wherever it is made
-(workers compute with one thread for each of theirs; another number of threads rounds differently).
-Workers must see the files under the same paths as the client.
+Model and plan are sent once to each worker; every shard has one writer at a time, is retried
+elsewhere if its worker is lost, and has the same bytes wherever it is computed (each thread of a
+worker computes with one thread; another number of threads rounds differently). Workers must find
+the files under the same paths as the client.
 """
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from napari_n2n.denoising.plan import Plan
-from napari_n2n.denoising.predictor import Engine
+from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Region
 from napari_n2n.io.writers import open_writer
 from napari_n2n.model.denoiser import from_bytes
 from napari_n2n.model.device import choose_device
 
-_RETRIES = 5
-_QUEUED = 3
-_SECONDS = 10
-_engines: dict[str, Engine] = {}
+_RETRIES = 5  # of a shard, each on another worker if the last one is lost
+_QUEUED = 3  # shards per thread of a worker: none waits for the next, few are lost with a worker
+_TIMEOUT = 10  # seconds to reach the scheduler
+_predictors: dict[str, Predictor] = {}
+
+
+@dataclass(frozen=True)
+class ClusterJob:
+    """What a worker needs for the shards of one result.
+
+    Attributes
+    ----------
+    model
+        Bytes of the model.
+    plan
+        What it is applied to.
+    path
+        Of the result, whose unfinished store exists.
+    device
+        Word for the device that workers compute on.
+    memory, tile
+        Of the `Predictor`.
+    key
+        Identifies the job, so that a worker builds its predictor once.
+    """
+
+    model: bytes
+    plan: Plan
+    path: Path
+    device: str
+    memory: int
+    tile: tuple[int, ...]
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 def shards_on_cluster(
-    address: str,
-    parts: list[tuple[str, Region]],
-    engine: Engine,
-    path: Path,
-    device: str,
+    address: str, parts: list[tuple[str, Region]], job: ClusterJob
 ) -> Iterator[str]:
-    """Have shards made by the workers of a cluster; yields the name of each that is written.
+    """Let the workers of a cluster compute and write shards; yield the name of each one written.
 
     Parameters
     ----------
@@ -41,12 +67,8 @@ def shards_on_cluster(
         Of the scheduler, such as ``tcp://127.0.0.1:8786``.
     parts
         Name and region of every shard.
-    engine
-        Model, plan, tiles and limit of memory.
-    path
-        Of the result, whose store exists already.
-    device
-        Word for the device that workers compute on.
+    job
+        What workers need.
 
     Raises
     ------
@@ -61,8 +83,8 @@ def shards_on_cluster(
             "--scheduler needs dask.distributed: pip install 'napari-n2n[distributed]'", "cluster"
         ) from error
     try:
-        resolve_address(address)  # a client of no address at all hangs when it is thrown away
-        client = Client(address, timeout=_SECONDS, set_as_default=False)
+        resolve_address(address)  # a client without an address hangs when it is deleted
+        client = Client(address, timeout=_TIMEOUT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise BadInput(
             f"--scheduler {address}: no scheduler answers there: start one with 'dask scheduler', "
@@ -77,52 +99,39 @@ def shards_on_cluster(
                 "cluster",
             )
         threads = sum(worker["nthreads"] for worker in workers.values())
-        job = (
-            uuid.uuid4().hex,
-            engine.denoiser.to_bytes(),
-            engine.work,
-            engine.tile,
-            engine.memory,
-            device,
-        )
         sent = client.scatter([job], broadcast=True, hash=False)[0]
         waiting = iter(parts)
 
         def submit(part: tuple[str, Region]) -> Any:
-            return client.submit(
-                _make, sent, part, path, key=f"n2n-{path}-{part[0]}", retries=_RETRIES, pure=False
-            )
+            key = f"n2n-{job.path}-{part[0]}"
+            return client.submit(_write_shard, sent, part, key=key, retries=_RETRIES, pure=False)
 
         running = as_completed(
             [submit(part) for part in islice(waiting, _QUEUED * threads)], loop=client.loop
         )
         for finished in running:
             name = finished.result()
-            finished.release()  # or the loss of its worker would have it made, and written, again
+            finished.release()  # otherwise the loss of its worker would have it written again
             yield name
             for part in islice(waiting, 1):
                 running.add(submit(part))
 
 
-def _make(
-    job: tuple[str, bytes, Plan, tuple[int, ...], int, str], part: tuple[str, Region], path: Path
-) -> str:
-    """Make one shard; runs in a worker."""
-    key, model, work, tile, memory, device = job
+def _write_shard(job: ClusterJob, part: tuple[str, Region]) -> str:
+    """Compute and write one shard; runs in a worker."""
     name, region = part
-    engine = _engine(key, model, work, tile, memory, device)
-    values = engine.compute(region, engine.read(region))
-    dims = engine.denoiser.dims
-    open_writer(path, work.header, dims=dims, resume=True).write(region, values)
+    predictor = _predictor(job)
+    values = predictor.compute(region, predictor.read(region))
+    dims = predictor.denoiser.dims
+    open_writer(job.path, job.plan.header, dims=dims, resume=True).write(region, values)
     return name
 
 
-def _engine(
-    key: str, model: bytes, work: Plan, tile: tuple[int, ...], memory: int, device: str
-) -> Engine:
-    """Return the engine of a job, built when a worker meets the job for the first time."""
-    if key not in _engines:
-        _engines.clear()
-        _engines[key] = Engine(from_bytes(model), work, choose_device(device), memory)
-        _engines[key].tile = tile
-    return _engines[key]
+def _predictor(job: ClusterJob) -> Predictor:
+    """Return the predictor of a job, built when a worker gets its first shard."""
+    if job.key not in _predictors:
+        _predictors.clear()
+        denoiser, device = from_bytes(job.model), choose_device(job.device)
+        predictor = Predictor(denoiser, job.plan, device, job.memory, tile=job.tile)
+        _predictors[job.key] = predictor
+    return _predictors[job.key]

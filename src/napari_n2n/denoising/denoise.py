@@ -1,8 +1,8 @@
-"""Stack in, stack out: shard after shard through the network.
+"""Denoise a stack of any size, shard by shard.
 
-Reading the next shard, computing this one and writing the last go on at the same time. A journal
-beside the growing result notes every shard that is safe on the disk, so that a run that was stopped
-in whatever way goes on where it was, and ends with the same bytes.
+The next shard is read and the last one is written while this one is computed. A journal beside the
+growing result lists every shard that is safely on disk, so that an interrupted run can be resumed
+and ends with the same bytes.
 """
 
 import math
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from napari_n2n.defaults import MEMORY
-from napari_n2n.denoising.cluster import shards_on_cluster
-from napari_n2n.denoising.plan import Plan, plan
-from napari_n2n.denoising.predictor import Engine
+from napari_n2n.denoising.cluster import ClusterJob, shards_on_cluster
+from napari_n2n.denoising.plan import Plan, make_plan
+from napari_n2n.denoising.predictor import Predictor, fitting_tile
 from napari_n2n.generators import as_steps
 from napari_n2n.io.crash_safe import Journal, check_disk_space, journal_path, partial_path
 from napari_n2n.io.header import Region
@@ -27,13 +27,16 @@ from napari_n2n.model.device import choose_device
 
 Part = tuple[str, Region]
 
-_PACKED = 0.25  # of its size is what a compressed zarr takes at the very least
-_COARSER_COST = 0.02  # of a shard, against one that goes through the network
+# Share of its uncompressed size that a zarr surely needs on disk: a low estimate, since a run that
+# might fit is not refused.
+_COMPRESSED = 0.25
+# Time for a shard of a coarser level against one that goes through the network, for the progress.
+_COARSER_COST = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class DenoisingStep:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes
     ----------
@@ -42,7 +45,7 @@ class DenoisingStep:
     progress
         Share of the run that is done, coarser levels included, 0 to 1.
     growing
-        The store or file that the result is written to until it is whole.
+        The store or file that the result is written to until it is complete.
     """
 
     done: int
@@ -54,7 +57,7 @@ class DenoisingStep:
 @as_steps
 def denoise_by_shards(
     denoiser: Denoiser,
-    work: Plan,
+    plan: Plan,
     out: str | Path,
     *,
     device: str = "auto",
@@ -62,26 +65,46 @@ def denoise_by_shards(
     overwrite: bool = False,
     resume: bool = False,
     scheduler: str | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Generator[DenoisingStep, None, Path]:
     """Denoise into a file; a generator that yields after every shard and returns the path.
 
-    It yields once before the first shard, when there is something to look at that will fill.
-    Closing it before its end leaves an unfinished result to resume. See `denoise` for the
-    parameters.
+    It yields once before the first shard, as soon as the empty result can be shown. If it is closed
+    or cancelled, the unfinished result can be resumed.
+
+    Parameters
+    ----------
+    denoiser, out, device, memory, overwrite, resume, scheduler
+        See `denoise`.
+    plan
+        See `make_plan`.
+    cancelled
+        Called before every layer of the network; return True to end the run there.
+
+    Raises
+    ------
+    BadInput
+        If `out` or the device cannot be used.
+    Cancelled
+        If `cancelled` returned True.
     """
     path = checked_output(Path(out), overwrite=overwrite, resume=resume)
-    engine = Engine(denoiser, work, choose_device(device), memory)
-    journal, writer = _begun(path, denoiser, work, engine, resume)
+    chosen = choose_device(device)
+    tile = fitting_tile(denoiser, plan, chosen, memory)
+    journal, writer = _open_output(path, denoiser, plan, tile, resume)
+    tile = tuple(journal.job["_tile"])
 
-    def make(parts: list[Part]) -> Iterator[str]:
-        if scheduler is None:
-            return _flowing(parts, engine, writer)
-        return shards_on_cluster(scheduler, parts, engine, path, device)
+    def write_shards(parts: list[Part]) -> Iterator[str]:
+        if scheduler is not None:
+            job = ClusterJob(denoiser.to_bytes(), plan, path, device, memory, tile)
+            return shards_on_cluster(scheduler, parts, job)
+        predictor = Predictor(denoiser, plan, chosen, memory, tile=tile, cancelled=cancelled)
+        return _shards(parts, predictor, writer)
 
     try:
-        yield from _steps(writer, journal, make, partial_path(path))
+        yield from _steps(writer, journal, write_shards, partial_path(path))
     except BaseException:
-        if not journal.done:  # nothing to go on from
+        if not journal.done:  # nothing to resume
             writer.discard()
             journal.remove()
         else:
@@ -93,29 +116,32 @@ def denoise_by_shards(
 
 
 def _steps(
-    writer: Writer, journal: Journal, make: Callable[[list[Part]], Iterator[str]], growing: Path
+    writer: Writer,
+    journal: Journal,
+    write_shards: Callable[[list[Part]], Iterator[str]],
+    growing: Path,
 ) -> Iterator[DenoisingStep]:
-    """Have all shards made that are not yet done, the coarser levels last."""
+    """Write all shards that the journal does not list, those of the coarser levels last."""
     parts, coarser = list(writer.shards()), list(writer.pyramid())
     left = [part for part in parts if part[0] not in journal.done]
     whole = len(parts) + _COARSER_COST * len(coarser)
     done = len(parts) - len(left)
-    made = len(journal.done) - done
+    averaged = len(journal.done) - done
 
-    def where() -> DenoisingStep:
-        return DenoisingStep(done, len(parts), (done + _COARSER_COST * made) / whole, growing)
+    def step() -> DenoisingStep:
+        return DenoisingStep(done, len(parts), (done + _COARSER_COST * averaged) / whole, growing)
 
-    yield where()
-    for name in make(left):
+    yield step()
+    for name in write_shards(left):
         journal.add(name)
         done += 1
-        yield where()
+        yield step()
     for name, average in coarser:
         if name not in journal.done:
             average()
             journal.add(name)
-            made += 1
-            yield where()
+            averaged += 1
+            yield step()
 
 
 def denoise(
@@ -137,7 +163,7 @@ def denoise(
     Parameters
     ----------
     denoiser, sources, axes, dtype, turns
-        See `plan`.
+        See `make_plan`.
     out
         Path ending in .ome.zarr, .zarr or .tif; None returns the result in memory.
     device
@@ -145,31 +171,30 @@ def denoise(
     memory
         Limit for pixels and network together, in bytes; without `out` the result comes on top.
     overwrite
-        Replace what stands at `out`; without it, that is refused.
+        Overwrite existing output.
     resume
-        Go on with the result that an earlier run, stopped in whatever way, left unfinished.
+        Resume an interrupted run.
     scheduler
-        Address of a `dask.distributed` scheduler whose workers make the shards; `memory` and
+        Address of a `dask.distributed` scheduler whose workers compute the shards; `memory` and
         `device` are then those of each worker.
     on_step
-        Called after every shard that goes to a file.
+        Called after every shard that is written to a file.
 
     Returns
     -------
     numpy.ndarray or pathlib.Path
-        The result, of the first source's shape with its axes in the order TCZYX, or where it was
-        written.
+        The result, of the first source's shape with its axes in the order TCZYX, or its path.
 
     Raises
     ------
     BadInput
         If a source or `out` cannot be used.
     """
-    work = plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
+    plan = make_plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
     if out is not None:
         run = denoise_by_shards(
             denoiser,
-            work,
+            plan,
             out,
             device=device,
             memory=memory,
@@ -178,53 +203,52 @@ def denoise(
             scheduler=scheduler,
         )
         return run.finish(on_step)
-    engine = Engine(denoiser, work, choose_device(device), memory)
-    shape = work.header.shape
-    result = np.empty(shape, work.header.dtype)
+    predictor = Predictor(denoiser, plan, choose_device(device), memory)
+    shape = plan.header.shape
+    result = np.empty(shape, plan.header.dtype)
     for frame in np.ndindex(*shape[: -denoiser.dims]):
         region = (
             *(slice(i, i + 1) for i in frame),
             *(slice(0, length) for length in shape[-denoiser.dims :]),
         )
-        result[region] = engine.compute(region, engine.read(region))
+        result[region] = predictor.compute(region, predictor.read(region))
     return result
 
 
-def _begun(
-    path: Path, denoiser: Denoiser, work: Plan, engine: Engine, resume: bool
+def _open_output(
+    path: Path, denoiser: Denoiser, plan: Plan, tile: tuple[int, ...], resume: bool
 ) -> tuple[Journal, Writer]:
-    """Open journal and writer, and let a resumed run compute with the tiles of the first."""
-    header = work.header
+    """Open journal and writer; the journal of a resumed run holds the tile of the first run."""
+    header = plan.header
     job = {
         "model": denoiser.fingerprint(),
-        "input": [[one.name, one.shape] for scene in work.scenes for one in scene.acquisitions],
+        "input": [[one.name, one.shape] for scene in plan.scenes for one in scene.acquisitions],
         "output": [header.shape, str(header.dtype), header.axes],
-        "turns": work.turns,
-        "_tile": engine.tile,
+        "turns": plan.turns,
+        "_tile": tile,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     if not resume:
         size = math.prod(header.shape) * header.dtype.itemsize
-        packed = _PACKED if path.suffix.lower() == ".zarr" else 1.0
-        check_disk_space(path, round(packed * size))
+        share = _COMPRESSED if path.suffix.lower() == ".zarr" else 1.0
+        check_disk_space(path, round(share * size))
     journal = Journal(journal_path(path), job, resume=resume)
-    engine.tile = tuple(journal.job["_tile"])
     resumed = bool(journal.done)
     return journal, open_writer(path, header, dims=denoiser.dims, resume=resumed)
 
 
-def _flowing(parts: list[tuple[str, Region]], engine: Engine, writer: Writer) -> Iterator[str]:
-    """Yield the name of every part once it is written; reading and writing overlap computing."""
+def _shards(parts: list[Part], predictor: Predictor, writer: Writer) -> Iterator[str]:
+    """Yield the name of every shard once it is written; reading and writing overlap computing."""
     with (
         ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-reader") as reading,
         ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-writer") as writing,
     ):
-        ahead = [reading.submit(engine.read, region) for _, region in parts[:1]]
+        ahead = [reading.submit(predictor.read, region) for _, region in parts[:1]]
         behind: list[tuple[str, Any]] = []
         for number, (name, region) in enumerate(parts):
             inputs = ahead.pop().result()
-            ahead += [reading.submit(engine.read, r) for _, r in parts[number + 1 : number + 2]]
-            values = engine.compute(region, inputs)
+            ahead += [reading.submit(predictor.read, r) for _, r in parts[number + 1 : number + 2]]
+            values = predictor.compute(region, inputs)
             del inputs
             for earlier, written in behind:
                 written.result()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.denoising.denoise import denoise_by_shards
-from napari_n2n.denoising.plan import plan
+from napari_n2n.denoising.plan import make_plan
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
 from napari_n2n.io import ngff
@@ -20,7 +20,7 @@ from napari_n2n.model.denoiser import Denoiser
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesStep:
+class FolderStep:
     """Where a run stands.
 
     Attributes
@@ -43,7 +43,7 @@ class SeriesStep:
 
 
 @dataclass(frozen=True)
-class Series:
+class FolderJob:
     """Recordings of several fields of view, and where their results go.
 
     Attributes
@@ -82,7 +82,7 @@ class Series:
             first[result] = source
 
     @classmethod
-    def of(cls, folders: Sequence[str | Path], out: str | Path) -> "Series":
+    def of(cls, folders: Sequence[str | Path], out: str | Path) -> "FolderJob":
         """List what lies in folders; files of one name show one field of view."""
         return cls(tuple(map(tuple, fields_of_view(folders))), Path(out))
 
@@ -104,7 +104,7 @@ class Series:
             for sources, out in zip(self.fields, self.results, strict=True)
         ]
 
-    def standing(self) -> tuple[int, bool]:
+    def status(self) -> tuple[int, bool]:
         """Return how many results are there, and whether there is a run to go on with."""
         if not self.folder.is_dir():
             return 0, False
@@ -116,9 +116,9 @@ class Series:
 
 
 @as_steps
-def denoise_in_turn(
+def denoise_fields_of_view(
     denoiser: Denoiser,
-    series: Series,
+    series: FolderJob,
     *,
     axes: str | None = None,
     dtype: str = "float32",
@@ -126,7 +126,7 @@ def denoise_in_turn(
     overwrite: bool = False,
     resume: bool = False,
     **options: Any,
-) -> Generator[SeriesStep, None, list[Path]]:
+) -> Generator[FolderStep, None, list[Path]]:
     """Denoise one field of view after the other; a generator that returns where the results are.
 
     Whenever it ends, every result is whole, or unfinished and to be resumed, or not begun. A
@@ -134,7 +134,7 @@ def denoise_in_turn(
     for the parameters.
     """
     total = len(series.fields)
-    there, unfinished = series.standing()
+    there, unfinished = series.status()
     if (there or unfinished) and not (overwrite or resume):
         raise BadInput(
             f"{series.folder}: {there} of {total} results are there: "
@@ -143,7 +143,7 @@ def denoise_in_turn(
             "unfinished" if unfinished else "exists",
         )
     for source in chain.from_iterable(series.fields):
-        yield SeriesStep(0, total, 0.0, source.name, ())
+        yield FolderStep(0, total, 0.0, source.name, ())
         Acquisition.open(source, axes=axes)
     found = series.folder.exists()
     series.folder.mkdir(parents=True, exist_ok=True)
@@ -168,24 +168,24 @@ def denoise_in_turn(
 
 def _in_turn(
     denoiser: Denoiser,
-    series: Series,
+    series: FolderJob,
     journal: Journal,
     how: dict[str, Any],
     options: dict[str, Any],
-) -> Generator[SeriesStep, None, None]:
+) -> Generator[FolderStep, None, None]:
     total = len(series.fields)
     parts = zip(series.fields, series.results, series.entries, strict=True)
     for number, (sources, out, entry) in enumerate(parts):
         if entry in journal.done and out.exists():
             continue
-        work = plan(denoiser, *sources, **how)
+        work = make_plan(denoiser, *sources, **how)
         run = denoise_by_shards(
             denoiser, work, out, overwrite=journal.job["_overwrite"], resume=True, **options
         )
         with closing(run):
             for step in run:
                 share = (number + step.progress) / total
-                yield SeriesStep(number, total, share, out.name, work.warnings)
+                yield FolderStep(number, total, share, out.name, work.warnings)
         journal.add(entry)
 
 
@@ -193,7 +193,7 @@ def denoise_folder(
     denoiser: Denoiser,
     *folders: str | Path,
     out: str | Path,
-    on_step: Callable[[SeriesStep], None] | None = None,
+    on_step: Callable[[FolderStep], None] | None = None,
     **options: Any,
 ) -> list[Path]:
     """Denoise all recordings in a folder, one after the other.
@@ -224,7 +224,7 @@ def denoise_folder(
     BadInput
         If a recording, or `out`, cannot be used; what was made before is kept.
     """
-    return denoise_in_turn(denoiser, Series.of(folders, out), **options).finish(on_step)
+    return denoise_fields_of_view(denoiser, FolderJob.of(folders, out), **options).finish(on_step)
 
 
 def _result_name(name: str) -> str:

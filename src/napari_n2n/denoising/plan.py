@@ -1,4 +1,4 @@
-"""What is denoised into what: acquisitions of one scene, their weights, and the result's header."""
+"""What a model is applied to: acquisitions of one scene, their weights, and the result's header."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,18 +17,18 @@ from napari_n2n.stats.affine import Affine
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One channel of what is denoised.
+    """One channel of the input.
 
     Attributes
     ----------
     acquisitions
         One, or several of one scene whose results are averaged.
     maps
-        For each, the map from its intensities to those of the result.
+        For each, the map from its intensities (ADU) to those of the result.
     weights
-        For each, its share of the average.
+        For each, its weight in the average; they sum to 1.
     starts
-        For each, the row and column of its plane at which the part common to all starts.
+        For each, the row and column at which the part common to all starts, in pixels.
     """
 
     acquisitions: tuple[Acquisition, ...]
@@ -39,18 +39,18 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is denoised into what.
+    """What a model is applied to, and what results.
 
     Attributes
     ----------
     scenes
         One for each channel.
     header
-        Of the result, which has the grid of the first acquisition.
+        Of the result, on the grid of the first acquisition.
     warnings
-        Sentences for the person: how the recordings differ from what the model learned from.
+        How the acquisitions differ from those that the model was trained on, in sentences.
     turns
-        Whether every place is the mean of its denoised turns and mirror images.
+        Whether test-time augmentation is used.
     """
 
     scenes: tuple[Scene, ...]
@@ -59,14 +59,14 @@ class Plan:
     turns: bool = False
 
 
-def plan(
+def make_plan(
     denoiser: Denoiser,
     *sources: Any,
     axes: str | None = None,
     dtype: str = "float32",
     turns: bool = False,
 ) -> Plan:
-    """Open what shall be denoised and check that it fits.
+    """Open the acquisitions to denoise, and check that they suit the model.
 
     Parameters
     ----------
@@ -74,15 +74,14 @@ def plan(
         The model.
     sources
         One acquisition: the result is on its own intensity scale. Several of one scene: the result
-        is the mean of what each gives on its own scale, so that a brighter exposure counts more, as
-        photon noise wants it; it is on the first one's grid.
+        is the mean of the results of each on its own scale, on the first one's grid. A brighter
+        exposure has more weight in it, which suits photon noise.
     axes
-        Letters of the dimensions, to overrule what the sources say.
+        Letters of the dimensions, instead of those in the sources.
     dtype
         "float32", or "same" for the input's own type (rounded and clipped).
     turns
-        Denoise each plane also turned by quarters and mirrored, and take the mean: a little better,
-        and eight times slower.
+        Test-time augmentation: average over 8 rotations and flips (8x slower, slightly better).
 
     Raises
     ------
@@ -98,22 +97,22 @@ def plan(
     first = opened[0]
     if denoiser.dims == 3 and not first.has_depth:
         raise BadInput(
-            f"{first.name}: the model was trained on volumes, and nobody names a depth axis Z "
-            f"among its axes {first.axes}: name them with --axes, or train with --dims 2",
+            f"{first.name}: the model was trained on volumes, and the image has no labelled Z axis "
+            f"(axes: {first.axes}): set --axes, or train with --dims 2",
             "axes",
         )
     channels = [one.along("C") for one in opened]
     known = len(denoiser.scales)
     if len(channels[0]) != known and known > 1:
         raise BadInput(
-            f"{first.name}: has {len(channels[0])} channels, and the model was trained on {known}: "
-            "give a stack with the same channels, or name its axes with --axes",
+            f"{first.name}: has {len(channels[0])} channels, but the model was trained on {known}: "
+            "choose a stack with the same channels, or set --axes",
             "channels",
         )
     if len({len(split) for split in channels}) > 1:
         raise BadInput(
-            f"{opened[-1].name}: has another number of channels than {first.name}: "
-            "give recordings of one scene",
+            f"{opened[-1].name}: number of channels differs from {first.name}: choose acquisitions "
+            "of one scene",
             "channels",
         )
     scenes = tuple(_scene(split) for split in zip(*channels, strict=True))

@@ -1,15 +1,14 @@
-"""From a region of a result to its pixels: what must be read, and the network in exact tiles."""
+"""From a region of a result to its pixels: read what it depends on, apply the network in tiles."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 
 from napari_n2n.denoising.plan import Plan, Scene
-from napari_n2n.denoising.tiles import Tile, mirrored, rounded_up, tiles
+from napari_n2n.denoising.tiles import Tile, choose_tile, mirrored, rounded_up, tiles
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, read_finite
 from napari_n2n.io.header import Region
@@ -18,89 +17,101 @@ from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import free_memory
 from napari_n2n.pair.registration import common_part
 
-_SMALLEST_TILE = 64
-_MOST_CUTS = 40
-_TILE_SHARE = 0.5
+_SMALLEST_TILE = 64  # pixels; smaller tiles consist of little more than their halo
+_CPU_SHARE = 0.5  # of the memory limit; the rest holds the shards being read and written
+_GPU_SHARE = 0.6  # of the free memory of a device; the rest is a reserve for other programs
+_CACHE_SHARE = 1 / 8  # of the memory limit, for chunks that the next region needs too
+_MARGIN_STRIDES = 2  # mirrored pixels beyond an edge, in strides of the network
+
+
+class Cancelled(Exception):
+    """The `cancelled` callback of a `Predictor` returned True."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Input:
-    """Pixels of one acquisition for one region of the result, with the surroundings it takes.
+    """Pixels of one acquisition from which a region of the result is computed.
 
     Attributes
     ----------
-    view
+    index
         Number of the acquisition in its scene.
     target
         Part of the region that these pixels are for.
     wanted
-        The same part, in the acquisition's own pixels.
+        The same part, in pixels of the acquisition.
     pixels, origin
-        What was read, and where along each axis it begins.
+        The pixels, halo included, and the position of the first along each axis.
     """
 
-    view: int
+    index: int
     target: Region
     wanted: Region
     pixels: np.ndarray
     origin: tuple[int, ...]
 
 
-class Engine:
-    """Computes any region of a result; the same values however the result is cut.
+class Predictor:
+    """Computes any region of a result; the values do not depend on how the result is divided.
+
+    It computes with a copy of the model on the device, so that several predictors can use one model
+    at the same time.
 
     Parameters
     ----------
-    denoiser, work
+    denoiser, plan
         The model, and what it is applied to.
     device
         Where to compute.
     memory
         Limit in bytes.
+    tile
+        Sides of a tile without its halo in pixels; chosen to fit into memory by default.
+    cancelled
+        Called before every layer of the network: one tile of a volume may take minutes.
 
     Attributes
     ----------
     tile
-        Sides of what goes through the network at once, without surroundings.
+        As given or chosen; halved when the device runs out of memory.
     """
 
-    def __init__(self, denoiser: Denoiser, work: Plan, device: torch.device, memory: int) -> None:
-        self.denoiser, self.work, self.memory = denoiser.to(device), work, memory
-        free = free_memory(device)
-        self._margin = tuple(
-            min(2 * step, length // 2)
-            for step, length in zip(
-                denoiser.stride, work.header.shape[-denoiser.dims :], strict=True
-            )
-        )
-        self.tile = self._fitting(memory * _TILE_SHARE if free is None else 0.6 * free)
-        self._held: dict[tuple[int, int], tuple[Region, np.ndarray]] = {}
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        plan: Plan,
+        device: torch.device,
+        memory: int,
+        *,
+        tile: tuple[int, ...] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        self.plan, self.memory = plan, memory
+        self._device, self._cancelled = device, cancelled
+        self.use(denoiser)
+        self.tile = tile or fitting_tile(denoiser, plan, device, memory)
+        self._cache: dict[tuple[int, int], tuple[Region, np.ndarray]] = {}
 
-    def _fitting(self, memory: float) -> tuple[int, ...]:
-        """Choose the tiles that fit into memory and compute the fewest pixels twice."""
-        shape = self.work.header.shape[-self.denoiser.dims :]
-        limits = shard_sides(self.denoiser.dims)
-        numbers = (self.denoiser.receptive_field, self.denoiser.stride, self._margin)
-        options = [
-            _cuts(min(length, limit), length, *along)
-            for length, limit, *along in zip(shape, limits, *numbers, strict=True)
-        ]
-        allowed = memory / self.denoiser.bytes_per_pixel
-        choices = list(product(*options))
-        fitting = [one for one in choices if math.prod(cut.read for cut in one) <= allowed]
-        if not fitting:
-            fitting = [min(choices, key=lambda one: math.prod(cut.read for cut in one))]
-        best = min(fitting, key=lambda one: (math.prod(cut.computed for cut in one), -one[-1].side))
-        return tuple(cut.side for cut in best)
+    def use(self, denoiser: Denoiser) -> None:
+        """Compute with other weights of the same network from now on."""
+        self.denoiser = denoiser.to(self._device)
+        if self._cancelled is not None:
+            for network in self.denoiser.ready:
+                for module in network.modules():
+                    module.register_forward_pre_hook(self._check)
+
+    def _check(self, *_: Any) -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled
 
     def read(self, region: Region) -> list[Input]:
         """Read what the network needs for a region of the result: one plane, or one volume."""
         scene, inside = self._scene(region)
         inputs = []
-        for view, (one, start) in enumerate(zip(scene.acquisitions, scene.starts, strict=True)):
-            moved = [a - b for a, b in zip(start, scene.starts[0], strict=True)]
+        for index, (one, start) in enumerate(zip(scene.acquisitions, scene.starts, strict=True)):
+            shift = [a - b for a, b in zip(start, scene.starts[0], strict=True)]
             wanted, target = list(inside), [slice(0, p.stop - p.start) for p in inside]
-            for axis, step in zip((-2, -1), moved, strict=True):
+            for axis, step in zip((-2, -1), shift, strict=True):
                 here, _ = common_part(step, one.shape[axis])
                 first = max(inside[axis].start, here.start)
                 last = max(first, min(inside[axis].stop, here.stop))
@@ -108,52 +119,62 @@ class Engine:
                 target[axis] = slice(first - inside[axis].start, last - inside[axis].start)
             if any(part.stop <= part.start for part in wanted):
                 continue
-            reach = self._surroundings(wanted, one.shape)
-            pixels = self._fetched((id(scene), view), one, reach)
+            reach = self._with_halo(wanted, one.shape)
+            pixels = self._read_cached((id(scene), index), one, reach)
             origin = tuple(part.start for part in reach)
-            inputs.append(Input(view, tuple(target), tuple(wanted), pixels, origin))
+            inputs.append(Input(index, tuple(target), tuple(wanted), pixels, origin))
         return inputs
 
     def compute(self, region: Region, inputs: list[Input]) -> np.ndarray:
-        """Denoise a region of the result, shape and type as it is to be stored."""
+        """Denoise a region of the result, in the shape and pixel type of the output.
+
+        Raises
+        ------
+        BadInput
+            If the device has too little memory even for small tiles.
+        Cancelled
+            If the callback returns True.
+        """
         scene, inside = self._scene(region)
         shape = tuple(part.stop - part.start for part in inside)
-        total, shares = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         for one in inputs:
-            acquisition = scene.acquisitions[one.view]
-            clean = self._denoised(one, acquisition.shape, self._channel(region))
-            # Beyond saturation nothing was measured, nor learned.
-            np.minimum(clean, np.float32(acquisition.saturation), out=clean)
-            weight = np.float32(scene.weights[one.view])
-            total[one.target] += weight * scene.maps[one.view](clean)
-            shares[one.target] += weight
+            acquisition = scene.acquisitions[one.index]
+            denoised = self._denoised(one, acquisition.shape, self._channel(region))
+            # Beyond saturation nothing was measured, so nothing was learned.
+            np.minimum(denoised, np.float32(acquisition.saturation), out=denoised)
+            weight = np.float32(scene.weights[one.index])
+            total[one.target] += weight * scene.maps[one.index](denoised)
+            weights[one.target] += weight
         full = tuple(part.stop - part.start for part in region)
-        return _as_type(total / shares, self.work.header.dtype).reshape(full)
+        return _as_type(total / weights, self.plan.header.dtype).reshape(full)
 
     def _channel(self, region: Region) -> int:
-        axes = self.work.header.axes
+        axes = self.plan.header.axes
         return region[axes.index("C")].start if "C" in axes else 0
 
     def _scene(self, region: Region) -> tuple[Scene, Region]:
-        """Return the channel that a region lies in, and the region without that axis."""
-        axes = self.work.header.axes
+        """Return the channel of a region, and the region without the channel axis."""
+        axes = self.plan.header.axes
         kept = tuple(part for axis, part in zip(axes, region, strict=True) if axis != "C")
-        return self.work.scenes[self._channel(region)], kept
+        return self.plan.scenes[self._channel(region)], kept
 
-    def _surroundings(self, wanted: list[slice], shape: tuple[int, ...]) -> Region:
+    def _with_halo(self, wanted: list[slice], shape: tuple[int, ...]) -> Region:
         dims = self.denoiser.dims
         reach = [slice(part.start, part.stop) for part in wanted]
         numbers = (self.denoiser.receptive_field, self.denoiser.stride)
         for axis, (halo, step) in enumerate(zip(*numbers, strict=True), start=-dims):
-            more = halo + 4 * step  # to the grid, and for the mirror image at the edges
+            # Rounding to the grid adds a stride at most on either side of tile and halo; the
+            # mirrored margin adds `_MARGIN_STRIDES`.
+            more = halo + (2 + _MARGIN_STRIDES) * step
             first, last = reach[axis].start - more, reach[axis].stop + more
             reach[axis] = slice(max(0, first), min(shape[axis], last))
         return tuple(reach)
 
-    def _fetched(self, key: tuple[int, int], one: Acquisition, region: Region) -> np.ndarray:
-        """Read a region; where chunks are longer, read them whole and keep them for the next."""
-        if key in self._held:
-            place, pixels = self._held[key]
+    def _read_cached(self, key: tuple[int, int], one: Acquisition, region: Region) -> np.ndarray:
+        """Read a region; if its chunks are longer, read and keep whole ones for the next region."""
+        if key in self._cache:
+            place, pixels = self._cache[key]
             ends = zip(place, region, strict=True)
             if all(a.start <= b.start and b.stop <= a.stop for a, b in ends):
                 return pixels[_relative(region, [part.start for part in place])]
@@ -166,34 +187,34 @@ class Engine:
             for part, (chunk, _) in zip(region, one.chunks, strict=True)
         )
         size = np.prod([part.stop - part.start for part in whole]) * one.dtype.itemsize
-        if not longer or size > self.memory / 8:
+        if not longer or size > self.memory * _CACHE_SHARE:
             return read_finite(one, region)
         pixels = read_finite(one, whole)
-        self._held[key] = whole, pixels
+        self._cache[key] = whole, pixels
         return pixels[_relative(region, [part.start for part in whole])]
 
     def _denoised(self, one: Input, shape: tuple[int, ...], channel: int) -> np.ndarray:
-        """Run the network over an input in tiles, halving them while memory is too small."""
+        """Apply the network to an input in tiles, halving them while memory is too small."""
         dims = self.denoiser.dims
         spatial = one.wanted[-dims:]
         result = np.empty([part.stop - part.start for part in one.wanted], np.float32)
         frames = [range(part.stop - part.start) for part in one.wanted[:-dims]]
         try:
             for frame in np.ndindex(*(len(numbers) for numbers in frames)):
-                pixels, clean = one.pixels[frame], result[frame]
+                pixels, denoised = one.pixels[frame], result[frame]
 
-                def part_of(inside: Region, pixels: np.ndarray = pixels) -> np.ndarray:
+                def read(inside: Region, pixels: np.ndarray = pixels) -> np.ndarray:
                     return pixels[_relative(inside, one.origin[-dims:])]
 
                 for tile in self._tiles(spatial, shape[-dims:]):
-                    image = mirrored(part_of, shape[-dims:], tile.read)
-                    (made,) = self.denoiser.predict(image[None], channel, self.work.turns)
-                    clean[_relative(tile.write, [p.start for p in spatial])] = made[tile.keep]
+                    image = mirrored(read, shape[-dims:], tile.read)
+                    (output,) = self.denoiser.predict(image[None], channel, self.plan.turns)
+                    denoised[_relative(tile.write, [p.start for p in spatial])] = output[tile.keep]
         except torch.OutOfMemoryError as error:
             if max(self.tile) // 2 < _SMALLEST_TILE:
                 raise BadInput(
-                    "out of memory on the device even for small tiles: close other programs that "
-                    "use it, or denoise on the CPU",
+                    "not enough memory on the device even for small tiles: close other programs "
+                    "that use it, or denoise on the CPU",
                     "memory",
                 ) from error
             self.tile = tuple(max(side // 2, 16) for side in self.tile)
@@ -202,38 +223,33 @@ class Engine:
 
     def _tiles(self, spatial: Region, shape: tuple[int, ...]) -> Iterator[Tile]:
         halo, stride = self.denoiser.receptive_field, self.denoiser.stride
-        return tiles(spatial, shape, self.tile, halo, stride, self._margin)
+        margin = _margin(self.denoiser, self.plan)
+        return tiles(spatial, shape, self.tile, halo, stride, margin)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """A way to cut a shard along one axis.
-
-    Attributes
-    ----------
-    side
-        Of a tile, without surroundings.
-    read
-        Most pixels that a tile computes.
-    computed
-        Pixels that all tiles together compute.
-    """
-
-    side: int
-    read: int
-    computed: int
+def fitting_tile(
+    denoiser: Denoiser, plan: Plan, device: torch.device, memory: int
+) -> tuple[int, ...]:
+    """Return the sides of the tiles that a `Predictor` with these arguments uses, in pixels."""
+    free = free_memory(device)
+    available = memory * _CPU_SHARE if free is None else free * _GPU_SHARE
+    return choose_tile(
+        plan.header.shape[-denoiser.dims :],
+        denoiser.receptive_field,
+        denoiser.stride,
+        _margin(denoiser, plan),
+        longest=shard_sides(denoiser.dims),
+        pixels=available / denoiser.bytes_per_pixel,
+    )
 
 
-def _cuts(shard: int, length: int, halo: int, stride: int, margin: int) -> list[_Cut]:
-    """List ways to cut an axis of a shard into equal tiles."""
-    halo, around = rounded_up(halo, stride), rounded_up(margin, stride)
-    found: list[_Cut] = []
-    for count in range(1, _MOST_CUTS + 1):
-        side = rounded_up(-(-shard // count), stride)
-        read = min(side + 2 * halo, length + 2 * around + stride)
-        if not found or side < found[-1].side:
-            found.append(_Cut(side, read, -(-shard // side) * read))
-    return found
+def _margin(denoiser: Denoiser, plan: Plan) -> tuple[int, ...]:
+    """Return how far planes are mirrored beyond their edges, in pixels; at most half of them."""
+    shape = plan.header.shape[-denoiser.dims :]
+    return tuple(
+        min(_MARGIN_STRIDES * step, length // 2)
+        for step, length in zip(denoiser.stride, shape, strict=True)
+    )
 
 
 def _relative(region: Region, origin: Sequence[int]) -> Region:

@@ -1,37 +1,40 @@
-"""What a network makes of the plane that somebody looks at, while it still learns or afterwards.
+"""The plane on screen, denoised with the weights of a running training or of a finished model.
 
-While it learns, looking costs time that training would have: a tenth of that time is put aside for
-it, so that a look comes as often as it is cheap.
+During training a preview costs time that training would use: a tenth of the training time is saved
+up for it, so that previews come as often as they are cheap.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from napari_n2n.denoising.plan import Plan, Scene
-from napari_n2n.denoising.predictor import Engine, Input
+from napari_n2n.denoising.predictor import Input, Predictor
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Region
 from napari_n2n.model.denoiser import Denoiser
 
-_SHARE = 0.1
-_MOST_SAVED = 3.0
-_MOST_OWED = 2.0
-_AGAIN = 0.5  # seconds: more often than this, nothing new is seen
+_SHARE = 0.1  # of the training time goes into previews
+_MOST_SAVED = 3.0  # seconds; after a long time without a preview not many follow at once
+_MOST_OWED = 2.0  # seconds; a new plane is shown on credit until so much is owed
+_INTERVAL = 0.5  # seconds between previews of one plane; more often, nothing new is seen
+# The side of a preview is halved above `_LONG` and doubled below `_SHORT` (seconds for one
+# preview): doubling it takes at most four times as long, so the two do not alternate.
 _LONG, _SHORT = 0.8, 0.1
-_FIRST_SIDE, _SMALLEST_SIDE, _LARGEST_SIDE = 512, 128, 2048
+_FIRST_SIDE, _SMALLEST_SIDE, _LARGEST_SIDE = 512, 128, 2048  # pixels
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Look:
+class PreviewImage:
     """A part of one plane, denoised.
 
     Attributes
     ----------
     region
-        Which part: a slice for each axis of the acquisition.
+        The part: a slice for each axis of the acquisition.
     pixels
         float32, of the region's shape, in the acquisition's unit.
     """
@@ -41,19 +44,21 @@ class Look:
 
 
 class Preview:
-    """Denoises what is looked at, with whatever weights there are.
+    """Denoises the planes that are on screen, one after the other.
 
     Parameters
     ----------
     acquisition
-        What is looked at; of its pixels only those that are needed are read.
+        Acquisition on screen; only the pixels of the planes are read.
     device
         Where to compute.
     memory
         Limit in bytes.
-    work
-        What a finished network is to make of the acquisition, and of others of the scene with it;
-        none while one learns.
+    plan
+        What a finished model is applied to: the acquisition, and others of its scene; None during
+        training.
+    cancelled
+        As in `Predictor`.
     """
 
     def __init__(
@@ -61,18 +66,20 @@ class Preview:
         acquisition: Acquisition,
         device: torch.device,
         memory: int,
-        work: Plan | None = None,
+        plan: Plan | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> None:
         scenes = tuple(Scene((channel,)) for channel in acquisition.along("C"))
-        self._learning = work is None
-        self._work = work or Plan(scenes, acquisition.header, ())
-        self._device, self._memory = device, memory
+        self._in_training = plan is None
+        self._plan = plan or Plan(scenes, acquisition.header, ())
+        self._device, self._memory, self._cancelled = device, memory, cancelled
         self._channel = acquisition.axes.find("C")
         self._side = _FIRST_SIDE
         self._read: tuple[Region, list[Input]] | None = None
+        self._used: tuple[Denoiser, Predictor] | None = None
 
-    def look(self, denoiser: Denoiser, region: Region) -> Look | None:
-        """Denoise a plane, or of a large one the middle that can be had within a second.
+    def denoise(self, denoiser: Denoiser, region: Region) -> PreviewImage | None:
+        """Denoise a plane, or the middle of a large one that takes less than about a second.
 
         Parameters
         ----------
@@ -83,35 +90,50 @@ class Preview:
 
         Returns
         -------
-        Look or None
-            None for a channel that a network which learns has not yet begun.
+        PreviewImage or None
+            None for a channel whose training has not begun.
 
         Raises
         ------
         BadInput
             If a pixel is not finite, or memory is too small.
+        Cancelled
+            If `cancelled` returned True.
         """
         began = time.perf_counter()
         begun = self._channel < 0 or region[self._channel].start < len(denoiser.scales)
-        if self._learning and not begun:
+        if self._in_training and not begun:
             return None
         part = middle(region, self._side)
-        engine = Engine(denoiser, self._work, self._device, self._memory)
+        predictor = self._predictor(denoiser)
         if self._read is None or self._read[0] != part:
-            self._read = part, engine.read(part)
-        pixels = engine.compute(part, self._read[1])
+            self._read = part, predictor.read(part)
+        pixels = predictor.compute(part, self._read[1])
         self._adapt(time.perf_counter() - began)
-        return Look(part, pixels)
+        return PreviewImage(part, pixels)
 
-    def _adapt(self, taken: float) -> None:
-        if taken > _LONG:
+    def _predictor(self, denoiser: Denoiser) -> Predictor:
+        """Return one predictor for all planes, with the weights of a denoiser."""
+        if self._used is None:
+            predictor = Predictor(
+                denoiser, self._plan, self._device, self._memory, cancelled=self._cancelled
+            )
+        else:
+            before, predictor = self._used
+            if denoiser is not before:
+                predictor.use(denoiser)
+        self._used = denoiser, predictor
+        return predictor
+
+    def _adapt(self, seconds: float) -> None:
+        if seconds > _LONG:
             self._side = max(self._side // 2, _SMALLEST_SIDE)
-        elif taken < _SHORT:
+        elif seconds < _SHORT:
             self._side = min(self._side * 2, _LARGEST_SIDE)
 
 
 class Pace:
-    """Says when to look: at something new at once, again when training has paid for it."""
+    """Decides when to compute a preview: of a new plane at once, again when time is saved up."""
 
     def __init__(self) -> None:
         self._saved = 0.0
@@ -120,25 +142,25 @@ class Pace:
         self._last = 0.0
 
     def earn(self, seconds: float) -> None:
-        """Put a tenth of the time that training took aside."""
+        """Save up a tenth of the time that training took."""
         self._saved = min(self._saved + _SHARE * seconds, _MOST_SAVED)
 
     def allows(self, region: Region, *, idle: bool) -> bool:
-        """Tell whether to look at a region now; `idle` while no training waits for it."""
+        """Return whether to show a region now; `idle` while training is paused."""
         if region != self._seen:
             return idle or self._saved > -_MOST_OWED
-        rested = time.monotonic() - self._last > _AGAIN
+        rested = time.monotonic() - self._last > _INTERVAL
         return not idle and rested and self._saved > self._cost
 
     def spend(self, seconds: float, region: Region, *, idle: bool) -> None:
-        """Pay for a look."""
+        """Subtract the time that a preview took."""
         self._seen, self._cost, self._last = region, seconds, time.monotonic()
         if not idle:
             self._saved -= seconds
 
 
 def middle(region: Region, side: int) -> Region:
-    """Cut the rows and columns of a region to at most a number of pixels about their middle."""
+    """Return the middle of a region, with at most `side` rows and columns."""
     cut = []
     for along in region[-2:]:
         length = min(side, along.stop - along.start)

@@ -1,17 +1,20 @@
 """Cutting a plane or a volume so that tiled and whole results are equal.
 
-A network whose output repeats itself under shifts by `stride`, and whose output pixels look no
-farther than `halo`, gives the same values for a tile as for the whole plane, if the tile starts on
-a multiple of the stride and is read with the halo around it. So no seam can appear and nothing has
-to be blended. Around the plane the network sees its mirror image for a little way, so that the
-network's own zero padding does not show at the edges.
+A network that is equivariant to shifts by `stride`, and whose output depends on no input pixel
+farther away than `halo`, gives the same values for a tile as for the whole plane, if the tile
+starts on a multiple of the stride and is read with the halo around it. So no seam can appear and
+nothing has to be blended. Beyond its edges the plane is continued by its mirror image for a short
+way, so that the network's own zero padding does not show at the edges.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+
+_MOST_CUTS = 40  # tried per axis; more: smaller tiles for little memory, slower choice in 3D
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +24,12 @@ class Tile:
     Attributes
     ----------
     read
-        What to compute on, as (start, stop) along each axis; it may reach past the edges, where the
-        image is mirrored.
+        Part to compute on, as (start, stop) in pixels along each axis; it may reach past the edges,
+        where the image is mirrored.
     keep
-        Slices of what was computed that are wanted.
+        Slices of the computed part that go into the result.
     write
-        Slices of the whole where they belong.
+        Slices of the whole that they fill.
     """
 
     read: tuple[tuple[int, int], ...]
@@ -47,30 +50,33 @@ def tiles(
     Parameters
     ----------
     region
-        The part that is wanted: start and stop along each axis.
+        The part that the tiles fill: start and stop along each axis.
     shape
         Of the whole.
     size
-        Sides of the wanted part of a tile in pixels, rounded up to multiples of `stride`.
+        Sides of a tile without its halo in pixels, rounded up to multiples of `stride`.
     halo
         Receptive field of the network in pixels, along each axis.
     stride
-        Shift under which the network repeats itself, along each axis.
+        Shift in pixels under which the network repeats itself, along each axis.
     margin
         How far the whole is continued by its mirror image along each axis, in pixels, rounded up
-        likewise.
+        to multiples of `stride`.
     """
     spans = [
         list(_spans(*numbers))
         for numbers in zip(region, shape, size, halo, stride, margin, strict=True)
     ]
-    for parts in product(*spans):
-        yield Tile(*(tuple(part[k] for part in parts) for k in range(3)))  # type: ignore[arg-type]
+    for along in product(*spans):
+        read, keep, write = zip(*along, strict=True)
+        yield Tile(read, keep, write)
 
 
 def _spans(
     part: slice, length: int, size: int, halo: int, stride: int, margin: int
 ) -> Iterator[tuple[tuple[int, int], slice, slice]]:
+    # The receptive field is measured from the far end of a grid cell, so a halo of one stride less
+    # would give the same values; of two strides less it would not.
     size, halo, padded, margin = (
         rounded_up(number, stride) for number in (size, halo, length, margin)
     )
@@ -84,8 +90,71 @@ def _spans(
         start = stop
 
 
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A way to cut an axis of a shard.
+
+    Attributes
+    ----------
+    side
+        Pixels of a tile, without its halo.
+    read
+        Most pixels that a tile computes.
+    computed
+        Pixels that all tiles together compute.
+    """
+
+    side: int
+    read: int
+    computed: int
+
+
+def choose_tile(
+    shape: tuple[int, ...],
+    halo: tuple[int, ...],
+    stride: tuple[int, ...],
+    margin: tuple[int, ...],
+    *,
+    longest: tuple[int, ...],
+    pixels: float,
+) -> tuple[int, ...]:
+    """Return the sides of the tiles that compute the fewest pixels twice and fit into memory.
+
+    Parameters
+    ----------
+    shape, halo, stride, margin
+        As `tiles` takes them.
+    longest
+        Longest sides of a tile in pixels: those of a shard.
+    pixels
+        Most pixels of a tile with its halo; if no tile is that small, the smallest is taken.
+    """
+    options = [
+        _cuts(min(length, limit), length, *along)
+        for length, limit, *along in zip(shape, longest, halo, stride, margin, strict=True)
+    ]
+    choices = list(product(*options))
+    fitting = [one for one in choices if math.prod(cut.read for cut in one) <= pixels]
+    if not fitting:
+        fitting = [min(choices, key=lambda one: math.prod(cut.read for cut in one))]
+    best = min(fitting, key=lambda one: (math.prod(cut.computed for cut in one), -one[-1].side))
+    return tuple(cut.side for cut in best)
+
+
+def _cuts(shard: int, length: int, halo: int, stride: int, margin: int) -> list[_Cut]:
+    """List the ways to cut an axis of a shard into equal tiles."""
+    halo, around = rounded_up(halo, stride), rounded_up(margin, stride)
+    found: list[_Cut] = []
+    for count in range(1, _MOST_CUTS + 1):
+        side = rounded_up(-(-shard // count), stride)
+        read = min(side + 2 * halo, length + 2 * around + stride)
+        if not found or side < found[-1].side:
+            found.append(_Cut(side, read, -(-shard // side) * read))
+    return found
+
+
 def rounded_up(number: int, multiple: int) -> int:
-    """Return the smallest multiple that is no less than a number."""
+    """Return the smallest multiple of `multiple` that is not less than `number`."""
     return -(-number // multiple) * multiple
 
 
@@ -103,17 +172,17 @@ def mirrored(
     shape
         Of the image.
     where
-        (start, stop) along each axis; the edge pixel is not repeated.
+        (start, stop) in pixels along each axis; the edge pixel is not repeated.
     """
-    inside, turns = [], []
+    inside, indices = [], []
     for length, (start, stop) in zip(shape, where, strict=True):
         period = max(2 * length - 2, 1)
-        at = np.arange(start, stop) % period
-        at = np.minimum(at, period - at) if length > 1 else at * 0
-        inside.append(slice(int(at.min()), int(at.max()) + 1))
-        turns.append(at - at.min())
+        index = np.arange(start, stop) % period
+        index = np.minimum(index, period - index) if length > 1 else index * 0
+        inside.append(slice(int(index.min()), int(index.max()) + 1))
+        indices.append(index - index.min())
     part = read(tuple(inside))
-    for axis, turn in enumerate(turns):
-        if len(turn) != part.shape[axis] or (np.diff(turn) != 1).any():
-            part = np.take(part, turn, axis=axis)
+    for axis, index in enumerate(indices):
+        if len(index) != part.shape[axis] or (np.diff(index) != 1).any():
+            part = np.take(part, index, axis=axis)
     return part

@@ -1,5 +1,6 @@
 """Trained networks, all that is needed to use them, and where they come from: one `.n2n` file."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -73,10 +74,13 @@ class Denoiser:
         return self.networks[0].bytes_per_pixel
 
     def to(self, device: torch.device | str) -> "Denoiser":
-        """Move the networks to a device, and return self."""
-        for network in (*self.networks, *self.ready):
-            network.moved_to(device)
-        return self
+        """Return a copy whose networks are on a device."""
+        moved = copy.copy(self)
+        moved.networks, moved.ready = (
+            tuple(copy.deepcopy(network).moved_to(device) for network in networks)
+            for networks in (self.networks, self.ready)
+        )
+        return moved
 
     @property
     def _format(self) -> torch.memory_format:

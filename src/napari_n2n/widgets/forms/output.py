@@ -7,7 +7,7 @@ from typing import Any
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit
 
-from napari_n2n.denoising.folder import Series
+from napari_n2n.denoising.folder import FolderJob
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import journal_path
@@ -76,7 +76,7 @@ class OutputPicker:
         """Return the recordings to preview: of folders, the first field of view."""
         return list(self._scenes[0]) if self._scenes else sources
 
-    def chosen(self, *, overwrite: bool, resume: bool) -> Path | Series | None:
+    def chosen(self, *, overwrite: bool, resume: bool) -> Path | FolderJob | None:
         """Return the checked output; None if the result is not saved.
 
         Raises
@@ -88,7 +88,7 @@ class OutputPicker:
         if self._folders:
             if path is None:
                 raise BadInput("Choose a folder for the results under 'Save to'", "not_chosen")
-            return Series.of(self._folders, path)
+            return FolderJob.of(self._folders, path)
         return path and checked_output(path, overwrite=overwrite, resume=resume)
 
     def existing(self, unsaved: Path | None) -> tuple[bool, bool, str]:
@@ -111,7 +111,7 @@ class OutputPicker:
         count, unfinished = 0, False
         with suppress(BadInput, OSError):  # reported when the run starts
             if path is not None:
-                count, unfinished = Series(self._scenes, path).standing()
+                count, unfinished = FolderJob(self._scenes, path).status()
         found = f"{count} of {total} results exist: "
         if unfinished:
             return False, True, f"{found}Resume continues, Overwrite starts again."

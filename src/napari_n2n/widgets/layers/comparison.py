@@ -6,7 +6,7 @@ from weakref import ref
 
 from psygnal import Signal
 
-from napari_n2n.denoising.preview import Look
+from napari_n2n.denoising.preview import PreviewImage
 from napari_n2n.io.acquisition import Region
 from napari_n2n.widgets.layers.divider import Divider
 from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen, PreviewSource
@@ -97,7 +97,7 @@ class Comparison:
             self._begin_preview()
         self.changed.emit()
 
-    def show(self, look: Look) -> None:
+    def show(self, look: PreviewImage) -> None:
         """Show a denoised plane in the preview layer, if the preview is switched on."""
         if self._preview is not None:
             self._preview.show(look)

@@ -6,7 +6,7 @@ from weakref import ref
 
 from psygnal import Signal
 
-from napari_n2n.denoising.preview import Look
+from napari_n2n.denoising.preview import PreviewImage
 from napari_n2n.io.acquisition import Region
 from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen
 
@@ -39,7 +39,7 @@ class PreviewLayer:
         viewer.layers.events.removed.connect(self._on_removed)
         self._ask()
 
-    def show(self, look: Look) -> None:
+    def show(self, look: PreviewImage) -> None:
         """Show what has been denoised."""
         if not self._open:
             return

@@ -2,8 +2,8 @@
 
 import math
 import threading
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import closing
 from functools import partial, singledispatchmethod
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from psygnal import Signal
 
 from napari_n2n.denoising.denoise import DenoisingStep, denoise_by_shards
-from napari_n2n.denoising.folder import Series, SeriesStep, denoise_in_turn
-from napari_n2n.denoising.plan import plan
+from napari_n2n.denoising.folder import FolderJob, FolderStep, denoise_fields_of_view
+from napari_n2n.denoising.plan import make_plan
+from napari_n2n.denoising.predictor import Cancelled
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.model.denoiser import Denoiser
@@ -23,10 +24,6 @@ from napari_n2n.widgets.preferences import preferences
 from napari_n2n.widgets.sessions.result_session import ResultSession
 
 Step = TypeVar("Step")
-
-
-class Stopped(Exception):
-    """Raised inside the network when the user has stopped the run."""
 
 
 def denoise_recording(
@@ -44,7 +41,7 @@ def denoise_recording(
     Parameters
     ----------
     denoiser, sources, axes, turns
-        As in `napari_n2n.denoising.plan.plan`.
+        As in `napari_n2n.denoising.plan.make_plan`.
     out
         Path of the result.
     stop
@@ -59,66 +56,43 @@ def denoise_recording(
     """
     use_threads(preferences().threads)
     opened = [Acquisition.open(source, axes=axes) for source in sources]
-    work = plan(denoiser, *opened, turns=turns)
+    work = make_plan(denoiser, *opened, turns=turns)
     limits = contrast_limits(opened[0].sample_plane())
     yield ResultStarted(out, work.header, opened[0].order, limits, work.warnings, sources[0])
-    run = denoise_by_shards(denoiser, work, out, **options)
-    return out if (yield from _until_stopped(run, denoiser, stop)) else None
+    run = denoise_by_shards(denoiser, work, out, cancelled=stop.is_set, **options)
+    return out if (yield from _until_stopped(run, stop)) else None
 
 
 def denoise_folders(
-    denoiser: Denoiser, series: Series, stop: threading.Event, **options: Any
-) -> Generator[SeriesStep, None, Path | None]:
+    denoiser: Denoiser, series: FolderJob, stop: threading.Event, **options: Any
+) -> Generator[FolderStep, None, Path | None]:
     """Denoise all recordings in folders; return the folder of the results, or None if stopped.
 
     Parameters
     ----------
     denoiser, series, options
-        As in `denoise_in_turn`.
+        As in `denoise_fields_of_view`.
     stop
         As in `denoise_recording`.
     """
     use_threads(preferences().threads)
-    run = denoise_in_turn(denoiser, series, **options)
-    return series.folder if (yield from _until_stopped(run, denoiser, stop)) else None
+    run = denoise_fields_of_view(denoiser, series, cancelled=stop.is_set, **options)
+    return series.folder if (yield from _until_stopped(run, stop)) else None
 
 
 def _until_stopped(
-    run: Generator[Step, None, Any], denoiser: Denoiser, stop: threading.Event
+    run: Generator[Step, None, Any], stop: threading.Event
 ) -> Generator[Step, None, bool]:
     """Yield the steps of a run; return whether it is complete."""
     try:
-        with closing(run), interrupted_by(stop, denoiser):
+        with closing(run):
             for step in run:
                 yield step
                 if stop.is_set():
                     return False
-    except Stopped:
+    except Cancelled:
         return False
     return True
-
-
-@contextmanager
-def interrupted_by(stop: threading.Event, denoiser: Denoiser) -> Iterator[None]:
-    """Let every layer of the networks look first whether it is still wanted.
-
-    A shard of a volume may take minutes, and a window that closes waits for the step under way.
-    """
-
-    def look(*_: Any) -> None:
-        if stop.is_set():
-            raise Stopped
-
-    hooks = [
-        module.register_forward_pre_hook(look)
-        for network in denoiser.ready
-        for module in network.modules()
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class DenoisingSession(ResultSession):
@@ -140,13 +114,13 @@ class DenoisingSession(ResultSession):
         self._stop = threading.Event()
         self._out = Path()
         self._named = False
-        self._series: Series | None = None
+        self._series: FolderJob | None = None
         self._all_warnings: dict[str, None] = {}  # in the order in which they came
         self.unsaved: Path | None = None
         self.warnings: tuple[str, ...] = ()
 
     def denoise(
-        self, denoiser: Denoiser, sources: list[Any], out: Path | Series | None, **options: Any
+        self, denoiser: Denoiser, sources: list[Any], out: Path | FolderJob | None, **options: Any
     ) -> None:
         """Denoise in the background.
 
@@ -155,7 +129,7 @@ class DenoisingSession(ResultSession):
         denoiser
             The model.
         sources
-            The acquisitions of one scene; ignored for a `Series`, which has its own.
+            The acquisitions of one scene; ignored for a `FolderJob`, which has its own.
         out
             Path of the result, or the folders; None for a scratch folder.
         options
@@ -166,7 +140,7 @@ class DenoisingSession(ResultSession):
         self.remaining, self.warnings, self._first = math.inf, (), None
         self._all_warnings = {}
         run: partial[Any]
-        if isinstance(out, Series):
+        if isinstance(out, FolderJob):
             self._out, self._named, self._growing, self._series = out.folder, True, None, out
             run = partial(denoise_folders, denoiser, out, stop, **options)
         else:
@@ -200,7 +174,7 @@ class DenoisingSession(ResultSession):
         self._report(f"{message.done} of {message.total} parts are done", message.progress)
 
     @_receive.register
-    def _show_file(self, message: SeriesStep) -> None:
+    def _show_file(self, message: FolderStep) -> None:
         self._estimate(message.progress)
         self._all_warnings.update(dict.fromkeys(message.warnings))
         self.warnings = _shortened(list(self._all_warnings))

@@ -7,8 +7,8 @@ from typing import Any
 
 from psygnal import Signal
 
-from napari_n2n.denoising.plan import plan
-from napari_n2n.denoising.preview import Look, Preview
+from napari_n2n.denoising.plan import make_plan
+from napari_n2n.denoising.preview import Preview, PreviewImage
 from napari_n2n.io.acquisition import Acquisition, Region
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import choose_device, use_threads
@@ -43,7 +43,7 @@ class SuitabilityCheck:
         return self._requests.busy
 
     def ask(self, denoiser: Denoiser, sources: list[Any], axes: str | None) -> None:
-        """Check recordings; parameters as in `napari_n2n.denoising.plan.plan`."""
+        """Check recordings; parameters as in `napari_n2n.denoising.plan.make_plan`."""
         self.forget()
         self._requests.run(
             lambda _cancelled: _warnings(denoiser, sources, axes),
@@ -61,7 +61,7 @@ def _warnings(
     denoiser: Denoiser, sources: list[Any], axes: str | None
 ) -> Generator[None, None, tuple[str, ...]]:
     yield
-    return plan(denoiser, *sources, axes=axes).warnings
+    return make_plan(denoiser, *sources, axes=axes).warnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +169,7 @@ class Previewing:
         self._region = region
         self._run(lambda: _look(preview, subject, region), self._show, self._give_up)
 
-    def _show(self, look: Look | None) -> None:
+    def _show(self, look: PreviewImage | None) -> None:
         if look is not None:
             self.comparison.show(look)
 
@@ -193,13 +193,15 @@ def _open(subject: Subject) -> Generator[None, None, tuple[Preview, PreviewSourc
     use_threads(preferences().threads)
     yield
     opened = [Acquisition.open(source, axes=subject.axes) for source in subject.sources]
-    work = plan(subject.denoiser, *opened, turns=subject.turns)
+    work = make_plan(subject.denoiser, *opened, turns=subject.turns)
     preview = Preview(opened[0], choose_device(subject.device), subject.memory, work)
     limits = contrast_limits(opened[0].sample_plane())
     return preview, PreviewSource(opened[0], subject.sources[0], limits)
 
 
-def _look(preview: Preview, subject: Subject, region: Region) -> Generator[None, None, Look | None]:
+def _look(
+    preview: Preview, subject: Subject, region: Region
+) -> Generator[None, None, PreviewImage | None]:
     use_threads(preferences().threads)
     yield
-    return preview.look(subject.denoiser, region)
+    return preview.denoise(subject.denoiser, region)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.denoising.denoise import DenoisingStep
-from napari_n2n.denoising.preview import Look, Pace, Preview
+from napari_n2n.denoising.predictor import Cancelled
+from napari_n2n.denoising.preview import Pace, Preview, PreviewImage
 from napari_n2n.generators import Steps
 from napari_n2n.io.acquisition import Acquisition, Region
 from napari_n2n.io.crash_safe import journal_path, partial_path
@@ -24,7 +25,7 @@ from napari_n2n.widgets.layers.growing_layer import ResultStarted
 from napari_n2n.widgets.layers.plane_on_screen import PreviewSource
 from napari_n2n.widgets.layers.result_layer import contrast_limits, scratch_folder
 from napari_n2n.widgets.preferences import free_path, preferences
-from napari_n2n.widgets.sessions.denoising_session import Stopped, denoise_recording, interrupted_by
+from napari_n2n.widgets.sessions.denoising_session import denoise_recording
 from napari_n2n.widgets.sessions.measuring import Measured
 
 
@@ -64,7 +65,7 @@ class Outcome:
 Message = (
     Measured
     | TrainingStep
-    | Look
+    | PreviewImage
     | PreviewSource
     | ModelTrained
     | ResultStarted
@@ -146,7 +147,8 @@ def train_and_denoise(
     source = recordings.fields[0][0]
     first = Acquisition.open(source, axes=recordings.axes)
     yield PreviewSource(first, source, contrast_limits(first.sample_plane()))
-    preview = Preview(first, choose_device(settings.device), settings.memory)
+    device, cancelled = choose_device(settings.device), control.stop.is_set
+    preview = Preview(first, device, settings.memory, cancelled=cancelled)
     run = fit(known.pairs, settings, reports=known.reports, stop=control.stop)
     denoiser = yield from _with_preview(run, preview, control)
     if denoiser is None:
@@ -203,7 +205,7 @@ def _remove(result: Path) -> None:
 
 def _with_preview(
     run: Steps[TrainingStep, Denoiser], preview: Preview, control: RunControl
-) -> Generator[TrainingStep | Look | StatusLine, None, Denoiser | None]:
+) -> Generator[TrainingStep | PreviewImage | StatusLine, None, Denoiser | None]:
     """Train, wait while paused, and preview between two steps; return None if discarded."""
     pace = Pace()
     with closing(run):
@@ -223,16 +225,15 @@ def _with_preview(
 
 def _looks(
     step: TrainingStep, preview: Preview, pace: Pace, control: RunControl
-) -> Iterator[Look | StatusLine]:
+) -> Iterator[PreviewImage | StatusLine]:
     region, idle = control.region, control.paused
     if region is None or control.stop.is_set() or not pace.allows(region, idle=idle):
         return
     began, look = time.monotonic(), None
     try:
         if (denoiser := step.denoiser()) is not None:
-            with interrupted_by(control.stop, denoiser):
-                look = preview.look(denoiser, region)
-    except Stopped:
+            look = preview.denoise(denoiser, region)
+    except Cancelled:
         return
     except Exception as error:  # a plane that cannot be shown must not end a long run
         yield StatusLine(f"No preview of this plane: {one_line(error)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_n2n.denoising.denoise import DenoisingStep
-from napari_n2n.denoising.preview import Look
+from napari_n2n.denoising.preview import PreviewImage
 from napari_n2n.model.device import choose_device
 from napari_n2n.model.record import ModelRecord
 from napari_n2n.recipe import Recipe
@@ -151,7 +151,7 @@ class TrainingSession(ResultSession):
         self.comparison.open(message, self._control.look_at)
 
     @_handle.register
-    def _show_preview(self, message: Look) -> None:
+    def _show_preview(self, message: PreviewImage) -> None:
         self.comparison.show(message)
 
     @_handle.register
