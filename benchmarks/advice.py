@@ -19,7 +19,7 @@ from scipy import ndimage
 from napari_n2n import NoiseReport, Pair, TrainingSettings, denoise, measure_noise, train
 from napari_n2n.stats.image_quality import psnr, reference_free_error
 from napari_n2n.stats.statistics import Measurement, mean_over_blocks
-from napari_n2n.training.held_out import HeldOut
+from napari_n2n.training.held_out import HeldOutMask
 
 LOSSES = ("l2", "l1")
 # Pixels at the edge of a held-out block that are not scored: correlated noise reaches about 1.5
@@ -66,7 +66,7 @@ class Trial:
 def scored_blocks(pair: Pair, seed: int) -> np.ndarray:
     """Return the mask of the held-out pixels that are scored, (Y, X): blocks without edges."""
     shape = pair.first.plane_shape
-    held_out = HeldOut(shape, seed).mask(*(slice(0, length) for length in shape))
+    held_out = HeldOutMask(shape, seed).mask(*(slice(0, length) for length in shape))
     return ndimage.binary_erosion(held_out, iterations=RIM)
 
 

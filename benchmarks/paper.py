@@ -37,7 +37,8 @@ from napari_n2n.simulate.replacement import Bernoulli, Impulse, Text
 from napari_n2n.stats.image_quality import psnr
 from napari_n2n.stats.statistics import Measurement, mean_over_blocks
 from napari_n2n.training.losses import LOSSES, masked_mean
-from napari_n2n.training.state import follow, learning_rate
+from napari_n2n.training.schedule import learning_rate
+from napari_n2n.training.state import update_average
 
 STEPS = 2500
 IMPULSE_STEPS = 7000  # more, because half of the targets carry no information
@@ -462,7 +463,7 @@ class Bench:
             loss = LOSSES[arm.loss].per_pixel(predicted, target, progress)
             masked_mean(loss, weight).backward()
             optimizer.step()
-            follow(average, network, step + 1, RECIPE.averaging)
+            update_average(average, network, step + 1, RECIPE.averaging)
             if (step + 1) % max(1, steps // TESTS_DURING_TRAINING) == 0:
                 curve.append((step + 1, self.score(average, arm.tests[0], crops).psnr))
         scores = {str(test): self.score(average, test, self.kodak) for test in arm.tests}

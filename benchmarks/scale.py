@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from report import machine, publish, table
+from stopwatch import advance
 
 SIDE = 2048  # pixels, of a camera's full frame
 DISTINCT = 8  # planes that are simulated; the others of a stack are links to these
@@ -258,20 +259,17 @@ def speed(folder: Path, _: list[float]) -> str:
 
 def steps_per_second(paths: list[Path]) -> tuple[list[float], list[float]]:
     """Return repeated steps per second, streaming and from memory, taken in turns."""
-    import torch
-
     from napari_n2n import Pair, TrainingSettings
     from napari_n2n.noise.measure import measure_channels
-    from napari_n2n.training.losses import LOSSES
-    from napari_n2n.training.state import Run
+    from napari_n2n.training.fit import Parts, prepare
 
-    def begun(memory: int) -> Any:
-        settings = TrainingSettings(steps=10**6, memory=memory, device="cpu")
+    def begun(memory: int) -> Parts:
+        settings = TrainingSettings(loss="l2", steps=10**6, memory=memory, device="cpu")
         pair = Pair.open(*paths, axes="TYX")
-        return Run([pair], settings, LOSSES["l2"], torch.device("cpu"), measure_channels([pair]))
+        return prepare([pair], settings, measure_channels([pair]))
 
     runs = [begun(MEMORY), begun(7 * 10**9)]
-    runs[1].patches._load(1000)  # all blocks, before the clock starts
+    runs[1].cache._load(1000)  # all blocks, before the clock starts
     rates: tuple[list[float], list[float]] = ([], [])
     for run in runs:
         timed(run, 150)
@@ -279,7 +277,7 @@ def steps_per_second(paths: list[Path]) -> tuple[list[float], list[float]]:
         for run, found in zip(runs, rates, strict=True):
             found.append(60 / timed(run, 60))
     for run in runs:
-        run.patches.close()
+        run.cache.close()
     return rates
 
 
@@ -287,7 +285,7 @@ def timed(run: Any, steps: int) -> float:
     """Take steps; return the seconds."""
     began = time.perf_counter()
     for _ in range(steps):
-        run.advance(0.1)
+        advance(run, 0.1)
     return time.perf_counter() - began
 
 

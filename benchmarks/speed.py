@@ -20,7 +20,7 @@ import tifffile
 import torch
 from report import Verdict, judged, machine, publish, table
 from scipy.ndimage import gaussian_filter
-from stopwatch import timed
+from stopwatch import advance, timed
 from torch.profiler import ProfilerActivity, profile
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, denoise, train
@@ -28,8 +28,7 @@ from napari_n2n.model.device import computes_in_bfloat16
 from napari_n2n.model.network import CompactUNet
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.stats.image_quality import psnr
-from napari_n2n.training.losses import LOSSES
-from napari_n2n.training.state import Run
+from napari_n2n.training.fit import prepare
 
 SCENE = "Confocal_FISH"
 SHORT = 30  # seconds
@@ -209,19 +208,19 @@ def profiled(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
     folder = given.data / "fmd" / SCENE
     pair = Pair.open(folder / "capture_1.tif", folder / "capture_2.tif")
     settings = TrainingSettings(loss="l2", steps=10_000, device="cpu")
-    run = Run([pair], settings, LOSSES["l2"], torch.device("cpu"), measure_channels([pair]))
+    run = prepare([pair], settings, measure_channels([pair]))
     for _ in range(10):
-        run.advance(0.1)
+        advance(run, 0.1)
     took = []
     for _ in range(30):
         began = time.monotonic()
-        run.advance(0.1)
+        advance(run, 0.1)
         took.append(time.monotonic() - began)
     step = median(took)
     with profile(activities=[ProfilerActivity.CPU]) as record:
         for _ in range(10):
-            run.advance(0.1)
-    run.patches.close()
+            advance(run, 0.1)
+    run.cache.close()
     events = record.key_averages()
     total = sum(event.self_cpu_time_total for event in events)
     shares, rest = {}, total

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, train
+from napari_n2n.training.fit import Parts, take_step
+from napari_n2n.training.schedule import learning_rate
 
 
 def timed(
@@ -26,3 +28,12 @@ def timed(
 
     denoiser = train(pair, settings, pause)
     return denoiser, time.monotonic() - began - away
+
+
+def advance(parts: Parts, progress: float) -> None:
+    """Take one step of a run with default settings, as the loop of `fit` does."""
+    state, settings = parts.state, TrainingSettings()
+    batch = parts.patches.draw(state.history.step, state.batch_size)
+    state.set_learning_rate(learning_rate(settings.learning_rate, state.history.step, progress))
+    loss = take_step(state.network, state.optimizer, batch, parts.loss, progress, parts.bfloat16)
+    state.finish_step(loss, settings.averaging)

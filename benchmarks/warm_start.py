@@ -7,6 +7,7 @@ Usage: python benchmarks/warm_start.py --data DIR [--steps 800]
 """
 
 import argparse
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import torch
 from PIL import Image
 from report import Verdict, judged, machine, publish, table
+from stopwatch import advance
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, denoise
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.simulate.registry import parse
-from napari_n2n.training.losses import LOSSES
-from napari_n2n.training.state import Run
+from napari_n2n.training.fit import prepare
 
 MARKS = (0, 50, 100, 200, 400, 800)
 FLAT, SIDE = 120.0, 384
@@ -103,14 +103,16 @@ def errors(case: Case, start: str, steps: int) -> list[float]:
     """Return the errors at the marks: root mean square over both acquisitions."""
     settings = TrainingSettings(loss="l2", steps=steps, device="cpu", start=start)
     pairs = [Pair.open(*case.pair)]
-    run = Run(pairs, settings, LOSSES["l2"], torch.device("cpu"), measure_channels(pairs))
+    run = prepare(pairs, settings, measure_channels(pairs))
     found = []
     for step in range(steps + 1):
         if step in MARKS:
-            found.append(_error(case, run.snapshot()))
+            scales = tuple(one.scale for one in run.normalisations)
+            average = copy.deepcopy(run.state.average)
+            found.append(_error(case, Denoiser((average,), run.architecture, scales)))
         if step < steps:
-            run.advance(run.progress())
-    run.patches.close()
+            advance(run, run.schedule.progress(run.state.history))
+    run.cache.close()
     return found
 
 

@@ -140,6 +140,6 @@ def desk(tmp_path, monkeypatch):
     )
     tifffile.imwrite(tmp_path / "stack.tif", frames, photometric="minisblack")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("napari_n2n.training.state.VIEWS", 0)
-    monkeypatch.setattr("napari_n2n.training.state.SHORTEST_RUN", 3)
+    monkeypatch.setattr("napari_n2n.training.schedule.VIEWS", 0)
+    monkeypatch.setattr("napari_n2n.training.schedule.SHORTEST_RUN", 3)
     return tmp_path

@@ -19,7 +19,7 @@ from napari_n2n import (
 )
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.recipe import Recipe
-from napari_n2n.training.estimate import estimate
+from napari_n2n.training.estimate import estimate_time
 from napari_n2n.training.settings import PRESETS
 
 SHORT = TrainingSettings(steps=12, patch=32, batch=2, device="cpu", seed=5, memory=600_000_000)
@@ -105,8 +105,8 @@ def test_a_folder_of_movies_is_split_file_by_file(movie):
 
 
 def test_a_preset_decides_how_long_a_run_goes_on(pair, monkeypatch):
-    monkeypatch.setattr("napari_n2n.training.state.VIEWS", 0)
-    monkeypatch.setattr("napari_n2n.training.state.SHORTEST_RUN", 20)
+    monkeypatch.setattr("napari_n2n.training.schedule.VIEWS", 0)
+    monkeypatch.setattr("napari_n2n.training.schedule.SHORTEST_RUN", 20)
     settings = SHORT.model_copy(update={"steps": None})
     steps = {
         name: train(pair, settings.model_copy(update={"preset": name})).record.steps
@@ -117,7 +117,7 @@ def test_a_preset_decides_how_long_a_run_goes_on(pair, monkeypatch):
 
 def test_the_time_of_a_run_is_told_before_it_begins(pair):
     report = measure_noise(pair)
-    told = estimate([pair], SHORT, [report])
+    told = estimate_time([pair], SHORT, [report])
     assert told.timed > 0 and told.device == "cpu"
     assert told.seconds(SHORT) == pytest.approx(12 * told.step_seconds, rel=0.1)
     free = SHORT.model_copy(update={"steps": None})
@@ -134,15 +134,15 @@ def test_volumes_and_channels_are_timed_as_they_are_trained():
     pairs = open_pairs(stacks, axes="CZYX")
     reports = [measure_noise(pair) for pair in pairs]
     settings = SHORT.model_copy(update={"dims": 3, "channels": "separate", "batch": 8})
-    told = estimate(pairs, settings, reports)
+    told = estimate_time(pairs, settings, reports)
     assert told.networks == 2
     assert told.seconds(settings) == pytest.approx(24 * told.step_seconds, rel=0.1)
     flat = Pair.open(*(noisy(blobs((64, 64)), seed) for seed in (1, 2)))
     with refused("axes"):
-        estimate([flat], settings, reports[:1])
+        estimate_time([flat], settings, reports[:1])
 
 
 def test_timing_a_run_leaves_the_weights_of_another_alone(pair):
     before = train(pair, SHORT)
-    estimate([pair], SHORT.model_copy(update={"seed": 8}), [measure_noise(pair)])
+    estimate_time([pair], SHORT.model_copy(update={"seed": 8}), [measure_noise(pair)])
     assert same(before, train(pair, SHORT))

@@ -23,7 +23,7 @@ from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import computes_in_bfloat16
 from napari_n2n.model.network import CompactUNet, folded
 from napari_n2n.stats.affine import Affine
-from napari_n2n.training.state import follow
+from napari_n2n.training.state import update_average
 
 ARCHITECTURE = {"name": "compact", "channels": 1, "norm": False}
 WEIGHTS = Path(__file__).parents[2] / "src" / "napari_n2n" / "training" / "pretrained.n2n"
@@ -95,7 +95,7 @@ def learned(scenes: list[np.ndarray], steps: int, seed: int) -> CompactUNet:
         loss = (error.mean((1, 2, 3)) * weight).mean()
         loss.backward()
         optimizer.step()
-        follow(average, network, step + 1, DECAY)
+        update_average(average, network, step + 1, DECAY)
         recent += (loss.item() - recent) * max(0.01, 1 / (step + 1))
         if (step + 1) % 200 == 0:
             print(step + 1, f"{recent:.4f}", f"{time.monotonic() - started:.0f} s", flush=True)

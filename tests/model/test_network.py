@@ -1,11 +1,13 @@
+"""The network: stride, receptive field, folded norms, random weights."""
+
 import pytest
 import torch
 
-from napari_n2n.model.network import CompactUNet, flat_levels, folded
+from napari_n2n.model.network import CompactUNet, build_network, flat_levels, folded
 
 
 def reach(network, sides):
-    """How far from an output pixel the input still matters along each axis, by gradients."""
+    """Return the distance along each axis at which the input still has a gradient."""
     torch.manual_seed(0)
     network = network.double().eval()
     image = torch.randn(1, network.channels, *sides, dtype=torch.double, requires_grad=True)
@@ -33,7 +35,7 @@ def reach(network, sides):
     ],
     ids=lambda network: f"{len(network.stride)}D, stride {network.stride}",
 )
-def test_the_receptive_field_covers_what_the_network_sees(network):
+def test_the_receptive_field_is_the_reach_of_the_gradients(network):
     field = network.receptive_field
     sides = [
         -(-(2 * side + 2) // step) * step for side, step in zip(field, network.stride, strict=True)
@@ -51,13 +53,13 @@ def test_flat_voxels_are_not_pooled_along_depth(scale, flat):
     assert CompactUNet(1, 4, 1, dims=3, flat=flat).stride == (4 // 2**flat, 4, 4)
 
 
-def test_folding_the_norms_changes_nothing_but_rounding():
+def test_folding_the_norms_changes_only_rounding():
     torch.manual_seed(0)
     for network, sides in (
         (CompactUNet(1, 8, 2), (48, 56)),
         (CompactUNet(1, 4, 1, dims=3), (8, 12, 16)),
     ):
-        for _ in range(3):  # statistics other than those of the start
+        for _ in range(3):  # statistics other than the initial ones
             network(torch.randn(4, 1, *sides) * 3 + 1)
         image = torch.randn(1, 1, *sides)
         with torch.inference_mode():
@@ -97,3 +99,12 @@ def test_a_shift_by_one_stride_shifts_the_output():
         whole = network(image)[..., halo:-halo, halo:-halo]
         moved = network(image[..., step:, step:])[..., halo:-halo, halo:-halo]
     torch.testing.assert_close(whole[..., step:, step:], moved[..., : -0 or None, : -0 or None])
+
+
+def test_random_weights_depend_on_their_seed_alone():
+    architecture = {"name": "compact", "width": 4, "depth": 1}
+    torch.manual_seed(5)
+    first = build_network(architecture, 1).head.weight
+    again, other = (build_network(architecture, seed).head.weight for seed in (1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.initial_seed() == 5

@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from napari_n2n import Pair
 from napari_n2n.simulate.additive import Brown, Gaussian
-from napari_n2n.training.held_out import HeldOut
-from napari_n2n.training.normalisation import maps, normalisations
+from napari_n2n.training.held_out import HeldOutMask
+from napari_n2n.training.normalisation import maps, normalise
 
 SCENE = blobs((160, 160))
 
@@ -118,7 +118,7 @@ def test_a_detector_that_ends_below_its_pixel_type_is_seen_to_saturate(top, dtyp
     warnings = [one.message for one in pair.findings if one.code == "clipped"]
     assert len(warnings) == 2
     assert all(f"is saturated, at {top:g}" in warning for warning in warnings)
-    assert maps(pair, normalisations([pair]), 0, 1).limit == top
+    assert maps(pair, normalise([pair]), 0, 1).limit == top
 
 
 def test_what_is_bright_by_chance_or_by_few_photons_is_not_saturated():
@@ -134,9 +134,9 @@ def test_what_is_bright_by_chance_or_by_few_photons_is_not_saturated():
 @given(rows=st.integers(32, 400), columns=st.integers(32, 400), seed=st.integers(0, 9))
 def test_held_out_blocks_leave_most_of_every_plane_to_learn_from(rows, columns, seed):
     plane = slice(0, rows), slice(0, columns)
-    mask = HeldOut((rows, columns), seed).mask(*plane)
+    mask = HeldOutMask((rows, columns), seed).mask(*plane)
     assert mask.shape == (rows, columns)
     assert 0.005 < mask.mean() < 0.2
-    assert (mask == HeldOut((rows, columns), seed).mask(*plane)).all()
+    assert (mask == HeldOutMask((rows, columns), seed).mask(*plane)).all()
     part = slice(rows // 3, rows), slice(columns // 4, columns // 2)
-    assert (mask[part] == HeldOut((rows, columns), seed).mask(*part)).all()
+    assert (mask[part] == HeldOutMask((rows, columns), seed).mask(*part)).all()

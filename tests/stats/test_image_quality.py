@@ -8,7 +8,7 @@ from scipy import ndimage
 from napari_n2n.simulate.additive import Brown, Camera, Gaussian
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import mean_over_blocks
-from napari_n2n.training.held_out import HeldOut
+from napari_n2n.training.held_out import HeldOutMask
 
 SCENE = blobs((512, 512), 7)
 
@@ -75,7 +75,7 @@ def deviations(width, held_out, runs=30):
 
 
 def held_out_core(shape, seed):
-    mask = HeldOut(shape, seed).mask(*(slice(0, length) for length in shape))
+    mask = HeldOutMask(shape, seed).mask(*(slice(0, length) for length in shape))
     return ndimage.binary_erosion(mask, iterations=2).astype(float)
 
 

@@ -1,5 +1,4 @@
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,11 +17,12 @@ from napari_n2n import (
 )
 from napari_n2n.model.device import computes_in_bfloat16
 from napari_n2n.model.network import CompactUNet
+from napari_n2n.model.record import HeldOutScore
 from napari_n2n.noise.measure import measure_channels
-from napari_n2n.training.losses import LOSSES
-from napari_n2n.training.normalisation import normalisations
-from napari_n2n.training.patches import Patches
-from napari_n2n.training.state import Run
+from napari_n2n.training.estimate import time_step
+from napari_n2n.training.fit import prepare
+from napari_n2n.training.normalisation import Batch
+from napari_n2n.training.state import TrainState
 
 QUICK = TrainingSettings(steps=30, patch=64, batch=1, device="cpu", seed=3)
 
@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_weights(pair):
     assert not torch.equal(first, other)
 
 
-def test_a_resumed_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path, pair, monkeypatch):
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, pair, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.fit._YIELD_SECONDS", 0.0)
     checkpoint, stop = tmp_path / "run", threading.Event()
 
@@ -72,7 +72,7 @@ def test_a_run_stopped_at_once_still_returns_a_usable_model(pair, scene):
     assert np.isfinite(denoise(denoiser, scene, device="cpu")).all()
 
 
-def test_progress_can_be_watched_step_by_step(pair, monkeypatch):
+def test_progress_is_reported_step_by_step(pair, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.fit._YIELD_SECONDS", 0.0)
     steps = list(fit(pair, QUICK))
     assert steps[-1].step == 30 and steps[-1].progress == 1.0
@@ -80,13 +80,13 @@ def test_progress_can_be_watched_step_by_step(pair, monkeypatch):
     assert steps[-1].held_out is not None
 
 
-def test_a_run_by_the_clock_ends_in_time(pair):
+def test_a_run_limited_in_minutes_ends_in_time(pair):
     denoiser = train(pair, QUICK.model_copy(update={"steps": None, "minutes": 0.05}))
     assert 2.5 < denoiser.record.seconds < 20
 
 
-def test_a_run_without_limits_ends_when_nothing_improves(pair, monkeypatch):
-    monkeypatch.setattr("napari_n2n.training.fit.HELD_OUT_EVERY", 10)
+def test_a_run_without_limits_ends_when_the_score_stops_improving(pair, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training.fit.VALIDATE_EVERY", 10)
     denoiser = train(pair, QUICK.model_copy(update={"steps": None}))
     assert denoiser.record.steps < 1500
     assert not denoiser.record.stopped
@@ -96,17 +96,17 @@ def test_a_run_without_limits_ends_when_nothing_improves(pair, monkeypatch):
     ("known", "quick"),
     [({"avx512_bf16": True}, True), ({"avx2": True, "avx512_bf16": False}, False), ({}, False)],
 )
-def test_short_numbers_are_left_to_processors_that_know_them(monkeypatch, known, quick):
+def test_bfloat16_is_used_only_on_processors_with_instructions_for_it(monkeypatch, known, quick):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
     assert computes_in_bfloat16(torch.device("cpu")) == quick
 
 
-def test_short_numbers_learn_the_same(pair, scene, monkeypatch):
+def test_bfloat16_trains_to_the_same_result(pair, scene, monkeypatch):
     settings = QUICK.model_copy(update={"steps": 60, "batch": 4})
     errors = []
     for quick, precision in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(
-            "napari_n2n.training.state.computes_in_bfloat16", lambda _, quick=quick: quick
+            "napari_n2n.training.fit.computes_in_bfloat16", lambda _, quick=quick: quick
         )
         denoiser = train(pair, settings)
         assert denoiser.record.precision == precision
@@ -115,7 +115,7 @@ def test_short_numbers_learn_the_same(pair, scene, monkeypatch):
     assert errors[0] == pytest.approx(errors[1], rel=0.05) and errors[0] != errors[1]
 
 
-def test_a_full_graphics_card_halves_the_batch_and_goes_on(pair, monkeypatch):
+def test_a_full_graphics_card_halves_the_batch_and_training_continues(pair, monkeypatch):
     forward = CompactUNet.forward
 
     def limited(self, image):
@@ -127,7 +127,7 @@ def test_a_full_graphics_card_halves_the_batch_and_goes_on(pair, monkeypatch):
     assert train(pair, QUICK.model_copy(update={"batch": 8})).record.steps == 30
 
 
-def test_no_memory_at_all_is_said_in_one_line(pair, monkeypatch):
+def test_too_little_memory_for_one_patch_is_refused(pair, monkeypatch):
     def full(self, image):
         raise torch.OutOfMemoryError("full")
 
@@ -136,7 +136,7 @@ def test_no_memory_at_all_is_said_in_one_line(pair, monkeypatch):
         train(pair, QUICK)
 
 
-def test_training_beats_the_raw_acquisition_and_says_how_well(denoiser, pair, scene):
+def test_training_reduces_the_error_and_estimates_it(denoiser, pair, scene):
     raw = pair.first.plane(0)
     clean = denoise(denoiser, raw, device="cpu")
     true = 10 * np.log10(denoiser.record.data_range[0] ** 2 / np.mean((clean - scene) ** 2))
@@ -148,22 +148,58 @@ def test_training_beats_the_raw_acquisition_and_says_how_well(denoiser, pair, sc
 @pytest.mark.parametrize(
     ("scores", "kept"),
     [([3.0, 2.0, 2.1], 1), ([3.0, 2.0, 2.001, 2.0015], 3), ([2.0, 2.001, 2.003, 2.005], 1)],
-    ids=["the best", "the latest of those that are as good", "nothing that is worse bit by bit"],
+    ids=["the best", "the latest of equally good ones", "none that is slowly getting worse"],
 )
-def test_weights_that_are_kept(pair, scores, kept):
-    given = iter(scores)
-    planned = replace(
-        LOSSES["l2"], held_out=lambda prediction, target: torch.full_like(target, next(given))
-    )
-    run = Run([pair], QUICK, planned, torch.device("cpu"), measure_channels([pair]))
-    for step in range(len(scores)):
-        run.history.step = step
-        run.look_at_held_out()
-    run.patches.close()
-    assert run.denoiser([], stopped=False).record.score.step == kept
+def test_weights_that_are_kept(scores, kept):
+    state = TrainState.begin(CompactUNet(1, 4, 1), 1e-3, 1)
+    for step, score in enumerate(scores):
+        state.average.head.bias.fill_(step)
+        state.add_score(
+            HeldOutScore(step=step, seconds=0, loss=None, held_out=score, psnr=None, psnr_se=None)
+        )
+    assert state.history.best.step == kept
+    assert (state.best["head.bias"] == kept).all()
 
 
-def test_models_come_back_from_their_file_unchanged(tmp_path, denoiser, scene):
+def test_the_average_follows_weights_and_batch_norms_by_one_step():
+    state = TrainState.begin(CompactUNet(1, 4, 1), 1e-3, 1)
+    before = {name: values.clone() for name, values in state.average.state_dict().items()}
+    for values in state.network.state_dict().values():
+        values += 1
+    state.history.step = 999
+    state.finish_step(torch.tensor(0.5), averaging=0.9)
+    for name, values in state.average.state_dict().items():
+        if values.is_floating_point():
+            torch.testing.assert_close(values, before[name] + 0.1)
+    assert state.history.step == 1000
+
+
+def test_the_first_steps_forget_the_initial_weights():
+    state = TrainState.begin(CompactUNet(1, 4, 1), 1e-3, 1)
+    state.network.head.bias.data.fill_(11.0)
+    state.average.head.bias.fill_(0.0)
+    state.finish_step(torch.tensor(0.5), averaging=0.998)
+    torch.testing.assert_close(state.average.head.bias, torch.full((4,), 10.0))
+
+
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_training_leaves_the_random_state_of_torch_alone(pair, start):
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    train(pair, QUICK.model_copy(update={"start": start, "steps": 1}))
+    assert torch.initial_seed() == 123
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_step_can_be_timed_without_a_run():
+    network, images = CompactUNet(1, 4, 1), torch.randn(2, 1, 16, 16)
+    before = network.head.bias.clone()
+    seconds, timed = time_step(network, Batch(images, images, torch.ones_like(images)))
+    assert seconds > 0 and timed > 0
+    assert torch.equal(network.head.bias, before)
+
+
+def test_a_saved_model_loads_unchanged(tmp_path, denoiser, scene):
     path = denoiser.save(tmp_path / "cells")
     assert path.name == "cells.n2n"
     again = load(path)
@@ -203,39 +239,16 @@ def test_damaged_and_foreign_models_are_refused(tmp_path, denoiser, damage, code
         load(path)
 
 
-def open_patches(pairs, side, **options):
-    return Patches(
-        pairs,
-        normalisations(pairs),
-        side=(side, side),
-        stride=(8, 8),
-        **{"places": 4, "seed": 0, "device": torch.device("cpu"), "memory": 10**9} | options,
-    )
-
-
-def test_held_out_and_saturated_pixels_are_never_a_target(scene):
-    a, b = (np.clip(noisy(scene, seed), 0, 255).astype(np.uint8) for seed in (1, 2))
-    pair = Pair.open(a, b)
-    patches = open_patches([pair], 96)
-    batch = patches.draw(0, 2)
-    top = patches.normalisations[0].scale(255.0)
-    assert (batch.target[batch.weight == 1] < top - 1e-3).all()
-    trained = sum(float(patches.draw(step, 1).weight.mean()) for step in range(5)) / 5
-    held = sum(float(b.weight.sum()) for _, b in patches.held_out_batches())
-    assert trained < 0.95 and held > 0
-
-
 def test_targets_are_mapped_to_the_gain_of_their_input():
     scene = blobs((128, 128))
-    pair = Pair.open(noisy(scene, 1, 1.0), 2 * noisy(scene, 2, 1.0) + 30)
-    patches = open_patches([pair], 128)
-    batch = patches.draw(0, 1)
+    pairs = [Pair.open(noisy(scene, 1, 1.0), 2 * noisy(scene, 2, 1.0) + 30)]
+    batch = prepare(pairs, QUICK, measure_channels(pairs)).patches.draw(0, 1)
     for source, target in zip(batch.input, batch.target, strict=True):
         assert float((source - target).abs().mean()) < 0.1
     assert float((batch.input[0] - batch.input[1]).abs().mean()) > 0.5
 
 
-def test_channels_trained_one_after_the_other_are_one_run_to_who_looks_on(scene, monkeypatch):
+def test_channels_trained_one_after_the_other_report_one_progress(scene, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.fit._YIELD_SECONDS", 0.0)
     both = [np.stack([noisy(scene, seed), noisy(scene, seed + 5)]) for seed in (1, 2)]
     pairs = open_pairs([Acquisition.open(stack, axes="CYX") for stack in both])

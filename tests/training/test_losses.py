@@ -1,4 +1,4 @@
-"""The statistic that each loss finds, with a single number for a network."""
+"""The statistic that each loss converges to, with a single number as the network."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ DRAWS = 1_000_000
 
 
 def minimiser(loss, targets, grid):
-    """The number of a grid with the smallest mean loss against all targets."""
+    """Return the number of a grid with the smallest mean loss over all targets."""
     targets = torch.as_tensor(targets, dtype=torch.float32)
     means = [float(loss(torch.full_like(targets, value), targets).mean()) for value in grid]
     return grid[int(np.argmin(means))]
@@ -61,7 +61,7 @@ def test_l1_is_exact_until_half_of_the_pixels_are_hit(clean, share, found):
         (0.9, 0.1, 0.100),
     ],
 )
-def test_annealed_l0_walks_from_the_mean_to_the_mode(share, gamma, found):
+def test_annealed_l0_moves_from_the_mean_to_the_mode(share, gamma, found):
     grid = np.linspace(0, 1, 201)
     targets = impulses(0.1, share)
     measured = minimiser(lambda f, y: power(f, y, gamma), targets, grid)
@@ -76,7 +76,7 @@ def test_l0_keeps_its_gradient_while_it_anneals():
     assert l0_gamma(1.0) > 0
 
 
-def test_l0_survives_half_precision_and_perfect_hits():
+def test_l0_has_finite_gradients_in_half_precision_and_at_perfect_hits():
     prediction = torch.zeros(4, dtype=torch.bfloat16, requires_grad=True)
     LOSSES["l0"].per_pixel(prediction, torch.zeros(4), 1.0).sum().backward()
     assert torch.isfinite(prediction.grad).all()
@@ -92,6 +92,6 @@ def test_hdr_weighs_by_the_prediction_and_finds_the_mean():
     assert float(value.detach()) == pytest.approx(float(targets.mean()), rel=0.01)
 
 
-def test_pixels_of_weight_zero_have_no_say():
+def test_pixels_of_weight_zero_do_not_count():
     loss, weight = torch.tensor([1.0, 5.0, torch.inf]), torch.tensor([1.0, 1.0, 0.0])
     assert float(masked_mean(torch.where(weight > 0, loss, 9.0), weight)) == 3.0

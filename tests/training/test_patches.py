@@ -1,4 +1,4 @@
-"""Streaming: what is drawn out of stacks that do not fit into memory."""
+"""Patches and block cache: draws from stacks that fit into memory, and from larger ones."""
 
 import dask.array as da
 import numpy as np
@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_n2n import Acquisition, Pair, open_pairs
-from napari_n2n.training.block_cache import Blocks, Pool
-from napari_n2n.training.normalisation import normalisations
+from napari_n2n.training.block_cache import BlockCache, BlockGrid
+from napari_n2n.training.held_out import HeldOutMask
+from napari_n2n.training.normalisation import normalise
 from napari_n2n.training.patches import Patches
 
 PLANES, SIDE, CHUNK = 12, 128, 64
@@ -19,7 +20,7 @@ STEP = 1000.0
 
 
 def regions():
-    """A stack whose value tells the chunk that a pixel is of, in steps far above the noise."""
+    """Return a stack whose values number the chunks, in steps far above the noise."""
     rows, columns = (np.arange(SIDE) // CHUNK for _ in range(2))
     number = np.arange(PLANES)[:, None, None] * 4 + rows[:, None] * 2 + columns
     return (STEP * number).astype(np.float32)
@@ -27,7 +28,7 @@ def regions():
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """A pair in a chunked store, of which a small limit of memory holds a part only."""
+    """A pair in a chunked store, larger than the small memory limits below."""
     folder = tmp_path_factory.mktemp("streamed")
     for name, seed in (("a", 1), ("b", 2)):
         store = zarr.create_array(
@@ -41,21 +42,25 @@ def pair(tmp_path_factory):
     return Pair.open(folder / "a.zarr", folder / "b.zarr")
 
 
-def open_patches(pairs, memory, side=(32, 32), places=8, stride=None):
-    return Patches(
+def open_cache(pairs, memory, side=(32, 32), seed=0):
+    return BlockCache(
         pairs,
-        normalisations(pairs),
+        [HeldOutMask(pair.first.plane_shape, seed) for pair in pairs],
+        normalise(pairs),
         side=side,
-        stride=stride or (8,) * len(side),
-        places=places,
-        seed=0,
+        drawn=8 * int(np.prod(side)),
+        seed=seed,
         device=torch.device("cpu"),
         memory=memory,
     )
 
 
-def adu(patches, values):
-    return patches.normalisations[0].scale.inverse(values.numpy())
+def open_patches(*given, **options):
+    return Patches(open_cache(*given, **options))
+
+
+def adu(pairs, values):
+    return normalise(pairs)[0].scale.inverse(values.numpy())
 
 
 @pytest.mark.parametrize("memory", [10**9, 1_600_000], ids=["in memory", "streamed"])
@@ -64,7 +69,7 @@ def test_every_region_is_visited_in_proportion(pair, memory, monkeypatch):
     patches = open_patches([pair], memory)
     visits = np.zeros(4 * PLANES)
     for step in range(700):
-        inputs = adu(patches, patches.draw(step, 8).input)
+        inputs = adu([pair], patches.draw(step, 8).input)
         visits += np.bincount(np.rint(inputs / STEP).astype(int).ravel(), minlength=len(visits))
     share = visits / visits.sum() * len(visits)
     assert 0.6 < share.min() and share.max() < 1.5
@@ -73,17 +78,18 @@ def test_every_region_is_visited_in_proportion(pair, memory, monkeypatch):
 def test_no_part_of_a_plane_is_left_out():
     ramp = np.add.outer(np.arange(SIDE) * SIDE, np.arange(SIDE)).astype(np.float32)
     flat = [Acquisition.open(noisy(ramp, seed, 0.1)) for seed in (1, 2)]
-    patches = open_patches([Pair.open(*flat)], 10**9)
+    pairs = [Pair.open(*flat)]
+    patches = open_patches(pairs, 10**9)
     visits = np.zeros(SIDE * SIDE)
     for step in range(400):
-        inputs = adu(patches, patches.draw(step, 8).input)
+        inputs = adu(pairs, patches.draw(step, 8).input)
         at = np.rint(inputs).astype(int).clip(0, SIDE * SIDE - 1)
         visits += np.bincount(at.ravel(), minlength=len(visits))
     grid = visits.reshape(SIDE // 8, 8, SIDE // 8, 8).sum((1, 3)) / visits.sum() * (SIDE // 8) ** 2
     assert 0.2 < grid.min() and grid.max() < 2
 
 
-def test_what_is_drawn_depends_on_seed_and_step_alone(pair, monkeypatch):
+def test_a_draw_depends_on_seed_and_step_only(pair, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
     steps = (0, 1, 2, 40, 41, 300)
     through = open_patches([pair], 1_600_000)
@@ -94,20 +100,20 @@ def test_what_is_drawn_depends_on_seed_and_step_alone(pair, monkeypatch):
             assert torch.equal(getattr(seen[step], name), getattr(again, name))
 
 
-def test_blocks_are_read_once_if_they_fit_and_few_are_kept_if_they_do_not(pair, monkeypatch):
+def test_blocks_that_fit_are_read_once_and_the_cache_stays_within_its_memory(pair, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
     reads = []
-    read = Pool._read
-    monkeypatch.setattr(Pool, "_read", lambda self, k: reads.append(k) or read(self, k))
+    read = BlockCache._read
+    monkeypatch.setattr(BlockCache, "_read", lambda self, k: reads.append(k) or read(self, k))
     fitting = open_patches([pair], 10**9)
     for step in range(200):
         fitting.draw(step, 8)
     assert sorted(reads) == list(range(4 * PLANES))
-    small = open_patches([pair], 1_000_000)
-    assert small.pool.nbytes < 1_000_000 and small.pool.slots < 4 * PLANES
+    small = open_cache([pair], 1_000_000)
+    assert small.nbytes < 1_000_000 and small.slots < 4 * PLANES
 
 
-def test_a_chunk_that_exceeds_the_memory_is_refused_with_the_memory_it_needs():
+def test_the_refusal_of_large_chunks_names_the_memory_they_need():
     whole = da.from_array(noisy(regions(), 1), chunks=(PLANES, SIDE, SIDE))
     other = da.from_array(noisy(regions(), 2), chunks=(PLANES, SIDE, SIDE))
     pair = Pair.open(Acquisition.open(whole, axes="TYX"), Acquisition.open(other, axes="TYX"))
@@ -125,11 +131,11 @@ def test_a_chunk_that_exceeds_the_memory_is_refused_with_the_memory_it_needs():
     start=st.integers(0, 300),
     side=st.sampled_from([32, 40]),
 )
-def test_blocks_cover_a_stack_once_and_begin_on_chunks(length, chunk, start, side):
+def test_blocks_cover_a_stack_once_and_start_at_chunk_borders(length, chunk, start, side):
     start = min(start, length - side)
     source = da.zeros((side, length), chunks=(side, chunk), dtype=np.uint16)
     view = Acquisition.open(source).cropped(slice(0, side), slice(start, length))
-    blocks = Blocks(_Single(view), 2, (side, side))
+    blocks = BlockGrid(_Single(view), 2, (side, side))
     covered = np.zeros(view.shape, int)
     for number in range(blocks.count):
         region = blocks.region(number)
@@ -140,7 +146,7 @@ def test_blocks_cover_a_stack_once_and_begin_on_chunks(length, chunk, start, sid
 
 
 class _Single:
-    """As much of a pair as a grid of blocks looks at."""
+    """Stand-in for a pair: all that a grid of blocks needs."""
 
     def __init__(self, first):
         self.first = first
@@ -149,10 +155,10 @@ class _Single:
 def test_volumes_are_drawn_with_their_depth():
     depth = np.broadcast_to(STEP * np.arange(24, dtype=np.float32)[:, None, None], (24, 64, 64))
     volumes = [Acquisition.open(noisy(depth, seed, 1.0), axes="ZYX") for seed in (1, 2)]
-    patches = open_patches([Pair.open(*volumes)], 10**9, side=(16, 32, 32), stride=(2, 4, 4))
-    batch = patches.draw(0, 3)
+    pairs = [Pair.open(*volumes)]
+    batch = open_patches(pairs, 10**9, side=(16, 32, 32)).draw(0, 3)
     assert batch.input.shape == (6, 1, 16, 32, 32)
-    planes = np.rint(adu(patches, batch.input)[:, 0].mean((2, 3)) / STEP)
+    planes = np.rint(adu(pairs, batch.input)[:, 0].mean((2, 3)) / STEP)
     assert (np.abs(np.diff(planes, axis=1)) == 1).all()
 
 
@@ -165,21 +171,22 @@ def test_repeats_channels_and_fields_become_pairs():
     pairs = open_pairs([repeats], [repeats])
     assert [pair.channel for pair in pairs] == [0, 1, 0, 1]
     assert [len(pair.acquisitions) for pair in pairs] == [4] * 4
-    drawn = {tuple(p) for s in range(60) for p in _views(open_patches(pairs[:1], 10**9), s)}
+    patches = open_patches(pairs[:1], 10**9)
+    drawn = {tuple(p) for s in range(60) for p in _acquisitions(patches, pairs[:1], s)}
     assert len(drawn) == 12  # all ordered pairs of four
     with refused("channels"):
         Pair.open(repeats)
 
 
-def _views(patches, step):
-    """Which acquisitions a draw took, by comparing its pixels with them."""
+def _acquisitions(patches, pairs, step):
+    """Return which acquisitions a draw took, by comparing its pixels with them."""
     batch = patches.draw(step, 1)
-    stack = np.stack([one.plane(0) for one in patches.pairs[0].acquisitions])
+    stack = np.stack([one.plane(0) for one in pairs[0].acquisitions])
     for values in (batch.input, batch.target):
         assert values.shape[1:] == (1, 32, 32)
     flat = stack.reshape(4, -1).round(2)
     found = []
-    for source, target in zip(adu(patches, batch.input), adu(patches, batch.target), strict=True):
+    for source, target in zip(adu(pairs, batch.input), adu(pairs, batch.target), strict=True):
         pair = [
             int(np.argmax([np.isin(part.round(2), view).mean() for view in flat]))
             for part in (source, target)

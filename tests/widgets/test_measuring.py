@@ -9,7 +9,7 @@ from conftest import blobs, noisy
 from napari_n2n import BadInput, TrainingSettings
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.pair.recordings import Recordings
-from napari_n2n.training.estimate import estimate
+from napari_n2n.training.estimate import estimate_time
 from napari_n2n.widgets.sessions import measuring
 from napari_n2n.widgets.sessions.measuring import Measuring
 from napari_n2n.widgets.sessions.session import session_of
@@ -36,7 +36,7 @@ def timing(viewer, monkeypatch):
             time.sleep(0.01)
         raise BadInput("no step was timed", "option")
 
-    monkeypatch.setattr(measuring, "estimate", endless)
+    monkeypatch.setattr(measuring, "estimate_time", endless)
     layers = [viewer.add_image(noisy(blobs((64, 64)), seed), name=f"n{seed}") for seed in (1, 2)]
     session = session_of(viewer, Measuring)
     session.time(SETTINGS)
@@ -61,4 +61,4 @@ def test_timing_ends_at_once_when_it_is_no_longer_wanted(viewer, timing, qtbot, 
 
 def test_a_cancelled_estimate_times_a_single_step(pair):
     reports = measure_channels([pair])
-    assert estimate([pair], SETTINGS, reports, cancelled=lambda: True).timed == 1
+    assert estimate_time([pair], SETTINGS, reports, cancelled=lambda: True).timed == 1

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_n2n import load
 from napari_n2n.simulate.samples import sample
-from napari_n2n.training.estimate import Estimate
+from napari_n2n.training.estimate import TimeEstimate
 from napari_n2n.widgets.forms import model_actions
 from napari_n2n.widgets.sessions import measuring
 
@@ -29,7 +29,7 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def fixed_estimate(monkeypatch):
     """Replace the timing of training steps, which has tests of its own, by a fixed result."""
-    monkeypatch.setattr(measuring, "estimate", lambda *_: Estimate(0.1, 5, 1500, 1, "cpu"))
+    monkeypatch.setattr(measuring, "estimate_time", lambda *_: TimeEstimate(0.1, 5, 1500, 1, "cpu"))
 
 
 def open_train(viewer):
@@ -315,7 +315,7 @@ def test_settings_that_do_not_fit_the_data_are_reported_below_the_preset(viewer,
     widget = open_train(viewer)
     widget.form.dims.value = 3
     wait_until_measured(widget, qtbot)
-    assert "volumes are asked for" in widget.form.time_words.text()
+    assert "no labelled Z axis" in widget.form.time_words.text()
     widget.form.advanced.toggleButton().click()
     assert not widget.form.advanced.content().isHidden()
     assert widget.widget().minimumSizeHint().width() <= 300

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model import tensorfile
-from napari_n2n.model.network import NETWORKS, Network, folded
+from napari_n2n.model.network import Network, build_network, folded
 from napari_n2n.model.record import ModelRecord
 from napari_n2n.stats.affine import Affine
 
@@ -172,12 +172,6 @@ def joined(parts: Sequence[Denoiser]) -> Denoiser:
         tuple(scale for part in parts for scale in part.scales),
         records[0].model_copy(update=of_all),
     )
-
-
-def build_network(architecture: dict[str, Any]) -> Network:
-    """Build the network that an architecture names, with fresh weights."""
-    arguments = dict(architecture)
-    return NETWORKS[arguments.pop("name")](**arguments)
 
 
 def load(path: str | Path) -> Denoiser:

@@ -8,7 +8,8 @@ result of the whole plane.
 
 import copy
 import math
-from typing import Literal, Self
+import threading
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -246,3 +247,21 @@ def flat_levels(scale: tuple[float, ...], depth: int) -> int:
 
 NETWORKS: dict[str, type[Network]] = {"compact": CompactUNet}
 """The networks by the name that model files use."""
+_GLOBAL_SEED = threading.Lock()  # torch draws initial weights from one generator for all threads
+
+
+def build_network(architecture: dict[str, Any], seed: int = 0) -> Network:
+    """Build a network with random weights; torch's global random state stays as it was.
+
+    Parameters
+    ----------
+    architecture
+        Name in `NETWORKS`, and arguments of the network.
+    seed
+        Seed of the weights.
+    """
+    arguments = dict(architecture)
+    kind = NETWORKS[arguments.pop("name")]
+    with _GLOBAL_SEED, torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)  # only the CPU's: weights are built there
+        return kind(**arguments)

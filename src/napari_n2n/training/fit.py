@@ -1,10 +1,10 @@
-"""The training loop: a generator that yields after every few steps and returns the denoiser.
+"""The training loop: a generator that yields progress and returns the denoiser.
 
-Stop, pause and progress come free at each `yield`. Spatially held-out blocks choose the weights
-and, where neither steps nor minutes are given, decide when to end; the training loss chooses
-nothing.
+Stop, pause and progress come free at each `yield`. Held-out blocks select the weights and, if
+neither steps nor minutes are given, decide when to end; the training loss selects nothing.
 """
 
+import copy
 import math
 import threading
 import time
@@ -15,46 +15,64 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_n2n.errors import BadInput
 from napari_n2n.generators import Steps, as_steps
 from napari_n2n.model.denoiser import Denoiser, joined
-from napari_n2n.model.device import choose_device
+from napari_n2n.model.device import choose_device, computes_in_bfloat16
+from napari_n2n.model.network import Network
+from napari_n2n.model.record import HeldOutScore, ModelRecord
 from napari_n2n.noise.advice import advised_loss
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
-from napari_n2n.training.losses import LOSSES
+from napari_n2n.training.block_cache import BlockCache
+from napari_n2n.training.held_out import HeldOut, HeldOutMask
+from napari_n2n.training.initial_weights import initial_network, is_pretrained
+from napari_n2n.training.losses import LOSSES, Loss, masked_mean
+from napari_n2n.training.normalisation import Batch, Normalisation, normalise
+from napari_n2n.training.patches import Patches, batch_size, patch_side
+from napari_n2n.training.pixel_swap import allowed_swap
+from napari_n2n.training.provenance import record_of_run
+from napari_n2n.training.schedule import RAMP_DOWN, Schedule, learning_rate
 from napari_n2n.training.settings import TrainingSettings
-from napari_n2n.training.state import Run, restore, save
+from napari_n2n.training.state import TrainState, load_checkpoint, save_checkpoint
 
-HELD_OUT_EVERY = 100
+# Steps between validations. More: a coarser choice of weights; fewer: more time spent on it.
+VALIDATE_EVERY = 100
+# Seconds between yields: often enough for a progress bar, and for Stop to seem immediate.
 _YIELD_SECONDS = 0.2
+# Seconds between checkpoints. More: more work lost by a crash; fewer: more time spent writing.
 _CHECKPOINT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes
     ----------
     step
-        Steps done.
+        Number of steps done.
     progress
         Share of the run that is done, 0 to 1.
     seconds, remaining
-        Time since the start, and the time that the rest may take.
+        Time since the start and estimated time left, in seconds.
     loss
         Training loss, averaged over recent steps, in normalised units.
     held_out
-        Fixed error on held-out blocks with the averaged weights, in normalised units; that of the
-        latest look.
+        Error of the averaged weights on held-out blocks at the latest validation, in normalised
+        units.
     psnr, psnr_se
-        Reference-free PSNR on the held-out blocks in dB and its standard error; None where it
-        cannot be had.
+        Reference-free PSNR on the held-out blocks and its standard error, in dB; None if it could
+        not be determined.
     denoiser
-        Call it for a copy of the averaged weights as they are now, to look at or to keep; None
-        once the run is over. Where channels are trained one after the other, it knows those that
-        have begun.
+        Call it for a model with a copy of the current averaged weights; it returns None after the
+        end of the run. If channels are trained one after the other, the model has those that have
+        begun.
     """
 
     step: int
@@ -78,22 +96,22 @@ def fit(
     checkpoint: Path | None = None,
     resume: bool = False,
 ) -> Generator[TrainingStep, None, Denoiser]:
-    """Train; a generator of `TrainingStep` that returns the `Denoiser`.
+    """Train step by step: iterate over `TrainingStep`, then read `result`, the `Denoiser`.
 
     Parameters
     ----------
     pairs
-        What to learn from: a pair, or several fields of view and channels from `open_pairs`.
+        A pair, or several fields of view and channels from `open_pairs`.
     settings
-        See `TrainingSettings`.
+        Settings of the run; default `TrainingSettings()`.
     reports
-        What is known of the noise of each channel; measured here if it is not given.
+        Noise of each channel; measured here by default.
     stop
-        Set it, and the run ends after the step under way and returns the best denoiser so far.
+        Set it to end the run after the current step, with the best weights so far.
     checkpoint
-        File in which the run's state is kept every half minute, to resume from.
+        File to which the state is saved every half minute, to resume from.
     resume
-        Go on from `checkpoint`.
+        Continue from `checkpoint`.
 
     Raises
     ------
@@ -106,70 +124,18 @@ def fit(
     reports = reports or measure_channels(pairs)
     channels = len(reports)
     if settings.channels == "together" or channels == 1:
-        return (yield from _run(pairs, settings, reports, stop, checkpoint, resume))
-    parts: list[Denoiser] = []
+        return (yield from _fit_network(pairs, settings, reports, stop, checkpoint, resume))
+    models: list[Denoiser] = []
     for channel in range(channels):
         own = [replace(pair, channel=0) for pair in pairs if pair.channel == channel]
         kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{channel}")
         again = resume and kept is not None and kept.exists()
-        run = Steps(_run(own, settings, reports[channel : channel + 1], stop, kept, again))
+        run = Steps(_fit_network(own, settings, reports[channel : channel + 1], stop, kept, again))
         with closing(run):
             for step in run:
-                yield _of_all(step, tuple(parts), channels)
-        parts.append(run.result)
-    return joined(parts)
-
-
-def _of_all(step: TrainingStep, before: Sequence[Denoiser], count: int) -> TrainingStep:
-    """Turn a step of one channel's run into one of all channels' runs."""
-
-    def denoiser() -> Denoiser | None:
-        own = step.denoiser()
-        return None if own is None else joined([*before, own])
-
-    return replace(step, progress=(len(before) + step.progress) / count, denoiser=denoiser)
-
-
-def _run(
-    pairs: Sequence[Pair],
-    settings: TrainingSettings,
-    reports: Sequence[NoiseReport],
-    stop: threading.Event,
-    checkpoint: Path | None,
-    resume: bool,
-) -> Generator[TrainingStep, None, Denoiser]:
-    device = choose_device(settings.device)
-    loss = LOSSES[advised_loss(reports) if settings.loss == "auto" else settings.loss]
-    run = Run(pairs, settings, loss, device, reports)
-    with closing(run.patches):
-        if resume and checkpoint is not None:
-            restore(run, checkpoint)
-        history = run.history
-        started = time.monotonic() - history.seconds
-        yielded = saved = time.monotonic()
-
-        if run.warm and history.step == 0:  # it is worth a look before the first step
-            run.look_at_held_out()
-        while (progress := run.progress()) < 1.0 and not stop.is_set():
-            run.advance(progress)
-            history.seconds = time.monotonic() - started
-            if history.step % HELD_OUT_EVERY == 0:
-                run.look_at_held_out()
-            now = time.monotonic()
-            if checkpoint is not None and now - saved > _CHECKPOINT_SECONDS:
-                save(run, checkpoint)
-                saved = time.monotonic()
-            if now - yielded > _YIELD_SECONDS:
-                yield _where(run)
-                # Time spent by whoever pauses the generator is not training time.
-                started += time.monotonic() - now
-                yielded = time.monotonic()
-
-        if checkpoint is not None:
-            save(run, checkpoint)
-        run.look_at_held_out()
-        yield _where(run)
-        return run.denoiser([report.as_dict() for report in reports], stopped=progress < 1.0)
+                yield _of_all_channels(step, tuple(models), channels)
+        models.append(run.result)
+    return joined(models)
 
 
 def train(
@@ -178,19 +144,217 @@ def train(
     on_step: Callable[[TrainingStep], None] | None = None,
     **options: Any,
 ) -> Denoiser:
-    """Train to the end: `fit` without the loop; `on_step` sees every `TrainingStep`."""
+    """Train to the end: `fit` without the loop; `on_step` is called with every `TrainingStep`."""
     return fit(pairs, settings, **options).finish(on_step)
 
 
-def _where(run: Run) -> TrainingStep:
-    history, progress = run.history, run.progress()
-    latest = history.curve[-1] if history.curve else {}
+def chosen_loss(settings: TrainingSettings, reports: Sequence[NoiseReport]) -> Loss:
+    """Return the loss of the settings, or the recommended one."""
+    return LOSSES[advised_loss(reports) if settings.loss == "auto" else settings.loss]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `prepare` builds for the loop; only `state` and `cache` change during a run."""
+
+    loss: Loss
+    bfloat16: bool
+    normalisations: tuple[Normalisation, ...]
+    architecture: dict[str, Any]
+    cache: BlockCache
+    patches: Patches
+    held_out: HeldOut
+    schedule: Schedule
+    state: TrainState
+
+
+def prepare(
+    pairs: Sequence[Pair], settings: TrainingSettings, reports: Sequence[NoiseReport]
+) -> Parts:
+    """Build the parts of a run; close the cache afterwards."""
+    device = choose_device(settings.device)
+    loss = chosen_loss(settings, reports)
+    normalisations = normalise(pairs)
+    mean = float(np.mean([one.mean for one in normalisations]))
+    architecture, network = initial_network(settings, loss, pairs, mean)
+    network = network.moved_to(device)
+    side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
+    masks = [HeldOutMask(pair.first.plane_shape, settings.seed) for pair in pairs]
+    cache = BlockCache(
+        pairs,
+        masks,
+        normalisations,
+        side=side,
+        drawn=count * math.prod(side),
+        seed=settings.seed,
+        device=device,
+        memory=settings.memory,
+    )
+    pixels = sum(pair.pixels for pair in pairs)
+    return Parts(
+        loss=loss,
+        bfloat16=computes_in_bfloat16(device),
+        normalisations=normalisations,
+        architecture=architecture,
+        cache=cache,
+        patches=Patches(cache, allowed_swap(reports, loss)),
+        held_out=HeldOut(pairs, masks, normalisations, loss, stride=network.stride, device=device),
+        schedule=Schedule.of(settings, reports, pixels, 2 * count * math.prod(side)),
+        state=TrainState.begin(network, settings.learning_rate, count),
+    )
+
+
+def _fit_network(
+    pairs: Sequence[Pair],
+    settings: TrainingSettings,
+    reports: Sequence[NoiseReport],
+    stop: threading.Event,
+    checkpoint: Path | None,
+    resume: bool,
+) -> Generator[TrainingStep, None, Denoiser]:
+    """Train one network: draw, predict, loss, step, average, validate, yield."""
+    parts = prepare(pairs, settings, reports)
+    state, schedule, normalisations = parts.state, parts.schedule, parts.normalisations
+    with closing(parts.cache):
+        if resume and checkpoint is not None:
+            load_checkpoint(checkpoint, state, settings, normalisations)
+        history = state.history
+        started = time.monotonic() - history.seconds
+        yielded = saved = time.monotonic()
+
+        if history.step == 0 and is_pretrained(settings, parts.loss):
+            _validate(parts)  # pretrained weights may already be the best
+        while (progress := schedule.progress(history)) < 1.0 and not stop.is_set():
+            batch = parts.patches.draw(history.step, state.batch_size)
+            state.set_learning_rate(learning_rate(settings.learning_rate, history.step, progress))
+            try:
+                loss = take_step(
+                    state.network, state.optimizer, batch, parts.loss, progress, parts.bfloat16
+                )
+            except torch.OutOfMemoryError as error:
+                _halve_batch(state, parts.cache.device, error)
+                continue
+            state.finish_step(loss, settings.averaging)
+            history.seconds = time.monotonic() - started
+            if history.step % VALIDATE_EVERY == 0:
+                _validate(parts)
+            now = time.monotonic()
+            if checkpoint is not None and now - saved > _CHECKPOINT_SECONDS:
+                save_checkpoint(checkpoint, state, settings, normalisations)
+                saved = time.monotonic()
+            if now - yielded > _YIELD_SECONDS:
+                yield _status(parts)
+                # Time for which the caller pauses the generator is not training time.
+                started += time.monotonic() - now
+                yielded = time.monotonic()
+
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, state, settings, normalisations)
+        _validate(parts)
+        yield _status(parts)
+        record = record_of_run(
+            pairs,
+            settings,
+            reports,
+            normalisations,
+            parts.held_out,
+            history,
+            stopped=progress < 1.0,
+            device=str(parts.cache.device),
+            precision="bfloat16" if parts.bfloat16 else "float32",
+        )
+        state.average.load_state_dict(state.best)
+        scales = tuple(one.scale for one in normalisations)
+        return Denoiser((state.average,), parts.architecture, scales, record)
+
+
+def take_step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    loss: Loss,
+    progress: float = 0.0,
+    bfloat16: bool = False,
+) -> Tensor:
+    """Take one optimiser step and return the training loss of the batch.
+
+    Parameters
+    ----------
+    network, optimizer
+        Both change.
+    batch, loss
+        Images to train on, and the loss.
+    progress
+        Share of the run that is done, 0 to 1.
+    bfloat16
+        Whether the network computes in bfloat16, which is faster on devices with instructions for
+        it; the loss is in float32.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=bfloat16):
+        prediction = network(batch.input.contiguous(memory_format=network.memory_format))
+    error = masked_mean(loss.per_pixel(prediction, batch.target, progress), batch.weight)
+    error.backward()
+    optimizer.step()
+    return error.detach()
+
+
+def _validate(parts: Parts) -> None:
+    """Score the averaged weights; if they stop improving, set the end of the run."""
+    history = parts.state.history
+    try:
+        score = parts.held_out.score(parts.state.average)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(parts.cache.device) from error
+    parts.state.add_score(
+        HeldOutScore(
+            step=history.step,
+            seconds=round(history.seconds, 2),
+            loss=None if math.isnan(history.loss) else history.loss,
+            held_out=score.error,
+            psnr=score.psnr,
+            psnr_se=score.psnr_se,
+        )
+    )
+    if history.end is None and parts.schedule.has_plateaued(history.curve):
+        history.end = history.step / (1 - RAMP_DOWN)
+
+
+def _halve_batch(state: TrainState, device: torch.device, error: torch.OutOfMemoryError) -> None:
+    """Continue with half the batch after a step did not fit into memory."""
+    state.optimizer.zero_grad(set_to_none=True)
+    if state.batch_size == 1:
+        raise out_of_memory(device) from error
+    state.batch_size //= 2
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def out_of_memory(device: torch.device) -> BadInput:
+    """Return the error for a device on which not even one patch fits."""
+    return BadInput(
+        f"{device}: out of memory even with one patch per step: close other programs that use it, "
+        "set a smaller patch size, or train on the CPU",
+        "memory",
+    )
+
+
+def _status(parts: Parts) -> TrainingStep:
+    history = parts.state.history
+    progress = parts.schedule.progress(history)
+    latest = history.curve[-1] if history.curve else None
     remaining = history.seconds * (1 - progress) / progress if progress > 0 else math.inf
-    alive = weakref.ref(run)  # a list of steps keeps no pixels
+    # Weak, so that a list of steps does not keep the weights of every run in memory.
+    running = weakref.ref(parts.state)
+    architecture, normalisations = parts.architecture, parts.normalisations
 
     def denoiser() -> Denoiser | None:
-        here = alive()
-        return None if here is None else here.snapshot()
+        state = running()
+        if state is None:
+            return None
+        scales = tuple(one.scale for one in normalisations)
+        record = ModelRecord(values=[one.values for one in normalisations])
+        return Denoiser((copy.deepcopy(state.average),), architecture, scales, record)
 
     return TrainingStep(
         step=history.step,
@@ -198,8 +362,18 @@ def _where(run: Run) -> TrainingStep:
         seconds=history.seconds,
         remaining=remaining,
         loss=history.loss,
-        held_out=latest.get("held_out"),
-        psnr=latest.get("psnr"),
-        psnr_se=latest.get("psnr_se"),
+        held_out=latest.held_out if latest else None,
+        psnr=latest.psnr if latest else None,
+        psnr_se=latest.psnr_se if latest else None,
         denoiser=denoiser,
     )
+
+
+def _of_all_channels(step: TrainingStep, before: Sequence[Denoiser], count: int) -> TrainingStep:
+    """Turn a step of one channel's run into one of the whole run."""
+
+    def denoiser() -> Denoiser | None:
+        own = step.denoiser()
+        return None if own is None else joined([*before, own])
+
+    return replace(step, progress=(len(before) + step.progress) / count, denoiser=denoiser)

@@ -1,44 +1,56 @@
-"""Parts of a scene that are never learned from: which pixels, and the places that are scored there.
+"""Validation: blocks excluded from training, and the score of a network on them.
 
-They lie apart from what is learned, choose the weights, and give the PSNR without a clean image.
+The score selects the weights and gives the reference-free PSNR.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import ndimage
+from torch import Tensor
 
 from napari_n2n.io.acquisition import evenly_spaced, read_finite
 from napari_n2n.io.header import Region
+from napari_n2n.model.network import Network
 from napari_n2n.pair.pair import Pair
+from napari_n2n.stats import image_quality
+from napari_n2n.stats.statistics import Measurement, mean_over_blocks
+from napari_n2n.training.losses import Loss, masked_mean
 from napari_n2n.training.normalisation import Batch, Normalisation, maps
 
+# Largest side of a held-out block in pixels. Larger: fewer, less representative blocks; smaller:
+# the rim takes more of each.
 _SIDE = 20
+# Share of the plane that is held out. Larger: a more certain score; smaller: more to train on.
 _SHARE = 0.1
+# Pixels at each edge of a block that are neither trained on nor scored: neighbours may share noise.
 _RIM = 2
-_PLACE = {2: (256, 256), 3: (24, 128, 128)}
-_PLACES = 8
+# Sides in pixels ([Z,] Y, X) and least number of the windows that are scored. More: a more certain
+# score; fewer: less time for each validation.
+_WINDOW = {2: (256, 256), 3: (24, 128, 128)}
+_WINDOWS = 8
 
 
-class HeldOut:
-    """Small blocks, spread evenly over a plane, that never serve as a training target.
+class HeldOutMask:
+    """Small blocks, spread evenly over a plane, that are never a training target.
 
-    About a tenth of the plane, in squares of 20 pixels or less, one at a random place in each cell
-    of a grid.
+    About a tenth of the plane, in squares of at most 20 pixels, one at a random position in each
+    cell of a grid.
 
     Parameters
     ----------
     shape
-        Rows and columns.
+        Rows and columns of the plane.
     seed
-        The same seed chooses the same blocks.
+        Seed of the positions.
     """
 
     def __init__(self, shape: tuple[int, int], seed: int) -> None:
         self.side = min(_SIDE, min(shape) // 4)
-        rng = np.random.default_rng((seed, 0x4E32))
+        rng = np.random.default_rng((seed, 0x4E32))  # a stream of its own for each use of the seed
         cell = self.side / math.sqrt(_SHARE)
         cells = [max(1, round(length / cell)) for length in shape]
         self.corners = np.empty((*cells, 2), np.int64)
@@ -61,60 +73,141 @@ class HeldOut:
         return mask
 
 
-def held_out_batches(
-    pairs: Sequence[Pair],
-    normalisations: Sequence[Normalisation],
-    masks: Sequence[HeldOut],
-    *,
-    stride: tuple[int, ...],
-    device: torch.device,
-) -> list[tuple[int, Batch]]:
-    """Return channel and batch of one large place each, where only held-out pixels count.
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Score of a network on the held-out blocks.
 
-    Every acquisition is the input once and the target once at each place; places are spread evenly
-    over the pairs and their frames.
+    Attributes
+    ----------
+    error
+        Mean of the loss's fixed validation measure, in normalised units.
+    psnr, psnr_se
+        Reference-free PSNR and its standard error in dB; None if it could not be determined.
+    """
+
+    error: float
+    psnr: float | None
+    psnr_se: float | None
+
+
+class HeldOut:
+    """The held-out blocks of all pairs, ready to score networks.
 
     Parameters
     ----------
     pairs, masks
-        What is learned from, and which of its pixels are not.
+        The acquisitions, and the held-out blocks of each pair.
     normalisations
-        Of each channel.
+        One for each channel.
+    loss
+        Its `held_out` measure is the score.
     stride
-        Sides of a place are multiples of this, along each axis that the network sees.
+        Stride of the network along each of its axes.
     device
-        Where the batches are wanted.
+        Where networks are scored.
+
+    Attributes
+    ----------
+    batches
+        Channel and batch of every window that is scored. Only held-out pixels have weight.
+    data_range
+        For each channel, the range in ADU that its PSNR refers to.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        masks: Sequence[HeldOutMask],
+        normalisations: Sequence[Normalisation],
+        loss: Loss,
+        *,
+        stride: tuple[int, ...],
+        device: torch.device,
+    ) -> None:
+        self.loss = loss
+        self.batches = _batches(pairs, masks, normalisations, stride, device)
+        self.data_range = [_data_range(pairs, k) for k in range(len(normalisations))]
+        self._units = [
+            one.scale.gain * values
+            for one, values in zip(normalisations, self.data_range, strict=True)
+        ]
+
+    def score(self, network: Network) -> Score:
+        """Score a network, which must be in evaluation mode."""
+        with torch.inference_mode():
+            predictions = [
+                network(batch.input.contiguous(memory_format=network.memory_format)).float()
+                for _, batch in self.batches
+            ]
+        errors = [
+            masked_mean(self.loss.held_out(prediction, batch.target), batch.weight)
+            for prediction, (_, batch) in zip(predictions, self.batches, strict=True)
+        ]
+        psnr = self._psnr(predictions)
+        return Score(float(torch.stack(errors).mean()), psnr.value, psnr.error)
+
+    def _psnr(self, predictions: list[Tensor]) -> Measurement:
+        """Reference-free PSNR over all held-out blocks, each in the range of its channel."""
+        if self.loss.statistic != "mean":  # outliers: the mean squared error means nothing
+            return Measurement(None, None)
+        parts = []
+        for prediction, (channel, batch) in zip(predictions, self.batches, strict=True):
+            result, a, b, weight = (
+                tensor[:, 0].cpu().numpy()
+                for tensor in (prediction, batch.input, batch.target, batch.weight)
+            )
+            squares = image_quality.squared_errors(result, a, b, weight)
+            parts.append((squares / self._units[channel] ** 2, weight))
+        return image_quality.psnr_reference_free(mean_over_blocks(parts), 1.0)
+
+
+def _data_range(pairs: Sequence[Pair], channel: int) -> float:
+    first = next(pair.first for pair in pairs if pair.channel == channel)
+    return image_quality.data_range(first.sample_plane().astype(first.dtype))
+
+
+def _batches(
+    pairs: Sequence[Pair],
+    masks: Sequence[HeldOutMask],
+    normalisations: Sequence[Normalisation],
+    stride: tuple[int, ...],
+    device: torch.device,
+) -> list[tuple[int, Batch]]:
+    """Return channel and batch of windows spread evenly over the pairs and their frames.
+
+    Every acquisition is the input once and the target once in each window.
     """
     dims = len(stride)
-    grids = [_grid(pair.first.shape, dims) for pair in pairs]
-    counts = [math.prod(len(axis) for axis in grid) for grid in grids]
+    starts = [_window_starts(pair.first.shape, dims) for pair in pairs]
+    counts = [math.prod(len(axis) for axis in axes) for axes in starts]
     ends = np.cumsum(counts)
     batches = []
-    for index in evenly_spaced(int(ends[-1]), max(_PLACES, len(pairs))):
+    for index in evenly_spaced(int(ends[-1]), max(_WINDOWS, len(pairs))):
         number = int(np.searchsorted(ends, index, side="right"))
-        pair, grid, before = pairs[number], grids[number], int(ends[number]) - counts[number]
-        where = np.unravel_index(index - before, [len(axis) for axis in grid])
-        corner = [int(axis[i]) for axis, i in zip(grid, where, strict=True)]
-        region = _place(pair.first.shape, corner, stride)
-        made = _scored(pair, normalisations, masks[number], region, dims)
-        batch = Batch(*(torch.from_numpy(images).to(device) for images in made))
+        pair, axes, before = pairs[number], starts[number], int(ends[number]) - counts[number]
+        where = np.unravel_index(index - before, [len(axis) for axis in axes])
+        corner = [int(axis[i]) for axis, i in zip(axes, where, strict=True)]
+        window = _window(pair.first.shape, corner, stride)
+        images = _images(pair, masks[number], normalisations, window, dims)
+        batch = Batch(*(torch.from_numpy(image).to(device) for image in images))
         batches.append((pair.channel, batch))
     return batches
 
 
-def _grid(shape: tuple[int, ...], dims: int) -> list[range]:
-    """Where places begin along each axis: at every frame, and side by side within it."""
+def _window_starts(shape: tuple[int, ...], dims: int) -> list[range]:
+    """Return where windows begin along each axis: at every frame, and side by side within it."""
     leading = len(shape) - dims
     inside = [
         range(0, max(1, length - side // 2), side)
-        for length, side in zip(shape[leading:], _PLACE[dims], strict=True)
+        for length, side in zip(shape[leading:], _WINDOW[dims], strict=True)
     ]
     return [range(length) for length in shape[:leading]] + inside
 
 
-def _place(shape: tuple[int, ...], corner: list[int], stride: tuple[int, ...]) -> Region:
+def _window(shape: tuple[int, ...], corner: list[int], stride: tuple[int, ...]) -> Region:
+    """Return the window at a corner, its sides multiples of the stride and within the stack."""
     leading = len(shape) - len(stride)
-    sides = (1,) * leading + _PLACE[len(stride)]
+    sides = (1,) * leading + _WINDOW[len(stride)]
     steps = (1,) * leading + stride
     return tuple(
         slice(start, start + min(side, length - start) // step * step)
@@ -122,32 +215,29 @@ def _place(shape: tuple[int, ...], corner: list[int], stride: tuple[int, ...]) -
     )
 
 
-def _scored(
+def _images(
     pair: Pair,
+    mask: HeldOutMask,
     normalisations: Sequence[Normalisation],
-    mask: HeldOut,
-    region: Region,
+    window: Region,
     dims: int,
 ) -> tuple[np.ndarray, ...]:
-    """Return inputs, targets and weights at a place, each of shape (views, 1, [Z,] Y, X)."""
-    shape = tuple(part.stop - part.start for part in region[-dims:])
-    # Neighbours' noise may be correlated: a rim of each block is neither learned nor scored.
-    core = ndimage.binary_erosion(mask.mask(*region[-2:]), iterations=_RIM)
+    """Return inputs, targets and weights of a window, each (acquisitions, 1, [Z,] Y, X)."""
+    shape = tuple(part.stop - part.start for part in window[-dims:])
+    core = ndimage.binary_erosion(mask.mask(*window[-2:]), iterations=_RIM)
     scale = normalisations[pair.channel].scale
-    views = [
-        read_finite(one, region).reshape(shape).astype(np.float32) for one in pair.acquisitions
+    images = [
+        read_finite(one, window).reshape(shape).astype(np.float32) for one in pair.acquisitions
     ]
     parts = []
-    for source in range(len(views)):
-        target = (source + 1) % len(views)
+    for source in range(len(images)):
+        target = (source + 1) % len(images)
         to = maps(pair, normalisations, source, target)
         parts.append(
             (
-                scale(views[source]),
-                views[target] * np.float32(to.target_gain) + np.float32(to.target_offset),
-                np.broadcast_to(core, shape) & (views[target] < to.limit),
+                scale(images[source]),
+                images[target] * np.float32(to.target_gain) + np.float32(to.target_offset),
+                np.broadcast_to(core, shape) & (images[target] < to.limit),
             )
         )
-    return tuple(
-        np.stack(images)[:, None].astype(np.float32) for images in zip(*parts, strict=True)
-    )
+    return tuple(np.stack(part)[:, None].astype(np.float32) for part in zip(*parts, strict=True))

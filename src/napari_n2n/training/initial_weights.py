@@ -1,10 +1,8 @@
-"""Weights from which a run on planes may start, instead of from chance.
+"""What training starts from: the architecture that suits settings and data, and its weights.
 
-`scripts/warm_start` taught them what noise is, on simulated scenes and simulated photon and read
-noise, with and without correlation. They are no prior: training goes on with the pair alone, whose
-loss decides where it ends. Their file is a model like any other.
-
-Which network suits the settings and the data.
+Pretrained weights come from `scripts/warm_start`: simulated scenes with simulated photon and read
+noise, with and without correlation. They are no prior: training continues with the pair alone, and
+its loss decides the result. Their file is a model like any other.
 """
 
 from collections.abc import Sequence
@@ -15,13 +13,44 @@ from torch import nn
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import load
-from napari_n2n.model.network import flat_levels
+from napari_n2n.model.network import Network, build_network, flat_levels
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.losses import Loss
 from napari_n2n.training.settings import TrainingSettings
 
-# Volumes: a pixel costs more than one of a plane.
+# Arguments of `CompactUNet` for volumes, narrower and shallower than for planes: a voxel costs more
+# than a pixel of a plane.
 _VOLUME_NETWORK = {"width": 24, "depth": 1}
+
+
+def initial_network(
+    settings: TrainingSettings,
+    loss: Loss,
+    pairs: Sequence[Pair],
+    mean: float = 0.0,
+) -> tuple[dict[str, Any], Network]:
+    """Return the architecture and the network, on the CPU, that a run starts from.
+
+    Parameters
+    ----------
+    settings, loss, pairs
+        Those of the run.
+    mean
+        Mean intensity in normalised units: a network with random weights starts from images of it.
+
+    Raises
+    ------
+    BadInput
+        If the settings do not fit each other or the data.
+    """
+    if is_pretrained(settings, loss):
+        with as_file(files("napari_n2n") / "training/pretrained.n2n") as path:
+            model = load(path)
+        return model.architecture, model.networks[0]
+    chosen = architecture(settings, pairs)
+    network = build_network(chosen, settings.seed)
+    nn.init.constant_(network.get_parameter("head.bias"), mean)
+    return chosen, network
 
 
 def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -38,28 +67,27 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
         first = pair.first
         if not first.has_depth:
             raise BadInput(
-                f"{first.name}: volumes are asked for, and nobody names a depth axis Z among its "
-                f"axes {first.axes}: name them, as in --axes ZYX, or learn planes (--dims 2)",
+                f"{first.name}: no labelled Z axis (axes: {first.axes}): set --axes ZYX, or train "
+                "on planes (--dims 2)",
                 "axes",
             )
-    volumes = [pair.first.shape[-3:] for pair in pairs]
-    thinnest = min(volume[0] for volume in volumes)
+    thinnest = min(pair.first.shape[-3] for pair in pairs)
     flat = flat_levels(pairs[0].first.scale[-3:], _VOLUME_NETWORK["depth"])
     while 2 ** (_VOLUME_NETWORK["depth"] + 1 - flat) > thinnest:
         flat += 1
     return {"name": "compact", "channels": 1, "dims": 3, "flat": flat, **_VOLUME_NETWORK}
 
 
-def wanted(settings: TrainingSettings, loss: Loss) -> bool:
-    """Tell whether a run starts from these weights.
+def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:
+    """Return whether a run starts from pretrained weights.
 
-    Left to itself, one does where they have been shown to help: on planes, and where the noise
-    averages out. They have seen neither outliers nor volumes.
+    By default where they have been shown to help: on planes with the L2 loss. They were pretrained
+    on neither outliers nor volumes.
 
     Raises
     ------
     BadInput
-        If they are asked for where they do not fit.
+        If pretrained weights are asked for volumes.
     """
     if settings.start == "warm" and settings.dims != 2:
         raise BadInput(
@@ -70,10 +98,3 @@ def wanted(settings: TrainingSettings, loss: Loss) -> bool:
     if settings.start == "auto":
         return settings.dims == 2 and loss.name == "l2"
     return settings.start == "warm"
-
-
-def network() -> tuple[dict[str, Any], nn.Module]:
-    """Return name and arguments of the network that the weights are of, and it with them."""
-    with as_file(files("napari_n2n") / "training/pretrained.n2n") as path:
-        model = load(path)
-    return model.architecture, model.networks[0]

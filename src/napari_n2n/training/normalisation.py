@@ -1,6 +1,7 @@
-"""What the network is given at once: aligned noisy views of some places, in normalised units.
+"""Normalised units, and batches in them.
 
-What the network sees of intensities: black at 0, a deviation of 1, channel by channel.
+A network sees every channel with black at 0 and a standard deviation of 1. A batch holds aligned
+noisy images of the same places: the input, the target, and the weight of each target pixel.
 """
 
 from collections.abc import Sequence
@@ -13,20 +14,24 @@ from torch import Tensor
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
 
+# Planes over all pairs, side in pixels of the part read of each, and every how many-th pixel of it:
+# about a million values. More: slower to read; fewer: 1st percentile and deviation less certain.
 _PLANES = 8
 _SIDE = 1024
+_EVERY = 7
+_BLACK_PERCENTILE = 1  # black level; the minimum would follow a single outlier
 
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Intensities of one channel, learned from the first acquisitions of its pairs.
+    """Intensities of one channel, from the first acquisitions of its pairs.
 
     Attributes
     ----------
     scale
         Map from ADU to normalised units: the 1st percentile becomes 0, the standard deviation 1.
     mean
-        In normalised units.
+        Mean intensity in normalised units.
     values
         Smallest and largest value, in ADU.
     """
@@ -36,21 +41,22 @@ class Normalisation:
     values: tuple[float, float]
 
 
-def normalisations(pairs: Sequence[Pair]) -> tuple[Normalisation, ...]:
+def normalise(pairs: Sequence[Pair]) -> tuple[Normalisation, ...]:
     """Return the normalisation of every channel, from a sample of all its fields of view."""
     by_channel: dict[int, list[np.ndarray]] = {}
     each = max(1, _PLANES // len(pairs))
     for pair in pairs:
-        planes = [plane.ravel()[::7] for _, plane in pair.first.spread_planes(each, _SIDE)]
+        planes = [plane.ravel()[::_EVERY] for _, plane in pair.first.spread_planes(each, _SIDE)]
         by_channel.setdefault(pair.channel, []).extend(planes)
-    return tuple(_of(np.concatenate(planes)) for _, planes in sorted(by_channel.items()))
+    return tuple(_of_sample(np.concatenate(planes)) for _, planes in sorted(by_channel.items()))
 
 
-def _of(values: np.ndarray) -> Normalisation:
+def _of_sample(values: np.ndarray) -> Normalisation:
     deviation = float(values.std())
-    scale = Affine(1 / deviation, -float(np.percentile(values, 1)) / deviation)
-    ends = float(values.min()), float(values.max())
-    return Normalisation(scale, float(scale(values).mean()), ends)
+    black = float(np.percentile(values, _BLACK_PERCENTILE))
+    scale = Affine(1 / deviation, -black / deviation)
+    extremes = float(values.min()), float(values.max())
+    return Normalisation(scale, float(scale(values).mean()), extremes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class Batch:
     Attributes
     ----------
     input, target
-        Two noisy views of the same places.
+        Two noisy images of the same places.
     weight
         1 where a target pixel counts, 0 where it is held out or saturated.
     """
@@ -82,7 +88,7 @@ class Maps(NamedTuple):
     target_gain, target_offset
         From the target's pixels to normalised units on the input's intensity scale.
     limit
-        Pixels of the target at or above this are saturated.
+        Pixels of the target at or above this value (ADU) are saturated.
     """
 
     gain: float
@@ -97,8 +103,12 @@ def maps(pair: Pair, normalisations: Sequence[Normalisation], source: int, targe
 
     Parameters
     ----------
+    pair
+        The acquisitions and their intensity match.
     normalisations
-        Of each channel.
+        One for each channel.
+    source, target
+        Indices of two acquisitions of the pair.
     """
     scale = normalisations[pair.channel].scale
     to_target = scale.after(pair.match(target, source))

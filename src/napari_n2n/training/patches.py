@@ -1,11 +1,10 @@
-"""Endless aligned batches out of pairs of any size: input, target, and which pixels count.
+"""Batches of aligned patches, drawn at random from the block cache.
 
-Every place is drawn for an ordered pair of acquisitions and for its reverse, so that each noisy
+Every patch is drawn for an ordered pair of acquisitions and for the reverse, so that each noisy
 recording serves as input and as target. Inputs keep their own gain; targets are mapped to the gain
-of their input, so that a network gives every recording back on its own scale.
+of their input, so that a network returns every recording in its own intensity scale.
 
-What is drawn, and from which blocks, is a function of seed and step alone, never of timing: a run
-can be repeated, and resumed, to the bit.
+A batch depends on seed and step only, never on timing, so runs can be repeated and resumed exactly.
 """
 
 import math
@@ -17,160 +16,140 @@ import torch
 from torch import Tensor
 
 from napari_n2n.pair.pair import Pair
-from napari_n2n.training.block_cache import Pool
-from napari_n2n.training.held_out import HeldOut, held_out_batches
-from napari_n2n.training.normalisation import Batch, Normalisation, maps
-from napari_n2n.training.pixel_swap import Exchange
+from napari_n2n.training.block_cache import BlockCache
+from napari_n2n.training.normalisation import Batch, maps
+from napari_n2n.training.pixel_swap import PixelSwap
+from napari_n2n.training.settings import TrainingSettings
 
-_ORIENTATIONS = 8
+_ORIENTATIONS = 8  # rotations by 90 degrees and flips of a plane
+# Depth in pixels of a patch of a volume. Larger: more context along Z, slower steps.
+_VOLUME_DEPTH = 16
+# For volumes the batch is this many times smaller: a patch has 16 times the pixels of a plane's.
+# Smaller: slower steps; larger: noisier gradients.
+_PATCHES_PER_VOLUME = 8
+
+
+def patch_side(
+    pairs: Sequence[Pair], settings: TrainingSettings, stride: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return the sides of a patch in pixels: multiples of the stride that fit into all stacks."""
+    depth = (_VOLUME_DEPTH,) if settings.dims == 3 else ()
+    wanted = (*depth, settings.patch, settings.patch)
+    shapes = [pair.first.shape[-settings.dims :] for pair in pairs]
+    smallest = [min(lengths) for lengths in zip(*shapes, strict=True)]
+    return tuple(
+        min(side, length) // step * step
+        for side, length, step in zip(wanted, smallest, stride, strict=True)
+    )
+
+
+def batch_size(settings: TrainingSettings) -> int:
+    """Return the number of patches per step; fewer for volumes, whose patches are larger."""
+    return max(1, settings.batch // _PATCHES_PER_VOLUME) if settings.dims == 3 else settings.batch
 
 
 class Patches:
-    """Batches drawn from a pool of blocks.
+    """Batches drawn from a block cache.
 
     Parameters
     ----------
-    pairs
-        What to learn from: fields of view, and channels.
-    normalisations
-        Of each channel.
-    side
-        Of a patch in pixels along each axis that the network sees; smaller where the stacks are.
-    stride
-        Patch sides are multiples of this.
-    places
-        Number of places that a batch is expected to have; decides how fast blocks are replaced.
-    seed
-        Decides the held-out blocks and every draw.
-    device
-        Where the batches are wanted, and the pool lies.
-    memory
-        Limit for pool and reading together, in bytes.
-    exchange
-        How the acquisitions of a place may exchange pixels; None if they may not.
+    cache
+        Blocks of the acquisitions; its `side` and `seed` are those of the patches.
+    pixel_swap
+        Which pixels the acquisitions swap; None for none.
     """
 
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        normalisations: Sequence[Normalisation],
-        *,
-        side: tuple[int, ...],
-        stride: tuple[int, ...],
-        places: int,
-        seed: int,
-        device: torch.device,
-        memory: int,
-        exchange: Exchange | None = None,
-    ) -> None:
-        self.pairs, self.normalisations = pairs, normalisations
-        self.seed, self.device, self.stride = seed, device, stride
-        self.dims, self._exchange = len(side), exchange
-        shapes = [pair.first.shape[-self.dims :] for pair in pairs]
-        smallest = [min(lengths) for lengths in zip(*shapes, strict=True)]
-        self.side = tuple(
-            min(wanted, length) // step * step
-            for wanted, length, step in zip(side, smallest, stride, strict=True)
-        )
-        self._masks = [HeldOut(pair.first.plane_shape, seed) for pair in pairs]
-        self.pool = Pool(
-            pairs,
-            self._masks,
-            normalisations,
-            side=self.side,
-            drawn=places * math.prod(self.side),
-            seed=seed,
-            device=device,
-            memory=memory,
-        )
-        self._grids = [grid.to(device) for grid in _grids(self.side)]
-
-    @property
-    def pixels(self) -> int:
-        """Number of pixels in all acquisitions together."""
-        return sum(pair.pixels for pair in self.pairs)
-
-    def close(self) -> None:
-        """End the reading."""
-        self.pool.close()
-
-    def held_out_batches(self) -> list[tuple[int, Batch]]:
-        """Return channel and batch of every place that is scored; see there."""
-        return held_out_batches(
-            self.pairs, self.normalisations, self._masks, stride=self.stride, device=self.device
-        )
+    def __init__(self, cache: BlockCache, pixel_swap: PixelSwap | None = None) -> None:
+        self._cache, self._swap = cache, pixel_swap
+        self._grids = [grid.to(cache.device) for grid in _grids(cache.side)]
 
     def draw(self, step: int, count: int) -> Batch:
-        """Draw the batch of a step: `count` places, each in both directions.
+        """Draw the batch of a step: `count` patches, each in both directions.
 
         Returns
         -------
         Batch
-            Of 2 * `count` patches, flipped and rotated at random, input and target alike.
+            2 * `count` patches, flipped and rotated at random, input and target alike.
         """
-        rng = np.random.default_rng((self.seed, step))
+        cache = self._cache
+        rng = np.random.default_rng((cache.seed, step))
         whole: list[tuple[int, ...]] = []
         real: list[tuple[float, ...]] = []
-        for block in self.pool.chosen(step, rng.random(count)):
-            pair = self.pairs[block.pair]
+        for block in cache.choose(step, rng.random(count)):
+            pair = cache.pairs[block.pair]
             frames, *lengths = block.shape
             frame = int(rng.integers(frames))
             corner = [
-                _start(rng, length, side) for length, side in zip(lengths, self.side, strict=True)
+                _start(rng, length, side) for length, side in zip(lengths, cache.side, strict=True)
             ]
-            steps = [math.prod(lengths[k + 1 :]) for k in range(self.dims)]
+            steps = [math.prod(lengths[k + 1 :]) for k in range(len(lengths))]
             offset = frame * math.prod(lengths) + int(np.dot(corner, steps))
             counted = block.counted + corner[-2] * lengths[-1] + corner[-1]
-            turn = int(rng.integers(_ORIENTATIONS * (2 if self.dims == 3 else 1)))
+            turn = int(rng.integers(_ORIENTATIONS * (2 if len(lengths) == 3 else 1)))
             one, other = (int(k) for k in rng.permutation(len(pair.acquisitions))[:2])
-            ways = ((one, other), (other, one))
-            there, back = (maps(pair, self.normalisations, *way) for way in ways)
+            directions = ((one, other), (other, one))
+            there, back = (maps(pair, cache.normalisations, *way) for way in directions)
             real += [(*there, back.limit), (*back, there.limit)]
-            for way in ways:
-                first, second = (block.pixels[view] + offset for view in way)
+            for way in directions:
+                first, second = (block.pixels[image] + offset for image in way)
                 whole.append((first, second, counted, turn, *steps))
-        return self._gathered(whole, real, int(rng.integers(2**63)))
+        return self._gather(whole, real, int(rng.integers(2**63)))
 
-    def _gathered(
+    def _gather(
         self, whole: list[tuple[int, ...]], real: list[tuple[float, ...]], seed: int
     ) -> Batch:
-        shape = (-1, *(1 for _ in self.side))
+        """Gather the pixels of all patches at once.
+
+        Parameters
+        ----------
+        whole
+            For each patch, index in the cache of its first pixel in input, target and mask; its
+            orientation; and the index steps along each axis.
+        real
+            For each patch, the numbers of `maps`, and the saturation limit of its input.
+        seed
+            Seed of the pixel swap.
+        """
+        cache = self._cache
+        shape = (-1, *(1 for _ in cache.side))
         first, second, counted, turn, *steps = (
-            torch.tensor(whole, dtype=torch.int64).to(self.device, non_blocking=True).unbind(1)
+            torch.tensor(whole, dtype=torch.int64).to(cache.device, non_blocking=True).unbind(1)
         )
-        gain, black, gain_to, black_to, limit, limit_of_source = (
+        gain, offset, target_gain, target_offset, limit, input_limit = (
             column.view(shape)
-            for column in torch.tensor(real).to(self.device, non_blocking=True).unbind(1)
+            for column in torch.tensor(real).to(cache.device, non_blocking=True).unbind(1)
         )
         grids = [grid[turn] for grid in self._grids]
         inside = sum(grid * step.view(shape) for grid, step in zip(grids, steps, strict=True))
         in_plane = sum(
             grid * step.view(shape) for grid, step in zip(grids[-2:], steps[-2:], strict=True)
         )
-        source = self.pool.pixels(first.view(shape) + inside)
-        target = self.pool.pixels(second.view(shape) + inside)
+        source = cache.pixels(first.view(shape) + inside)
+        target = cache.pixels(second.view(shape) + inside)
         valid = target < limit
-        view, other = source * gain + black, target * gain_to + black_to
-        if self._exchange is not None:
-            changed = self._exchange.drawn(grids[-2:], self.side[-2:], seed)
-            valid = torch.where(changed, source < limit_of_source, valid)
-            view, other = (
-                torch.where(changed, *images) for images in ((other, view), (view, other))
-            )
-        weight = self.pool.counted(counted.view(shape) + in_plane) & valid
-        return Batch(*(part[:, None] for part in (view, other, weight.float())))
+        images = source * gain + offset, target * target_gain + target_offset
+        if self._swap is not None:
+            swapped = self._swap.draw(grids[-2:], (cache.side[-2], cache.side[-1]), seed)
+            valid = torch.where(swapped, source < input_limit, valid)
+            a, b = images
+            images = torch.where(swapped, b, a), torch.where(swapped, a, b)
+        weight = cache.counted(counted.view(shape) + in_plane) & valid
+        return Batch(*(part[:, None] for part in (*images, weight.float())))
 
 
 def _start(rng: np.random.Generator, length: int, side: int) -> int:
-    """Draw a patch's first pixel; the ends are drawn more often, as few patches reach them."""
+    """Draw the first pixel of a patch along an axis.
+
+    The ends are drawn more often, because fewer patches contain the pixels near them.
+    """
     reach = side // 2
     return int(np.clip(rng.integers(-reach, length - side + reach + 1), 0, length - side))
 
 
 def _grids(side: tuple[int, ...]) -> list[Tensor]:
-    """Where each pixel of a patch comes from along each axis, for every flip and rotation.
+    """Return where each pixel of a patch comes from, for every flip and rotation.
 
-    Tensors of shape (orientations, patch's shape), one for each axis.
+    One tensor for each axis, of shape (orientations, *side).
     """
     grids: list[list[Tensor]] = [[] for _ in side]
     axes = [torch.arange(length) for length in side]

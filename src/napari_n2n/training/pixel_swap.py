@@ -1,9 +1,9 @@
-"""One pair makes many: which of two acquisitions a pixel comes from may be drawn anew.
+"""Pixel swap: make many pairs out of one by randomly exchanging pixels between A and B.
 
-Where the noise of a pixel says nothing about that of its neighbours, and both acquisitions show
-the same, input and target may swap any of their pixels and still have independent noise around one
-scene. So few acquisitions last longer until a network knows their noise by heart. (Calvarons, CVPR
-Workshops 2021, does so with all pixels.)
+Where the noise of a pixel is independent of that of its neighbours, and both acquisitions show the
+same scene, input and target may swap any of their pixels and still have independent noise. A
+network then overfits the noise of a few acquisitions later. (Calvarons, CVPR Workshops 2021, swaps
+in all patches.)
 """
 
 from collections.abc import Sequence
@@ -15,31 +15,38 @@ from torch import Tensor
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.training.losses import Loss
 
-_CORRELATED = 0.1
-_ALIKE = 0.03  # noise levels that differ by less
-_SHARE_OF_UNLIKE = 0.5
-_SHIFTED = 0.25
-_CHANGED = frozenset({"motion", "drift", "duplicate"})
+# The three limits below come from trials on real pairs (benchmarks/README.md, "What was tried").
+# Largest correlation of neighbours' noise at which single pixels are swapped: at 0.08 it still
+# helped; beyond, whole rows or columns are swapped.
+_MOST_CORRELATION = 0.1
+# Largest relative difference of the noise levels of A and B at which all patches are swapped: it
+# helped below 1 %; at 5 % it was better to swap half of them.
+_MOST_NOISE_DIFFERENCE = 0.03
+_SHARE_IF_NOISE_DIFFERS = 0.5
+# Largest shift of B against A in pixels. Larger: swapped pixels would blur edges in the target.
+_MOST_SHIFT = 0.25
+_CHANGED = frozenset({"motion", "drift", "duplicate"})  # warnings that rule out a swap
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """Whether single pixels, whole columns or whole rows are drawn for, as neighbours may differ.
+class PixelSwap:
+    """What is swapped: single pixels, whole columns or whole rows.
 
     Attributes
     ----------
     along_y, along_x
-        Whether neighbours along this axis are drawn for by themselves.
+        True where neighbours along this axis are swapped independently. With `along_y` alone, whole
+        rows are swapped; with `along_x` alone, whole columns.
     share
-        Of the patches whose pixels are exchanged. The others stay as they were taken.
+        Share of the patches that are swapped at all, 0 to 1.
     """
 
     along_y: bool
     along_x: bool
     share: float = 1.0
 
-    def drawn(self, grids: Sequence[Tensor], sides: tuple[int, int], seed: int) -> Tensor:
-        """Draw which pixels change places, the same ones in all planes of a volume.
+    def draw(self, grids: Sequence[Tensor], sides: tuple[int, int], seed: int) -> Tensor:
+        """Draw which pixels are swapped, the same ones in all planes of a volume.
 
         Parameters
         ----------
@@ -48,7 +55,7 @@ class Exchange:
         sides
             Number of rows and columns.
         seed
-            Decides what is drawn.
+            Seed of the draw.
 
         Returns
         -------
@@ -59,35 +66,36 @@ class Exchange:
         device, count = rows.device, len(rows)
         generator = torch.Generator(device).manual_seed(seed)
         chosen = torch.rand(count, 1, generator=generator, device=device) < self.share
-        table = torch.rand(count, sides[0] * sides[1], generator=generator, device=device) < 0.5
-        place = rows * sides[1] * self.along_y + columns * self.along_x
-        return (table & chosen).gather(1, place.flatten(1)).view(place.shape)
+        swapped = torch.rand(count, sides[0] * sides[1], generator=generator, device=device) < 0.5
+        index = rows * sides[1] * self.along_y + columns * self.along_x
+        return (swapped & chosen).gather(1, index.flatten(1)).view(index.shape)
 
 
-def exchange(reports: Sequence[NoiseReport], loss: Loss) -> Exchange | None:
-    """Return how pixels may be exchanged; None where acquisitions must stay as they were taken.
+def allowed_swap(reports: Sequence[NoiseReport], loss: Loss) -> PixelSwap | None:
+    """Return which pixels may be swapped, or None if none may.
 
-    That is where the noise is correlated in both directions, or nobody knows; where something has
-    moved or changed between the acquisitions; and where a loss stands up to outliers: those come in
-    patches, and what is left of one in the input would tell where it is in the target. Where one
-    acquisition is noisier than the other, a mixture of both is unlike either, and the network has
-    to see them as they are, too.
+    None if the noise is correlated along both axes or its correlation could not be determined; if
+    something moved or changed between the acquisitions; and for losses that tolerate outliers,
+    because outliers come in clusters: what remains of a cluster in the input would show where it is
+    in the target. If one acquisition is noisier than the other, half of the patches are not
+    swapped, because the network is to see images with the noise of each.
     """
     if loss.statistic != "mean":
         return None
     for report in reports:
-        shifted = max(abs(along) for along in report.shift) > _SHIFTED
+        shifted = max(abs(along) for along in report.shift) > _MOST_SHIFT
         if shifted or _CHANGED & {warning.code for warning in report.warnings}:
             return None
-    shared = [report.noise_correlation for report in reports if report.noise_correlation]
-    if len(shared) < len(reports):  # nobody knows
+    known = [report.noise_correlation for report in reports if report.noise_correlation]
+    if len(known) < len(reports):
         return None
     along_y, along_x = (
-        all(abs(along) < _CORRELATED for along in each) for each in zip(*shared, strict=True)
+        all(abs(along) < _MOST_CORRELATION for along in each) for each in zip(*known, strict=True)
     )
     if not along_y and not along_x:
         return None
     alike = all(
-        abs(report.noise_b / report.gain_ratio / report.noise_a - 1) < _ALIKE for report in reports
+        abs(report.noise_b / report.gain_ratio / report.noise_a - 1) < _MOST_NOISE_DIFFERENCE
+        for report in reports
     )
-    return Exchange(along_y, along_x, 1.0 if alike else _SHARE_OF_UNLIKE)
+    return PixelSwap(along_y, along_x, 1.0 if alike else _SHARE_IF_NOISE_DIFFERS)

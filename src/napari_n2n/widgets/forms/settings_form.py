@@ -10,7 +10,7 @@ from superqt.utils import signals_blocked
 
 from napari_n2n.model.device import unused_card
 from napari_n2n.recipe import Results
-from napari_n2n.training.estimate import Estimate
+from napari_n2n.training.estimate import TimeEstimate
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.settings import PRESETS, TrainingSettings
 from napari_n2n.widgets.dock import Words, time_of
@@ -42,7 +42,7 @@ class SettingsForm(QWidget):
 
     def __init__(self, advice: QWidget) -> None:
         super().__init__()
-        self._estimate: Estimate | str | None = None
+        self._estimate: TimeEstimate | str | None = None
         kept = preferences()
         starts = {"device": kept.device, "memory": kept.memory, "preset": kept.preset}
         labels = {"loss": _LOSS_LABELS}
@@ -93,7 +93,7 @@ class SettingsForm(QWidget):
             self.wanted.value = wanted
         self._announce()
 
-    def show_estimate(self, estimate: Estimate | str | None) -> None:
+    def show_estimate(self, estimate: TimeEstimate | str | None) -> None:
         """Show how long a run would take, or why that could not be determined."""
         self._estimate = estimate
         self._show_time()
@@ -109,7 +109,7 @@ class SettingsForm(QWidget):
             words = f"{settings.steps} steps."
         if settings.minutes is not None:
             words = f"Stops after {settings.minutes:g} min."
-        if isinstance(estimate, Estimate):
+        if isinstance(estimate, TimeEstimate):
             speed = f"{estimate.device.upper()}, {1000 * estimate.step_seconds:.0f} ms per step"
             words += f" At most {time_of(estimate.seconds(settings))} on this computer ({speed})."
             if estimate.device == "cpu" and (advice := unused_card()) is not None:

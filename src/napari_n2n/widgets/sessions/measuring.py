@@ -14,7 +14,7 @@ from napari_n2n.noise.measure import NoiseCurves, measure_with_curves
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings, first_field
-from napari_n2n.training.estimate import Estimate, estimate
+from napari_n2n.training.estimate import TimeEstimate, estimate_time
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.widgets.background import LatestOnly
 from napari_n2n.widgets.dock import on_other_pixels, plainly
@@ -85,7 +85,7 @@ class Measuring:
         self.first: Acquisition | None = None
         self.measured: Measured | None = None
         self.problem: Finding | None = None
-        self.estimate: Estimate | str | None = None
+        self.estimate: TimeEstimate | str | None = None
 
     @property
     def busy(self) -> bool:
@@ -162,7 +162,7 @@ class Measuring:
                 on_failure=self._receive,
             )
 
-    def _receive(self, answer: Acquisition | Measured | Finding | Estimate | str) -> None:
+    def _receive(self, answer: Acquisition | Measured | Finding | TimeEstimate | str) -> None:
         if isinstance(answer, Acquisition):
             self.first = answer
         elif isinstance(answer, Measured):
@@ -197,9 +197,9 @@ def _measure(
 
 def _time(
     measured: Measured, settings: TrainingSettings, cancelled: threading.Event
-) -> Generator[Estimate | str, None, None]:
+) -> Generator[TimeEstimate | str, None, None]:
     use_threads(preferences().threads)
     try:
-        yield estimate(measured.pairs, settings, measured.reports, cancelled.is_set)
+        yield estimate_time(measured.pairs, settings, measured.reports, cancelled.is_set)
     except BadInput as error:
         yield plainly(error)
