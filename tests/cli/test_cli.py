@@ -213,6 +213,16 @@ def values_of(field):
     return st.floats(1e-9, 0.999)
 
 
+def test_warnings_of_libraries_stay_off_the_terminal(folder):
+    description = "<?xml version='1.0'?><OME><Image></Pixels></OME>"  # tifffile logs a warning
+    tifffile.imwrite(folder / "odd.tif", blobs(), description=description, metadata=None)
+    command = [sys.executable, "-c", "from napari_n2n.cli import main; main()", "inspect"]
+    command += [str(folder / "odd.tif"), str(folder / "b.tif")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2 and run.stderr.startswith("error: "), run.stderr
+    assert run.stderr.count("\n") == 1, run.stderr
+
+
 def test_simulate_makes_a_pair_that_inspect_takes(monkeypatch, capsys, tmp_path):
     truth = np.stack([blobs((64, 64), seed) for seed in range(3)])
     metadata = {"axes": "ZYX", "spacing": 2.0, "unit": "um"}

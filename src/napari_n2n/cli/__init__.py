@@ -5,12 +5,13 @@ import sys
 import typer
 
 from napari_n2n.cli.commands import app
-from napari_n2n.cli.terminal import say
+from napari_n2n.cli.terminal import forward_library_warnings, say
 from napari_n2n.errors import BadInput
 
 
 def main() -> None:
     """Run the command line: exit status 0, 2 for bad input with one line, 130 for Ctrl-C."""
+    forward_library_warnings()
     try:
         status = app(sys.argv[1:] or ["--help"], prog_name=app.info.name, standalone_mode=False)
     except typer.Exit as leave:

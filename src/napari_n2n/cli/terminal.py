@@ -1,6 +1,7 @@
 """Messages and progress on stderr, JSON on stdout, and the answer to Ctrl-C."""
 
 import json
+import logging
 import signal
 import sys
 import threading
@@ -30,6 +31,19 @@ def describe_step(step: "TrainingStep") -> str:
     """Return step, loss and validation score of a training run, for a line of progress."""
     psnr = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB"
     return f"step {step.step}, loss {step.loss:.3g}{psnr}"
+
+
+class _ForwardToLog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger("napari_n2n").info("%s: %s", record.name, record.getMessage())
+
+
+def forward_library_warnings() -> None:
+    """Send the warnings of libraries to the log `napari_n2n`, instead of the terminal."""
+    logging.captureWarnings(True)
+    for name in ("py.warnings", "tifffile"):
+        if not logging.getLogger(name).handlers:
+            logging.getLogger(name).addHandler(_ForwardToLog())
 
 
 @contextmanager
