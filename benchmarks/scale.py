@@ -316,7 +316,7 @@ def denoising_seconds(folder: Path, path: Path) -> tuple[list[float], list[float
         with torch.inference_mode():
             for _ in range(count):
                 for tile in ready:
-                    denoiser.ready[0](tile)
+                    engine.denoiser.ready[0](tile)
         bare.append(time.perf_counter() - began)
         run = denoise_by_shards(
             denoiser, work, folder / "out.ome.zarr", memory=MEMORY, device="cpu", overwrite=True

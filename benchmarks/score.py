@@ -19,7 +19,7 @@ from report import Verdict, judged, machine, publish, table
 from scipy import ndimage
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, denoise, train
-from napari_n2n.quality.score import score
+from napari_n2n.quality.score import score_result
 from napari_n2n.simulate.additive import Brown, Camera
 from napari_n2n.simulate.corruption import Noise
 from napari_n2n.stats.image_quality import psnr
@@ -146,7 +146,7 @@ def compared(scene: Scene, steps: int) -> tuple[list[list[str]], list[list[str]]
 
 def scored(result: np.ndarray, against: np.ndarray, source: np.ndarray, truth: np.ndarray) -> Check:
     """Score a result as `napari-n2n score` does; NaN where it gives null."""
-    card = score(result, against, source=source, truth=truth)
+    card = score_result(result, against, source=source, truth=truth)
     estimate = card.psnr_reference_free, card.psnr_reference_free_se
     return Check(*(math.nan if value is None else value for value in (*estimate, card.psnr)))
 

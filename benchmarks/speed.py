@@ -166,8 +166,9 @@ def pace(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
         axes = "YX" if image.ndim == 2 else "ZYX"
         whole = _median(lambda d=denoiser, i=image, x=axes: denoise(d, i, axes=x, device="cpu"))
         tensor = torch.from_numpy(image.astype(np.float32))[None, None]
+        ready = denoiser.to("cpu").ready[0]
         with torch.inference_mode():
-            bare = _median(lambda d=denoiser, t=tensor: d.ready[0](t))
+            bare = _median(lambda d=ready, t=tensor: d(t))
         size = image.size / 1e6
         found[name] = size / whole
         rows.append([name, f"{size / whole:.2f}", f"{size / bare:.2f}", f"{bare / whole:.2f}"])

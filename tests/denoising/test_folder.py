@@ -198,4 +198,4 @@ def test_a_folder_is_denoised_from_the_command_line(
     assert f"saved {tmp_path / 'clean'}" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         main()
-    assert ended.value.code and "3 of 3 results are there" in capsys.readouterr().err
+    assert ended.value.code and "3 of 3 results already exist" in capsys.readouterr().err

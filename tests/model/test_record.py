@@ -2,7 +2,7 @@ import pytest
 
 from napari_n2n import BadInput, load
 from napari_n2n.model import tensorfile
-from napari_n2n.model.denoiser import joined
+from napari_n2n.model.denoiser import merge_channels
 
 
 @pytest.fixture
@@ -46,6 +46,6 @@ def test_a_record_that_cannot_be_read_is_refused(file_with):
 
 
 def test_a_model_of_several_channels_keeps_the_record_of_each(denoiser):
-    both = joined([denoiser, denoiser]).record
+    both = merge_channels([denoiser, denoiser]).record
     assert both.of_channels == [denoiser.record] * 2
     assert both.values == 2 * denoiser.record.values and both.noise == 2 * denoiser.record.noise

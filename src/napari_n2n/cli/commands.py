@@ -297,7 +297,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Measure how good a result is, with or without a clean image."""
-    from napari_n2n.quality.score import score as score_result
+    from napari_n2n.quality.score import score_result
 
     result = score_result(out, against, source=source, truth=truth, axes=axes)
     if as_json:

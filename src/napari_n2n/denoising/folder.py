@@ -1,4 +1,4 @@
-"""Folder in, folder out: one recording after the other through a model."""
+"""Denoise all recordings in a folder, one field of view after the other, into a folder."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
@@ -21,7 +21,7 @@ from napari_n2n.model.denoiser import Denoiser
 
 @dataclass(frozen=True, slots=True)
 class FolderStep:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes
     ----------
@@ -30,9 +30,9 @@ class FolderStep:
     progress
         Share of the run that is done, 0 to 1.
     name
-        Of the result under way.
+        Name of the current result.
     warnings
-        Sentences for the person about the recordings that it is made of.
+        How its recordings differ from those that the model was trained on, in sentences.
     """
 
     done: int
@@ -44,19 +44,19 @@ class FolderStep:
 
 @dataclass(frozen=True)
 class FolderJob:
-    """Recordings of several fields of view, and where their results go.
+    """Recordings of several fields of view, and the folder of their results.
 
     Attributes
     ----------
     fields
         Files of every field of view, which are averaged; see `fields_of_view`.
     folder
-        For the results: what is a TIFF stays one, all else becomes OME-Zarr.
+        For the results: TIFF for a TIFF, OME-Zarr for everything else.
 
     Raises
     ------
     BadInput
-        If two results would have one name, or replace what they are made of.
+        If two results would have the same name, or overwrite their recordings.
     """
 
     fields: tuple[tuple[Path, ...], ...]
@@ -65,60 +65,58 @@ class FolderJob:
     def __post_init__(self) -> None:
         folder = self.folder
         if folder.is_file() or folder.name.lower().endswith(ENDINGS) or ngff.is_zarr(folder):
-            raise BadInput(
-                f"{folder}: is the name of an image: name a folder for the results", "output"
-            )
+            raise BadInput(f"{folder}: is an image: choose a folder for the results", "output")
         beside = {path.parent for sources in self.fields for path in sources}
         if folder.resolve() in {one.resolve() for one in beside}:
-            raise BadInput(f"{folder}: the recordings lie there: name another folder", "output")
+            raise BadInput(f"{folder}: contains the recordings: choose another folder", "output")
         first: dict[Path, Path] = {}
         for (source, *_), result in zip(self.fields, self.results, strict=True):
             if result in first:
                 raise BadInput(
-                    f"{source}: its result would have the name of that of {first[result].name}: "
-                    "rename one of them",
+                    f"{source}: its result would have the same name as that of "
+                    f"{first[result].name}: rename one of them",
                     "output",
                 )
             first[result] = source
 
     @classmethod
     def of(cls, folders: Sequence[str | Path], out: str | Path) -> "FolderJob":
-        """List what lies in folders; files of one name show one field of view."""
+        """List the files in folders; files of the same name show one field of view."""
         return cls(tuple(map(tuple, fields_of_view(folders))), Path(out))
 
     @property
     def results(self) -> list[Path]:
-        """Where the result of every field of view goes."""
+        """Path of the result of every field of view."""
         return [self.folder / _result_name(sources[0].name) for sources in self.fields]
 
     @property
     def journal(self) -> Path:
-        """Where is noted what was made of which recordings, and by which model."""
+        """Path of the journal: the settings, then the finished results with their recordings."""
         return self.folder / ".napari-n2n.journal"
 
     @property
     def entries(self) -> list[str]:
-        """What the journal says of each result that is made."""
+        """Line of the journal for each finished result."""
         return [
             "\t".join([out.name, *(str(path.absolute()) for path in sources)])
             for sources, out in zip(self.fields, self.results, strict=True)
         ]
 
     def status(self) -> tuple[int, bool]:
-        """Return how many results are there, and whether there is a run to go on with."""
+        """Return how many results exist, and whether there is a run to resume."""
         if not self.folder.is_dir():
             return 0, False
         names = {path.name for path in self.folder.iterdir()}
-        here = [path.name in names for path in self.results]
-        noted = read_journal(self.journal)
-        done = [there and entry in noted for there, entry in zip(here, self.entries, strict=True)]
-        return sum(here), self.journal.name in names and not all(done)
+        exists = [path.name in names for path in self.results]
+        listed = read_journal(self.journal)
+        done = [here and entry in listed for here, entry in zip(exists, self.entries, strict=True)]
+        return sum(exists), self.journal.name in names and not all(done)
 
 
 @as_steps
 def denoise_fields_of_view(
     denoiser: Denoiser,
-    series: FolderJob,
+    job: FolderJob,
     *,
     axes: str | None = None,
     dtype: str = "float32",
@@ -127,65 +125,65 @@ def denoise_fields_of_view(
     resume: bool = False,
     **options: Any,
 ) -> Generator[FolderStep, None, list[Path]]:
-    """Denoise one field of view after the other; a generator that returns where the results are.
+    """Denoise one field of view after the other; a generator that returns the paths of the results.
 
-    Whenever it ends, every result is whole, or unfinished and to be resumed, or not begun. A
-    recording that cannot be opened is refused before the first is denoised. See `denoise_folder`
-    for the parameters.
+    Whenever it ends, every result is complete, or unfinished and resumable, or not begun. If a
+    recording cannot be opened, it raises before the first is denoised. See `denoise_folder` for the
+    parameters.
     """
-    total = len(series.fields)
-    there, unfinished = series.status()
-    if (there or unfinished) and not (overwrite or resume):
+    total = len(job.fields)
+    existing, unfinished = job.status()
+    if (existing or unfinished) and not (overwrite or resume):
         raise BadInput(
-            f"{series.folder}: {there} of {total} results are there: "
-            + ("go on with --resume, or make all " if unfinished else "make them ")
-            + "anew with --overwrite",
+            f"{job.folder}: {existing} of {total} results already exist: "
+            + ("add --resume to continue, or " if unfinished else "add ")
+            + "--overwrite to replace them",
             "unfinished" if unfinished else "exists",
         )
-    for source in chain.from_iterable(series.fields):
+    for source in chain.from_iterable(job.fields):
         yield FolderStep(0, total, 0.0, source.name, ())
         Acquisition.open(source, axes=axes)
-    found = series.folder.exists()
-    series.folder.mkdir(parents=True, exist_ok=True)
+    existed = job.folder.exists()
+    job.folder.mkdir(parents=True, exist_ok=True)
     how = {"axes": axes, "dtype": dtype, "turns": turns}
-    # What shall be made anew is so also when the run was stopped and is gone on with.
-    job = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
-    journal = Journal(series.journal, job, resume=resume)
+    # A resumed run overwrites the rest too, if the first run was to overwrite.
+    settings = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
+    journal = Journal(job.journal, settings, resume=resume)
     if not resume:
-        for out in series.results:
+        for out in job.results:
             journal_path(out).unlink(missing_ok=True)
     try:
-        yield from _in_turn(denoiser, series, journal, how, options)
+        yield from _denoise_each(denoiser, job, journal, how, options)
     except BaseException:
-        if not journal.done and not any(journal_path(out).exists() for out in series.results):
-            journal.remove()  # nothing to go on from
-            if not found:
+        if not journal.done and not any(journal_path(out).exists() for out in job.results):
+            journal.remove()  # nothing to resume
+            if not existed:
                 with suppress(OSError):
-                    series.folder.rmdir()
+                    job.folder.rmdir()
         raise
-    return series.results
+    return job.results
 
 
-def _in_turn(
+def _denoise_each(
     denoiser: Denoiser,
-    series: FolderJob,
+    job: FolderJob,
     journal: Journal,
     how: dict[str, Any],
     options: dict[str, Any],
 ) -> Generator[FolderStep, None, None]:
-    total = len(series.fields)
-    parts = zip(series.fields, series.results, series.entries, strict=True)
+    total = len(job.fields)
+    parts = zip(job.fields, job.results, job.entries, strict=True)
     for number, (sources, out, entry) in enumerate(parts):
         if entry in journal.done and out.exists():
             continue
-        work = make_plan(denoiser, *sources, **how)
+        plan = make_plan(denoiser, *sources, **how)
         run = denoise_by_shards(
-            denoiser, work, out, overwrite=journal.job["_overwrite"], resume=True, **options
+            denoiser, plan, out, overwrite=journal.job["_overwrite"], resume=True, **options
         )
         with closing(run):
             for step in run:
                 share = (number + step.progress) / total
-                yield FolderStep(number, total, share, out.name, work.warnings)
+                yield FolderStep(number, total, share, out.name, plan.warnings)
         journal.add(entry)
 
 
@@ -203,16 +201,16 @@ def denoise_folder(
     denoiser
         The model.
     folders
-        One; or several with recordings of the same fields of view, which have the same names in
-        all: those are averaged.
+        One; or several with recordings of the same fields of view under the same names, which are
+        averaged.
     out
-        Folder for the results: what is a TIFF stays one, all else becomes OME-Zarr.
+        Folder for the results: TIFF for a TIFF, OME-Zarr for everything else.
     on_step
-        Called as the run goes on.
+        Called with the progress after every shard.
     options
-        axes, dtype, turns, device, memory, overwrite, resume and scheduler, as `denoise` takes
-        them. With `resume`, a run that was stopped goes on, and recordings that came later are
-        added to one that came to its end; model, axes, dtype and turns must be as they were.
+        axes, dtype, turns, device, memory, overwrite, resume and scheduler, as in `denoise`.
+        `resume` continues an interrupted run, and adds new recordings to a complete one; model,
+        axes, dtype and turns must be the same.
 
     Returns
     -------
@@ -222,7 +220,7 @@ def denoise_folder(
     Raises
     ------
     BadInput
-        If a recording, or `out`, cannot be used; what was made before is kept.
+        If a recording, or `out`, cannot be used; finished results are kept.
     """
     return denoise_fields_of_view(denoiser, FolderJob.of(folders, out), **options).finish(on_step)
 

@@ -1,1 +1,1 @@
-"""The denoiser: network, normalisation and record in one file, and where it computes."""
+"""The denoiser: networks, normalisation and record in one file; compute devices."""

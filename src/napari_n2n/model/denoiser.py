@@ -1,4 +1,4 @@
-"""Trained networks, all that is needed to use them, and where they come from: one `.n2n` file."""
+"""A trained model in one `.n2n` file: networks, normalisation, and where they come from."""
 
 import copy
 import hashlib
@@ -23,16 +23,16 @@ SUFFIX = ".n2n"
 
 @dataclass(eq=False)
 class Denoiser:
-    """Networks, normalisation and provenance.
+    """A trained model.
 
     Attributes
     ----------
     networks
-        In evaluation mode: one for all channels, or one for each.
+        One for all channels, or one for each; in evaluation mode.
     ready
-        The networks as they compute: their norms folded into the convolutions.
+        Copies for inference, with the norms folded into the convolutions.
     architecture
-        Name in `NETWORKS` and arguments, from which a network can be built again.
+        Name in `NETWORKS` and arguments of the networks.
     scales
         For each channel, the map from intensities (ADU) to the normalised units of the training
         data.
@@ -57,20 +57,17 @@ class Denoiser:
 
     @property
     def stride(self) -> tuple[int, ...]:
-        """Shift in pixels along each axis under which the networks repeat themselves."""
+        """Shift in pixels along each axis under which the networks are equivariant."""
         return self.networks[0].stride
 
     @property
     def receptive_field(self) -> tuple[int, ...]:
-        """Farthest distance along each axis from an output pixel to an input pixel it depends on.
-
-        In pixels.
-        """
+        """Distance in pixels along each axis beyond which an output pixel depends on no input."""
         return self.networks[0].receptive_field
 
     @property
     def bytes_per_pixel(self) -> float:
-        """Memory that a pass of a network takes for each pixel of its input."""
+        """Memory of a forward pass for each pixel of its input."""
         return self.networks[0].bytes_per_pixel
 
     def to(self, device: torch.device | str) -> "Denoiser":
@@ -94,14 +91,14 @@ class Denoiser:
         images
             Shape (N, [Z,] Y, X) in ADU; sides are multiples of `stride`.
         channel
-            Number of the channel they are of.
+            Number of their channel.
         turns
-            Take the mean of eight passes: over planes turned by quarters, and their mirror images.
+            Test-time augmentation: average over 8 rotations and flips (8x slower).
 
         Returns
         -------
         numpy.ndarray
-            float32, of the same shape and unit.
+            float32, in the same shape and unit.
         """
         network = self.ready[channel if len(self.networks) > 1 else 0]
         scale = self.scales[channel if len(self.scales) > 1 else 0]
@@ -109,21 +106,21 @@ class Denoiser:
         normal = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)
         with torch.inference_mode():
             normal = scale(normal)[:, None].contiguous(memory_format=self._format)
-            made = self._over_turns(network, normal) if turns else network(normal)
-            clean = scale.inverse(made[:, 0])
-        return clean.float().cpu().numpy()
+            output = self._augmented(network, normal) if turns else network(normal)
+            denoised = scale.inverse(output[:, 0])
+        return denoised.float().cpu().numpy()
 
-    def _over_turns(self, network: nn.Module, images: Tensor) -> Tensor:
+    def _augmented(self, network: nn.Module, images: Tensor) -> Tensor:
         total = torch.zeros_like(images)
         for mirror, quarters in product((False, True), range(4)):
             turned = torch.rot90(images.flip(-1) if mirror else images, quarters, (-2, -1))
-            made = network(turned.contiguous(memory_format=self._format))
-            made = torch.rot90(made, -quarters, (-2, -1))
-            total += made.flip(-1) if mirror else made
+            output = network(turned.contiguous(memory_format=self._format))
+            output = torch.rot90(output, -quarters, (-2, -1))
+            total += output.flip(-1) if mirror else output
         return total / 8
 
     def save(self, path: str | Path) -> Path:
-        """Write the model to one file and return its path; `.n2n` is added where it is missing."""
+        """Write the model to one file and return its path; `.n2n` is added if it is missing."""
         path = Path(path)
         if path.suffix != SUFFIX:
             path = path.with_name(path.name + SUFFIX)
@@ -131,11 +128,11 @@ class Denoiser:
         return path
 
     def to_bytes(self) -> bytes:
-        """Return what `save` writes."""
-        return tensorfile.packed("model", self._tensors(), self._note())
+        """Return the content of the file that `save` writes."""
+        return tensorfile.to_bytes("model", self._tensors(), self._note())
 
     def fingerprint(self) -> str:
-        """Return a hexadecimal number that stands for weights and normalisation."""
+        """Return a hash of weights and normalisation, as hexadecimal digits."""
         digest = hashlib.sha256(repr((self.architecture, self.scales)).encode())
         for name, values in self._tensors().items():
             digest.update(name.encode() + values.detach().cpu().numpy().tobytes())
@@ -156,8 +153,8 @@ class Denoiser:
         }
 
 
-def joined(parts: Sequence[Denoiser]) -> Denoiser:
-    """Make one model of those of single channels, in their order."""
+def merge_channels(parts: Sequence[Denoiser]) -> Denoiser:
+    """Return one model of all channels from the models of each, in their order."""
     if len(parts) == 1:
         return parts[0]
     records = [part.record for part in parts]
@@ -175,19 +172,19 @@ def joined(parts: Sequence[Denoiser]) -> Denoiser:
 
 
 def load(path: str | Path) -> Denoiser:
-    """Read a model that `Denoiser.save` wrote.
+    """Read a model from a file that `Denoiser.save` wrote.
 
     Raises
     ------
     BadInput
-        If the file is missing, damaged, or no model of napari-n2n.
+        If the file is missing, damaged, or not a model of napari-n2n.
     """
     return _built(*tensorfile.read(Path(path), "model"), str(path))
 
 
 def from_bytes(content: bytes) -> Denoiser:
-    """Return the model that `Denoiser.to_bytes` made bytes of."""
-    return _built(*tensorfile.unpacked(content, "model", "model"), "model")
+    """Read a model from the bytes that `Denoiser.to_bytes` returned."""
+    return _built(*tensorfile.from_bytes(content, "model", "model"), "model")
 
 
 def _built(tensors: dict[str, Tensor], note: dict[str, Any], name: str) -> Denoiser:

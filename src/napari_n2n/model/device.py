@@ -1,4 +1,4 @@
-"""Which processor computes."""
+"""The devices that torch computes on: CPU, CUDA and Apple GPUs."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ _ALL_THREADS = torch.get_num_threads()
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that a settings word stands for.
+    """Return the torch device for the word in the settings.
 
     Parameters
     ----------
@@ -23,36 +23,33 @@ def choose_device(name: str) -> torch.device:
     Raises
     ------
     BadInput
-        If this torch cannot reach the device that was asked for.
+        If the word is unknown, or the installed torch cannot use the device.
     """
-    there = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
-        name = next(kind for kind, available in there.items() if available)
-    if name not in there:
-        raise BadInput(f"device '{name}': unknown: choose auto, {', '.join(there)}", "option")
-    if not there[name]:
+        name = next(kind for kind, usable in available.items() if usable)
+    if name not in available:
+        raise BadInput(f"device '{name}': unknown: choose auto, {', '.join(available)}", "option")
+    if not available[name]:
         built = " (this torch was built without CUDA)" if not torch.version.cuda else ""
-        mended = unused_card() or "install a torch that supports it"
+        fix = unused_card() or "install a torch that supports it"
         raise BadInput(
             f"device '{name}': not available to torch {torch.__version__}{built}: "
-            f"use --device auto, or {mended}",
+            f"use --device auto, or {fix}",
             "device",
         )
     return torch.device(name)
 
 
 def unused_card() -> str | None:
-    """Say how torch gets to use an NVIDIA card that this computer has; None if it can.
-
-    None also where there is no such card.
-    """
+    """Return how to let torch use this computer's NVIDIA card; None if it does or there is none."""
     if torch.version.cuda or torch.version.hip or shutil.which("nvidia-smi") is None:
         return None
-    # What pip takes by itself knows CUDA on Linux only.
+    # By default pip installs a torch with CUDA on Linux only.
     index = " --index-url https://download.pytorch.org/whl/cu126" if sys.platform == "win32" else ""
     return (
         "install a torch that can use this computer's NVIDIA card: "
@@ -61,9 +58,9 @@ def unused_card() -> str | None:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device has instructions for bfloat16, with which a network trains faster.
+    """Return whether a device has bfloat16 instructions, with which a network trains faster.
 
-    Where it has none torch imitates them, which is slower than float32.
+    Without them torch emulates bfloat16, which is slower than float32.
     """
     if device.type == "cpu":
         known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
@@ -72,7 +69,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 def wait_for(device: torch.device) -> None:
-    """Wait until a device has done what it was asked for."""
+    """Wait until a device has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -80,7 +77,7 @@ def wait_for(device: torch.device) -> None:
 
 
 def use_threads(number: int) -> None:
-    """Let torch compute with a number of cores from here on, 0 for as many as it likes.
+    """Set the number of CPU threads of torch; 0 for torch's default.
 
     Call it in the thread that computes.
     """
@@ -88,14 +85,14 @@ def use_threads(number: int) -> None:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that are free on a device; None where it shares the computer's memory."""
+    """Return the free memory of a device in bytes; None if it shares the computer's memory."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def memory_in_use(device: torch.device) -> tuple[int, int | None]:
-    """Return the bytes of memory that this process has in use, and those on a graphics card.
+    """Return the memory in use by this process and by torch on the device, in bytes.
 
-    None where the device has no memory of its own.
+    The second is None if the device has no memory of its own.
     """
     own = None
     if device.type == "cuda":
@@ -104,7 +101,7 @@ def memory_in_use(device: torch.device) -> tuple[int, int | None]:
 
 
 def device_title(device: torch.device) -> str:
-    """Return what people call a device."""
+    """Return the name of a device in the interface."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return {"cpu": "the CPU", "mps": "the Apple GPU"}.get(device.type, device.type)

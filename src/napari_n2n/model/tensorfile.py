@@ -1,7 +1,7 @@
-"""One file of tensors with a JSON note, written whole or not at all; nothing in it is ever run.
+"""Files of tensors with a JSON note: models and checkpoints.
 
-Models and checkpoints are safetensors files: a JSON header and raw numbers. There is no pickle and
-so no code in them.
+They are safetensors files, a JSON header and raw numbers: without pickle, so without code. They are
+replaced atomically.
 """
 
 import json
@@ -15,38 +15,38 @@ from torch import Tensor
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
 
-_KEY = "napari-n2n"
+_KEY = "napari-n2n"  # of our note among the metadata of safetensors
 
 
 def write(path: Path, kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
-    """Write tensors and a note so that a crash leaves either the old file or the new one.
+    """Write a file atomically: after a crash it is the old or the new one.
 
     Parameters
     ----------
     path
-        Of the file.
+        Path of the file.
     kind
-        What it holds, e.g. "model"; `read` checks it.
+        Kind of content, "model" or "checkpoint"; `read` checks it.
     tensors, note
         The content; the note must be plain JSON.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    building = partial_path(path)
-    building.write_bytes(packed(kind, tensors, note))
-    flush_to_disk(building)
-    rename_into_place(building, path)
+    partial = partial_path(path)
+    partial.write_bytes(to_bytes(kind, tensors, note))
+    flush_to_disk(partial)
+    rename_into_place(partial, path)
 
 
-def packed(kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> bytes:
-    """Return the bytes that `write` writes."""
+def to_bytes(kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> bytes:
+    """Return the content of the file that `write` writes."""
     metadata = {_KEY: json.dumps({"kind": kind, "note": note})}
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(whole, metadata=metadata)
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(contiguous, metadata=metadata)
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write` wrote.
+    """Return tensors and note of a file that `write` wrote.
 
     Raises
     ------
@@ -56,11 +56,11 @@ def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"{path}: no such file: check the spelling and the folder", "not_found")
-    return unpacked(path.read_bytes(), kind, str(path))
+    return from_bytes(path.read_bytes(), kind, str(path))
 
 
-def unpacked(content: bytes, kind: str, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return what `packed` made bytes of; `name` is what errors call it."""
+def from_bytes(content: bytes, kind: str, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and note from the bytes of a file; `name` appears in errors."""
     try:
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")

@@ -1,1 +1,1 @@
-"""Say what a result is worth, without a clean image."""
+"""Estimate the quality of a result without a clean image."""

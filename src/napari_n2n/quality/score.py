@@ -1,4 +1,4 @@
-"""A result's score card: its figures against another acquisition, and against the truth."""
+"""Scores of a result, against another acquisition and against a clean image (truth)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,28 +13,29 @@ from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import Measurement
 
-_PLANES = 32
+_PLANES = 32  # more: little smaller standard errors, more memory and time
+# Share of pixels above which outliers dominate the mean squared error; fewer: missing more often.
 _MOST_OUTLIERS = 0.02
 
 
 @dataclass(frozen=True)
 class Score:
-    """Figures of one result; None where a figure cannot be had.
+    """Scores of one result; None if a score could not be determined.
 
     Attributes
     ----------
     psnr_reference_free, psnr_reference_free_se
-        dB, and its standard error.
+        Reference-free PSNR in dB, and its standard error.
     residual_correlation
-        Lag-1 correlation of what is left of the other acquisition; near 0 is good.
+        Lag-1 correlation of the other acquisition minus the result: 0 if only noise is left.
     resolution
         Finest period in pixels that the raw acquisitions resolve.
     psnr, ssim
-        Against the truth.
+        PSNR in dB and SSIM against the truth.
     data_range
-        What the PSNRs refer to, in ADU.
+        Range of intensities (ADU) that the PSNRs refer to.
     reason
-        Why a figure is missing.
+        Why a score is missing.
     """
 
     psnr_reference_free: float | None
@@ -47,7 +48,7 @@ class Score:
     reason: str | None
 
     def lines(self) -> Iterator[str]:
-        """Say it in words, a line for each figure."""
+        """Yield one line of text for each score."""
         if self.psnr_reference_free is not None:
             yield (
                 f"PSNR without a clean image  {self.psnr_reference_free:.2f} "
@@ -63,7 +64,7 @@ class Score:
             yield f"missing: {self.reason}"
 
 
-def score(
+def score_result(
     result: Any,
     against: Any,
     *,
@@ -71,21 +72,21 @@ def score(
     truth: Any = None,
     axes: str | None = None,
 ) -> Score:
-    """Score a result on up to 32 planes spread over it.
+    """Score a result on up to 32 of its planes, evenly spread.
 
     Parameters
     ----------
     result
         Made from `source` alone, on its intensity scale.
     against
-        An acquisition of the same scene that had no part in the result.
+        An acquisition of the same scene that was not used for the result.
     source
-        The acquisition that the result was made from; without it the noise of `against` is
-        unknown and there is no reference-free PSNR.
+        The acquisition that was denoised; without it the noise of `against` is unknown and there
+        is no reference-free PSNR.
     truth
         A clean image.
     axes
-        Letters of the dimensions, to overrule what the sources say.
+        Letters of the dimensions, instead of those in the sources.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def score(
     scale = image_quality.data_range(other.plane(other.plane_count // 2))
     if source is not None:
         pair = Pair.open(source, other, axes=axes)
-        _fits(made, pair.first)
+        _check_shape(made, pair.first)
         a, b = (_stack(one) for one in pair.acquisitions)
         b = pair.matches[1].inverse(b)
         finest = image_quality.resolution(a, b)
@@ -111,15 +112,17 @@ def score(
             error = image_quality.reference_free_error(clean, a, b)
             estimate = image_quality.psnr_reference_free(error, scale)
             if estimate.value is None:
-                reason = "the error of the result is smaller than this many pixels can tell"
+                reason = (
+                    "the error of the result is too small to be determined from this many pixels"
+                )
     else:
-        _fits(made, other)
+        _check_shape(made, other)
         b = _stack(other)
-        reason = "a PSNR without a clean image needs the acquisition it was made from (--input)"
+        reason = "a PSNR without a clean image needs the denoised acquisition (--input)"
     with_truth: tuple[float | None, float | None] = (None, None)
     if truth is not None:
         true = Acquisition.open(truth, axes=axes)
-        _fits(made, true)
+        _check_shape(made, true)
         with_truth = (
             image_quality.psnr(_stack(true), clean, scale),
             image_quality.ssim(_stack(true), clean, scale),
@@ -140,10 +143,10 @@ def _stack(acquisition: Acquisition) -> np.ndarray:
     return np.stack([plane for _, plane in acquisition.spread_planes(_PLANES)])
 
 
-def _fits(result: Acquisition, other: Acquisition) -> None:
+def _check_shape(result: Acquisition, other: Acquisition) -> None:
     if result.shape != other.shape:
         raise BadInput(
             f"{result.name}: shape {result.shape} differs from {other.name}'s {other.shape}: "
-            "score a result against acquisitions of the same field without a shift",
+            "score a result against acquisitions of the same field of view, without a shift",
             "shape",
         )

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import Steps, as_steps
-from napari_n2n.model.denoiser import Denoiser, joined
+from napari_n2n.model.denoiser import Denoiser, merge_channels
 from napari_n2n.model.device import choose_device, computes_in_bfloat16
 from napari_n2n.model.network import Network
 from napari_n2n.model.record import HeldOutScore, ModelRecord
@@ -135,7 +135,7 @@ def fit(
             for step in run:
                 yield _of_all_channels(step, tuple(models), channels)
         models.append(run.result)
-    return joined(models)
+    return merge_channels(models)
 
 
 def train(
@@ -374,6 +374,6 @@ def _of_all_channels(step: TrainingStep, before: Sequence[Denoiser], count: int)
 
     def denoiser() -> Denoiser | None:
         own = step.denoiser()
-        return None if own is None else joined([*before, own])
+        return None if own is None else merge_channels([*before, own])
 
     return replace(step, progress=(len(before) + step.progress) / count, denoiser=denoiser)
