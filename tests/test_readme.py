@@ -1,4 +1,4 @@
-"""What README.md tells people to type works."""
+"""The examples of README.md work."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ def test_the_commands_run(desk, monkeypatch, capsys):
     for command in COMMANDS:
         words = shlex.split(command, comments=True)
         if any("ome.zarr" in word for word in words) and "--dims" in words:
-            continue  # volumes are as large as people's: see test_denoising.py
+            continue  # volumes take too long: see tests/denoising/test_denoise.py
         more = ["--overwrite"] if words[1] == "train" else []
         monkeypatch.setattr("sys.argv", [*words, *more])
         with pytest.raises(SystemExit) as leave:
