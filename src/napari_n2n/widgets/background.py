@@ -220,20 +220,24 @@ class LatestOnly:
         if self._running is not None:
             self._running.set()
 
+    def cancelled(self) -> bool:
+        """Return whether the running request was cancelled; a job checks this to end early."""
+        return self._running is not None and self._running.is_set()
+
     def run(
         self,
-        job: Callable[[Event], Job],
+        job: Callable[[], Job],
         title: str,
         *,
         on_yield: Callable[[Any], None] = _ignore,
         on_return: Callable[[Any], None] = _ignore,
         on_failure: Callable[[str], None],
     ) -> None:
-        """Request a job; parameters as in `start`, the job takes the event that cancels it."""
+        """Request a job; parameters as in `start`."""
 
         def begin(cancelled: Event) -> None:
             start(
-                lambda: job(cancelled),
+                job,
                 title,
                 on_yield=lambda message: None if cancelled.is_set() else on_yield(message),
                 on_return=lambda result: self._end(cancelled, partial(on_return, result)),

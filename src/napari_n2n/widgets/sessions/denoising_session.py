@@ -56,28 +56,28 @@ def denoise_recording(
     """
     use_threads(preferences().threads)
     opened = [Acquisition.open(source, axes=axes) for source in sources]
-    work = make_plan(denoiser, *opened, turns=turns)
+    plan = make_plan(denoiser, *opened, turns=turns)
     limits = contrast_limits(opened[0].sample_plane())
-    yield ResultStarted(out, work.header, opened[0].order, limits, work.warnings, sources[0])
-    run = denoise_by_shards(denoiser, work, out, cancelled=stop.is_set, **options)
+    yield ResultStarted(out, plan.header, opened[0].order, limits, plan.warnings, sources[0])
+    run = denoise_by_shards(denoiser, plan, out, cancelled=stop.is_set, **options)
     return out if (yield from _until_stopped(run, stop)) else None
 
 
 def denoise_folders(
-    denoiser: Denoiser, series: FolderJob, stop: threading.Event, **options: Any
+    denoiser: Denoiser, job: FolderJob, stop: threading.Event, **options: Any
 ) -> Generator[FolderStep, None, Path | None]:
     """Denoise all recordings in folders; return the folder of the results, or None if stopped.
 
     Parameters
     ----------
-    denoiser, series, options
+    denoiser, job, options
         As in `denoise_fields_of_view`.
     stop
         As in `denoise_recording`.
     """
     use_threads(preferences().threads)
-    run = denoise_fields_of_view(denoiser, series, cancelled=stop.is_set, **options)
-    return series.folder if (yield from _until_stopped(run, stop)) else None
+    run = denoise_fields_of_view(denoiser, job, cancelled=stop.is_set, **options)
+    return job.folder if (yield from _until_stopped(run, stop)) else None
 
 
 def _until_stopped(
@@ -114,7 +114,7 @@ class DenoisingSession(ResultSession):
         self._stop = threading.Event()
         self._out = Path()
         self._named = False
-        self._series: FolderJob | None = None
+        self._folder_job: FolderJob | None = None
         self._all_warnings: dict[str, None] = {}  # in the order in which they came
         self.unsaved: Path | None = None
         self.warnings: tuple[str, ...] = ()
@@ -141,11 +141,11 @@ class DenoisingSession(ResultSession):
         self._all_warnings = {}
         run: partial[Any]
         if isinstance(out, FolderJob):
-            self._out, self._named, self._growing, self._series = out.folder, True, None, out
+            self._out, self._named, self._growing, self._folder_job = out.folder, True, None, out
             run = partial(denoise_folders, denoiser, out, stop, **options)
         else:
             path = out or self.unsaved or scratch_folder() / "denoised.ome.zarr"
-            self._out, self._named, self._series = path, out is not None, None
+            self._out, self._named, self._folder_job = path, out is not None, None
             run = partial(denoise_recording, denoiser, sources, path, stop, **options)
         self._run(run, "napari-n2n: denoising", stop.set)
 
@@ -200,8 +200,8 @@ class DenoisingSession(ResultSession):
         self.unsaved = self._out if not self._named and self._unfinished() else None
 
     def _unfinished(self) -> bool:
-        if self._series is not None:
-            return self._series.journal.exists()
+        if self._folder_job is not None:
+            return self._folder_job.journal.exists()
         return journal_path(self._out).exists()
 
 

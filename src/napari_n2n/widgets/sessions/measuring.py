@@ -1,7 +1,6 @@
 """Measure the noise of the chosen recordings, and time a few training steps, in the background."""
 
-import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +141,7 @@ class Measuring:
         recordings = self.recordings
         if recordings is not None:
             self._requests.run(
-                lambda cancelled: _measure(recordings, cancelled),
+                lambda: _measure(recordings, self._requests.cancelled),
                 "napari-n2n: measuring the noise",
                 on_yield=self._receive,
                 on_failure=lambda message: self._receive(Finding("", message)),
@@ -156,7 +155,7 @@ class Measuring:
         self.estimate = None
         if settings is not None and not self._training:
             self._requests.run(
-                lambda cancelled: _time(measured, settings, cancelled),
+                lambda: _time(measured, settings, self._requests.cancelled),
                 "napari-n2n: timing a few steps",
                 on_yield=self._receive,
                 on_failure=self._receive,
@@ -181,14 +180,14 @@ def _step_settings(settings: TrainingSettings) -> dict[str, Any]:
 
 
 def _measure(
-    recordings: Recordings, cancelled: threading.Event
+    recordings: Recordings, cancelled: Callable[[], bool]
 ) -> Generator[Acquisition | Measured | Finding, None, None]:
     try:
         yield Acquisition.open(recordings.fields[0][0], axes=recordings.axes)
         pairs: list[Pair] = []
         for field in recordings.opened():
             pairs += field
-            if cancelled.is_set():
+            if cancelled():
                 return
         yield Measured.of(pairs)
     except BadInput as error:
@@ -196,10 +195,10 @@ def _measure(
 
 
 def _time(
-    measured: Measured, settings: TrainingSettings, cancelled: threading.Event
+    measured: Measured, settings: TrainingSettings, cancelled: Callable[[], bool]
 ) -> Generator[TimeEstimate | str, None, None]:
     use_threads(preferences().threads)
     try:
-        yield estimate_time(measured.pairs, settings, measured.reports, cancelled.is_set)
+        yield estimate_time(measured.pairs, settings, measured.reports, cancelled)
     except BadInput as error:
         yield plainly(error)

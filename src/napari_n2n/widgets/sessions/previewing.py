@@ -1,6 +1,7 @@
 """Show in the Denoise dock, before the long run, whether the model suits and what it makes."""
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from psygnal import Signal
 
 from napari_n2n.denoising.plan import make_plan
+from napari_n2n.denoising.predictor import Cancelled
 from napari_n2n.denoising.preview import Preview, PreviewImage
 from napari_n2n.io.acquisition import Acquisition, Region
 from napari_n2n.model.denoiser import Denoiser
@@ -46,7 +48,7 @@ class SuitabilityCheck:
         """Check recordings; parameters as in `napari_n2n.denoising.plan.make_plan`."""
         self.forget()
         self._requests.run(
-            lambda _cancelled: _warnings(denoiser, sources, axes),
+            lambda: _warnings(denoiser, sources, axes),
             "napari-n2n: comparing with the model",
             on_return=self.found.emit,
             on_failure=lambda words: self.found.emit((words,)),
@@ -152,7 +154,8 @@ class Previewing:
         self._region = None
         self.comparison.close()
         if (subject := self._shown) is not None:
-            self._run(lambda: _open(subject), self._take, self._refuse)
+            cancelled = self._requests.cancelled
+            self._run(lambda: _open(subject, cancelled), self._take, self._refuse)
 
     def _take(self, opened: tuple[Preview, PreviewSource]) -> None:
         preview, source = opened
@@ -184,17 +187,18 @@ class Previewing:
         on_failure: Callable[[str], None],
     ) -> None:
         title = "napari-n2n: preview"
-        self._requests.run(
-            lambda _cancelled: job(), title, on_return=on_return, on_failure=on_failure
-        )
+        self._requests.run(job, title, on_return=on_return, on_failure=on_failure)
 
 
-def _open(subject: Subject) -> Generator[None, None, tuple[Preview, PreviewSource]]:
+def _open(
+    subject: Subject, cancelled: Callable[[], bool]
+) -> Generator[None, None, tuple[Preview, PreviewSource]]:
     use_threads(preferences().threads)
     yield
     opened = [Acquisition.open(source, axes=subject.axes) for source in subject.sources]
-    work = make_plan(subject.denoiser, *opened, turns=subject.turns)
-    preview = Preview(opened[0], choose_device(subject.device), subject.memory, work)
+    plan = make_plan(subject.denoiser, *opened, turns=subject.turns)
+    device = choose_device(subject.device)
+    preview = Preview(opened[0], device, subject.memory, plan, cancelled)
     limits = contrast_limits(opened[0].sample_plane())
     return preview, PreviewSource(opened[0], subject.sources[0], limits)
 
@@ -204,4 +208,6 @@ def _look(
 ) -> Generator[None, None, PreviewImage | None]:
     use_threads(preferences().threads)
     yield
-    return preview.denoise(subject.denoiser, region)
+    with suppress(Cancelled):
+        return preview.denoise(subject.denoiser, region)
+    return None

@@ -213,17 +213,17 @@ def _with_preview(
         for step in run:
             pace.earn(time.monotonic() - began)
             yield replace(step, denoiser=lambda: None)  # only this thread uses the network
-            yield from _looks(step, preview, pace, control)
+            yield from _preview_plane(step, preview, pace, control)
             while control.paused:
                 control.wait()
-                yield from _looks(step, preview, pace, control)
+                yield from _preview_plane(step, preview, pace, control)
             if control.discard.is_set():
                 return None
             began = time.monotonic()
     return run.result
 
 
-def _looks(
+def _preview_plane(
     step: TrainingStep, preview: Preview, pace: Pace, control: RunControl
 ) -> Iterator[PreviewImage | StatusLine]:
     region, idle = control.region, control.paused
