@@ -7,6 +7,7 @@ from pathlib import Path
 import napari
 import pytest
 
+import napari_n2n.widgets.contributions  # noqa: F401  (below, its annotations would be patched)
 from napari_n2n import Acquisition
 from napari_n2n.training.losses import LOSSES
 
