@@ -218,7 +218,7 @@ def test_a_disk_that_cannot_hold_the_result_is_said_before_anything_is_made(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene):
+def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene, caplog):
     expected = denoise(UNTRAINED, scene, device="cpu")
     predict = Denoiser.predict
 
@@ -229,7 +229,9 @@ def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene):
 
     monkeypatch.setattr(Denoiser, "predict", limited)
     plane = np.tile(scene, (4, 4))
-    small = denoise(UNTRAINED, plane, device="cpu")
+    with caplog.at_level("INFO", "napari_n2n"):
+        small = denoise(UNTRAINED, plane, device="cpu")
+    assert "out of memory: tiles of" in caplog.text
     monkeypatch.undo()
     np.testing.assert_allclose(small, denoise(UNTRAINED, plane, device="cpu"), atol=1e-2)
     assert expected.shape == scene.shape

@@ -54,6 +54,14 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, p
     assert torch.equal(weights(resumed), weights(train(pair, QUICK)))
 
 
+def test_the_log_says_what_was_chosen_and_why(pair, caplog):
+    with caplog.at_level("INFO", "napari_n2n"):
+        denoiser = train(pair, QUICK)
+    said = "\n".join(caplog.messages)
+    assert f"loss l2: {denoiser.record.noise[0]['reason']}" in said
+    assert "device cpu, pretrained weights, batch size" in said and "pixels in memory" in said
+
+
 def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path, pair, scene):
     checkpoint, stop = tmp_path / "run", threading.Event()
     stop.set()

@@ -1,5 +1,6 @@
 """From a region of a result to its pixels: read what it depends on, apply the network in tiles."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ _CPU_SHARE = 0.5  # of the memory limit; the rest holds the shards being read an
 _GPU_SHARE = 0.6  # of the free memory of a device; the rest is a reserve for other programs
 _CACHE_SHARE = 1 / 8  # of the memory limit, for chunks that the next region needs too
 _MARGIN_STRIDES = 2  # mirrored pixels beyond an edge, in strides of the network
+
+_log = logging.getLogger("napari_n2n")
 
 
 class Cancelled(Exception):
@@ -90,6 +93,7 @@ class Predictor:
         self._device, self._cancelled = device, cancelled
         self.use(denoiser)
         self.tile = tile or fitting_tile(denoiser, plan, device, memory)
+        _log.info("denoising on %s in tiles of %s pixels", device, self.tile)
         self._cache: dict[tuple[int, int], tuple[Region, np.ndarray]] = {}
 
     def use(self, denoiser: Denoiser) -> None:
@@ -218,6 +222,7 @@ class Predictor:
                     "memory",
                 ) from error
             self.tile = tuple(max(side // 2, 16) for side in self.tile)
+            _log.info("out of memory: tiles of %s pixels", self.tile)
             return self._denoised(one, shape, channel)
         return result
 

@@ -5,6 +5,7 @@ neither steps nor minutes are given, decide when to end; the training loss selec
 """
 
 import copy
+import logging
 import math
 import threading
 import time
@@ -47,6 +48,8 @@ VALIDATE_EVERY = 100
 _YIELD_SECONDS = 0.2
 # Seconds between checkpoints. More: more work lost by a crash; fewer: more time spent writing.
 _CHECKPOINT_SECONDS = 30.0
+
+_log = logging.getLogger("napari_n2n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +217,7 @@ def _fit_network(
 ) -> Generator[TrainingStep, None, Denoiser]:
     """Train one network: draw, predict, loss, step, average, validate, yield."""
     parts = prepare(pairs, settings, reports)
+    _log_decisions(parts, settings, reports)
     state, schedule, normalisations = parts.state, parts.schedule, parts.normalisations
     with closing(parts.cache):
         if resume and checkpoint is not None:
@@ -268,6 +272,19 @@ def _fit_network(
         return Denoiser((state.average,), parts.architecture, scales, record)
 
 
+def _log_decisions(
+    parts: Parts, settings: TrainingSettings, reports: Sequence[NoiseReport]
+) -> None:
+    chosen = (report.reason for report in reports if report.loss == parts.loss.name)
+    reason = next(chosen, "recommended") if settings.loss == "auto" else "chosen in the settings"
+    start = "pretrained" if is_pretrained(settings, parts.loss) else "random"
+    cache = parts.cache
+    streamed = f"streamed, {cache.slots} of {cache.block_count} blocks in memory"
+    _log.info("loss %s: %s", parts.loss.name, reason)
+    _log.info("device %s, %s weights, batch size %d", cache.device, start, parts.state.batch_size)
+    _log.info("pixels %s", "in memory" if cache.slots == cache.block_count else streamed)
+
+
 def take_step(
     network: Network,
     optimizer: torch.optim.Optimizer,
@@ -318,6 +335,7 @@ def _validate(parts: Parts) -> None:
     )
     if history.end is None and parts.schedule.has_plateaued(history.curve):
         history.end = history.step / (1 - RAMP_DOWN)
+        _log.info("validation no longer improves: the run ends at step %.0f", history.end)
 
 
 def _halve_batch(state: TrainState, device: torch.device, error: torch.OutOfMemoryError) -> None:
@@ -326,6 +344,7 @@ def _halve_batch(state: TrainState, device: torch.device, error: torch.OutOfMemo
     if state.batch_size == 1:
         raise out_of_memory(device) from error
     state.batch_size //= 2
+    _log.info("out of memory on %s: batch size %d", device, state.batch_size)
     if device.type == "cuda":
         torch.cuda.empty_cache()
 

@@ -74,7 +74,7 @@ _PROGRESS_STEPS = 1000
 # From torch's message when the CPU has no memory left; the error itself is a RuntimeError.
 _NO_MEMORY = "can't allocate memory"
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("napari_n2n")
 
 
 @dataclass(frozen=True)
