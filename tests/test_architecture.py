@@ -47,9 +47,7 @@ SLOW = {"torch", "dask", "zarr", "napari"}
 MOST_LINES_OF_A_MODULE = 400
 MOST_LINES_OF_A_FUNCTION = 60
 LONG_FUNCTIONS = {
-    "measure_with_curves": "one figure after the other; each is a call",
     "_advanced": "a list of fields",
-    "transfer_curve": "to be split",
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

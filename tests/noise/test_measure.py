@@ -236,12 +236,12 @@ def test_zero_is_not_chosen_as_the_most_common_value():
 
 
 def test_what_outliers_hide_is_said_not_to_be_known():
-    words = dict(measured(hit(gaussian(2, 1), 0.1, 1)).figures())
-    assert words["not told"] == "motion, drift"
+    words = dict(measured(hit(gaussian(2, 1), 0.1, 1)).rows())
+    assert words["not determined"] == "motion, drift"
     most = measured(hit(gaussian(0, 1), 0.9, 1))
     assert most.noise_correlation is None and most.correlation_length is None
-    assert dict(most.figures())["not told"] == "correlation, motion, drift"
-    assert "motion" in dict(measured(gaussian(2, 1)).figures())["not found"]
+    assert dict(most.rows())["not determined"] == "correlation, motion, drift"
+    assert "motion" in dict(measured(gaussian(2, 1)).rows())["not detected"]
 
 
 def test_overlapping_averages_are_flagged():

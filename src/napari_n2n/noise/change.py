@@ -7,55 +7,70 @@ from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.stats.statistics import MAD_TO_SIGMA, over_blocks
 
+# Side in pixels of the spots that are tested for motion: larger ones see fainter, smaller ones
+# smaller objects.
 _SPOT = 4
-_PATCH = 64
-_SQUARE = 16
+# Difference of a spot, in standard deviations, that counts as motion: by chance 1 spot in 26
+# million exceeds it.
 _FAR = 5.5
+# Difference of a pixel, in standard deviations, at which it is clipped: an outlier then moves its
+# spot by 1 standard deviation at most.
 _TAIL = 4.0
-_BLOCK = 32
-_REACH = 16
+# Side in pixels of the blocks that are searched for in B, and the distance of the search: larger
+# blocks are found more safely, a longer search finds faster motion.
+_BLOCK, _REACH = 32, 16
+# Share of a block's pixels that differ by more than noise, from which on it is searched for.
 _SUSPICIOUS = 0.02
+# Share of these pixels that may still differ where the block was found.
 _EXPLAINED = 0.2
+# Share of all such pixels in blocks that are found, from which on the rest counts as motion too.
 _FOUND_AGAIN = 0.2
+# Side in pixels of the squares that drift is measured on, and of those that its noise is taken
+# from: several times the reach of correlated noise (2 to 3 pixels).
+_PATCH, _SQUARE = 64, 16
+# Difference of a square, in its standard errors, that counts as drift: not reached by chance.
+_DRIFTED = 6
+# ADU^2 that count as zero in divisions.
+_TINY = 1e-12
 
 
 def moved_share(sample: Sample, curve: TransferCurve) -> float:
     """Share of 4x4 pixel spots that differ by more than 5.5 standard deviations of the noise.
 
-    The noise of a spot follows from the photon-transfer curve; its scale is that of the median
-    spot, so that correlated noise does not pass for motion. Single outliers are clipped.
+    The noise of a spot follows from the photon-transfer curve, scaled to that of the median spot,
+    so that correlated noise is not taken for motion. Single outliers are clipped.
     """
     variance = 2 * curve.variance_at(sample.surroundings)
     limit = _TAIL * np.sqrt(variance)
     difference = np.where(sample.valid, sample.difference.clip(-limit, limit), 0.0)
     spots = over_blocks(difference, _SPOT)
     expected = over_blocks(variance, _SPOT) / _SPOT**2
-    squares = spots**2 / np.maximum(expected, 1e-12)
+    squares = spots**2 / np.maximum(expected, _TINY)
     typical = float(np.median(squares)) * MAD_TO_SIGMA**2
     return float(np.mean(squares > _FAR**2 * typical)) if typical > 0 else 0.0
 
 
 def displaced(sample: Sample, suspicious: np.ndarray, limit: float) -> tuple[float, np.ndarray]:
-    """Tell where something moved, so that it passes for text or dust.
+    """Find where something moved, which would otherwise be taken for text or dust.
 
-    What moved is in B too, but elsewhere: blocks of 32x32 pixels are looked for up to 16 pixels
-    away. Where a fifth of all suspicious pixels lie in blocks that are found again, what is
-    suspicious elsewhere has moved too, out of sight or over something else.
+    What moved is in B too, but elsewhere: blocks of 32x32 pixels are searched for up to 16 pixels
+    away. If a fifth of all suspicious pixels are in blocks that are found, the other suspicious
+    pixels have moved too, farther away or over something else.
 
     Parameters
     ----------
     sample
-        Where to look.
+        Where to search.
     suspicious
         Boolean, of the sample's shape: pixels that differ by more than noise.
     limit
-        By how much, in ADU.
+        Difference in ADU beyond which they are suspicious.
 
     Returns
     -------
     share, around
-        Of the field, blocks with suspicious pixels; and, boolean of the sample's shape, these with
-        all blocks beside them. 0 and nothing if nothing moved.
+        Share of the field in blocks with suspicious pixels; and, boolean of the sample's shape,
+        these blocks with all their neighbours. 0 and all False if nothing moved.
     """
     nothing = np.zeros(sample.a.shape, bool)
     if min(sample.a.shape[1:]) < _BLOCK:
@@ -86,7 +101,7 @@ def displaced(sample: Sample, suspicious: np.ndarray, limit: float) -> tuple[flo
 
 
 def _offset(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
-    """Whole pixels by which B is displaced against A: the peak of their correlation, in reach."""
+    """Displacement of B against A in whole pixels, at the peak of their correlation."""
     bell = np.outer(*(np.hanning(length) for length in a.shape))
     a, b = (bell * (values - values.mean()) for values in (a, b))
     together = np.fft.irfft2(np.conj(np.fft.rfft2(a)) * np.fft.rfft2(b), s=a.shape)
@@ -98,16 +113,16 @@ def _offset(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
 def drift(sample: Sample) -> tuple[float, float]:
     """Largest slow brightness difference between the two, relative to the signal's spread.
 
-    Of squares of 64 pixels (of the whole plane where it is smaller); 0 where their noise explains
-    it. Comes with its standard error, which is that of one square.
+    Measured on squares of 64 pixels (or the whole plane if it is smaller); 0 if their noise
+    explains it. The second value is its standard error, that of one square.
     """
     side = min(_PATCH, *sample.a.shape[1:])
     difference = sample.valid_difference
     means = over_blocks(difference, side)
     signal = float(np.std(over_blocks(sample.surroundings, _SPOT))) or 1.0
-    # Noise that neighbours share averages out over squares only; a drift hardly shows in the next.
+    # Correlated noise averages out between squares only; a drift hardly differs between neighbours.
     square = max(1, min(_SQUARE, side // 2))
     steps = np.diff(over_blocks(difference, square), axis=2) / np.sqrt(2)
     noise = float(np.std(steps)) * square / side
     largest = float(np.max(np.abs(means - np.median(means))))
-    return (largest if largest > 6 * noise else 0.0) / signal, noise / signal
+    return (largest if largest > _DRIFTED * noise else 0.0) / signal, noise / signal

@@ -1,4 +1,4 @@
-"""What cutting off at zero does to dark areas: it lifts their mean and takes from their noise."""
+"""Clipping at zero: it raises the mean of dark areas and reduces their noise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,28 +8,42 @@ from scipy import optimize, special
 
 from napari_n2n.noise.sample import Sample
 
+# Share of pixels at zero below which clipping changes no figure noticeably.
 _FEWEST = 1e-3
+# Share of a bin's pixels at zero from which on its noise is taken as clipped.
 _TOUCHED = 0.01
+# Quantiles of the surroundings between which the bins are: steps of 5 %, finer where few pixels
+# cover a large range of brightness.
 _BORDERS = (*np.linspace(0.05, 0.9, 18), 0.93, 0.95, 0.97, 0.98, 0.99)
+# Bins of the darkest tenth of the pixels.
 _DARKEST = 2
+# Cost of the clipped fit over that of the straight line, below which the noise is clipped: clearly
+# better, as both have two parameters.
 _BETTER = 0.5
+# Bisections: 2^-40 of ten standard deviations is float precision.
 _HALVINGS = 40
+# Standard deviations below the mean at which the bisection starts.
+_DEEPEST = 5
+# Smallest variance in largest variances: limits the weight of bins without noise.
+_FLOOR = 1e-3
+# ADU that count as zero in divisions.
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Clipping:
-    """Noise cut off at zero.
+    """Effects of noise that is cut off at zero.
 
     Attributes
     ----------
     shift
-        How far the darkest tenth of the pixels reads too bright, in ADU.
+        How far the darkest tenth of the pixels is too bright, in ADU.
     mean_shift, median_shift
-        How far all pixels read too bright on average, in ADU: their means, and their medians, which
+        How far all pixels are too bright on average, in ADU: their means, and their medians, which
         are right as long as the signal itself is above zero.
     pixels
-        True in surroundings so dark that it changes the noise, none if that is so everywhere;
-        shape (planes, Y, X).
+        True where the surroundings are so dark that clipping changes the noise; all False if this
+        is so everywhere; shape (planes, Y, X).
     """
 
     shift: float
@@ -39,11 +53,11 @@ class Clipping:
 
 
 def find_clipping(sample: Sample) -> Clipping:
-    """Tell noise that was cut off at zero from photons of which there were none.
+    """Distinguish noise that was cut off at zero from pixels that received no photon.
 
-    Binned by brightness, the variance of Gaussian noise that grows with the signal, cut off at
-    zero, bends down from its line in the dark. Counts of photons stay on the line, zeros and all.
-    Both are fitted; the first has to fit better by half.
+    The variance of Gaussian noise that grows with the signal, binned by brightness, bends down from
+    its line in the dark where it is cut off at zero. Photon counts stay on the line, zeros
+    included. Both are fitted; the cost of the first must be less than half.
     """
     nothing = Clipping(0.0, 0.0, 0.0, np.zeros(sample.a.shape, bool))
     keep = sample.valid
@@ -58,13 +72,13 @@ def find_clipping(sample: Sample) -> Clipping:
         for values in ((sample.a + sample.b) / 2, sample.difference**2 / 2, sample.cut)
     )
     touched = cut > _TOUCHED
-    if not touched.any() or cut[-1] > cut[0] / 2:  # what is missing is missing everywhere
+    if not touched.any() or cut[-1] > cut[0] / 2:  # missing pixels are so at any brightness
         return nothing
-    floor = 1e-3 * float(variance.max())
+    floor = _FLOOR * float(variance.max())
     weight, seen = np.sqrt(count / count.sum()), np.log(np.maximum(variance, floor))
 
     def fitted(expected: Callable[[np.ndarray], np.ndarray]) -> optimize.OptimizeResult:
-        gain = float(np.ptp(variance) / max(np.ptp(mean), 1e-12))
+        gain = float(np.ptp(variance) / max(np.ptp(mean), _TINY))
         return optimize.least_squares(
             lambda line: weight * (np.log(np.maximum(expected(line), floor)) - seen),
             x0=(gain, float(variance.mean())),
@@ -75,20 +89,20 @@ def find_clipping(sample: Sample) -> Clipping:
     def deviation(line: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         return lambda signal: np.sqrt(np.maximum(line[0] * signal + line[1], floor))
 
-    def left(line: np.ndarray) -> np.ndarray:
+    def remaining(line: np.ndarray) -> np.ndarray:
         around = deviation(line)
         signal = _before_cutting(mean, around)
         return _cut_moments(signal, around(signal))[1]
 
-    whole, bent = fitted(lambda line: line[0] * mean + line[1]), fitted(left)
+    whole, bent = fitted(lambda line: line[0] * mean + line[1]), fitted(remaining)
     if bent.cost > _BETTER * whole.cost:
         return nothing
     signal = _before_cutting(mean, deviation(bent.x))
-    lifted = mean - signal
+    raised = mean - signal
     highest = int(np.flatnonzero(touched).max())
     return Clipping(
-        shift=float(np.average(lifted[:_DARKEST], weights=count[:_DARKEST])),
-        mean_shift=float(np.average(lifted, weights=count)),
+        shift=float(np.average(raised[:_DARKEST], weights=count[:_DARKEST])),
+        mean_shift=float(np.average(raised, weights=count)),
         median_shift=float(np.average(np.maximum(-signal, 0.0), weights=count)),
         pixels=(nothing.pixels if highest == bins - 1 else sample.surroundings < borders[highest]),
     )
@@ -96,7 +110,7 @@ def find_clipping(sample: Sample) -> Clipping:
 
 def _before_cutting(mean: np.ndarray, deviation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return signals whose Gaussian noise, cut off at zero, has given means, by halving."""
-    low, high = mean - 5 * deviation(mean), mean.copy()
+    low, high = mean - _DEEPEST * deviation(mean), mean.copy()
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         above = _cut_moments(middle, deviation(middle))[0] > mean

@@ -1,4 +1,4 @@
-"""Whether the noise of neighbouring pixels is the same noise, and how far that reaches."""
+"""Correlation of the noise: between neighbouring pixels, and between the two acquisitions."""
 
 import math
 from dataclasses import dataclass
@@ -8,13 +8,26 @@ from scipy import ndimage
 
 from napari_n2n.stats.statistics import over_blocks
 
+# Largest lag in pixels: beyond the reach of camera interpolation and smoothing.
 LAGS = 8
-_CORRELATED = 0.2  # from here on it matters to what is made of the noise
+# Correlation at lag 1 from which on training takes noticeably longer.
+CORRELATED = 0.2
+# Side in pixels of the mean that is removed as drift: several times the largest lag.
 _DRIFT = 31
+# Difference in steps of the pixel values from which on it has a sign.
+_STEPS = 1 / 4
+# Pairs of pixels that a lag needs: its standard error is then 1 / sqrt(500) = 4 %.
 _FEWEST_PAIRS = 500
+# Correlation below which a lag is taken as uncorrelated: about that standard error.
 _NOTABLE = 0.05
+# Side of a block in Haar coefficients, of 2x2 pixels each: smaller blocks find smaller smooth
+# places, larger ones measure the ratio better.
+_BLOCK = 16
+# Quantiles of the ratio over all blocks: the middle one, and that of the smoothest 2 %.
+_QUANTILES = 0.5, 0.98
+# Ratio between these from which on the scene decides it, not the noise.
 _UNLIKE = 1.6
-# By so much is the best 2 % of blocks above the mean where all have the same ratio.
+# The same by chance, where all blocks have the same ratio: the scatter of 256 coefficients.
 _BY_CHANCE = 1.12
 
 
@@ -25,7 +38,7 @@ class Correlation:
     Attributes
     ----------
     y, x
-        At lags 0 to 8 pixels; NaN where too few pixels tell.
+        At lags 0 to 8 pixels; NaN where there are too few pixels.
     length
         (y, x): width (standard deviation, pixels) of the Gaussian blur that would correlate white
         noise as much; 0 where neighbours are independent.
@@ -37,14 +50,14 @@ class Correlation:
 
     @property
     def of_neighbours(self) -> tuple[float, float] | None:
-        """At lag 1, (y, x); None where that cannot be told."""
+        """At lag 1, (y, x); None where it could not be determined."""
         y, x = float(self.y[1]), float(self.x[1])
         return (y, x) if math.isfinite(y + x) else None
 
     @property
     def matters(self) -> bool:
-        """Whether neighbours are known to share noise enough to mind."""
-        return max(self.of_neighbours or (0.0, 0.0)) > _CORRELATED
+        """Whether training takes noticeably longer because neighbours share noise."""
+        return max(self.of_neighbours or (0.0, 0.0)) > CORRELATED
 
     @property
     def area(self) -> float:
@@ -55,26 +68,26 @@ class Correlation:
 def autocorrelation(
     difference: np.ndarray, usable: np.ndarray, quantum: float = 0.0
 ) -> Correlation:
-    """Correlate the difference of two acquisitions with itself, displaced.
+    """Autocorrelation of the difference of two acquisitions along y and x.
 
-    By signs alone (quadrant correlation): for Gaussian noise of correlation r, the product of two
-    signs is ``2 / pi * arcsin(r)`` on average (Sheppard 1899), while outliers, letters and moving
-    parts, however far off, count as much as any other pixel. Slow drifts are removed first.
+    From signs alone (quadrant correlation): for Gaussian noise of correlation r, the product of two
+    signs is ``2 / pi * arcsin(r)`` on average (Sheppard 1899), while outliers, text and moving
+    parts, however bright, count no more than any other pixel. Slow drifts are removed first.
 
     Parameters
     ----------
     difference
         Shape (planes, Y, X).
     usable
-        Of the same shape, False where something other than noise is: each lag is taken from the
-        pairs of pixels that both are usable.
+        Of the same shape, False where something other than noise is: each lag is measured on the
+        pairs of pixels that are both usable.
     quantum
-        Step of the pixel values: what is equal but for the gain has no sign.
+        Step of the pixel values: differences below a quarter of it have no sign.
     """
     around = (0, _DRIFT, _DRIFT)
     drifting = ndimage.uniform_filter(np.where(usable, difference, 0.0), around)
     drifting /= np.maximum(ndimage.uniform_filter(usable.astype(np.float32), around), 1e-6)
-    differs = usable & (np.abs(difference) > quantum / 4)
+    differs = usable & (np.abs(difference) > quantum * _STEPS)
     signs = np.where(differs, np.sign(difference - drifting), 0.0).astype(np.float32)
     along_y, along_x = (
         np.array([1.0, *(_of_lag(signs, usable, axis, lag) for lag in range(1, LAGS + 1))])
@@ -88,7 +101,7 @@ def autocorrelation(
 
 
 def _of_lag(signs: np.ndarray, usable: np.ndarray, axis: int, lag: int) -> float:
-    """Correlation of the noise of pixels that lie so far apart; NaN where there are too few."""
+    """Correlation of the noise of pixels `lag` pixels apart; NaN if there are too few."""
     end = signs.shape[axis]
     ahead, behind = (
         (signs.take(pixels, axis), usable.take(pixels, axis))
@@ -103,7 +116,7 @@ def _of_lag(signs: np.ndarray, usable: np.ndarray, axis: int, lag: int) -> float
 
 
 def _blur_width(along: np.ndarray) -> float:
-    """Blurring white noise by a Gaussian of width w correlates it by ``exp(-lag^2 / (4 w^2))``."""
+    """Fit the width w of the blur that correlates white noise by ``exp(-lag^2 / (4 w^2))``."""
     below = np.flatnonzero(~(along >= _NOTABLE))
     last = int(below[0]) if len(below) else len(along)
     if last < 2:
@@ -115,13 +128,13 @@ def _blur_width(along: np.ndarray) -> float:
 
 
 def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
-    """How much of the noise the two acquisitions have in common, 0 to 1; None if it cannot be told.
+    """Share of the noise that both acquisitions have in common, 0 to 1; None if not determined.
 
     Where a scene is smooth, the finest detail (diagonal Haar coefficients) of one acquisition is
-    noise alone, and half the variance of the same detail of ``A - B`` is what of it is independent.
-    The smoothest of all 32x32 blocks, the best 2 %, decide. Noise is shared everywhere to the same
-    degree: where even these differ much from the others, it is the scene that has such detail, and
-    nothing can be told.
+    noise alone, and half the variance of the same detail of ``A - B`` is its independent part. The
+    smoothest 2 % of all 32x32 blocks decide. Noise is shared everywhere to the same degree: if even
+    these blocks differ much from the others, the detail is that of the scene, and the share is not
+    determined.
 
     Parameters
     ----------
@@ -133,7 +146,7 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
     ratio = independent[own > 0] / own[own > 0]
     if ratio.size == 0:
         return None
-    middle, smoothest = np.quantile(ratio, (0.5, 0.98))
+    middle, smoothest = np.quantile(ratio, _QUANTILES)
     if smoothest > _UNLIKE * middle:
         return None
     return float(np.clip(1 - smoothest / _BY_CHANCE, 0.0, 1.0))
@@ -144,4 +157,4 @@ def _detail_power(stack: np.ndarray) -> np.ndarray:
     rows, columns = (length // 2 * 2 for length in stack.shape[1:])
     cut = stack[:, :rows, :columns]
     detail = (cut[:, ::2, ::2] - cut[:, 1::2, ::2] - cut[:, ::2, 1::2] + cut[:, 1::2, 1::2]) / 2
-    return over_blocks(detail**2, 16).ravel()
+    return over_blocks(detail**2, _BLOCK).ravel()

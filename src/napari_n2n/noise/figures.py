@@ -1,87 +1,102 @@
-"""All that is measured on a sample."""
+"""The noise figures of a pair: one flat value, as the advice reads it and the JSON shows it."""
 
-from dataclasses import dataclass, replace
-
-import numpy as np
-
-from napari_n2n.noise.change import displaced, drift, moved_share
-from napari_n2n.noise.clipping import Clipping, find_clipping
-from napari_n2n.noise.correlation import Correlation, autocorrelation, shared_noise
-from napari_n2n.noise.outliers import Outliers, find_outliers
-from napari_n2n.noise.sample import Sample
-from napari_n2n.noise.transfer import TransferCurve, transfer_curve
-
-_MANY_OUTLIERS = 0.05
-_FEW_OUTLIERS = 0.01
-_LEAST_STILL = 0.1
+from dataclasses import dataclass
 
 
-@dataclass(frozen=True, eq=False)
-class Figures:
-    """What a sample tells.
+@dataclass(frozen=True)
+class NoiseFigures:
+    """The noise of a pair; intensities in ADU of A, lengths in pixels as (y, x).
 
     Attributes
     ----------
-    sample
-        What was measured, places that moved being not valid.
+    shift
+        Displacement of B against A.
+    gain_ratio, offset
+        ``B = gain_ratio A + offset``.
+    photon_gain, read_noise, pedestal
+        Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None where the noise
+        does not grow with the signal. Read noise and black level are None also for correlated
+        noise, and read noise where it is below its standard error.
+    skewness
+        Third cumulant over variance^1.5 of the ordinary noise.
+    median_shift
+        How far the median of the ordinary noise is below its mean, in ADU.
     signal_dependent
         Whether the noise grows with the signal; None where outliers or clipping hide it.
-    outliers, clipping, curve, correlation
-        See there.
-    shared_noise, moved_share, drift, drift_error
-        See `napari_n2n.noise.correlation` and `napari_n2n.noise.change`; None where outliers, or
-        the scene, leave it untold.
+    outlier_share, outlier_brighter
+        Share of the pixels of each acquisition that something other than noise hit; and the share
+        of these that are too bright, corrected for the range of values above and below.
+    missing_share
+        Share of the pixels that have no value: they read 0 between much brighter ones. Part of the
+        outliers.
+    outlier_shift
+        How far the outliers shift the mean, in ADU.
+    outliers_clustered
+        True where they form patches (text, dust) rather than single pixels.
+    noise_correlation, correlation_length
+        At lag 1; and the width of the Gaussian blur that would correlate white noise as much. None
+        where outliers leave too few pixels.
+    correlation_area
+        Number of pixels that share one independent noise value.
+    shared_noise
+        Share of the noise that both acquisitions have in common, 0 to 1; None where detail of the
+        scene hides it.
+    noise_a, noise_b
+        Standard deviation of each acquisition's noise, in its own ADU.
+    noise
+        Root mean square of A's noise over the signal levels: each level counts once, however many
+        pixels it has.
+    noise_excess
+        For A and for B alone, see `napari_n2n.stats.statistics.noise_excess`.
+    signal
+        Mean above the black level, in ADU.
+    saturated_share, black_share
+        Share of the pixels at the largest value, and at zero.
+    clipping_shift
+        How far clipping at zero raises the darkest pixels, in ADU.
+    clipped_mean_shift, clipped_median_shift
+        How far clipping at zero raises all pixels on average, in ADU: their means, and their
+        medians.
+    moved_share, drift
+        See `napari_n2n.noise.change`; None where outliers hide it.
+    snr
+        Standard deviation of the scene over that of A's noise; None without noise.
+    resolution
+        Finest resolved period (ring correlation of A and B); None if nothing is resolved.
+    errors
+        Standard errors of the figures that have one, by name.
     """
 
-    sample: Sample
+    shift: tuple[float, float]
+    gain_ratio: float
+    offset: float
+    photon_gain: float | None
+    read_noise: float | None
+    pedestal: float | None
+    skewness: float
+    median_shift: float
     signal_dependent: bool | None
-    outliers: Outliers
-    clipping: Clipping
-    curve: TransferCurve
-    correlation: Correlation
+    outlier_share: float
+    missing_share: float
+    outlier_brighter: float
+    outlier_shift: float
+    outliers_clustered: bool
+    noise_correlation: tuple[float, float] | None
+    correlation_length: tuple[float, float] | None
+    correlation_area: float
     shared_noise: float | None
+    noise_a: float
+    noise_b: float
+    noise: float
+    noise_excess: tuple[float | None, float | None]
+    signal: float
+    saturated_share: float
+    black_share: float
+    clipping_shift: float
+    clipped_mean_shift: float
+    clipped_median_shift: float
     moved_share: float | None
     drift: float | None
-    drift_error: float | None
-
-    @classmethod
-    def of(cls, sample: Sample) -> "Figures":
-        """Measure. Places that moved count as such alone."""
-        clipping = find_clipping(sample)
-        # Two pixels that are cut off are equal, which is not for want of noise.
-        cut = sample.cut if clipping.shift > 0 else np.zeros_like(sample.cut)
-        outliers, moved = find_outliers(sample.without(cut)), 0.0
-        if outliers.clustered:
-            moved, around = displaced(sample, outliers.pixels, outliers.limit)
-            still = sample.without(around)
-            if moved > 0 and still.valid.mean() > _LEAST_STILL:
-                sample = still
-                outliers = find_outliers(sample.without(cut))
-        curve = transfer_curve(sample, ~(outliers.pixels | clipping.pixels))
-        correlation = autocorrelation(
-            sample.difference, sample.valid & ~outliers.around, sample.quantum
-        )
-        cut_everywhere = clipping.shift > 0 and not clipping.pixels.any()
-        spoilt = outliers.share > _MANY_OUTLIERS or cut_everywhere
-        if spoilt:
-            curve = replace(curve, photon_gain=None)
-        if curve.photon_gain is None or correlation.matters:
-            # Smoothing takes more from the third cumulant than from the variance.
-            curve = replace(curve, read_noise=None, read_noise_error=None, pedestal=None)
-        moved_here: float | None = moved or None
-        drifted, drift_error = None, None
-        if outliers.share < _FEW_OUTLIERS:
-            moved_here = max(moved, moved_share(sample, curve))
-            drifted, drift_error = drift(sample)
-        return cls(
-            sample=sample,
-            signal_dependent=None if spoilt else curve.photon_gain is not None,
-            outliers=outliers,
-            clipping=clipping,
-            curve=curve,
-            correlation=correlation,
-            shared_noise=shared_noise(sample.a, sample.b),
-            moved_share=moved_here,
-            drift=drifted,
-            drift_error=drift_error,
-        )
+    snr: float | None
+    resolution: float | None
+    errors: dict[str, float]

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_n2n.noise.advice import Evidence, advise
+from napari_n2n.noise.advice import advise
+from napari_n2n.noise.analysis import Analysis
 from napari_n2n.noise.correlation import Correlation
-from napari_n2n.noise.figures import Figures
+from napari_n2n.noise.figures import NoiseFigures
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.standard_errors import standard_errors
@@ -15,7 +16,9 @@ from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.recordings import first_field
 from napari_n2n.stats import image_quality
+from napari_n2n.stats.statistics import noise_excess
 
+# Pixels that a histogram is drawn from: enough to show the tails down to 1 in 100,000.
 _FOR_HISTOGRAM = 200_000
 
 
@@ -30,7 +33,7 @@ class NoiseCurves:
     ring_correlation: np.ndarray
 
     def as_dict(self) -> dict[str, dict[str, list[float | None]]]:
-        """Return plain JSON: the values of each plot, but for the single differences."""
+        """Return plain JSON: the values of each plot except the differences of single pixels."""
         transfer, correlation = self.transfer, self.correlation
         curves = {
             "photon_transfer": {
@@ -54,61 +57,43 @@ class NoiseCurves:
         }
 
 
-def _spread(values: np.ndarray) -> np.ndarray:
-    """Take some of many values, from all over."""
-    return values[:: max(1, len(values) // _FOR_HISTOGRAM)]
-
-
 def measure_noise(pair: Pair) -> NoiseReport:
-    """Measure the noise of a pair's first two acquisitions on a few planes spread over them."""
+    """Measure the noise of a pair's first two acquisitions on up to six planes."""
     return measure_with_curves(pair)[0]
 
 
 def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     """Measure the noise, and keep the curves behind the figures."""
-    found, match = Figures.of(Sample.of(pair)), pair.matches[1]
-    sample = found.sample
-    outliers, curve, correlation = found.outliers, found.curve, found.correlation
-    sigma_a, sigma_b = pair.noise[:2]
-    evidence = Evidence(
-        outlier_share=outliers.share,
-        missing_share=outliers.missing,
-        outlier_brighter=outliers.brighter,
-        outlier_shift=outliers.shift,
-        outliers_clustered=outliers.clustered,
-        noise=float(np.sqrt(np.mean(curve.variance))),
-        signal=float(np.mean(sample.surroundings)) - (curve.pedestal or 0.0),
-        skewness=curve.skewness,
-        skewness_error=curve.skewness_error,
-        median_shift=curve.median_shift,
-        photon_gain=curve.photon_gain,
-        correlated=correlation.matters,
-        correlation=correlation.of_neighbours or (0.0, 0.0),
-        correlation_length=correlation.length,
-        correlation_area=correlation.area,
-        shared_noise=found.shared_noise,
-        black_share=sample.black_share,
-        clipping_shift=found.clipping.shift,
-        clipped_mean_shift=found.clipping.mean_shift,
-        clipped_median_shift=found.clipping.median_shift,
-        moved_share=found.moved_share,
-        drift=found.drift,
-    )
-    advice = advise(evidence)
+    analysis = Analysis.of(Sample.of(pair))
+    figures = _figures(pair, analysis)
+    advice = vars(advise(figures))
+    advice["warnings"] = (*pair.findings, *advice["warnings"])
+    sample = analysis.sample
+    differences = sample.difference[sample.valid] / np.sqrt(2)
     frequency, rings = image_quality.fourier_ring_correlation(sample.a, sample.b)
-    report = NoiseReport(
-        loss=advice.loss,
-        reason=advice.reason,
-        warnings=(*pair.findings, *advice.warnings),
+    return NoiseReport(**advice, **vars(figures)), NoiseCurves(
+        transfer=analysis.curve,
+        correlation=analysis.correlation,
+        differences=differences[:: max(1, len(differences) // _FOR_HISTOGRAM)],
+        frequency=frequency,
+        ring_correlation=rings,
+    )
+
+
+def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
+    sample, outliers, clipping = analysis.sample, analysis.outliers, analysis.clipping
+    curve, correlation = analysis.curve, analysis.correlation
+    noise_a, noise_b = pair.noise[:2]
+    return NoiseFigures(
         shift=pair.shift,
-        gain_ratio=match.gain,
-        offset=match.offset,
+        gain_ratio=pair.matches[1].gain,
+        offset=pair.matches[1].offset,
         photon_gain=curve.photon_gain,
         read_noise=curve.read_noise,
         pedestal=curve.pedestal,
         skewness=curve.skewness,
         median_shift=curve.median_shift,
-        signal_dependent=found.signal_dependent,
+        signal_dependent=analysis.signal_dependent,
         outlier_share=outliers.share,
         missing_share=outliers.missing,
         outlier_brighter=outliers.brighter,
@@ -116,25 +101,26 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
         outliers_clustered=outliers.clustered,
         noise_correlation=correlation.of_neighbours,
         correlation_length=correlation.length if correlation.of_neighbours else None,
-        shared_noise=evidence.shared_noise,
-        noise_a=sigma_a,
-        noise_b=sigma_b,
+        correlation_area=correlation.area,
+        shared_noise=analysis.shared_noise,
+        noise_a=noise_a,
+        noise_b=noise_b,
+        noise=float(np.sqrt(np.mean(curve.variance))),
+        noise_excess=(
+            noise_excess(sample.a, noise_a, curve.photon_gain, curve.read_noise, curve.pedestal),
+            noise_excess(sample.b, noise_a, curve.photon_gain, curve.read_noise, curve.pedestal),
+        ),
+        signal=float(np.mean(sample.surroundings)) - (curve.pedestal or 0.0),
         saturated_share=sample.saturated_share,
         black_share=sample.black_share,
-        clipping_shift=evidence.clipping_shift,
-        moved_share=evidence.moved_share,
-        drift=evidence.drift,
-        snr=sample.contrast / sigma_a if sigma_a else None,
+        clipping_shift=clipping.shift,
+        clipped_mean_shift=clipping.mean_shift,
+        clipped_median_shift=clipping.median_shift,
+        moved_share=analysis.moved_share,
+        drift=analysis.drift,
+        snr=sample.contrast / noise_a if noise_a else None,
         resolution=image_quality.resolution(sample.a, sample.b),
-        training_factor=advice.training_factor,
-        errors=standard_errors(pair, found),
-    )
-    return report, NoiseCurves(
-        transfer=curve,
-        correlation=correlation,
-        differences=_spread(sample.difference[sample.valid]) / np.sqrt(2),
-        frequency=frequency,
-        ring_correlation=rings,
+        errors=standard_errors(pair, analysis),
     )
 
 

@@ -1,10 +1,10 @@
 """A mixture of noise and outliers, fitted to the difference of two acquisitions.
 
-The difference has a narrow peak, from the places where neither was hit, on a broad pedestal from
-all the others. For a share ``p`` of hit pixels in each acquisition the peak
-holds ``(1 - p)^2`` of all, those hit in one acquisition ``2 p (1 - p)`` and those hit in both
-``p^2``, however large p is. With outliers of any value within the range of the data, the shape of
-the pedestal is known, so that only p and the width of the peak, the ordinary noise, are fitted.
+The difference has a narrow peak, from the places where neither was hit, on a broad base from all
+the others. For a share ``p`` of hit pixels in each acquisition the peak contains ``(1 - p)^2`` of
+all, those hit in one acquisition are ``2 p (1 - p)`` and those hit in both ``p^2``, however large p
+is. With outliers of any value within the range of the data, the shape of the base is known, so that
+only p and the width of the peak, the ordinary noise, are fitted.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,27 @@ from scipy import special
 
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
+# Bins of the values: the resolution of the range, as of 8-bit data.
 _LEVELS = 256
-_ROUNDS = 3
-_STARTS = 3
+# Bins of the distances and widths of the peak that are tried, both in a geometric series: each
+# width is 5 to 15 % above the last.
+_DISTANCES, _WIDTHS = 80, 40
+# Fits from each first guess of the width, as the ordinary values depend on it; and first guesses.
+_ROUNDS, _STARTS = 3, 3
+# Steps of the expectation-maximisation: the share then changes by less than its standard error.
+_STEPS = 50
+# Distance in standard deviations that ordinary noise does not reach.
 _FAR = 5.0
+# Smallest width of the peak: in steps of the values, whose rounding alone has 0.29 sqrt(2) = 0.41
+# steps; in parts of the range; and as this quantile of the distances.
+_OF_STEP, _OF_RANGE, _OF_DISTANCES = 0.4, 3e-4, 0.002
+# Largest width of the peak, over the robust width of all distances.
+_WIDEST = 1.3
+# Widths tried around the best one, over it.
+_FINER = np.geomspace(0.93, 1.07, 29)
+# Probability that each bin has at least, so that a single pixel does not decide the fit.
+_LEAST = 1e-7
+# Shares of outliers that are tried: fine near zero, where they differ most in relation.
 _SHARES = np.concatenate([[0.0], np.geomspace(2e-4, 0.02, 14), np.linspace(0.03, 0.97, 48)])
 
 
@@ -28,12 +45,12 @@ class Mixture:
     Attributes
     ----------
     share
-        Of the pixels of each acquisition that outliers hit, 0 to 1.
+        Share of the pixels of each acquisition that outliers hit, 0 to 1.
     noise
         Standard deviation of the ordinary noise of one acquisition, in the unit of the values.
     far
-        Share of the pixels at which the two differ by more than five times what the ordinary noise
-        makes them differ.
+        Share of the pixels at which the two differ by more than five standard deviations of the
+        difference of ordinary noise.
     error
         Standard error of the share, from its scatter over several brightnesses.
     """
@@ -68,17 +85,21 @@ def fit_mixture(
     distance = np.abs(a - b)
     if distance.max() == 0 or high <= low:
         return Mixture(0.0, 0.0, 0.0)
-    smallest = max(0.4 * quantum, 3e-4 * (high - low), float(np.quantile(distance, 0.002)))
-    largest = max(1.3 * float(np.median(distance)) * MAD_TO_SIGMA, 2 * smallest)
-    edges = np.concatenate([[0.0], np.geomspace(smallest / 2, high - low, 80)])
+    smallest = max(
+        _OF_STEP * quantum,
+        _OF_RANGE * (high - low),
+        float(np.quantile(distance, _OF_DISTANCES)),
+    )
+    largest = max(_WIDEST * float(np.median(distance)) * MAD_TO_SIGMA, 2 * smallest)
+    edges = np.concatenate([[0.0], np.geomspace(smallest / 2, high - low, _DISTANCES)])
     counts = np.histogram(np.minimum(distance, high - low), edges)[0]
     levels = np.linspace(low, high, _LEVELS + 1)
     struck = np.full(_LEVELS, 1 / _LEVELS)
     both = _apart(struck, struck, levels, edges)
-    widths = np.geomspace(smallest, largest, 40)
+    widths = np.geomspace(smallest, largest, _WIDTHS)
     _, share, width = max(
         _fit_from(start, a, b, counts, edges, levels, (struck, both), widths)
-        for start in np.geomspace(2 * smallest, largest / 1.3, _STARTS)
+        for start in np.geomspace(2 * smallest, largest / _WIDEST, _STARTS)
     )
     return Mixture(
         share=share,
@@ -97,18 +118,18 @@ def _fit_from(
     outliers: tuple[np.ndarray, np.ndarray],
     widths: np.ndarray,
 ) -> tuple[float, float, float]:
-    """Fit from a first guess of the width; returns log-likelihood, share and width."""
+    """Fit from a first guess of the width; return log-likelihood, share and width."""
     struck, both = outliers
     share = score = 0.0
     for _ in range(_ROUNDS):
         close = np.abs(a - b) < width
         ordinary = _histogram(np.concatenate([a[close], b[close]]), levels)
-        # Where both were hit, they are close by chance, and tell nothing of the ordinary values.
+        # Pixels hit in both acquisitions may be close by chance: they are not ordinary values.
         chance = share**2 * float(np.interp(width, edges[1:], np.cumsum(both))) / close.mean()
         ordinary = np.maximum(ordinary - chance * struck, 0.0)
         one = _apart(ordinary / (ordinary.sum() or 1.0), struck, levels, edges)
         for tried in (widths, None):  # the grid, and a finer one around its best
-            tried = width * np.geomspace(0.93, 1.07, 29) if tried is None else tried
+            tried = width * _FINER if tried is None else tried
             peaks = np.array([np.diff(special.erf(edges / (w * np.sqrt(2)))) for w in tried])
             scores = _likelihood(counts, peaks, one, both)
             best = np.unravel_index(int(np.argmax(scores)), scores.shape)
@@ -123,7 +144,7 @@ def _likelihood(
     """Log-likelihood of a histogram for each peak (rows) and each of `_SHARES` (columns)."""
     p = _SHARES[None, :, None]
     expected = (1 - p) ** 2 * peaks[:, None, :] + 2 * p * (1 - p) * one + p**2 * both
-    return np.log(expected + 1e-7) @ counts
+    return np.log(expected + _LEAST) @ counts
 
 
 def _refined(
@@ -134,9 +155,9 @@ def _refined(
     one: np.ndarray,
     both: np.ndarray,
 ) -> float:
-    """Expectation-maximisation of the share, from the grid's best."""
+    """Refine the best share of the grid by expectation-maximisation."""
     peak = np.diff(special.erf(edges / (width * np.sqrt(2))))
-    for _ in range(50):
+    for _ in range(_STEPS):
         if share == 0:
             return 0.0
         parts = np.stack([(1 - share) ** 2 * peak, 2 * share * (1 - share) * one, share**2 * both])
@@ -151,10 +172,10 @@ def _histogram(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def _apart(x: np.ndarray, y: np.ndarray, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Share of independent pairs from two histograms that lie apart by each bin of `edges`."""
+    """Distribution of the distance of values drawn from two histograms, in the bins of `edges`."""
     density = np.correlate(x, y, mode="full")
     steps = np.abs(np.arange(len(density)) - (len(x) - 1))
     folded = np.bincount(steps, density, minlength=len(x))
-    # Values within one level lie apart by up to a step: each cell is spread evenly.
+    # Values of one level differ by up to a step: each cell is spread evenly.
     ends = np.concatenate([[0.0], np.arange(len(folded)) + 0.5]) * (levels[1] - levels[0])
     return np.diff(np.interp(edges, ends, np.concatenate([[0.0], np.cumsum(folded)])))

@@ -1,6 +1,7 @@
-"""How many pixels are hit by something that is not noise: hot pixels, dust, text, impulses.
+"""Outliers: pixels hit by something that is not noise, such as hot pixels, dust, text, impulses.
 
-And how many have no value at all, what that does to the mean, and whether it comes in patches.
+Their share, the share of pixels without a value, their effect on the mean, and whether they form
+patches.
 """
 
 import math
@@ -14,14 +15,35 @@ from napari_n2n.noise.mixture import Mixture, fit_mixture
 from napari_n2n.noise.sample import Sample, step_of
 from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
+# Quantiles of the brightness between which the mixture is fitted: finer where it is bright, as few
+# pixels cover a large range there.
 _BRIGHTNESSES = (0, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96, 1)
+# Pixels that a fit at one brightness needs, for a histogram of 80 bins.
+_FEWEST = 500
+# Share of outliers from which on the fit at all brightnesses together replaces the mean of those
+# at each: too few ordinary pixels remain for them.
+_MOSTLY_HIT = 0.6
+# Share of pixels far from the other acquisition, or at zero, below which there are no outliers:
+# hardly any are expected for Gaussian noise, some for the tail of photon noise.
 _FAR_SHARE = 5e-4
+# Difference of the two, in its standard deviations, beyond which a pixel counts as an outlier.
 _OUTLYING = 4.0
+# Missing pixels leave a gap above zero: at most this many pixels are in it, in missing pixels.
 _BETWEEN = 0.1
+# Steps between pixel values that a difference must exceed, so that photon counts are no outliers.
 _FEWEST_STEPS = 6
+# Pixels below which a share among them is not determined.
 _FEWEST_SIDED = 20
+# Quantiles of the values that stand for their range, unless a few pixels are beyond.
 _ENDS = (1e-4, 1 - 1e-4)
+# Correlation of neighbouring outliers from which on they form patches.
 _CLUSTERED = 0.1
+# Pixels around a patch that may belong to it unnoticed: a square of this side.
+_RIM = 5
+# Weight of the ordinary pixels around one below which their level is not used.
+_LEAST_WEIGHT = 0.02
+# Signal levels over which the shift of the mean is averaged.
+_LEVELS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,19 +53,19 @@ class Outliers:
     Attributes
     ----------
     share, error
-        Of the pixels of each acquisition that is hit, 0 to 1; and its standard error.
+        Share of the pixels of each acquisition that are hit, 0 to 1; and its standard error.
     missing
-        Share of the pixels that have no value: they read 0 amid others far above.
+        Share of the pixels that have no value: they read 0 between much brighter ones.
     brighter
-        Share of the outliers that read too bright, had they as much room below as above: 0.5 for
-        impulses of any value, near 1 for hot pixels.
+        Share of the outliers that are too bright, corrected for the range of values above and
+        below: 0.5 for impulses of any value, near 1 for hot pixels.
     shift, shift_error
-        How far that pulls the mean: root mean square over eight signal levels, in ADU; and its
+        How far they shift the mean: root mean square over eight signal levels, in ADU; and its
         standard error.
     clustered
-        True where patches are hit (text, dust) rather than single pixels.
+        True if patches are hit (text, dust) rather than single pixels.
     limit
-        Differences beyond which are not noise, in ADU.
+        Difference in ADU beyond which a pixel is an outlier.
     pixels
         True where the two acquisitions differ by more; shape (planes, Y, X).
     """
@@ -60,12 +82,14 @@ class Outliers:
 
     @property
     def around(self) -> np.ndarray:
-        """These pixels; of patches also those near by, which may belong to them unnoticed."""
-        return ndimage.maximum_filter(self.pixels, (1, 5, 5)) if self.clustered else self.pixels
+        """These pixels; for patches also those nearby, which may belong to them unnoticed."""
+        return (
+            ndimage.maximum_filter(self.pixels, (1, _RIM, _RIM)) if self.clustered else self.pixels
+        )
 
 
 def find_outliers(sample: Sample) -> Outliers:
-    """Tell outliers from noise, and what they do to the mean."""
+    """Distinguish outliers from noise, and measure their effect on the mean."""
     missing, absent = _missing(sample)
     mixture = _mixture(sample.without(absent))
     if mixture.share == 0 and missing == 0:
@@ -86,11 +110,11 @@ def find_outliers(sample: Sample) -> Outliers:
 
 
 def _missing(sample: Sample) -> tuple[float, np.ndarray]:
-    """Share of the pixels of each acquisition that are missing, and where it is one of either.
+    """Share of missing pixels in each acquisition, and where one is missing in either.
 
-    They read 0 where others lie far above, and hardly any in between: neither few photons nor noise
-    that is cut off makes such a gap. What is 0 in both acquisitions far more often than by chance,
-    as borders and masks are, is no noise.
+    They read 0 while others are much brighter, with hardly any in between: neither few photons nor
+    clipped noise leaves such a gap. Pixels at 0 in both acquisitions far more often than by chance,
+    as borders and masks are, do not count.
     """
     nothing = np.zeros(sample.a.shape, bool)
     cut = sample.cut & sample.valid
@@ -109,11 +133,11 @@ def _missing(sample: Sample) -> tuple[float, np.ndarray]:
 
 
 def _mixture(sample: Sample) -> Mixture:
-    """Fit the mixture at several brightnesses; outliers are what all of them show.
+    """Fit the mixture at several brightnesses; outliers are present in most of them.
 
     Photon noise in the dark has a heavy tail that looks like sparse outliers, but only there.
-    Patches of outliers change the brightness around them, in the lower of two acquisitions or in
-    the higher, so that both are tried.
+    Patches of outliers change the brightness around them, in the darker of two acquisitions or in
+    the brighter one, so both are tried.
     """
     found = [
         _mixture_by(sample, neighbourhood(end(sample.a, sample.b)))
@@ -125,13 +149,13 @@ def _mixture(sample: Sample) -> Mixture:
 def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
     a, b, m = (values[sample.valid] for values in (sample.a, sample.b, brightness))
     low, high = (float(end) for end in np.quantile(np.concatenate([a, b]), _ENDS))
-    # Of a few steps none is far enough from the next to be an outlier: so it is with few photons.
+    # With few photons there are few steps, and none is far enough from the next to be an outlier.
     if high - low < _FEWEST_STEPS * sample.quantum:
         return Mixture(0.0, 0.0, 0.0)
     fits, weights = [], []
     for first, last in pairwise(np.quantile(m, _BRIGHTNESSES)):
         here = (m >= first) & (m <= last)
-        if here.sum() >= 500:
+        if here.sum() >= _FEWEST:
             fits.append(fit_mixture(a[here], b[here], (low, high), sample.quantum))
             weights.append(float(here.mean()))
     if not fits:
@@ -142,17 +166,17 @@ def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
     error = float(np.std([fit.share for fit in fits])) / float(np.sqrt(len(fits)))
     if far < _FAR_SHARE:
         return Mixture(0.0, noise, far)
-    if share > 0.6:  # too few untouched pixels for a fit at every brightness
+    if share > _MOSTLY_HIT:
         return replace(fit_mixture(a, b, (low, high), sample.quantum), error=error)
     return Mixture(share, noise, far, error)
 
 
 def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) -> float:
-    """Share of the outliers that read too bright, had they as much room below as above.
+    """Share of outliers that are too bright, corrected for the range of values above and below.
 
-    In whichever acquisition is farther off; each counts by the inverse of its room, which begins
-    beyond the noise and ends with the range of all values. Only where there is room on both sides;
-    0.5 if there is hardly anywhere.
+    Judged in the acquisition that is farther from the level. Each is weighted by the inverse of the
+    range on its side, from beyond the noise to the end of all values. Only pixels with a range on
+    both sides count; 0.5 if there are too few.
     """
     low, high = np.quantile(np.concatenate([sample.a[sample.valid], sample.b[sample.valid]]), _ENDS)
     far = far & (level - low > 2 * limit) & (high - level > 2 * limit)
@@ -169,11 +193,11 @@ def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) 
 
 
 def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray) -> tuple[float, float]:
-    """Pull of the outliers on the mean, and its standard error, in ADU.
+    """Shift of the mean by the outliers, and its standard error, in ADU.
 
     Root mean square over eight signal levels.
     """
-    edges = np.quantile(centre, np.linspace(0, 1, 9))
+    edges = np.quantile(centre, np.linspace(0, 1, _LEVELS + 1))
     levels = [(centre >= low) & (centre <= high) for low, high in pairwise(edges)]
 
     def pull(counts: np.ndarray) -> float:
@@ -190,15 +214,17 @@ def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray) -> tuple[float, 
 
 
 def _level(sample: Sample, far: np.ndarray) -> np.ndarray:
-    """Level of the ordinary pixels around each one."""
+    """Mean of the ordinary pixels around each pixel."""
     mean = (sample.a + sample.b) / 2
     level = neighbourhood(np.where(far, 0.0, mean).astype(np.float32))
     weight = neighbourhood((~far).astype(np.float32))
-    return np.where(weight > 0.02, level / np.maximum(weight, 0.02), sample.surroundings)
+    return np.where(
+        weight > _LEAST_WEIGHT, level / np.maximum(weight, _LEAST_WEIGHT), sample.surroundings
+    )
 
 
 def _clustered(far: np.ndarray) -> bool:
-    """Tell whether outliers have outliers for neighbours more often than by chance."""
+    """Return whether outliers have outliers as neighbours more often than by chance."""
     share = float(far.mean())
     beside = float((far[..., 1:] & far[..., :-1]).mean())
     return beside - share**2 > _CLUSTERED * (share - share**2)

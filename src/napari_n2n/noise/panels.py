@@ -1,7 +1,7 @@
-"""What the noise of a pair looks like: four panels, as values that any plotting library can draw.
+"""Plots of the noise of a pair: four panels, as values that any plotting library can draw.
 
-Command line (matplotlib) and dock (pyqtgraph) show the same panels: `panels` says what is on them,
-`draw_noise` draws them onto one page.
+The command line (matplotlib) and the dock (pyqtgraph) show the same panels: `panels` describes
+them, `draw_noise` draws them onto one page.
 """
 
 import math
@@ -16,10 +16,16 @@ from napari_n2n.noise.measure import NoiseCurves
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
+# Bins of the histogram: about 16 for each standard deviation of the noise.
 _BINS = 80
+# Points of the ring correlation: neighbouring rings are averaged to so many.
 _RINGS = 64
-# For Gaussian noise the median absolute difference tells a variance with 37 % of the efficiency.
+# Standard error of the robust variance over that of the plain one: for Gaussian noise the median
+# absolute difference has 37 % of the efficiency.
 _ROBUST_ERROR = 1.65
+# Half the range of the histogram in standard deviations: at least, at most, and between them the
+# quantile of the noise that decides.
+_NARROWEST, _WIDEST, _TAIL = 5, 15, 0.9999
 
 Look = Literal["measured", "second", "model", "guide"]
 
@@ -41,7 +47,7 @@ class Series:
 
     @property
     def is_points(self) -> bool:
-        """True where each value has its own mark."""
+        """Whether each value has its own mark."""
         return self.look in ("measured", "second")
 
 
@@ -135,7 +141,7 @@ def _histogram(report: NoiseReport, curves: NoiseCurves) -> Panel:
     whole = bool(np.allclose(noise * math.sqrt(2), np.round(noise * math.sqrt(2)), atol=1e-3))
     quantum = math.sqrt(0.5) if whole else 0.0
     sigma = _width(report, curves, noise, quantum)
-    reach = min(max(5 * sigma, float(np.quantile(np.abs(noise), 0.9999))), 15 * sigma)
+    reach = min(max(_NARROWEST * sigma, float(np.quantile(np.abs(noise), _TAIL))), _WIDEST * sigma)
     width = 2 * reach / _BINS
     width = max(1, round(width / quantum)) * quantum if quantum else width
     half = math.ceil(reach / width)
@@ -154,14 +160,14 @@ def _histogram(report: NoiseReport, curves: NoiseCurves) -> Panel:
             Series("measured", (edges[:-1] + width / 2)[seen], share[seen], "measured"),
             Series(f"Gaussian, width {sigma:.3g} ADU", fine[shown], bell[shown], "model"),
         ),
-        # Room above the peak for the legend.
+        # Space above the peak for the legend.
         y_range=(lowest, 12 * float(max(share.max(), bell.max()))),
         log_y=True,
     )
 
 
 def _width(report: NoiseReport, curves: NoiseCurves, noise: np.ndarray, quantum: float) -> float:
-    """Robust width of the noise that is not outliers; integers are spread over their step."""
+    """Robust width of the noise without outliers; integers are spread over their step."""
     if report.outlier_share > 0:
         return float(np.sqrt(np.median(curves.transfer.robust_variance))) or float(noise.std())
     spread = noise + quantum * (np.random.default_rng(0).random(noise.size) - 0.5)

@@ -1,18 +1,23 @@
-"""The pixels that noise is measured on: a few planes of a pair, with their surroundings."""
+"""The sample that noise is measured on: a few planes of a pair, with their surroundings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.statistics import groups_of_blocks, neighbourhood
 
-_PLANES = 6
+# Planes of a stack, and pixels along the sides of the middle of each that is measured: at most 1.6
+# million pixels. More: smaller standard errors; fewer: faster.
+_PLANES, _SIDE_OF_MANY = 6, 512
+# Pixels along the sides of the middle of a single plane.
 _SIDE_OF_ONE = 1024
-_SIDE_OF_MANY = 512
-_SMALLEST_TILE = 32
-# Fewer pixels than this to a value, and they are taken for numbers without steps.
+# Rows and columns of tiles, for standard errors of what depends on neighbours; and the smallest
+# side in pixels that a tile may have: one block of `shared_noise`.
+_TILES, _SMALLEST_TILE = (2, 4), 32
+# Values with fewer pixels each on average are taken as continuous, without steps.
 _PIXELS_PER_VALUE = 4
 
 
@@ -28,17 +33,17 @@ class Sample:
         Smoothed mean of both around each pixel, without the pixel itself: the noise of a pixel has
         no part in it.
     valid
-        False where a pixel does not count: here where one of the two is saturated.
+        False where a pixel is excluded: at first where one of the two is saturated.
     saturated, cut, cut_twice
-        True where one of the two is at the largest value that it can have; where one is at zero,
-        below which it has no values; and where both are.
+        True where one of the two is at its largest possible value; where one is at zero, its
+        smallest possible value; and where both are.
     saturated_share, black_share
-        Of the pixels of both.
+        Share of the pixels of both that are at the largest value, and at zero.
     group
         Numbers 0 to 7, for standard errors by leaving groups out.
     quantum
-        Step between the values that pixels take: 1 for most integers, the gain of a detector that
-        counts photons; 0 where there are none.
+        Step between pixel values in ADU: 1 for most integers, the gain of a detector that counts
+        photons; 0 for continuous values.
     """
 
     a: np.ndarray
@@ -55,7 +60,7 @@ class Sample:
 
     @classmethod
     def of(cls, pair: Pair) -> "Sample":
-        """Read a few planes, or the middle of each where they are large."""
+        """Read a few planes, or the middle of each if they are large."""
         first, second = pair.acquisitions[:2]
         side = _SIDE_OF_ONE if first.plane_count == 1 else _SIDE_OF_MANY
         a, raw = (
@@ -93,7 +98,7 @@ class Sample:
 
     @property
     def contrast(self) -> float:
-        """Standard deviation of the scene, by what A and B have in common, in ADU."""
+        """Standard deviation of the scene in ADU: the root of the covariance of A and B."""
         together = np.mean((self.a - self.a.mean()) * (self.b - self.b.mean()))
         return float(np.sqrt(max(float(together), 0.0)))
 
@@ -102,12 +107,12 @@ class Sample:
         return replace(self, valid=self.valid & ~pixels)
 
     def tiles(self) -> Iterator[tuple[slice, slice, slice]]:
-        """Cut every plane into eight tiles, for standard errors; none where they are too small."""
-        rows, columns = self.a.shape[1] // 2, self.a.shape[2] // 4
+        """Yield eight tiles of every plane, for standard errors; none if too small."""
+        down, across = _TILES
+        rows, columns = self.a.shape[1] // down, self.a.shape[2] // across
         if min(rows, columns) < _SMALLEST_TILE:
             return
-        for number in range(8):
-            y, x = divmod(number, 4)
+        for y, x in product(range(down), range(across)):
             yield (
                 slice(None),
                 slice(y * rows, (y + 1) * rows),
@@ -121,12 +126,12 @@ class Sample:
 
 
 def _cut_off(values: np.ndarray) -> np.ndarray:
-    """Tell which pixels are at zero where nothing lies below."""
+    """Return where pixels are at zero, if that is the smallest value."""
     return values <= 0 if values.min() == 0 else np.zeros(values.shape, bool)
 
 
 def step_of(values: np.ndarray) -> float:
-    """Step between the values that most of the pixels take; 0 if there are about as many values."""
+    """Return the step between the values of most pixels; 0 if values hardly repeat."""
     levels, counts = np.unique(values, return_counts=True)
     if len(levels) < 2 or len(levels) > values.size / _PIXELS_PER_VALUE:
         return 0.0

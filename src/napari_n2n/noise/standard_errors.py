@@ -1,17 +1,17 @@
-"""How far each figure of a report may be off by chance.
+"""Standard errors of the figures of a report.
 
-What depends on single pixels is measured again without each of eight groups of blocks, which are
-spread over the field (jackknife); what depends on where pixels lie, on each of eight tiles.
+Figures of single pixels are measured again without each of eight groups of blocks that are spread
+over the field (jackknife); figures of neighbouring pixels are measured on each of eight tiles.
 """
 
 import math
 
 import numpy as np
 
+from napari_n2n.noise.analysis import Analysis
 from napari_n2n.noise.change import moved_share
 from napari_n2n.noise.clipping import find_clipping
 from napari_n2n.noise.correlation import autocorrelation, shared_noise
-from napari_n2n.noise.figures import Figures
 from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.pair.pair import Pair
@@ -19,26 +19,20 @@ from napari_n2n.pair.registration import shift_error
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
+# Side in pixels of a plane below which its 4x4 tiles are too small to measure a shift on.
 _SMALLEST = 128
+# Tiles with a value that a standard deviation needs: it is then known to 40 %.
 _FEWEST_TILES = 4
 
 
-def standard_errors(pair: Pair, found: Figures) -> dict[str, float]:
-    """Return the errors by the names of `napari_n2n.noise.report.NoiseReport`."""
-    sample, curve, usable = found.sample, found.curve, ~found.outliers.pixels
-    errors = {
-        "skewness": curve.skewness_error,
-        "median_shift": curve.median_shift_error,
-        "outlier_share": math.hypot(found.outliers.error, _of_missing(found)),
-        "outlier_shift": found.outliers.shift_error,
+def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
+    """Return the standard errors by the names of the figures."""
+    sample, curve, usable = analysis.sample, analysis.curve, ~analysis.outliers.pixels
+    errors = {name: e for name, e in curve.errors.items() if getattr(curve, name) is not None} | {
+        "outlier_share": math.hypot(analysis.outliers.error, _of_missing(analysis)),
+        "outlier_shift": analysis.outliers.shift_error,
     }
-    if curve.photon_gain is not None:
-        errors["photon_gain"] = curve.gain_error
-    if curve.pedestal is not None:
-        errors["pedestal"] = curve.pedestal_error
-    if curve.read_noise_error is not None:
-        errors["read_noise"] = curve.read_noise_error
-    if found.clipping.shift:
+    if analysis.clipping.shift:
         errors["clipping_shift"] = jackknife(
             [find_clipping(sample.without(sample.group == k)).shift for k in range(GROUPS)]
         )
@@ -47,38 +41,38 @@ def standard_errors(pair: Pair, found: Figures) -> dict[str, float]:
     if min(sample.a.shape[1:]) >= _SMALLEST:
         middle = len(sample.a) // 2
         errors["shift"] = shift_error(sample.a[middle], sample.b[middle])
-    if found.drift_error is not None:
-        errors["drift"] = found.drift_error
-    return errors | _scatter_of_tiles(found)
+    if analysis.drift_error is not None:
+        errors["drift"] = analysis.drift_error
+    return errors | _scatter_of_tiles(analysis)
 
 
-def _of_missing(found: Figures) -> float:
+def _of_missing(analysis: Analysis) -> float:
     """Standard error of the share of the missing pixels."""
-    if found.outliers.missing == 0:
+    if analysis.outliers.missing == 0:
         return 0.0
-    groups, absent = found.sample.group, found.outliers.pixels & found.sample.cut
+    groups, absent = analysis.sample.group, analysis.outliers.pixels & analysis.sample.cut
     lost = np.bincount(groups[absent], minlength=GROUPS)
     count = np.bincount(groups.ravel(), minlength=GROUPS)
     return jackknife(1 - np.sqrt(1 - (lost.sum() - lost) / (count.sum() - count)))
 
 
-def _scatter_of_tiles(found: Figures) -> dict[str, float]:
-    """Return the standard errors of what every tile tells."""
-    ordinary = found.sample.without(found.outliers.around)
-    tiles = [_of_tile(ordinary.of_tile(tile), found.curve) for tile in ordinary.tiles()]
+def _scatter_of_tiles(analysis: Analysis) -> dict[str, float]:
+    """Return the standard errors of the figures that are measured on every tile."""
+    ordinary = analysis.sample.without(analysis.outliers.around)
+    tiles = [_of_tile(ordinary.of_tile(tile), analysis.curve) for tile in ordinary.tiles()]
     if not tiles:
         return {}
     whole = np.array([list(tile.values()) for tile in tiles], dtype=np.float64)
-    told = np.isfinite(whole).sum(axis=0)
+    known = np.isfinite(whole).sum(axis=0)
     return {
         name: float(np.nanstd(values, ddof=1)) / math.sqrt(count)
-        for name, values, count in zip(tiles[0], whole.T, told, strict=True)
+        for name, values, count in zip(tiles[0], whole.T, known, strict=True)
         if count >= _FEWEST_TILES
     }
 
 
 def _of_tile(sample: Sample, curve: TransferCurve) -> dict[str, float | None]:
-    """Return what depends on where a pixel lies among others; None for what it does not tell."""
+    """Measure the figures of neighbouring pixels on one tile; None for undetermined ones."""
     correlation = autocorrelation(sample.difference, sample.valid, sample.quantum)
     noise = math.sqrt(float(np.mean(sample.difference**2, dtype=np.float64)) / 2)
     return {
@@ -94,7 +88,7 @@ def _of_tile(sample: Sample, curve: TransferCurve) -> dict[str, float | None]:
 
 
 def _of_line(sample: Sample, usable: np.ndarray) -> tuple[float, float]:
-    """Standard errors of gain and offset of B against A, the surroundings being the instrument."""
+    """Standard errors of gain and offset of B against A, the surroundings as the instrument."""
     group = sample.group[usable]
     a, b, m = (
         values[usable].astype(np.float64) for values in (sample.a, sample.b, sample.surroundings)

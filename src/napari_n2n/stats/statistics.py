@@ -24,8 +24,8 @@ GROUPS = 8
 _BLOCK = 32
 # Side in pixels of the blocks whose 2x2 windows count as one measurement each: half a `_BLOCK`.
 _HALF_BLOCK = _BLOCK // 2
-# Standard deviation and reach, in pixels, of the Gaussian that averages the surroundings: 40 pixels
-# with equal weights. Wider: less noise in the mean; narrower: less blur of the scene.
+# Standard deviation and reach, in pixels, of the Gaussian that averages the surroundings: like 80
+# pixels of equal weight. Wider: less noise in the mean; narrower: less blur of the scene.
 _SIGMA, _REACH = 2.5, 6
 
 
@@ -97,7 +97,6 @@ def noise_level(planes: np.ndarray) -> float:
 
 def noise_excess(
     planes: np.ndarray,
-    *,
     noise: float,
     photon_gain: float | None,
     read_noise: float | None,

@@ -217,6 +217,6 @@ class NoiseWidget(Dock):
 def _table(report: NoiseReport) -> str:
     rows = (
         f"<tr><td style='padding-right: 8px'>{escape(name)}</td><td>{escape(words)}</td></tr>"
-        for name, words in report.figures()
+        for name, words in report.rows()
     )
     return f"<table cellspacing='0'>{''.join(rows)}</table>"
