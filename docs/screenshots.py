@@ -1,8 +1,8 @@
-"""Take the pictures of the docks, in a real napari window, that the documentation shows.
+"""Take the screenshots of the docks for the documentation, in a real napari window.
 
 Usage: python docs/screenshots.py [--all DIR] [--minutes 1]; on a machine without a screen, under
-xvfb-run -s "-screen 0 1920x1080x24". Writes what the pages show into docs/images; with --all, every
-dock in every state, light and dark, on a small and on a large screen, goes to DIR as well.
+xvfb-run -s "-screen 0 1920x1080x24". Writes the images of the pages into docs/images; with --all,
+also every dock in every state, light and dark, on a small and a large screen, into DIR.
 """
 
 import argparse
@@ -34,12 +34,13 @@ SHOWN = {
 }
 THEMES = ("dark", "light")
 SMALL, LARGE = (1366, 768), (1920, 1080)
-COLOURS = 256
+COLOURS = 256  # a palette of one byte per pixel: smaller files
+# Pixels, WebP quality and milliseconds per frame: smaller values give a smaller file.
 FILM_WIDTH, FILM_QUALITY, FILM_MS = 820, 55, 500
 
 
 def wait(until: Callable[[], bool], seconds: float = 600.0) -> None:
-    """Keep the window alive until a condition holds."""
+    """Process the events of the window until a condition holds or the time is over."""
     end = time.monotonic() + seconds
     while not until() and time.monotonic() < end:
         QApplication.processEvents()
@@ -47,39 +48,39 @@ def wait(until: Callable[[], bool], seconds: float = 600.0) -> None:
 
 
 def settle(seconds: float = 0.8) -> None:
-    """Let the window draw."""
+    """Give the window time to draw."""
     end = time.monotonic() + seconds
     wait(lambda: time.monotonic() > end)
 
 
 @dataclass
 class Camera:
-    """Takes pictures of a window.
+    """Take screenshots of a window.
 
     Attributes
     ----------
     viewer
-        Whose window it is.
+        The viewer with the window.
     everything
-        The folder for all states, themes and sizes; None for only what the pages show.
+        The folder for all states, themes and sizes; None for only the images of the pages.
     film
-        Pictures of the run so far, for the animation.
+        Frames of the animation.
     """
 
     viewer: napari.Viewer
     everything: Path | None
     film: list[Image.Image] = field(default_factory=list)
 
-    def look(self) -> Image.Image:
-        """Return the window as it is."""
+    def capture(self) -> Image.Image:
+        """Return a screenshot of the window."""
         self.viewer.status = ""
         return Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)[..., :3])
 
     def shoot(self, name: str) -> None:
-        """Take a state, in all ways that are wanted."""
+        """Save a state of the window under a name."""
         settle()
         if name in SHOWN:
-            _save(self.look(), IMAGES / f"{name}.png")
+            _save(self.capture(), IMAGES / f"{name}.png")
         if self.everything is None:
             return
         for theme in THEMES:
@@ -87,18 +88,18 @@ class Camera:
             for size in (SMALL, LARGE):
                 self.viewer.window.resize(*size)
                 settle(0.4)
-                _save(self.look(), self.everything / f"{name}_{theme}_{size[0]}x{size[1]}.png")
+                _save(self.capture(), self.everything / f"{name}_{theme}_{size[0]}x{size[1]}.png")
         self.viewer.theme = THEMES[0]
         self.viewer.window.resize(*SMALL)
 
     def take_frame(self) -> None:
-        """Add a picture to the film."""
-        picture = self.look()
+        """Add a frame to the film."""
+        picture = self.capture()
         height = round(picture.height * FILM_WIDTH / picture.width)
         self.film.append(picture.resize((FILM_WIDTH, height), Image.Resampling.LANCZOS))
 
     def save_film(self, path: Path) -> None:
-        """Write the film as an animated WebP that rests on its last picture."""
+        """Save the film as an animated WebP that shows its last frame longer."""
         first, *others = self.film
         durations = [FILM_MS] * len(others) + [6 * FILM_MS]
         first.save(
@@ -138,7 +139,7 @@ def shoot_noise(camera: Camera) -> None:
 
 
 def shoot_simulate(camera: Camera) -> None:
-    """Write upon a clean layer, twice."""
+    """Make two copies of a clean layer with text over it."""
     viewer = camera.viewer
     viewer.layers.clear()
     (clean,) = viewer.open_sample(PLUGIN, "clean_cells")
@@ -153,7 +154,7 @@ def shoot_simulate(camera: Camera) -> None:
 
 
 def shoot_split(camera: Camera) -> None:
-    """Take even and odd frames of a movie."""
+    """Split a movie into even and odd frames."""
     viewer = camera.viewer
     viewer.open_sample(PLUGIN, "long_timelapse")
     with opened(viewer, "Split") as split:
@@ -164,7 +165,7 @@ def shoot_split(camera: Camera) -> None:
 
 
 def shoot_train(camera: Camera, minutes: float) -> None:
-    """Train on a sample pair, and look at the network while it learns."""
+    """Train on a sample pair, with preview and split view."""
     viewer = camera.viewer
     viewer.open_sample(PLUGIN, "timelapse")
     with opened(viewer, "Train") as train:
@@ -193,7 +194,7 @@ def shoot_train(camera: Camera, minutes: float) -> None:
 
 
 def shoot_choices(camera: Camera) -> None:
-    """Show what the Train dock says of a displaced pair, of what cannot be, and all it may ask."""
+    """Show the Train dock with a displaced pair, its advanced settings, and an error."""
     viewer = camera.viewer
     viewer.open_sample(PLUGIN, "cells")
     second = viewer.layers[1]
@@ -227,7 +228,7 @@ def shoot_preferences(camera: Camera) -> None:
 
 
 def shoot_denoise(camera: Camera) -> None:
-    """Apply the model to a long recording of the same kind, and to one of another kind."""
+    """Apply the model to a similar recording, and to one that gets a warning."""
     viewer = camera.viewer
     viewer.layers.clear()
     viewer.open_sample(PLUGIN, "long_timelapse")
@@ -240,27 +241,27 @@ def shoot_denoise(camera: Camera) -> None:
         viewer.dims.set_current_step(0, 40)
         camera.shoot("denoise_after")
         frames = np.asarray(recording.data[:432]).reshape(48, 9, *recording.data.shape[1:])
-        looks = {name: getattr(recording, name) for name in ("scale", "units", "contrast_limits")}
-        viewer.add_image(frames.mean(1), name="averaged", axis_labels=("t", "y", "x"), **looks)
+        display = {name: getattr(recording, name) for name in ("scale", "units", "contrast_limits")}
+        viewer.add_image(frames.mean(1), name="averaged", axis_labels=("t", "y", "x"), **display)
         denoise.picker.layer_a.value = viewer.layers["averaged"]
         wait(lambda: not denoise.comparing.busy)
         camera.shoot("denoise_warning")
 
 
 def shoot_filling(camera: Camera) -> None:
-    """Apply the model to a large field, and look where the corners of four parts meet."""
+    """Apply the model to a large image, and show where four shards meet."""
     viewer = camera.viewer
     viewer.layers.clear()
     viewer.open_sample(PLUGIN, "cells")
     cells = viewer.layers[0]
-    looks = {name: getattr(cells, name) for name in ("scale", "units", "contrast_limits")}
+    display = {name: getattr(cells, name) for name in ("scale", "units", "contrast_limits")}
     pixels = np.pad(cells.data, ((150, 7530), (150, 5482)), mode="reflect")
     viewer.layers.clear()
-    viewer.add_image(pixels, name="large field", **looks)
+    viewer.add_image(pixels, name="large field", **display)
     with opened(viewer, "Denoise") as denoise:
         wait(lambda: not denoise.comparing.busy)
         denoise.button.click()
-        step = float(looks["scale"][-1])
+        step = float(display["scale"][-1])
         viewer.camera.center, viewer.camera.zoom = (0, 2048 * step, 2048 * step), 0.8 / step
         wait(lambda: denoise.words.text().startswith("4 of"))
         camera.shoot("denoise_during")
@@ -269,7 +270,7 @@ def shoot_filling(camera: Camera) -> None:
 
 
 def open_viewer() -> napari.Viewer:
-    """Open a napari window in which nothing was done yet, of the size and theme of the docs."""
+    """Open a new napari window of the size and theme of the docs."""
     viewer = napari.Viewer()
     viewer.theme = THEMES[0]
     viewer.window.resize(*SMALL)
@@ -277,7 +278,7 @@ def open_viewer() -> napari.Viewer:
 
 
 def main() -> None:
-    """Take the pictures of all docks."""
+    """Take the screenshots of all docks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, help="folder for every state, theme and size")
     parser.add_argument("--minutes", type=float, default=1.0, help="of training")

@@ -1,16 +1,15 @@
 """The Denoise dock: apply a model to recordings; the result is shown while it is computed."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import CheckBox
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar
+from qtpy.QtWidgets import QHBoxLayout
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import SUFFIX
-from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, notify, time_left
+from napari_n2n.widgets.dock import Dock, ProgressBar, Words, button, connect_while_alive, notify
 from napari_n2n.widgets.forms.comparison_controls import ComparisonControls
 from napari_n2n.widgets.forms.fields import AxesField, device_menu, memory_field
 from napari_n2n.widgets.forms.model_picker import ModelPicker
@@ -22,7 +21,6 @@ from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 _WELCOME = "Denoises a recording with a model that was trained on similar recordings."
-_PROGRESS_STEPS = 1000  # of the progress bar: finer than its pixels
 
 
 class DenoiseWidget(Dock):
@@ -69,8 +67,7 @@ class DenoiseWidget(Dock):
         self.button = button("Denoise", "Denoise the whole recording in the background")
         self.cancel_button = button("Cancel", "Stop now; Resume continues later")
         self.overwrite_button = button("Overwrite", "Delete the existing output and start again")
-        self.progress = QProgressBar()
-        self.progress.setRange(0, _PROGRESS_STEPS)
+        self.progress = ProgressBar()
         self.words, self.warnings = Words(_WELCOME), Words()
 
         buttons = QHBoxLayout()
@@ -199,9 +196,7 @@ class DenoiseWidget(Dock):
         self._show_warnings(self.session.warnings)
 
     def _show_progress(self, share: float) -> None:
-        left = self.session.remaining
-        self.progress.setValue(round(_PROGRESS_STEPS * share))
-        self.progress.setFormat("%p%  " + (time_left(left) if math.isfinite(left) else ""))
+        self.progress.show_share(share, self.session.remaining)
         self._show_warnings(self.session.warnings)
 
     def _show_warnings(self, warnings: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """What all docks share: a scrolling column, narrow fields, labels, and a clean end."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QLabel,
     QLayout,
+    QProgressBar,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -21,6 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_n2n.errors import BadInput
 
+_PROGRESS_STEPS = 1000  # of a progress bar: more than its pixels
 _BREAK = "\u200b"  # zero-width space: a line may end here
 # Pixels. Larger: less room for the image; smaller: labels and fields are cut off.
 _MIN_WIDTH = 300
@@ -194,3 +197,16 @@ def time_of(seconds: float) -> str:
 def time_left(seconds: float) -> str:
     """Return a remaining time in words."""
     return f"{time_of(seconds)} left"
+
+
+class ProgressBar(QProgressBar):
+    """A progress bar that also shows the time left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setRange(0, _PROGRESS_STEPS)
+
+    def show_share(self, share: float, seconds: float = math.inf) -> None:
+        """Show the share of a run that is done, 0 to 1, and the seconds left if they are finite."""
+        self.setValue(round(_PROGRESS_STEPS * share))
+        self.setFormat("%p%  " + (time_left(seconds) if math.isfinite(seconds) else ""))

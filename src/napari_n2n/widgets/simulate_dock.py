@@ -4,20 +4,27 @@ from itertools import chain
 from typing import Any
 
 from magicgui.widgets import ComboBox, SpinBox
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar
+from qtpy.QtWidgets import QHBoxLayout
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.simulate.corruption import Noise
 from napari_n2n.simulate.registry import NOISES
 from napari_n2n.simulate.write import SimulationStep
-from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, keep_narrow, notify
+from napari_n2n.widgets.dock import (
+    Dock,
+    ProgressBar,
+    Words,
+    button,
+    connect_while_alive,
+    keep_narrow,
+    notify,
+)
 from napari_n2n.widgets.forms.fields import AxesField, ParameterField, form_layout, layer_menu
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.simulation_session import SimulationSession
 
 _WELCOME = "Makes two noisy copies of a clean image: a training pair with a known truth."
-_PROGRESS_STEPS = 1000  # of the progress bar: finer than its pixels
 
 
 class SimulateWidget(Dock):
@@ -52,8 +59,7 @@ class SimulateWidget(Dock):
         tip = "Add two layers with independent noise, in the background"
         self.button = button("Make two noisy copies", tip)
         self.cancel_button = button("Cancel", "Stop now and discard the copies")
-        self.progress = QProgressBar()
-        self.progress.setRange(0, _PROGRESS_STEPS)
+        self.progress = ProgressBar()
         numbers = chain(*self.numbers.values())
         self._rows = form_layout(self.layer, self.axes, self.noise, *numbers, self.seed)
         self._rows.insertRow(3, self.noise_words)
@@ -117,7 +123,7 @@ class SimulateWidget(Dock):
         self.words.setText(self.session.message or _WELCOME)
 
     def _show_step(self, step: SimulationStep) -> None:
-        self.progress.setValue(round(_PROGRESS_STEPS * step.progress))
+        self.progress.show_share(step.progress)
 
 
 def _fields(noise: Noise) -> list[ParameterField]:

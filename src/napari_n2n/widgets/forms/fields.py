@@ -25,7 +25,7 @@ from napari_n2n.widgets.layers.plane_on_screen import is_temporary
 from napari_n2n.widgets.preferences import preferences
 
 # Pixels: as wide as most labels, so that the fields of forms below each other are aligned.
-_LABEL_WIDTH = 50
+_LABEL_WIDTH = 52
 _GB = 10**9  # bytes
 
 

@@ -1,20 +1,18 @@
 """The lower half of the Train dock: progress and curve of a run, and the buttons that end it."""
 
-import math
 from typing import Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QMessageBox,
-    QProgressBar,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_n2n.model.device import choose_device, device_title, memory_in_use
 from napari_n2n.training.fit import TrainingStep
-from napari_n2n.widgets.dock import Words, button, connect_while_alive, time_left
+from napari_n2n.widgets.dock import ProgressBar, Words, button, connect_while_alive
 from napari_n2n.widgets.forms.comparison_controls import ComparisonControls
 from napari_n2n.widgets.plots import TrainingCurve
 from napari_n2n.widgets.sessions.training_session import TrainingSession
@@ -23,7 +21,6 @@ _WELCOME = (
     "Choose two noisy recordings of the same scene: two exposures, two scans, or two frames. "
     "No clean image is needed."
 )
-_PROGRESS_STEPS = 1000  # of the progress bar: finer than its pixels
 _GB = 10**9  # bytes
 
 
@@ -67,8 +64,7 @@ class RunPanel(QWidget):
         )
         self.preview, self.split = self.comparison.preview, self.comparison.split
         self.divider = self.comparison.divider
-        self.progress = QProgressBar()
-        self.progress.setRange(0, _PROGRESS_STEPS)
+        self.progress = ProgressBar()
         self.words, self.resources = Words(), Words()
         self.curve = TrainingCurve()
         column = QVBoxLayout(self)
@@ -86,7 +82,7 @@ class RunPanel(QWidget):
             (session.started, self._show_state),
             (session.stepped, self._show_step),
             (session.message_changed, self.words.setText),
-            (session.denoising_progressed, self._show_share),
+            (session.denoising_progressed, self.progress.show_share),
             (session.paused_changed, self._show_state),
             (session.finished, self._show_state),
             (session.discarded, self._show_state),
@@ -120,7 +116,8 @@ class RunPanel(QWidget):
         self.curve.show_steps(session.curve)
         self.curve.setVisible(bool(session.curve) or running)
         if running and session.curve:
-            self._show_progress(session.curve[-1])
+            step = session.curve[-1]
+            self.progress.show_share(step.progress, step.remaining)
 
     def show_welcome(self, shown: bool) -> None:
         """Show or hide the text that asks for recordings; messages of a run replace it."""
@@ -131,7 +128,7 @@ class RunPanel(QWidget):
         self.words.setText(self.session.message or (_WELCOME if self._welcoming else ""))
 
     def _show_step(self, step: TrainingStep) -> None:
-        self._show_progress(step)
+        self.progress.show_share(step.progress, step.remaining)
         self.pause_button.setEnabled(self.session.learning)
         score = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB on held-out blocks"
         if not self.session.paused:  # a step may arrive after the pause
@@ -139,20 +136,12 @@ class RunPanel(QWidget):
         self.resources.setText(self._resources())
         self.curve.show_steps(self.session.curve)
 
-    def _show_progress(self, step: TrainingStep) -> None:
-        self._show_share(step.progress, step.remaining)
-
-    def _show_share(self, share: float, seconds: float) -> None:
-        left = time_left(seconds) if math.isfinite(seconds) else ""
-        self.progress.setValue(round(_PROGRESS_STEPS * share))
-        self.progress.setFormat(f"%p%  {left}")
-
     def _resources(self) -> str:
         if self.session.recipe is None:
             return ""
         device = choose_device(self.session.recipe.settings.device)
         memory, own = memory_in_use(device)
-        card = "" if own is None else f"{own / _GB:.1f} GB of its memory and "
+        card = "" if own is None else f"{own / _GB:.1f} GB of graphics memory and "
         return f"On {device_title(device)}: {card}{memory / _GB:.1f} GB of memory in use"
 
     def _use_theme(self, _event: Any = None) -> None:

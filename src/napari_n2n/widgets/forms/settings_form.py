@@ -17,7 +17,7 @@ from napari_n2n.widgets.dock import Words, time_of
 from napari_n2n.widgets.forms.fields import MemoryField, collapsible, form_layout, setting_field
 from napari_n2n.widgets.preferences import preferences
 
-_LOSS_LABELS = {"auto": "auto - by the noise"} | {one.name: one.title for one in LOSSES.values()}
+_LOSS_LABELS = {"auto": "auto (by the noise)"} | {one.name: one.title for one in LOSSES.values()}
 
 
 class SettingsForm(QWidget):
