@@ -32,7 +32,7 @@ class OutputPicker:
     def __init__(self) -> None:
         self.field = FileEdit(
             label="Save to",
-            tooltip="File for the result; if empty, it is lost when napari closes",
+            tooltip="File for the result; if empty: folder of the preferences, or a temporary file",
         )
         self._folders: list[Path] = []
         self._scenes: tuple[tuple[Path, ...], ...] = ()
