@@ -25,8 +25,8 @@ OUT = {
     r"(files?|folder|output|model|layer|data|pixels|what|it) (lie|lies|stand|stands)": "is, are",
     r"(lies|stands) (at|in|beside|on) the (disk|folder|file|output|place)": "is",
     r"(room|house|wing)s?": "name the responsibility, or the space that is needed",
-    # Not math.floor, numpy.floor or a detector's noise floor.
-    r"(?<!noise )(?<!\.)floors?(?!\()": "name the responsibility, or 'lower limit'",
+    # Not math.floor, the noise floor of a detector, or a number that is a lower limit.
+    r"(?<!noise )(?<!small )(?<!, )(?<!\.)floors?(?! ?[(=)])": "name the responsibility",
 }
 PATTERN = re.compile(
     "|".join(rf"(?P<w{n}>\b{word}\b)" for n, word in enumerate(OUT)), re.IGNORECASE
@@ -71,7 +71,7 @@ def test_such_a_word_is_found(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["numpy.floor(x)", "the noise floor of a detector", "recommended", "understand", "bedroom"],
+    ["numpy.floor(x)", "the noise floor", "max(x, floor)", "recommended", "understand", "bedroom"],
 )
 def test_parts_of_other_words_and_terms_are_allowed(text):
     assert list(found(text)) == []
