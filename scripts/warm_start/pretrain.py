@@ -1,12 +1,12 @@
-"""Pretrain the weights that a run on planes may start from.
+"""Pretrain the initial weights for training on planes.
 
-The scenes and the noise are simulated here: photon and read noise in any proportion, at any level,
-with and without correlation between neighbours. The network sees every scene in the normalisation
-that `training.normalisation` gives recordings. It learns with clean targets; on a person's pair,
-training goes on with noisy ones, whose minimiser is that of the pair, wherever it started.
+Scenes and noise are simulated: photon and read noise in any proportion, at any level, with and
+without correlation between neighbours. Scenes are normalised as `training.normalisation` does with
+recordings. Targets are clean here; on a real pair, training continues with noisy ones, so the
+result depends on the pair, wherever it started.
 
 Usage: python scripts/warm_start/pretrain.py [--steps 24000] [--scenes 1500] [--seed 0] [-o FILE]
-Forty minutes on one core that has instructions for bfloat16.
+40 minutes on one core with instructions for bfloat16.
 """
 
 import argparse
@@ -27,11 +27,18 @@ from napari_n2n.training.state import update_average
 
 ARCHITECTURE = {"name": "compact", "channels": 1, "norm": False}
 WEIGHTS = Path(__file__).parents[2] / "src" / "napari_n2n" / "training" / "pretrained.n2n"
+# Sides of a scene and of a patch in pixels, the latter that of training, and patches per step.
+# More patches: less noise in the gradients; fewer: quicker steps.
 SIDE, PATCH, BATCH = 192, 64, 32
+# Peak learning rate, that of training, and decay of the average of the weights per step. Larger:
+# less noise in the weights; smaller: less lag.
 PEAK, DECAY = 1.5e-3, 0.999
-RATIO = (0.07, 3.0)  # deviation of the noise against that of the scene
+# Least and largest standard deviation of the noise relative to that of the scene. A wider range
+# covers more recordings, but takes more steps.
+RATIO = (0.07, 3.0)
 CORRELATED = 0.4  # share of draws whose noise is correlated between neighbours
-_SAMPLE = 3000
+MARGIN = 8  # pixels around a patch, so that smoothing correlated noise has no edge in it
+_SAMPLE = 3000  # pixels from which a scene is normalised; fewer: a less certain black level
 
 
 def example(clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
@@ -39,8 +46,8 @@ def example(clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     ratio = np.exp(rng.uniform(*np.log(RATIO)))
     variance = (ratio * max(float(clean.std()), 0.02)) ** 2
     photon_share = rng.choice((1.0, rng.random()))
-    pedestal = rng.choice((0.0, rng.uniform(0, 0.3)))
-    bright = clean + pedestal
+    background = rng.choice((0.0, rng.uniform(0, 0.3)))
+    bright = clean + background
     photons = float(bright.mean()) / max(variance * photon_share, 1e-9)  # at brightness 1
     read = np.sqrt(variance * (1 - photon_share))
 
@@ -54,24 +61,24 @@ def example(clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     seen = sample + noise_of(sample)
     deviation, black = float(seen.std()), float(np.percentile(seen, 1))
 
-    margin = 8
-    y, x = rng.integers(0, SIDE - PATCH - 2 * margin, 2)
-    wide = bright[y : y + PATCH + 2 * margin, x : x + PATCH + 2 * margin]
+    y, x = rng.integers(0, SIDE - PATCH - 2 * MARGIN, 2)
+    wide = bright[y : y + PATCH + 2 * MARGIN, x : x + PATCH + 2 * MARGIN]
     noise = noise_of(wide)
     if rng.random() < CORRELATED:
         width = rng.uniform(0.3, 1.8) * np.array(((1, 1), (1, 1), (0, 1))[rng.integers(3)])
         before = noise.std()
         noise = gaussian_filter(noise, width)
         noise *= before / max(noise.std(), 1e-9)
-    cut = np.s_[margin:-margin, margin:-margin]
+    cut = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN]
     pair = np.stack([wide + noise, wide])[(slice(None), *cut)]
     pair = np.rot90(pair, int(rng.integers(4)), (1, 2))[:, :: int(rng.choice((-1, 1)))]
     noisy, target = ((pair - black) / deviation).astype(np.float32)
+    # Errors relative to the noise; 0.03 keeps nearly clean patches from dominating.
     return noisy, target, 1 / (variance / deviation**2 + 0.03)
 
 
-def learned(scenes: list[np.ndarray], steps: int, seed: int) -> CompactUNet:
-    """Train, and return the averaged network."""
+def pretrain(scenes: list[np.ndarray], steps: int, seed: int) -> CompactUNet:
+    """Train and return the averaged network."""
     torch.manual_seed(seed)
     network = CompactUNet().to(memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval().requires_grad_(False)
@@ -111,9 +118,9 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=WEIGHTS)
     given = parser.parse_args()
     scenes = [scene(SIDE, np.random.default_rng((given.seed, k))) for k in range(given.scenes)]
-    network = folded(learned(scenes, given.steps, given.seed))
+    network = folded(pretrain(scenes, given.steps, given.seed))
     record = {
-        "about": "simulated scenes and noise: what training on planes may start from",
+        "about": "initial weights for planes, pretrained on simulated scenes and noise",
         "steps": given.steps,
         "scenes": given.scenes,
         "seed": given.seed,

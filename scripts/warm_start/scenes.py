@@ -1,7 +1,7 @@
-"""Scenes of no particular sample, from which a network can learn what noise is not.
+"""Simulated scenes of no particular sample, on which a network is pretrained.
 
 Opaque shapes that hide each other (edges), curved fibres, spots, soft textures; mixed, masked,
-hazed, and blurred as by optics. Nothing here imitates a recording that anything is measured on.
+hazed, and blurred as by optics. No scene imitates a recording that benchmarks use.
 """
 
 import numpy as np

@@ -110,7 +110,7 @@ def test_bfloat16_is_used_only_on_processors_with_instructions_for_it(monkeypatc
 
 
 def test_bfloat16_trains_to_the_same_result(pair, scene, monkeypatch):
-    settings = QUICK.model_copy(update={"steps": 60, "batch": 4})
+    settings = QUICK.model_copy(update={"steps": 60, "batch": 4, "patch": 32})
     errors = []
     for quick, precision in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(

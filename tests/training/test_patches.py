@@ -135,7 +135,7 @@ def test_blocks_cover_a_stack_once_and_start_at_chunk_borders(length, chunk, sta
     start = min(start, length - side)
     source = da.zeros((side, length), chunks=(side, chunk), dtype=np.uint16)
     view = Acquisition.open(source).cropped(slice(0, side), slice(start, length))
-    blocks = BlockGrid(_Single(view), 2, (side, side))
+    blocks = BlockGrid(_Single(view), (side, side))
     covered = np.zeros(view.shape, int)
     for number in range(blocks.count):
         region = blocks.region(number)

@@ -41,16 +41,13 @@ class BlockGrid:
     ----------
     pair
         All its acquisitions are read in the same blocks.
-    dims
-        Number of axes, at the end, that the network sees; along the leading ones a block is one
-        chunk long.
     side
         Sides of a patch in pixels: the smallest sides of a block, unless the stack is smaller.
+        Along the axes before those of a patch a block is one chunk long.
     """
 
-    def __init__(self, pair: Pair, dims: int, side: tuple[int, ...]) -> None:
-        self.pair = pair
-        shape, chunks = pair.first.shape, pair.first.chunks
+    def __init__(self, pair: Pair, side: tuple[int, ...]) -> None:
+        shape, chunks, dims = pair.first.shape, pair.first.chunks, len(side)
         wanted = (*(1 for _ in shape[:-dims]), *BLOCK[dims])
         least = (*(1 for _ in shape[:-dims]), *side)
         self._edges = [
@@ -177,7 +174,7 @@ class BlockCache:
     ) -> None:
         self.pairs, self.normalisations, self._masks = pairs, normalisations, masks
         self.side, self.seed, self.device = side, seed, device
-        self._grids = [BlockGrid(pair, len(side), side) for pair in pairs]
+        self._grids = [BlockGrid(pair, side) for pair in pairs]
         self._starts = np.cumsum([0, *(grid.count for grid in self._grids)])
         self.block_count = int(self._starts[-1])
         self._storage, kind = _storage({one.dtype for p in pairs for one in p.acquisitions})

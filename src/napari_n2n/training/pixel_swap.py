@@ -78,7 +78,7 @@ def allowed_swap(reports: Sequence[NoiseReport], loss: Loss) -> PixelSwap | None
     something moved or changed between the acquisitions; and for losses that tolerate outliers,
     because outliers come in clusters: what remains of a cluster in the input would show where it is
     in the target. If one acquisition is noisier than the other, half of the patches are not
-    swapped, because the network is to see images with the noise of each.
+    swapped, because the network must also be trained on images with the noise of each.
     """
     if loss.statistic != "mean":
         return None
