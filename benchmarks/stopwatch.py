@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, train
-from napari_n2n.training.fit import Parts, take_step
+from napari_n2n.training.fit import take_step
+from napari_n2n.training.parts import Parts
 from napari_n2n.training.schedule import learning_rate
 
 

@@ -16,29 +16,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import Steps, as_steps
 from napari_n2n.model.denoiser import Denoiser, merge_channels
-from napari_n2n.model.device import choose_device, computes_in_bfloat16
 from napari_n2n.model.network import Network
 from napari_n2n.model.record import HeldOutScore, ModelRecord
-from napari_n2n.noise.advice import advised_loss
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
-from napari_n2n.training.block_cache import BlockCache
-from napari_n2n.training.held_out import HeldOut, HeldOutMask
-from napari_n2n.training.initial_weights import initial_network, is_pretrained
-from napari_n2n.training.losses import LOSSES, Loss, masked_mean
-from napari_n2n.training.normalisation import Batch, Normalisation, normalise
-from napari_n2n.training.patches import Patches, batch_size, patch_side
-from napari_n2n.training.pixel_swap import allowed_swap
+from napari_n2n.training.initial_weights import is_pretrained
+from napari_n2n.training.losses import Loss, masked_mean
+from napari_n2n.training.normalisation import Batch
+from napari_n2n.training.parts import Parts, prepare
 from napari_n2n.training.provenance import record_of_run
-from napari_n2n.training.schedule import RAMP_DOWN, Schedule, learning_rate
+from napari_n2n.training.schedule import RAMP_DOWN, learning_rate
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import TrainState, load_checkpoint, save_checkpoint
 
@@ -151,62 +145,6 @@ def train(
     return fit(pairs, settings, **options).finish(on_step)
 
 
-def chosen_loss(settings: TrainingSettings, reports: Sequence[NoiseReport]) -> Loss:
-    """Return the loss of the settings, or the recommended one."""
-    return LOSSES[advised_loss(reports) if settings.loss == "auto" else settings.loss]
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What `prepare` builds for the loop; only `state` and `cache` change during a run."""
-
-    loss: Loss
-    bfloat16: bool
-    normalisations: tuple[Normalisation, ...]
-    architecture: dict[str, Any]
-    cache: BlockCache
-    patches: Patches
-    held_out: HeldOut
-    schedule: Schedule
-    state: TrainState
-
-
-def prepare(
-    pairs: Sequence[Pair], settings: TrainingSettings, reports: Sequence[NoiseReport]
-) -> Parts:
-    """Build the parts of a run; close the cache afterwards."""
-    device = choose_device(settings.device)
-    loss = chosen_loss(settings, reports)
-    normalisations = normalise(pairs)
-    mean = float(np.mean([one.mean for one in normalisations]))
-    architecture, network = initial_network(settings, loss, pairs, mean)
-    network = network.moved_to(device)
-    side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
-    masks = [HeldOutMask(pair.first.plane_shape, settings.seed) for pair in pairs]
-    cache = BlockCache(
-        pairs,
-        masks,
-        normalisations,
-        side=side,
-        drawn=count * math.prod(side),
-        seed=settings.seed,
-        device=device,
-        memory=settings.memory,
-    )
-    pixels = sum(pair.pixels for pair in pairs)
-    return Parts(
-        loss=loss,
-        bfloat16=computes_in_bfloat16(device),
-        normalisations=normalisations,
-        architecture=architecture,
-        cache=cache,
-        patches=Patches(cache, allowed_swap(reports, loss)),
-        held_out=HeldOut(pairs, masks, normalisations, loss, stride=network.stride, device=device),
-        schedule=Schedule.of(settings, reports, pixels, 2 * count * math.prod(side)),
-        state=TrainState.begin(network, settings.learning_rate, count),
-    )
-
-
 def _fit_network(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
@@ -217,7 +155,6 @@ def _fit_network(
 ) -> Generator[TrainingStep, None, Denoiser]:
     """Train one network: draw, predict, loss, step, average, validate, yield."""
     parts = prepare(pairs, settings, reports)
-    _log_decisions(parts, settings, reports)
     state, schedule, normalisations = parts.state, parts.schedule, parts.normalisations
     with closing(parts.cache):
         if resume and checkpoint is not None:
@@ -270,19 +207,6 @@ def _fit_network(
         state.average.load_state_dict(state.best)
         scales = tuple(one.scale for one in normalisations)
         return Denoiser((state.average,), parts.architecture, scales, record)
-
-
-def _log_decisions(
-    parts: Parts, settings: TrainingSettings, reports: Sequence[NoiseReport]
-) -> None:
-    chosen = (report.reason for report in reports if report.loss == parts.loss.name)
-    reason = next(chosen, "recommended") if settings.loss == "auto" else "chosen in the settings"
-    start = "pretrained" if is_pretrained(settings, parts.loss) else "random"
-    cache = parts.cache
-    streamed = f"streamed, {cache.slots} of {cache.block_count} blocks in memory"
-    _log.info("loss %s: %s", parts.loss.name, reason)
-    _log.info("device %s, %s weights, batch size %d", cache.device, start, parts.state.batch_size)
-    _log.info("pixels %s", "in memory" if cache.slots == cache.block_count else streamed)
 
 
 def take_step(

@@ -1,0 +1,97 @@
+"""The parts of a run, built in turn: loss, network, block cache, patches, validation, schedule."""
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_n2n.model.device import choose_device, computes_in_bfloat16
+from napari_n2n.noise.advice import advised_loss
+from napari_n2n.noise.report import NoiseReport
+from napari_n2n.pair.pair import Pair
+from napari_n2n.training.block_cache import BlockCache
+from napari_n2n.training.held_out import HeldOut, HeldOutMask
+from napari_n2n.training.initial_weights import initial_network, is_pretrained
+from napari_n2n.training.losses import LOSSES, Loss
+from napari_n2n.training.normalisation import Normalisation, normalise
+from napari_n2n.training.patches import Patches, batch_size, patch_side
+from napari_n2n.training.pixel_swap import allowed_swap
+from napari_n2n.training.schedule import Schedule
+from napari_n2n.training.settings import TrainingSettings
+from napari_n2n.training.state import TrainState
+
+_log = logging.getLogger("napari_n2n")
+
+
+def chosen_loss(settings: TrainingSettings, reports: Sequence[NoiseReport]) -> Loss:
+    """Return the loss of the settings, or the recommended one."""
+    return LOSSES[advised_loss(reports) if settings.loss == "auto" else settings.loss]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `prepare` builds for the loop; only `state` and `cache` change during a run."""
+
+    loss: Loss
+    bfloat16: bool
+    normalisations: tuple[Normalisation, ...]
+    architecture: dict[str, Any]
+    cache: BlockCache
+    patches: Patches
+    held_out: HeldOut
+    schedule: Schedule
+    state: TrainState
+
+
+def prepare(
+    pairs: Sequence[Pair], settings: TrainingSettings, reports: Sequence[NoiseReport]
+) -> Parts:
+    """Build the parts of a run; close the cache afterwards."""
+    device = choose_device(settings.device)
+    loss = chosen_loss(settings, reports)
+    normalisations = normalise(pairs)
+    mean = float(np.mean([one.mean for one in normalisations]))
+    architecture, network = initial_network(settings, loss, pairs, mean)
+    network = network.moved_to(device)
+    side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
+    masks = [HeldOutMask(pair.first.plane_shape, settings.seed) for pair in pairs]
+    cache = BlockCache(
+        pairs,
+        masks,
+        normalisations,
+        side=side,
+        drawn=count * math.prod(side),
+        seed=settings.seed,
+        device=device,
+        memory=settings.memory,
+    )
+    pixels = sum(pair.pixels for pair in pairs)
+    parts = Parts(
+        loss=loss,
+        bfloat16=computes_in_bfloat16(device),
+        normalisations=normalisations,
+        architecture=architecture,
+        cache=cache,
+        patches=Patches(cache, allowed_swap(reports, loss)),
+        held_out=HeldOut(pairs, masks, normalisations, loss, stride=network.stride, device=device),
+        schedule=Schedule.of(settings, reports, pixels, 2 * count * math.prod(side)),
+        state=TrainState.begin(network, settings.learning_rate, count),
+    )
+    _log_decisions(parts, settings, reports)
+    return parts
+
+
+def _log_decisions(
+    parts: Parts, settings: TrainingSettings, reports: Sequence[NoiseReport]
+) -> None:
+    chosen = (report.reason for report in reports if report.loss == parts.loss.name)
+    reason = next(chosen, "recommended") if settings.loss == "auto" else "chosen in the settings"
+    start = "pretrained" if is_pretrained(settings, parts.loss) else "random"
+    cache = parts.cache
+    streamed = f"streamed, {cache.slots} of {cache.block_count} blocks in memory"
+    _log.info("loss %s: %s", parts.loss.name, reason)
+    _log.info("device %s, %s weights, batch size %d", cache.device, start, parts.state.batch_size)
+    _log.info("pixels %s", "in memory" if cache.slots == cache.block_count else streamed)
