@@ -9,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import settings
 from scipy import ndimage
 
 from napari_n2n import BadInput, Pair, TrainingSettings, cli, load, train
 from napari_n2n.denoising.predictor import Predictor
+
+# A slow machine is no failure: a test has pytest's time limit, not one for each example.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def blobs(shape=(96, 96), seed=0):

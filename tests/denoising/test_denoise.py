@@ -239,7 +239,7 @@ def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene, caplog):
 
 def test_values_outside_of_the_training_data_are_pointed_out(denoiser, scene):
     assert make_plan(denoiser, noisy(scene, 3)).warnings == ()
-    assert "lie outside" in make_plan(denoiser, 10 * scene).warnings[0]
+    assert "are outside" in make_plan(denoiser, 10 * scene).warnings[0]
 
 
 def test_unknown_endings_and_types_are_refused(tmp_path, denoiser, scene):

@@ -129,3 +129,14 @@ def test_psnr_and_ssim_of_a_perfect_result():
     assert image_quality.psnr(SCENE, SCENE, 255) == np.inf
     assert image_quality.ssim(SCENE, SCENE, 255) == pytest.approx(1)
     assert image_quality.psnr(SCENE, SCENE + 1, 255) == pytest.approx(48.13, abs=0.01)
+
+
+def test_resolution_is_where_the_ring_correlation_falls_below_one_seventh():
+    rng, width, contrast = np.random.default_rng(0), 1.5, 100
+    white = rng.normal(0, np.sqrt(contrast), (512, 512))
+    scene = ndimage.gaussian_filter(white, width, mode="wrap")
+    a, b = (scene + rng.normal(size=scene.shape) for _ in "AB")
+    # The scene has the power contrast * exp(-(2 pi width f)^2), and the ring correlation is
+    # power / (power + 1): one seventh where the power is one sixth.
+    frequency = np.sqrt(np.log(6 * contrast)) / (2 * np.pi * width)
+    assert image_quality.resolution(a, b) == pytest.approx(1 / frequency, rel=0.04)

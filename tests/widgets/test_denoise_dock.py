@@ -375,7 +375,7 @@ def test_a_recording_unlike_the_training_is_reported_when_it_is_chosen(
     viewer.add_image(noisy(blobs(), 3, sigma=2), name="quiet")
     _, widget = open_dock(viewer, denoiser.save(tmp_path / "trained"))
     widget.picker.layer_a.value = viewer.layers["quiet"]
-    qtbot.waitUntil(lambda: "quiet: a noise of about" in widget.warnings.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "quiet: its noise is about" in widget.warnings.text(), timeout=20_000)
     with qtbot.waitSignal(widget.comparing.found, timeout=20_000):
         widget.picker.layer_a.value = viewer.layers["like it"]
     assert widget.warnings.text() == ""

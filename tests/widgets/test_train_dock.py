@@ -80,7 +80,7 @@ def test_the_dock_explains_why_the_noise_calls_for_a_loss(viewer, qtbot):
     widget.train_button.click()
     qtbot.waitUntil(ended(widget), timeout=60_000)
     assert "L2 finds its mean" in widget.loss_words.text()
-    assert "pixels to learn from" in widget.loss_words.text()
+    assert "pixels to train on" in widget.loss_words.text()
     widget.loss.value = "l1"
     assert "calls for L2" in widget.loss_words.text()
     widget.loss.value = "auto"

@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_n2n.noise.measure import NoiseCurves
 from napari_n2n.noise.report import NoiseReport
+from napari_n2n.stats.image_quality import RESOLVED
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
 # Bins of the histogram: about 16 for each standard deviation of the noise.
@@ -201,7 +202,7 @@ def _rings(report: NoiseReport, curves: NoiseCurves) -> Panel:
     )
     lowest = min(float(rings.min()), 0.0) - 0.05
     series = [
-        Series("1/7", np.array([0.0, 0.5]), np.full(2, 1 / 7), "guide"),
+        Series("1/7", np.array([0.0, 0.5]), np.full(2, RESOLVED), "guide"),
         Series("A and B", frequency, rings, "measured", joined=True),
     ]
     if report.resolution is not None:

@@ -1,11 +1,4 @@
-"""What a person should know about the acquisitions of a pair: a sentence each, with a way out.
-
-The same image under two names: no two exposures differ by less than their noise.
-
-The largest value that a detector delivers: less than its pixel type could hold, often.
-
-A camera of 12 bits ends at 4095 in pixels of 16, and a stack that was scaled to 1 ends there.
-"""
+"""Checks of the acquisitions of a pair: duplicates, saturation, and findings for the user."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,24 +15,44 @@ from napari_n2n.stats.statistics import noise_level
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something a person should know about a pair: a code word, and a sentence with a way out."""
+    """Something the user should know about a pair: a code word, and a sentence with a fix."""
 
     code: str
     message: str
 
 
-def find(
+# Difference of the gain from 1 that is reported: 2 % of the signal.
+_GAIN = 0.02
+# Shift in pixels, below a whole one, that is reported: it reduces contrast at 0.25 cycles a pixel
+# by 8 % (cos(2 pi f d)).
+_SHIFT = 0.25
+# Share of saturated pixels that is reported.
+_SATURATED = 1e-3
+# Pixels below which a network overfits within minutes.
+_FEW_PIXELS = 128 * 128
+# Variance of the difference over that of the noise below which two images are the same: rounding
+# and compression stay below it, separate exposures are near 1.
+_SAME = 0.05
+# Pixels, and share of all, that must reach a saturation level: hot pixels are fewer.
+_FEWEST, _LEAST_SHARE = 50, 5e-4
+# Part of the range of values below the saturation level in which there must be fewer pixels.
+_NEAR = 0.02
+# Share of the saturated places that must be so in another acquisition too.
+_TOGETHER = 0.3
+
+
+def findings_of(
     acquisitions: Sequence[Acquisition],
     sampled: Sequence[Sequence[np.ndarray]],
     matches: Sequence[Affine],
     shift: tuple[float, float],
 ) -> Iterator[Finding]:
-    """Yield what a person should know.
+    """Yield what the user should know.
 
     Parameters
     ----------
     acquisitions
-        Cropped to what all of them show.
+        Cropped to the field of view that they share.
     sampled
         For each, a few planes, or the middle of each; shape (Y, X).
     matches
@@ -51,19 +64,19 @@ def find(
     yield from _unnamed_axis(first)
     yield from _displacement(*shift)
     for acquisition, match in zip(acquisitions[1:], matches[1:], strict=True):
-        if abs(match.gain - 1) > 0.02:
+        if abs(match.gain - 1) > _GAIN:
             yield Finding(
                 "gain",
                 f"{acquisition.name} is {match.gain:.3f} times as bright as {first.name}: "
-                "matched in training, each comes back in its own gain.",
+                "matched for training; each result keeps the gain of its acquisition.",
             )
     for acquisition, planes in zip(acquisitions, sampled, strict=True):
         yield from _clipping(acquisition, planes)
     pixels = math.prod(first.shape)
-    if pixels < 128 * 128:
+    if pixels < _FEW_PIXELS:
         yield Finding(
             "few_pixels",
-            f"Only {pixels} pixels to learn from: expect a smoother result. "
+            f"Only {pixels} pixels to train on: expect a smoother result. "
             "Add frames, or use a model trained on a larger field of the same sample.",
         )
 
@@ -72,8 +85,8 @@ def _unnamed_axis(first: Acquisition) -> Iterator[Finding]:
     if first.axes_in_doubt:
         yield Finding(
             "axes",
-            f"Nobody names the first axis of {first.name}: its {first.plane_count} planes are "
-            "taken for depth. If it is time, channels or repeats, name the axes: "
+            f"The first axis of {first.name} is unlabelled: its {first.plane_count} planes are "
+            "taken as depth. If it is time, channels or repeats, set the axes: "
             "--axes TYX, CYX or RYX.",
         )
 
@@ -83,10 +96,10 @@ def _displacement(dy: float, dx: float) -> Iterator[Finding]:
     if whole_pixels(dy) or whole_pixels(dx):
         yield Finding(
             "shift",
-            f"{where}: cropped to the part that both show. "
-            "Take both without moving the stage for the full field.",
+            f"{where}: cropped to the field of view that both share. "
+            "Record both without moving the stage to keep all of it.",
         )
-    elif math.hypot(dy, dx) > 0.25:
+    elif math.hypot(dy, dx) > _SHIFT:
         yield Finding(
             "shift",
             f"{where}, less than a pixel: the finest detail will blur a little. "
@@ -96,7 +109,7 @@ def _displacement(dy: float, dx: float) -> Iterator[Finding]:
 
 def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterator[Finding]:
     share = float(np.mean([(plane >= acquisition.saturation).mean() for plane in planes]))
-    if share > 1e-3:
+    if share > _SATURATED:
         yield Finding(
             "clipped",
             f"{share:.2%} of {acquisition.name} is saturated, at {acquisition.saturation:g}: these "
@@ -108,12 +121,12 @@ def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterato
 def refuse_duplicate(
     a: Acquisition, b: Acquisition, planes_a: list[np.ndarray], planes_b: list[np.ndarray]
 ) -> None:
-    """Refuse the same image twice, also if it was rescaled, recompressed or rounded.
+    """Raise if both are the same image, also if it was rescaled, recompressed or rounded.
 
     Parameters
     ----------
     a, b
-        What to name.
+        Named in the message.
     planes_a, planes_b
         A sample of each, plane by plane of the same place; each of shape (Y, X).
 
@@ -127,7 +140,7 @@ def refuse_duplicate(
         gain, offset = _regression(plane_a.ravel(), plane_b.ravel())
         differing += float(np.mean((plane_b - gain * plane_a - offset) ** 2)) / 2
         grain += noise_level(plane_b[None]) ** 2
-    if differing == 0 or differing < 0.05 * grain:
+    if differing == 0 or differing < _SAME * grain:
         raise BadInput(
             f"{b.name}: is the same image as {a.name} (their difference has "
             f"{math.sqrt(differing):.3g} ADU where the noise of one has {math.sqrt(grain):.3g}): "
@@ -143,18 +156,12 @@ def _regression(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return gain, float(y.mean(dtype=np.float64) - gain * x.mean(dtype=np.float64))
 
 
-_FEWEST = 50
-_LEAST_SHARE = 5e-4
-_NEAR = 0.02
-_TOGETHER = 0.3
-
-
-def ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]:
+def find_ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]:
     """Find the value at which each of several acquisitions of one scene is saturated.
 
-    It is the largest one, more frequent than all that lie shortly below it, and many of the places
-    that reach it in one acquisition do so in another one too - what hits pixels by chance, as
-    bright text does, does not.
+    Often less than the pixel type can hold: 4095 for a 12-bit camera. It is the largest value, more
+    frequent than all shortly below it, and many of the places that reach it in one acquisition do
+    so in another: what hits pixels by chance, such as bright text, does not.
 
     Parameters
     ----------
@@ -164,7 +171,7 @@ def ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]:
     Returns
     -------
     list of float or None
-        None where nothing is saturated.
+        None if nothing is saturated.
     """
     stacks = [np.stack(list(planes)) for planes in sampled]
     tops = [float(stack.max()) for stack in stacks]
@@ -176,7 +183,7 @@ def ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]:
 
 
 def _piled_up(stack: np.ndarray, top: float) -> bool:
-    """Tell whether more pixels have the largest value than any shortly below it."""
+    """Return whether more pixels have the largest value than all shortly below it."""
     count = int((stack >= top).sum())
     if count < max(_FEWEST, _LEAST_SHARE * stack.size):
         return False

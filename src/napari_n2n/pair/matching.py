@@ -1,4 +1,4 @@
-"""How bright, and how noisy, acquisitions of one scene are against each other."""
+"""Intensity matching of acquisitions of one scene, and the noise of each."""
 
 import math
 
@@ -16,11 +16,22 @@ from napari_n2n.stats.statistics import (
     noise_share,
 )
 
+# Intensity bins of the line. More: better resolved; fewer: less scatter of each mean.
 _BINS = 40
-_FEWEST_IN_BIN = 50
-_ROUNDS = 4
-_SETTLED = 1e-3
+# Pixels that a bin needs, and bins that a line needs: one more than it has parameters.
+_FEWEST_IN_BIN, _FEWEST_BINS = 50, 3
+# Percentiles of the surroundings that the bins cover: few pixels are far above the others.
+_ENDS = 0.5, 99.9
+# Rounds of the fit, and the relative change of the gain at which it ends.
+_ROUNDS, _SETTLED = 4, 1e-3
+# Standard errors by which the covariance of two acquisitions must exceed zero for a scene.
 _SURE = 5.0
+# Standard errors within which the line is the identity.
+_IDENTITY = 3
+# Largest standard error of a gain that is used.
+_VAGUE = 0.1
+# Standard errors by which the exposures must differ to be unequal.
+_UNEQUAL = 4
 
 
 def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> Affine:
@@ -28,11 +39,11 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
 
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that neither
     acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
-    means is fitted with soft-L1 weights. Where it does not differ from the identity by three
-    standard errors, which are those of parts of the field, it is the identity; where no scene shows
-    in both, the gain is 1. How much either acquisition counts in the neighbourhood depends on its
-    noise on the scale of both, and so on the line itself: from a guess by the spread of the
-    neighbourhoods, it is fitted again until it stays.
+    means is fitted with soft-L1 weights. If it differs from the identity by less than three
+    standard errors (from parts of the field), it is the identity; if the acquisitions have no scene
+    in common, the gain is 1. The weight of either acquisition in the neighbourhood depends on its
+    noise, and so on the line itself: starting from the spread of the neighbourhoods, the fit is
+    repeated until it no longer changes.
     """
     a, b, around_a, around_b = (
         np.concatenate([plane.ravel() for plane in planes])
@@ -62,9 +73,9 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
 
 
 def _share_a_scene(around_a: np.ndarray, around_b: np.ndarray) -> bool:
-    """Tell whether surroundings vary together more than independent noises do by chance.
+    """Return whether surroundings vary together more than independent noises do by chance.
 
-    The chance is told by their difference, in which no scene is left: for Gaussian noises of
+    The chance follows from their difference, in which no scene is left: for Gaussian noises of
     covariances C and C', ``var(mean(A B))`` goes with ``C C'``, at most an eighth of
     ``var(mean((B - A)^2))``, which goes with ``2 (C + C')^2``.
     """
@@ -83,7 +94,7 @@ def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray) -> Affine:
-    low, high = np.percentile(instrument, (0.5, 99.9))
+    low, high = np.percentile(instrument, _ENDS)
     if not high > low:
         return Affine(1.0, _mean_difference(a, b))
     where = ((instrument - low) * (_BINS / (high - low))).astype(int).clip(0, _BINS - 1)
@@ -95,15 +106,15 @@ def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarr
         ]
     )
     whole = sums.sum(axis=1)
-    if (whole[0] >= _FEWEST_IN_BIN).sum() < 3:
+    if (whole[0] >= _FEWEST_IN_BIN).sum() < _FEWEST_BINS:
         return Affine(1.0, _mean_difference(a, b))
     centre = float(whole[1].sum() / whole[0].sum())
     (gain, level), errors = _fitted(whole, centre)
     parts = [_fitted(whole - sums[:, group], centre)[0] for group in range(GROUPS)]
     gain_error, level_error = np.maximum(errors, [jackknife(one) for one in np.transpose(parts)])
-    if abs(gain - 1) <= 3 * gain_error and abs(level - centre) <= 3 * level_error:
+    if abs(gain - 1) <= _IDENTITY * gain_error and abs(level - centre) <= _IDENTITY * level_error:
         return Affine()
-    if gain <= 0 or gain_error > 0.1:
+    if gain <= 0 or gain_error > _VAGUE:
         return Affine(1.0, _mean_difference(a, b))
     return Affine(float(gain), float(level - gain * centre))
 
@@ -124,7 +135,7 @@ def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
         Gain, and level at the centre; and their standard errors if every pixel were independent.
     """
     count, sum_a, sum_b, squares = sums[:, sums[0] >= _FEWEST_IN_BIN]
-    if len(count) < 3:
+    if len(count) < _FEWEST_BINS:
         return np.array([1.0, centre]), np.array([math.inf, math.inf])
     mean_a, mean_b = sum_a / count, sum_b / count
     variance = squares / count - (mean_b - mean_a) ** 2
@@ -143,8 +154,8 @@ def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -
     """Standard deviation of each acquisition's noise, in its own intensities.
 
     With independent zero-mean noises and matched gains, A being one acquisition and B the mean of
-    the others, ``E[(A - B)^2] = var(A) + var(B)``, of which `noise_share` tells B's part. Where
-    that does not differ from equal exposures by four standard errors, they are taken to be equal.
+    the others, ``E[(A - B)^2] = var(A) + var(B)``; `noise_share` gives B's part. If it differs from
+    that of equal exposures by less than four standard errors, they are taken as equal.
     """
     views = np.stack(
         [match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)]
@@ -156,7 +167,7 @@ def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -
         share, pulls = noise_share(one, others, neighbourhood(one), neighbourhood(others))
         every = np.ones(pulls.shape[1:])
         error = mean_over_blocks([(plane * pulls.size, every) for plane in pulls]).error
-        if error is None or abs(share - 1 / count) < 4 * error:
+        if error is None or abs(share - 1 / count) < _UNEQUAL * error:
             share = 1 / count
         total = float(np.mean((one - others) ** 2, dtype=np.float64))
         deviations.append(math.sqrt(total * min(max(1 - share, 0.0), 1.0)))

@@ -1,8 +1,8 @@
 """Two or more acquisitions of one scene, checked and brought onto one grid and intensity scale.
 
-Training on two recordings works only if they show the same scene with independent noise. What a
-pair cannot be used for is refused here, in one line each; what can be mended - a shift by whole
-pixels, another gain or offset - is measured and mended here.
+Training works only if they show the same scene with independent noise. Acquisitions that cannot be
+used raise an error; a shift by whole pixels, another gain or offset is measured and corrected
+automatically.
 """
 
 import math
@@ -14,19 +14,21 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, check_finite
-from napari_n2n.pair.checks import Finding, ceilings, find, refuse_duplicate
+from napari_n2n.pair.checks import Finding, find_ceilings, findings_of, refuse_duplicate
 from napari_n2n.pair.matching import match_intensity, noise_levels
 from napari_n2n.pair.registration import measure_shift, whole_pixels
 from napari_n2n.stats.affine import Affine
 
+# Side of a plane in pixels that training needs: one block of the statistics.
 SMALLEST_SIDE = 32
-_SAMPLED_PLANES = 6
-_SAMPLED_SIDE = 1024
+# Planes of a stack, and pixels along the sides of the middle of each, that the checks read. More:
+# smaller standard errors of shift and gain; fewer: faster.
+_SAMPLED_PLANES, _SAMPLED_SIDE = 6, 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Acquisitions of one scene, cropped to the part that all of them show.
+    """Acquisitions of one scene, cropped to the field of view that they share.
 
     Attributes
     ----------
@@ -38,14 +40,14 @@ class Pair:
         Largest displacement (y, x) of any acquisition against the first, in pixels, before
         cropping.
     noise
-        For each, the standard deviation of its noise in its own intensities; 0 where it drowns in
-        that of the others.
+        For each, the standard deviation of its noise in its own intensities; 0 if it is too small
+        beside that of the others.
     offsets
         For each, the row and column of its original plane at which its cropped part starts.
     findings
-        What a person should know.
+        What the user should know.
     channel
-        Number of the channel that it is, 0 where there is only one.
+        Number of its channel, 0 if there is only one.
     """
 
     acquisitions: tuple[Acquisition, ...]
@@ -65,7 +67,7 @@ class Pair:
         sources
             Two or more of whatever `Acquisition.open` takes, or one with an axis of repeats (R).
         axes
-            The letters of their dimensions, to overrule what the sources say.
+            Letters of their dimensions; replaces the labels in the sources.
 
         Raises
         ------
@@ -99,7 +101,7 @@ class Pair:
             sampled = [_sample(acquisition) for acquisition in cropped]
         cropped = [
             replace(one, measured_saturation=level)
-            for one, level in zip(cropped, ceilings(sampled), strict=True)
+            for one, level in zip(cropped, find_ceilings(sampled), strict=True)
         ]
         matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
@@ -109,7 +111,7 @@ class Pair:
             noise=noise_levels(sampled, matches),
             shift=largest,
             offsets=offsets,
-            findings=tuple(find(cropped, sampled, matches, largest)),
+            findings=tuple(findings_of(cropped, sampled, matches, largest)),
             channel=channel,
         )
 

@@ -1,4 +1,4 @@
-"""Open the pairs of several fields of view and channels, from files, folders or layers."""
+"""Recordings as the user chooses them (files, folders, layers), opened as pairs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from napari_n2n.pair.pair import Pair, open_repeats
 def open_pairs(
     *fields: Sequence[Any], axes: str | None = None, split: str | None = None
 ) -> list[Pair]:
-    """Open several fields of view, and every channel of each, as pairs to be learned together.
+    """Open several fields of view, and every channel of each, as pairs to train on together.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ def open_pairs(
         For each field of view, its acquisitions, as `Pair.open` takes them. All fields have the
         same channels.
     axes
-        The letters of their dimensions, to overrule what the sources say.
+        Letters of their dimensions; replaces the labels in the sources.
     split
-        Letter of an axis: the even and the odd frames along it are taken for two acquisitions.
+        Letter of an axis whose even and odd frames are two acquisitions.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def open_pairs(
 def open_fields(
     *fields: Sequence[Any], axes: str | None = None, split: str | None = None
 ) -> Iterator[list[Pair]]:
-    """Open a field of view after the other; see `open_pairs`."""
+    """Open one field of view after the other; see `open_pairs`."""
     expected = 0
     for sources in fields:
         opened = open_repeats(sources, axes, split)
@@ -71,18 +71,18 @@ def first_field(pairs: Sequence[Pair]) -> list[Pair]:
 
 @dataclass(frozen=True)
 class Recordings:
-    """Recordings of one scene, or folders of such, as a person names them.
+    """Recordings of one scene, or folders of such, as the user chooses them.
 
     Attributes
     ----------
     sources
         Whatever `Acquisition.open` takes, or folders as `fields_of_view` takes them.
     axes
-        Letters of their dimensions, to overrule what they say.
+        Letters of their dimensions; replaces the labels in the sources.
     split
-        Letter of an axis whose even and odd frames are taken for two recordings.
+        Letter of an axis whose even and odd frames are two recordings.
     fields
-        Those of every field of view: what lay in the folders when these were named.
+        The recordings of every field of view: those in the folders when the value was made.
 
     Raises
     ------
@@ -111,7 +111,7 @@ class Recordings:
         return " + ".join(one.name for one in named)
 
     def opened(self) -> Iterator[list[Pair]]:
-        """Open a field of view after the other; raises `BadInput` as `open_fields` does."""
+        """Open one field of view after the other; raises `BadInput` as `open_fields` does."""
         return open_fields(*self.fields, axes=self.axes, split=self.split)
 
     def pairs(self) -> list[Pair]:

@@ -1,4 +1,4 @@
-"""How far one acquisition lies displaced against another."""
+"""Registration: the shift of one acquisition against another."""
 
 import math
 
@@ -8,18 +8,31 @@ from skimage.registration import phase_cross_correlation
 
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
-_SMOOTHING = 1.5
+# Standard deviations in pixels of the Gaussians that remove noise and slow background: structures
+# of a few pixels remain.
+_SMOOTHING, _BACKGROUND = 1.5, 12
+# Tiles along each side of a plane, whose scatter gives the standard error.
 _TILES = 4
+# Standard errors by which a shift must improve the agreement of the tiles.
 _SURE = 4.0
-_OF_NO_MATTER = 0.25
+# Shift in pixels below which it is not tested, as it changes hardly anything.
+_UNIMPORTANT = 0.25
+# Parts of a pixel to which the peak is located.
+_UPSAMPLING = 50
+# Largest shift, as a part of the plane's side.
+_FARTHEST = 1 / 4
+# Correlation that shifted planes need: at least, and in standard errors of that of smoothed noise.
+_AGREEMENT, _BEYOND_NOISE = 0.1, 6
+# Shift in pixels from which on it is cropped away: below, the rest would not be smaller.
+_WORTH_CROPPING = 0.75
 
 
 def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tuple[float, float]:
     """Displacement (y, x) of B against A in pixels: ``B(r) = A(r - shift)``.
 
     Median over planes of the sub-pixel cross-correlation peak (Guizar-Sicairos et al. 2008) of the
-    lightly smoothed planes. Beyond a quarter of a pixel, a peak that noise alone could make reads
-    as (0, 0), and so does one that a single part of the field makes, by moving.
+    lightly smoothed planes. Beyond a quarter of a pixel, a peak that could come from noise alone,
+    or from a single moving part of the field, gives (0, 0).
     """
     details = [
         (_detail(plane_a), _detail(plane_b))
@@ -28,7 +41,7 @@ def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tup
     found = []
     for smooth_a, smooth_b in details:
         dy, dx = _peak(smooth_a, smooth_b)
-        far = abs(dy) > smooth_a.shape[0] / 4 or abs(dx) > smooth_a.shape[1] / 4
+        far = abs(dy) > smooth_a.shape[0] * _FARTHEST or abs(dx) > smooth_a.shape[1] * _FARTHEST
         whole = round(dy), round(dx)
         if far or not _shift_explains(smooth_a, smooth_b, whole):
             continue
@@ -36,7 +49,7 @@ def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tup
     if not found:
         return 0.0, 0.0
     dy, dx = (float(np.median(steps)) for steps in zip(*found, strict=True))
-    if math.hypot(dy, dx) < _OF_NO_MATTER:
+    if math.hypot(dy, dx) < _UNIMPORTANT:
         return dy, dx
     gains = np.concatenate([_gains(*detail, (dy, dx)) for detail in details])
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
@@ -46,7 +59,7 @@ def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tup
 def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
     """Standard error of a displacement in pixels, from its scatter over 4x4 tiles of a plane.
 
-    By the median deviation, so that tiles with little to see do not count for more than others.
+    From the median deviation, so that tiles with little structure do not dominate.
     """
     tiles = zip(_tiles(plane_a), _tiles(plane_b), strict=True)
     peaks = np.array([_peak(_detail(tile_a), _detail(tile_b)) for tile_a, tile_b in tiles])
@@ -56,7 +69,7 @@ def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
 
 def _peak(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """Return the displacement at which two detail images correlate most, noise or not."""
-    moved, _, _ = phase_cross_correlation(a, b, upsample_factor=50, normalization=None)
+    moved, _, _ = phase_cross_correlation(a, b, upsample_factor=_UPSAMPLING, normalization=None)
     return -float(moved[0]), -float(moved[1])
 
 
@@ -66,7 +79,7 @@ def _tiles(image: np.ndarray) -> list[np.ndarray]:
 
 
 def _gains(a: np.ndarray, b: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
-    """By how much two detail images agree better, shifted back, in each of 4x4 tiles."""
+    """Return how much shifting back improves the correlation of each of 4x4 tiles."""
     back = ndimage.shift(b, [-step for step in shift], order=3, mode="nearest")
     return np.array(
         [
@@ -81,20 +94,20 @@ def _detail(plane: np.ndarray) -> np.ndarray:
     """Structures of a few pixels: smoothed against noise, without the slow background."""
     smooth = ndimage.gaussian_filter(plane, _SMOOTHING)
     taper = np.outer(*(np.hanning(length + 2)[1:-1] for length in plane.shape))
-    return (smooth - ndimage.gaussian_filter(plane, 12)) * taper.astype(np.float32)
+    return (smooth - ndimage.gaussian_filter(plane, _BACKGROUND)) * taper.astype(np.float32)
 
 
 def _shift_explains(a: np.ndarray, b: np.ndarray, shift: tuple[int, int]) -> bool:
-    """Tell whether two detail images agree, so displaced, by more than smoothed noise would."""
+    """Return whether two shifted detail images agree more than smoothed noise would."""
     parts = [common_part(step, side) for step, side in zip(shift, a.shape, strict=True)]
     here, there = (tuple(part[k] for part in parts) for k in range(2))
     independent = a[here].size / (4 * math.pi * _SMOOTHING**2)
     agreement = np.corrcoef(a[here].ravel(), b[there].ravel())[0, 1]
-    return bool(agreement > max(0.1, 6 / math.sqrt(independent)))
+    return bool(agreement > max(_AGREEMENT, _BEYOND_NOISE / math.sqrt(independent)))
 
 
 def common_part(shift: int, length: int) -> tuple[slice, slice]:
-    """Return the slices of A and of B, displaced by `shift`, along an axis that show the same."""
+    """Return the slices of A and of the shifted B that show the same part of an axis."""
     return (
         slice(max(0, -shift), length - max(0, shift)),
         slice(max(0, shift), length - max(0, -shift)),
@@ -102,5 +115,5 @@ def common_part(shift: int, length: int) -> tuple[slice, slice]:
 
 
 def whole_pixels(shift: float) -> int:
-    """Whole pixels to crop for a measured shift; below 0.75 cropping would gain nothing."""
-    return round(shift) if abs(shift) > 0.75 else 0
+    """Return the whole pixels to crop for a measured shift."""
+    return round(shift) if abs(shift) > _WORTH_CROPPING else 0

@@ -1,4 +1,4 @@
-"""How good a result is: against the truth, or against the other acquisition where there is none."""
+"""Image quality of a result: against the truth, or without it against another acquisition."""
 
 import math
 
@@ -6,6 +6,10 @@ import numpy as np
 from scipy import ndimage
 
 from napari_n2n.stats.statistics import Measurement, mean_over_blocks, neighbourhood, noise_share
+
+# Ring correlation of resolved detail: the threshold of single-particle work for two half data sets
+# of known alignment (Nieuwenhuizen et al. 2013).
+RESOLVED = 1 / 7
 
 
 def psnr(truth: np.ndarray, image: np.ndarray, data_range: float) -> float:
@@ -44,7 +48,7 @@ def data_range(acquisition: np.ndarray) -> float:
 def reference_free_error(
     result: np.ndarray, a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None
 ) -> Measurement:
-    """Mean squared error of a result against the clean image that nobody has.
+    """Mean squared error of a result against the unknown clean image.
 
     For a result f made from A alone, with zero-mean noise in B that is independent of A's,
     ``E[(f - B)^2] = MSE(f, s) + var(B)``. The variance is estimated on the same pixels as
@@ -54,16 +58,16 @@ def reference_free_error(
     Parameters
     ----------
     result, a, b
-        Shape (..., Y, X), in one intensity scale. B must have had no part in the result at the
-        pixels that count: held-out blocks, or an acquisition that was not trained on.
+        Shape (..., Y, X), in one intensity scale. At the pixels that count the result must not
+        depend on B: held-out blocks, or an acquisition that was not trained on.
     weight
         1 where a pixel counts.
 
     Returns
     -------
     Measurement
-        Squared error, with the standard error of `mean_over_blocks`; leading axes are planes with a
-        noise of their own.
+        Squared error, with the standard error of `mean_over_blocks`; leading axes are planes with
+        independent noise.
     """
     weight = np.ones(np.shape(b)) if weight is None else np.asarray(weight, np.float64)
     errors = squared_errors(result, a, b, weight)
@@ -84,13 +88,13 @@ def squared_errors(
     share = min(max(measured, 0.0), 1.0)
     surroundings = share * around_a + (1 - share) * around_b
     terms: np.ndarray = weight * ((result - b) ** 2 - (b - surroundings) * apart)
-    if share != measured:  # held at its end: no pixel moves it
+    if share != measured:  # limited to 0 or 1: no pixel changes it
         return terms
     return terms + pulls * (weight * (around_a - around_b) * apart).sum()
 
 
 def psnr_reference_free(error: Measurement, data_range: float) -> Measurement:
-    """PSNR in dB that a squared error stands for; None where it drowns in its own uncertainty."""
+    """PSNR in dB of a squared error; None if the error is below two of its standard errors."""
     if error.value is None or error.error is None or error.value < 2 * error.error:
         return Measurement(None, None)
     decibel = 10 * math.log10(data_range**2 / error.value)
@@ -146,15 +150,15 @@ def fourier_ring_correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, 
 def resolution(a: np.ndarray, b: np.ndarray) -> float | None:
     """Finest resolved period in pixels: where the ring correlation of A and B falls below 1/7.
 
-    None where the correlation never rises above the threshold.
+    None if the correlation never rises above the threshold.
     """
     frequency, correlation = fourier_ring_correlation(a, b)
     # A ring of noise alone scatters by 1 / sqrt(2 n), n being its number of Fourier coefficients.
     coefficients = np.pi * (np.arange(len(correlation)) + 0.5) * len(_planes(a))
-    threshold = np.maximum(1 / 7, 3 / np.sqrt(2 * coefficients))
+    threshold = np.maximum(RESOLVED, 3 / np.sqrt(2 * coefficients))
     smooth = ndimage.uniform_filter1d(correlation, 3)
     below = np.flatnonzero(smooth < threshold)
-    below = below[below >= 2]  # the innermost rings are the window's, not the scene's
+    below = below[below >= 2]  # the window decides the innermost rings, not the scene
     if len(below) == 0:
         return 2.0
     return float(1 / frequency[below[0]]) if below[0] > 2 else None
