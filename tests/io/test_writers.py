@@ -1,0 +1,111 @@
+"""What is written opens again with the same pixels, axes, pixel sizes and channels."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_n2n import Acquisition
+from napari_n2n.io import ngff
+from napari_n2n.io.header import Channel, Header
+from napari_n2n.io.writers import copy, open_writer
+
+STACK = np.random.default_rng(0).integers(0, 60_000, (2, 2, 3, 40, 50)).astype(np.uint16)
+CHANNELS = (Channel("red", "FF0000"), Channel("green", "00FF80"))
+HEADER = Header(
+    shape=STACK.shape,
+    dtype=STACK.dtype,
+    axes="TCZYX",
+    scale=(2.0, 1.0, 0.5, 0.2, 0.1),
+    units=("second", "pixel", "micrometer", "micrometer", "micrometer"),
+    name="cells",
+)
+
+
+def written(path, pixels, header):
+    writer = open_writer(path, header)
+    for _, region in writer.shards():
+        writer.write(region, pixels[region])
+    for _, make in writer.pyramid():
+        make()
+    assert not path.exists()
+    return writer.finish()
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif", ".ome.tif"])
+@pytest.mark.parametrize("axes", ["TCZYX", "ZYX", "YX"])
+@pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
+def test_a_written_stack_opens_with_its_description(tmp_path, ending, axes, dtype):
+    kept = [HEADER.axes.index(axis) for axis in axes]
+    pixels = STACK[(0,) * (5 - len(axes))].astype(dtype)
+    header = Header(
+        pixels.shape,
+        pixels.dtype,
+        axes,
+        tuple(HEADER.scale[k] for k in kept),
+        tuple(HEADER.units[k] for k in kept),
+        "cells",
+        CHANNELS if "C" in axes else (),
+    )
+    opened = Acquisition.open(written(tmp_path / f"cells{ending}", pixels, header))
+    assert (opened.axes, opened.units, opened.dtype) == (axes, header.units, header.dtype)
+    assert opened.scale == pytest.approx(header.scale)
+    assert [one for one in opened.channels if one.name] == list(header.channels)
+    np.testing.assert_array_equal(opened.read((slice(None),) * len(axes)), pixels)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.float32([[1, 2, 4], [3, 4, 8], [5, 7, 9]]), [[2.5, 6], [6, 9]]),
+        (np.uint8([[1, 2, 4], [3, 4, 8], [5, 8, 9]]), [[2, 6], [6, 9]]),
+    ],
+)
+def test_a_coarser_level_has_the_means_of_2x2_pixels(values, expected):
+    halved = ngff.halve(values)
+    assert halved.dtype == values.dtype
+    np.testing.assert_array_equal(halved, expected)
+
+
+def test_levels_end_at_one_chunk_and_say_where_their_first_pixel_is(tmp_path):
+    plane = np.random.default_rng(0).integers(0, 60_000, (300, 520)).astype(np.uint16)
+    header = Header(plane.shape, plane.dtype, "YX", (0.2, 0.1), ("micrometer",) * 2, "cells")
+    path = written(tmp_path / "cells.ome.zarr", plane, header)
+    assert [level.shape for level in ngff.levels(path)] == [(300, 520), (150, 260), (75, 130)]
+    ome = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
+    *_, coarsest = ome["multiscales"][0]["datasets"]
+    scale, translation = coarsest["coordinateTransformations"]
+    assert scale["scale"] == pytest.approx([0.8, 0.4])
+    assert translation["translation"] == pytest.approx([0.3, 0.15])
+    np.testing.assert_array_equal(ngff.levels(path)[1][:], ngff.halve(plane))
+
+
+def test_tiff_is_that_of_imagej_where_its_types_suffice(tmp_path):
+    for name, dtype, imagej in (
+        ("a.tif", "uint16", True),
+        ("b.tif", "int32", False),
+        ("c.ome.tif", "uint16", False),
+    ):
+        plane = STACK[0, 0, 0].astype(dtype)
+        list(copy(Acquisition.open(plane), tmp_path / name))
+        with tifffile.TiffFile(tmp_path / name) as tif:
+            assert (tif.is_imagej, tif.is_ome) == (imagej, not imagej)
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+def test_a_copy_that_fails_or_is_cancelled_leaves_no_files(tmp_path, monkeypatch, ending):
+    stack = Acquisition.open(STACK[0, 0], axes="ZYX")
+    run = copy(stack, tmp_path / f"a{ending}")
+    assert 0 < next(run) < 1
+    run.close()
+    assert not list(tmp_path.iterdir())
+    module = "ngff" if ending == ".ome.zarr" else "tiff"
+
+    def fail(*_):
+        raise OSError("disk removed")
+
+    monkeypatch.setattr(f"napari_n2n.io.{module}.rename_into_place", fail)
+    with pytest.raises(OSError, match="disk removed"):
+        list(copy(stack, tmp_path / f"a{ending}"))
+    assert not list(tmp_path.iterdir())
