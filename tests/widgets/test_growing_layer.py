@@ -1,5 +1,7 @@
 """The layer of a result that is still being written."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import zarr
@@ -18,10 +20,9 @@ def result(make_napari_viewer, tmp_path):
     viewer, out = make_napari_viewer(), tmp_path / "result.ome.zarr"
     source = viewer.add_image(np.ones((2, 64, 64), np.float32), name="cells")
     opened = Acquisition.open(source)
-    writer = open_writer(out, opened.header)
-    growing = GrowingLayer(
-        viewer, ResultStarted(out, opened.header, opened.order, (0, 5), (), source)
-    )
+    header = replace(opened.header, name="cells denoised")
+    writer = open_writer(out, header)
+    growing = GrowingLayer(viewer, ResultStarted(out, header, opened.order, (0, 5), (), source))
     step = DenoisingStep(1, 2, 0.5, partial_path(out))
     growing.follow(step)
     return growing, writer, step, viewer
@@ -58,7 +59,7 @@ def test_the_layer_shows_the_complete_result(result, monkeypatch, large):
     complete(writer)
     growing.finish()
     _, layer = viewer.layers
-    assert layer.name == growing.result.header.name and layer.multiscale == large
+    assert layer.name == "cells denoised" and layer.multiscale == large
     np.testing.assert_array_equal(layer.data[0] if large else layer.data, 3)
 
 
