@@ -40,7 +40,7 @@ def timing(viewer, monkeypatch):
     layers = [viewer.add_image(noisy(blobs((64, 64)), seed), name=f"n{seed}") for seed in (1, 2)]
     session = session_of(viewer, Measuring)
     session.time(SETTINGS)
-    session.look(Recordings(tuple(layers)))
+    session.measure(Recordings(tuple(layers)))
     return session, begun, ended
 
 
@@ -53,7 +53,7 @@ def test_timing_ends_at_once_when_it_is_no_longer_wanted(viewer, timing, qtbot, 
     elif reason == "run begun":
         session.hold(True)
     else:
-        session.look(None)
+        session.measure(None)
     qtbot.waitUntil(ended.is_set, timeout=5_000)
     qtbot.waitUntil(lambda: not session._requests.busy)
     assert session.estimate is None

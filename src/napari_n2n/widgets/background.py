@@ -21,7 +21,7 @@ from napari.utils import progress
 from qtpy.QtCore import QObject, Qt, QThreadPool, Signal, Slot
 
 from napari_n2n.errors import BadInput
-from napari_n2n.widgets.dock import plainly
+from napari_n2n.widgets.dock import in_field_names
 
 Outcome = TypeVar("Outcome")
 Job = Generator[Any, None, Any]
@@ -279,7 +279,7 @@ class LatestOnly:
 def one_line(error: Exception) -> str:
     """Say in one line what went wrong and, if known, the fix; log unexpected errors in full."""
     if isinstance(error, BadInput):
-        return plainly(error)
+        return in_field_names(error)
     lines = str(error).strip().splitlines()
     first = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

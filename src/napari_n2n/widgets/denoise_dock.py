@@ -9,7 +9,14 @@ from qtpy.QtWidgets import QHBoxLayout
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import SUFFIX
-from napari_n2n.widgets.dock import Dock, ProgressBar, Words, button, connect_while_alive, notify
+from napari_n2n.widgets.dock import (
+    Dock,
+    ProgressBar,
+    TextLabel,
+    button,
+    connect_while_alive,
+    notify,
+)
 from napari_n2n.widgets.forms.comparison_controls import ComparisonControls
 from napari_n2n.widgets.forms.fields import AxesField, device_menu, memory_field
 from napari_n2n.widgets.forms.model_picker import ModelPicker
@@ -68,14 +75,14 @@ class DenoiseWidget(Dock):
         self.cancel_button = button("Cancel", "Stop now; Resume continues later")
         self.overwrite_button = button("Overwrite", "Delete the existing output and start again")
         self.progress = ProgressBar()
-        self.words, self.warnings = Words(_WELCOME), Words()
+        self.words, self.warnings = TextLabel(_WELCOME), TextLabel()
 
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.overwrite_button, 1)
         buttons.addWidget(self.cancel_button, 1)
         self.stack(self.picker, self.comparison, buttons, self.progress, self.words, self.warnings)
-        self.take_drops(self.choose_paths)
+        self.accept_drops(self.choose_paths)
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [

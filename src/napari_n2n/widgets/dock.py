@@ -62,7 +62,7 @@ class Dock(QScrollArea):
         self.setWidget(inside)
         return column
 
-    def take_drops(self, take: Callable[[list[Path]], Any]) -> None:
+    def accept_drops(self, take: Callable[[list[Path]], Any]) -> None:
         """Accept files and folders dropped on the dock, and pass them to a function."""
         self._take = take
         self.setAcceptDrops(True)
@@ -112,7 +112,7 @@ def connect_while_alive(widget: QWidget, slots: list[tuple[Any, Callable[..., An
     widget.destroyed.connect(lambda: [signal.disconnect(slot) for signal, slot in slots])
 
 
-def on_other_pixels(source: Any, verb: str, slot: Callable[..., Any]) -> None:
+def on_pixels_changed(source: Any, verb: str, slot: Callable[..., Any]) -> None:
     """Call a slot when the pixels or the axis labels of a layer change.
 
     Parameters
@@ -141,19 +141,19 @@ def keep_narrow(*fields: ComboBox | FileEdit) -> None:
             field.native.setSizeAdjustPolicy(policy)
 
 
-def plainly(error: BadInput | str) -> str:
+def in_field_names(error: BadInput | str) -> str:
     """Return a message with the names of fields in place of options: Axes for --axes."""
     return re.sub(r"--(\w)", lambda option: option[1].upper(), str(error))
 
 
 def notify(error: BadInput | str) -> str:
     """Show an error as a notification of napari; return its text, for the dock to show as well."""
-    message = plainly(error)
+    message = in_field_names(error)
     show_error(message)
     return message
 
 
-class Words(QLabel):
+class TextLabel(QLabel):
     """A text label; long names and paths wrap instead of widening the dock."""
 
     def __init__(self, text: str = "") -> None:
@@ -165,7 +165,7 @@ class Words(QLabel):
 
     def setText(self, text: str) -> None:
         """Show a text; the label is hidden if it is empty."""
-        super().setText(breakable(text))
+        super().setText(with_line_breaks(text))
         if self.parent() is not None or not text:  # without a parent it would be a window
             self.setVisible(bool(text))
 
@@ -174,7 +174,7 @@ class Words(QLabel):
         return super().text().replace(_BREAK, "")
 
 
-def breakable(text: str) -> str:
+def with_line_breaks(text: str) -> str:
     """Allow line breaks after slashes and underscores."""
     return re.sub(r"(?<=[/\\_])(?=\w)", _BREAK, text)
 

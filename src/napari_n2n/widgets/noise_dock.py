@@ -14,13 +14,13 @@ from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.recordings import Recordings, first_field
 from napari_n2n.widgets.dock import (
     Dock,
-    Words,
+    TextLabel,
     button,
     connect_while_alive,
+    in_field_names,
     keep_narrow,
     notify,
     open_dock,
-    plainly,
 )
 from napari_n2n.widgets.forms.recordings_picker import PairPicker
 from napari_n2n.widgets.plots import PanelPlot
@@ -75,13 +75,13 @@ class NoiseWidget(Dock):
         for made in (self.button, self.cancel_button, self.train_button):
             buttons.addWidget(made, 1)
         self.cancel_button.hide()
-        self.loss, self.words, self.warnings, self.figures = (Words() for _ in range(4))
+        self.loss, self.words, self.warnings, self.figures = (TextLabel() for _ in range(4))
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self.loss.setStyleSheet("font-size: 16pt; font-weight: bold")
         self.plots: list[PanelPlot] = []
         labels = (self.loss, self.words, self.warnings, self.figures)
         self._column = self.stack(self.picker, buttons, *labels)
-        self.take_drops(self.picker.choose_paths)
+        self.accept_drops(self.picker.choose_paths)
 
     def _connect(self) -> None:
         slots = [
@@ -127,12 +127,12 @@ class NoiseWidget(Dock):
         """Stop measuring until the user asks for it again."""
         self._live = False
         self._set_waiting(False)
-        self.measuring.look(None)
+        self.measuring.measure(None)
         self._clear(_WELCOME)
 
     def _begin(self, recordings: Recordings) -> None:
         self._show_waiting()
-        self.measuring.look(recordings, again=True)
+        self.measuring.measure(recordings, again=True)
 
     def _show_waiting(self) -> None:
         self._clear("Measuring ...")
@@ -165,7 +165,7 @@ class NoiseWidget(Dock):
             return
         open_dock(self.viewer, "Train").picker.choose(recordings)
         if self._measured is not None:
-            self._train_measuring.learn(recordings, self._measured)
+            self._train_measuring.adopt(recordings, self._measured)
 
     # -- what is shown ------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class NoiseWidget(Dock):
         self.loss.setText(f"Train with {report.loss.upper()}")
         self.words.setText(report.reason)
         found = (*report.warnings, *self._measured.elsewhere)
-        warnings = (f"⚠ {plainly(warning.message)}" for warning in found)
+        warnings = (f"⚠ {in_field_names(warning.message)}" for warning in found)
         self.warnings.setText("\n\n".join(warnings))
         self.figures.setText(_table(report))
         self.plots = [PanelPlot(panel) for panel in panels(report, curves)]

@@ -14,7 +14,7 @@ from napari_n2n.simulate.write import SimulationStep
 from napari_n2n.widgets.dock import (
     Dock,
     ProgressBar,
-    Words,
+    TextLabel,
     button,
     connect_while_alive,
     keep_narrow,
@@ -52,7 +52,7 @@ class SimulateWidget(Dock):
         noises = [(noise.title, noise.name) for noise in NOISES.values()]
         self.noise = ComboBox(label="Noise", choices=noises, tooltip="Kind of noise to add")
         keep_narrow(self.noise)
-        self.noise_words, self.words = Words(), Words()
+        self.noise_words, self.words = TextLabel(), TextLabel()
         self.numbers = {name: _fields(noise()) for name, noise in NOISES.items()}
         tip = "Random seed; another number gives other noise of the same kind"
         self.seed = SpinBox(label="Seed", max=2**31 - 1, tooltip=tip)

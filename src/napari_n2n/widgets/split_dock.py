@@ -7,7 +7,7 @@ from napari.layers import Image
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.widgets.dock import Dock, Words, button, notify, plainly
+from napari_n2n.widgets.dock import Dock, TextLabel, button, in_field_names, notify
 from napari_n2n.widgets.forms.fields import (
     AxesField,
     axis_menu,
@@ -44,7 +44,7 @@ class SplitWidget(Dock):
         self.axes = AxesField("layer")
         self.axis = axis_menu()
         self.button = button("Split", "Add the even and the odd frames as two layers")
-        self.words = Words(_WELCOME)
+        self.words = TextLabel(_WELCOME)
         self.stack(form_layout(self.layer, self.axes, self.axis), self.button, self.words)
 
     def _connect(self) -> None:
@@ -63,7 +63,7 @@ class SplitWidget(Dock):
             stack = self._opened()
         except BadInput as error:
             self.axis.choices = []
-            self.words.setText(plainly(error) if self.layer.value is not None else _WELCOME)
+            self.words.setText(in_field_names(error) if self.layer.value is not None else _WELCOME)
             return
         self.axis.choices = frame_choices(stack)
         self.words.setText(_WELCOME if self.axis.choices else _single(stack))

@@ -6,7 +6,7 @@ from typing import Any
 from napari_n2n.errors import BadInput
 from napari_n2n.recipe import Recipe
 from napari_n2n.training.losses import LOSSES
-from napari_n2n.widgets.dock import Dock, Words, button, connect_while_alive, notify
+from napari_n2n.widgets.dock import Dock, TextLabel, button, connect_while_alive, notify
 from napari_n2n.widgets.forms.findings_panel import FindingsPanel, add_cropped
 from napari_n2n.widgets.forms.model_actions import ModelActions
 from napari_n2n.widgets.forms.recordings_picker import PairPicker
@@ -49,7 +49,7 @@ class TrainWidget(Dock):
         self.form = SettingsForm(self.findings)
         self.loss, self.minutes, self.device = self.form.loss, self.form.minutes, self.form.device
         self.train_button = button("Train", "Train on these recordings in the background")
-        self.chosen = Words()
+        self.chosen = TextLabel()
         self.run_panel = RunPanel(self.viewer, self.session)
         self.stop_button, self.words = self.run_panel.stop_button, self.run_panel.words
         self.model_actions = ModelActions(self.viewer, self.session, self._recipe)
@@ -59,7 +59,7 @@ class TrainWidget(Dock):
         self.stack(
             *self.choices, self.chosen, self.run_panel, self.model_actions, curve, stretched=curve
         )
-        self.take_drops(self.picker.choose_paths)
+        self.accept_drops(self.picker.choose_paths)
 
     def _connect(self) -> None:
         session = self.session
@@ -91,7 +91,7 @@ class TrainWidget(Dock):
         if self.session.running:
             return
         try:
-            self.measuring.look(self.picker.recordings())
+            self.measuring.measure(self.picker.recordings())
         except BadInput as error:
             self.measuring.refuse(error)
         self._apply_settings()

@@ -15,7 +15,7 @@ from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.training.losses import LOSSES
-from napari_n2n.widgets.dock import Words, button, connect_while_alive, plainly
+from napari_n2n.widgets.dock import TextLabel, button, connect_while_alive, in_field_names
 from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_at
 from napari_n2n.widgets.sessions.measuring import Measuring
 
@@ -81,7 +81,7 @@ class FindingsPanel(QWidget):
         super().__init__()
         self._measuring = measuring
         self._loss = "auto"
-        self.noise_words, self.loss_words = Words(), Words()
+        self.noise_words, self.loss_words = TextLabel(), TextLabel()
         self.buttons = {fix.name: button(fix.title, fix.tip) for fix in FIXES.values()}
         column, grid = QVBoxLayout(self), QGridLayout()
         column.setContentsMargins(0, 0, 0, 0)
@@ -106,7 +106,10 @@ class FindingsPanel(QWidget):
         findings = [known.problem] if known.problem else _distinct(reports)
         findings += known.measured.elsewhere if known.measured else []
         self.noise_words.setText("Measuring the noise ..." if known.busy else _noise(reports))
-        words = [*_reason(self._loss, reports), *(f"⚠ {plainly(one.message)}" for one in findings)]
+        words = [
+            *_reason(self._loss, reports),
+            *(f"⚠ {in_field_names(one.message)}" for one in findings),
+        ]
         self.loss_words.setText("\n".join(words))
         codes = {one.code for one in findings}
         for name, made in self.buttons.items():

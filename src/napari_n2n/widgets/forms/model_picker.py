@@ -14,7 +14,12 @@ from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import Denoiser, load
 from napari_n2n.model.record import ModelRecord
 from napari_n2n.training.losses import LOSSES
-from napari_n2n.widgets.dock import breakable, connect_while_alive, keep_narrow, plainly
+from napari_n2n.widgets.dock import (
+    connect_while_alive,
+    in_field_names,
+    keep_narrow,
+    with_line_breaks,
+)
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
@@ -33,7 +38,7 @@ class ModelCard(QLabel):
         """Show the record of a model."""
         rows = (
             f"<tr><td style='padding-right: 8px'>{name}</td>"
-            f"<td>{escape(breakable(words))}</td></tr>"
+            f"<td>{escape(with_line_breaks(words))}</td></tr>"
             for name, words in provenance(denoiser.record)
         )
         self.setText(f"<table cellspacing='0'>{''.join(rows)}</table>")
@@ -41,7 +46,7 @@ class ModelCard(QLabel):
 
     def show_words(self, words: str) -> None:
         """Show one line of text."""
-        self.setText(escape(breakable(words)))
+        self.setText(escape(with_line_breaks(words)))
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
@@ -160,7 +165,7 @@ class ModelPicker(QObject):
         try:
             self.card.show_model(self.chosen())
         except BadInput as error:
-            self.card.show_words(plainly(error))
+            self.card.show_words(in_field_names(error))
         self.changed.emit()
 
     def choose(self, path: Path) -> None:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import (
 
 from napari_n2n.model.device import choose_device, device_title, memory_in_use
 from napari_n2n.training.fit import TrainingStep
-from napari_n2n.widgets.dock import ProgressBar, Words, button, connect_while_alive
+from napari_n2n.widgets.dock import ProgressBar, TextLabel, button, connect_while_alive
 from napari_n2n.widgets.forms.comparison_controls import ComparisonControls
 from napari_n2n.widgets.plots import TrainingCurve
 from napari_n2n.widgets.sessions.training_session import TrainingSession
@@ -65,7 +65,7 @@ class RunPanel(QWidget):
         self.preview, self.split = self.comparison.preview, self.comparison.split
         self.divider = self.comparison.divider
         self.progress = ProgressBar()
-        self.words, self.resources = Words(), Words()
+        self.words, self.resources = TextLabel(), TextLabel()
         self.curve = TrainingCurve()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

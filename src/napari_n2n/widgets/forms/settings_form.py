@@ -13,7 +13,7 @@ from napari_n2n.recipe import Results
 from napari_n2n.training.estimate import TimeEstimate
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.settings import PRESETS, TrainingSettings
-from napari_n2n.widgets.dock import Words, time_of
+from napari_n2n.widgets.dock import TextLabel, time_of
 from napari_n2n.widgets.forms.fields import MemoryField, collapsible, form_layout, setting_field
 from napari_n2n.widgets.preferences import preferences
 
@@ -60,7 +60,7 @@ class SettingsForm(QWidget):
         _explain_choices(self.fields["loss"], {one.name: one.right_when for one in LOSSES.values()})
         presets = {one.name: one.description for one in PRESETS.values()}
         _explain_choices(self.fields["preset"], presets)
-        self.time_words = Words()
+        self.time_words = TextLabel()
         self.advanced = collapsible("Advanced", form_layout(*parts["advanced"], self.wanted))
         loss, *others = parts["main"]
         column = QVBoxLayout(self)

@@ -16,7 +16,7 @@ from napari_n2n.pair.recordings import Recordings, first_field
 from napari_n2n.training.estimate import TimeEstimate, estimate_time
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.widgets.background import LatestOnly
-from napari_n2n.widgets.dock import on_other_pixels, plainly
+from napari_n2n.widgets.dock import in_field_names, on_pixels_changed
 from napari_n2n.widgets.preferences import preferences
 
 # The settings on which the duration of one step depends.
@@ -91,7 +91,7 @@ class Measuring:
         """Whether a measurement is running or waits."""
         return self.recordings is not None and self.measured is None and self.problem is None
 
-    def look(self, recordings: Recordings | None, *, again: bool = False) -> None:
+    def measure(self, recordings: Recordings | None, *, again: bool = False) -> None:
         """Measure recordings; None for none. The same ones are measured again only on request."""
         if recordings == self.recordings and not again:
             return
@@ -102,7 +102,7 @@ class Measuring:
 
     def refuse(self, error: BadInput) -> None:
         """Note why what is chosen cannot be opened; nothing if nothing is chosen yet."""
-        self.look(None)
+        self.measure(None)
         self.problem = None if error.code == "not_chosen" else Finding(error.code, str(error))
         self.changed.emit()
 
@@ -124,7 +124,7 @@ class Measuring:
         """Return the result for these recordings; None if they are not measured."""
         return self.measured if recordings == self.recordings else None
 
-    def learn(self, recordings: Recordings, measured: Measured) -> None:
+    def adopt(self, recordings: Recordings, measured: Measured) -> None:
         """Use a measurement of these recordings that was made elsewhere."""
         if recordings == self.recordings and self.measured is None:
             self._requests.cancel()
@@ -133,7 +133,7 @@ class Measuring:
 
     def _follow_layers(self, recordings: Recordings | None, verb: str) -> None:
         for source in recordings.sources if recordings else ():
-            on_other_pixels(source, verb, self._restart)
+            on_pixels_changed(source, verb, self._restart)
 
     def _restart(self, _event: Any = None) -> None:
         self._reset()
@@ -201,4 +201,4 @@ def _time(
     try:
         yield estimate_time(measured.pairs, settings, measured.reports, cancelled)
     except BadInput as error:
-        yield plainly(error)
+        yield in_field_names(error)

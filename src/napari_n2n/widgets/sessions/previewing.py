@@ -15,7 +15,7 @@ from napari_n2n.io.acquisition import Acquisition, Region
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import choose_device, use_threads
 from napari_n2n.widgets.background import LatestOnly
-from napari_n2n.widgets.dock import on_other_pixels
+from napari_n2n.widgets.dock import on_pixels_changed
 from napari_n2n.widgets.layers.comparison import Comparison
 from napari_n2n.widgets.layers.plane_on_screen import PreviewSource
 from napari_n2n.widgets.layers.result_layer import contrast_limits
@@ -146,7 +146,7 @@ class Previewing:
     def _set_shown(self, subject: Subject | None) -> None:
         for one, verb in ((self._shown, "disconnect"), (subject, "connect")):
             for source in one.sources if one is not None else ():
-                on_other_pixels(source, verb, self._reopen)
+                on_pixels_changed(source, verb, self._reopen)
         self._shown = subject
 
     def _reopen(self, _event: Any = None) -> None:

@@ -144,7 +144,7 @@ class TrainingSession(ResultSession):
     @_handle.register
     def _share_measurement(self, message: Measured) -> None:
         if self.recipe is not None:
-            self._measuring.learn(self.recipe.recordings, message)
+            self._measuring.adopt(self.recipe.recordings, message)
 
     @_handle.register
     def _open_preview(self, message: PreviewSource) -> None:
