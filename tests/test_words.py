@@ -25,8 +25,8 @@ OUT = {
     r"(files?|folder|output|model|layer|data|pixels|what|it) (lie|lies|stand|stands)": "is, are",
     r"(lies|stands) (at|in|beside|on) the (disk|folder|file|output|place)": "is",
     r"(room|house|wing)s?": "name the responsibility, or the space that is needed",
-    # Not math.floor, the noise floor of a detector, or a number that is a lower limit.
-    r"(?<!noise )(?<!small )(?<!, )(?<!\.)floors?(?! ?[(=)])": "name the responsibility",
+    # Not math.floor, the noise floor of a detector, or a lower limit (FLOOR = 1).
+    r"(?<!noise )(?<!small )(?<!, )(?<!\.)(?-i:floors?)(?! ?[(=)])": "name the responsibility",
 }
 PATTERN = re.compile(
     "|".join(rf"(?P<w{n}>\b{word}\b)" for n, word in enumerate(OUT)), re.IGNORECASE
