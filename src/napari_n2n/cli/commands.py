@@ -135,14 +135,14 @@ def denoise(
     a: Annotated[
         Path, typer.Argument(help="The acquisition to denoise, or a folder of acquisitions.")
     ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="The result, OUT.ome.zarr or OUT.tif; or a folder."),
+    ],
     more: Annotated[
         list[Path] | None,
         typer.Argument(help="More acquisitions of the scene; the result is the average."),
     ] = None,
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="The result, OUT.ome.zarr or OUT.tif; or a folder."),
-    ] = ...,  # type: ignore[assignment]
     axes: Axes = None,
     device: Device = "auto",
     dtype: Annotated[
