@@ -1,4 +1,4 @@
-"""Simulate known noise, measure it back; and the advice that follows."""
+"""Simulated noise is measured correctly, and the advice follows from it."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def measured(views):
     exposure=st.floats(0.5, 2),
     seed=seeds,
 )
-def test_camera_gain_and_read_noise_come_back(gain, offset, read, exposure, seed):
+def test_camera_gain_and_read_noise_are_measured(gain, offset, read, exposure, seed):
     report = measured(camera(gain, offset, read, exposure, seed))
     assert report.photon_gain == pytest.approx(gain, rel=0.05)
     assert report.read_noise == pytest.approx(gain * read, rel=0.15)
@@ -76,9 +76,7 @@ def test_camera_gain_and_read_noise_come_back(gain, offset, read, exposure, seed
     offset=st.sampled_from((0, 100)),
     seed=seeds,
 )
-def test_few_counted_photons_are_not_taken_for_outliers_nor_for_clipping(
-    photons, gain, offset, seed
-):
+def test_few_counted_photons_are_neither_outliers_nor_clipping(photons, gain, offset, seed):
     rng = np.random.default_rng((seed, 4))
     rate = photons * ELECTRONS / ELECTRONS.mean()
     report = measured([gain * rng.poisson(rate) + offset for _ in range(2)])
@@ -89,7 +87,7 @@ def test_few_counted_photons_are_not_taken_for_outliers_nor_for_clipping(
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_the_side_of_the_outliers_is_told(sign):
+def test_bright_and_dark_outliers_are_distinguished(sign):
     rng = np.random.default_rng(0)
     views = [
         np.where(rng.random(v.shape) < 0.02, v + sign * rng.uniform(100, 300, v.shape), v)
@@ -103,14 +101,14 @@ def test_the_side_of_the_outliers_is_told(sign):
 
 @settings(max_examples=8, deadline=None)
 @given(share=st.floats(0.001, 0.9), sigma=st.floats(0.5, 2), seed=seeds)
-def test_the_share_of_outliers_comes_back(share, sigma, seed):
+def test_the_share_of_outliers_is_measured(share, sigma, seed):
     report = measured(hit(gaussian(sigma, seed), share, seed))
     assert report.outlier_share == pytest.approx(share, abs=min(0.02, 0.25 * share))
 
 
 @settings(max_examples=6, deadline=None)
 @given(width=st.floats(0.6, 3), seed=seeds)
-def test_the_correlation_length_comes_back(width, seed):
+def test_the_correlation_length_is_measured(width, seed):
     report = measured(gaussian(8, seed, blur=width))
     assert report.correlation_length == pytest.approx((width, width), rel=0.2)
     assert "correlated_noise" in {warning.code for warning in report.warnings}
@@ -122,14 +120,14 @@ def test_the_correlation_length_comes_back(width, seed):
 @given(
     width=st.floats(0.5, 1.5), gain=st.floats(0.6, 1.8), frames=st.sampled_from((1, 4)), seed=seeds
 )
-def test_the_gain_between_two_exposures_comes_back(width, gain, frames, seed):
+def test_the_gain_between_two_exposures_is_measured(width, gain, frames, seed):
     a, *others = (gaussian(8, seed + view, blur=width)[0] for view in range(1 + frames))
     assert measured([a, gain * np.mean(others, axis=0)]).gain_ratio == pytest.approx(gain, rel=0.05)
 
 
 @settings(max_examples=6, deadline=None)
 @given(dy=st.floats(-2, 2), dx=st.floats(-2, 2), seed=seeds)
-def test_the_shift_comes_back(dy, dx, seed):
+def test_the_shift_is_measured(dy, dx, seed):
     moved = ndimage.shift(TRUTH, (dy, dx), order=3, mode="reflect")
     rng = np.random.default_rng(seed)
     a, b = (scene + rng.normal(0, 5, scene.shape) for scene in (TRUTH, moved))
@@ -144,7 +142,7 @@ def test_strong_noise_is_not_taken_for_a_shift(sigma, blur, seed):
 
 @settings(max_examples=5, deadline=None)
 @given(sigma=st.floats(1, 20), seed=seeds)
-def test_plain_gaussian_noise_is_just_that(sigma, seed):
+def test_gaussian_noise_shows_no_other_kind(sigma, seed):
     report = measured(gaussian(sigma, seed))
     assert (report.noise_a, report.noise_b) == pytest.approx((sigma, sigma), rel=0.05)
     assert abs(report.skewness) < 0.1
@@ -165,7 +163,7 @@ def test_outliers_decide_between_the_losses(share, loss):
         assert "pixels are hit" in report.reason
 
 
-def test_text_like_patches_are_told_from_single_pixels():
+def test_patches_are_distinguished_from_single_pixels():
     rng = np.random.default_rng(0)
     views = []
     for view in gaussian(2, 3):
@@ -178,7 +176,7 @@ def test_text_like_patches_are_told_from_single_pixels():
 
 @pytest.mark.parametrize("share", [0.05, 0.25])
 @pytest.mark.parametrize("sigma", [0, 5])
-def test_lettering_calls_for_l1_and_is_not_taken_for_noise_that_neighbours_share(sigma, share):
+def test_text_calls_for_l1_and_is_not_correlated_noise(sigma, share):
     text = parse(f"text:{share}")
     views = [
         text.apply(view.astype(np.float32), np.random.default_rng(k))
@@ -192,7 +190,7 @@ def test_lettering_calls_for_l1_and_is_not_taken_for_noise_that_neighbours_share
 
 
 @pytest.mark.parametrize("kind", ["impulse:0.05", "text:0.1"])
-def test_noise_that_neighbours_share_is_told_from_the_outliers_on_top_of_it(kind):
+def test_correlated_noise_is_distinguished_from_outliers_on_top_of_it(kind):
     views = [
         parse(kind).apply(view.astype(np.float32), np.random.default_rng(k))
         for k, view in enumerate(gaussian(8, 3, blur=1.5))
@@ -205,7 +203,7 @@ def test_noise_that_neighbours_share_is_told_from_the_outliers_on_top_of_it(kind
 
 @settings(max_examples=8, deadline=None)
 @given(share=st.floats(0.01, 0.5), sigma=st.floats(0, 15), seed=seeds)
-def test_missing_pixels_are_told_from_dark_ones(share, sigma, seed):
+def test_missing_pixels_are_distinguished_from_dark_ones(share, sigma, seed):
     rng = np.random.default_rng((seed, 6))
     views = [np.where(rng.random(v.shape) < share, 0.0, v) for v in gaussian(sigma, seed)]
     report = measured(views)
@@ -217,7 +215,7 @@ def test_missing_pixels_are_told_from_dark_ones(share, sigma, seed):
 
 
 @pytest.mark.parametrize("borders", [1, 4])
-def test_a_black_border_of_both_recordings_is_no_noise(borders):
+def test_a_black_border_of_both_acquisitions_is_not_missing(borders):
     views = [view - 100 for view in camera(2.2, 100, 1.6, 5, 0)]
     for view in views:
         for _ in range(borders):
@@ -235,7 +233,7 @@ def test_zero_is_not_chosen_as_the_most_common_value():
     assert "missing" in {warning.code for warning in report.warnings}
 
 
-def test_what_outliers_hide_is_said_not_to_be_known():
+def test_figures_that_outliers_hide_are_not_determined():
     words = dict(measured(hit(gaussian(2, 1), 0.1, 1)).rows())
     assert words["not determined"] == "motion, drift"
     most = measured(hit(gaussian(0, 1), 0.9, 1))
@@ -277,14 +275,14 @@ def test_drift_is_flagged():
 
 @settings(max_examples=6, deadline=None)
 @given(sigma=st.floats(15, 40), level=st.floats(0, 15), seed=seeds)
-def test_noise_cut_off_at_zero_lifts_the_mean_by_what_is_said(sigma, level, seed):
+def test_the_shift_by_clipping_at_zero_is_measured(sigma, level, seed):
     rng = np.random.default_rng((seed, 5))
     signal = level + (TRUTH - TRUTH.min()) / np.ptp(TRUTH) * 150
     views = [np.clip(np.round(signal + rng.normal(0, sigma, TRUTH.shape)), 0, 255) for _ in "AB"]
     report = measured([view.astype(np.uint8) for view in views])
     ratio = signal / sigma
-    lifted = sigma * stats.norm.pdf(ratio) - signal * stats.norm.sf(ratio)
-    darkest = lifted[signal <= np.quantile(signal, 0.1)].mean()
+    raised = sigma * stats.norm.pdf(ratio) - signal * stats.norm.sf(ratio)
+    darkest = raised[signal <= np.quantile(signal, 0.1)].mean()
     assert report.clipping_shift == pytest.approx(darkest, rel=0.15)
     assert "clipped" in {warning.code for warning in report.warnings}
     assert report.photon_gain is None and report.signal_dependent is not True
@@ -305,7 +303,7 @@ def test_camera_noise_cut_off_at_zero_is_flagged():
     assert report.photon_gain == pytest.approx(2.2, rel=0.1)
 
 
-def test_standard_errors_tell_how_figures_scatter():
+def test_standard_errors_agree_with_the_scatter_of_figures():
     reports = []
     for seed in range(12):
         a, b = camera(2.2, 100, 2, 1, seed)
@@ -318,7 +316,7 @@ def test_standard_errors_tell_how_figures_scatter():
         assert said / 3 < scatter < 3 * said, name
 
 
-def test_every_warning_names_a_way_out():
+def test_every_warning_contains_a_fix():
     a, b = gaussian(8, 1, blur=2)
     for warning in measured([a, 1.3 * b]).warnings:
         assert len(warning.message.split(". ")) + warning.message.count(":") >= 2

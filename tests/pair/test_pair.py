@@ -31,14 +31,14 @@ def test_acquisitions_that_do_not_form_a_pair_are_refused(a, b, code):
         Pair.open(a, b)
 
 
-def test_one_acquisition_is_no_pair():
+def test_one_acquisition_is_not_a_pair():
     with refused("single"):
         Pair.open(SCENE)
 
 
 @settings(max_examples=15, deadline=None)
 @given(gain=st.floats(0.5, 2), offset=st.floats(-50, 50), seed=st.integers(0, 99))
-def test_gain_and_offset_are_measured_and_undone(gain, offset, seed):
+def test_gain_and_offset_are_measured(gain, offset, seed):
     pair = Pair.open(noisy(SCENE, seed), gain * noisy(SCENE, seed + 100) + offset)
     match = pair.matches[1]
     assert match.gain == pytest.approx(gain, rel=0.03)
@@ -46,7 +46,7 @@ def test_gain_and_offset_are_measured_and_undone(gain, offset, seed):
     assert match(SCENE.mean()) == pytest.approx(gain * SCENE.mean() + offset, abs=2 * gain)
 
 
-def test_equal_exposures_are_left_alone():
+def test_equal_exposures_keep_a_gain_of_exactly_one():
     assert Pair.open(noisy(SCENE, 1), noisy(SCENE, 2)).matches[1].gain == 1.0
 
 
@@ -77,7 +77,7 @@ def scenes():
 @pytest.mark.parametrize("grain", [Gaussian(1), Brown(1, 1.5)], ids=["white", "grainy"])
 @pytest.mark.parametrize("sigmas", [(20, 20), (10, 20), (20, 10)])
 @pytest.mark.parametrize("seed", range(2))
-def test_flat_scenes_tell_the_noise_of_each_and_no_gain(scene, grain, sigmas, seed):
+def test_flat_scenes_give_the_noise_of_each_and_no_gain(scene, grain, sigmas, seed):
     rngs = (np.random.default_rng((seed, view)) for view in range(2))
     noises = [replace(grain, sigma=sigma) for sigma in sigmas]
     views = [noise.apply(scene, rng) for noise, rng in zip(noises, rngs, strict=True)]
@@ -111,7 +111,7 @@ def test_warnings_name_gain_saturation_and_few_pixels():
     ("top", "dtype", "scale"),
     [(4095, np.uint16, 16), (65520, np.uint16, 256), (1.0, float, 1 / 255)],
 )
-def test_a_detector_that_ends_below_its_pixel_type_is_seen_to_saturate(top, dtype, scale):
+def test_saturation_below_the_range_of_the_pixel_type_is_detected(top, dtype, scale):
     a, b = (np.clip(scale * noisy(SCENE, seed), 0, top).astype(dtype) for seed in (1, 2))
     pair = Pair.open(a, b)
     assert [one.saturation for one in pair.acquisitions] == [top, top]
@@ -121,7 +121,7 @@ def test_a_detector_that_ends_below_its_pixel_type_is_seen_to_saturate(top, dtyp
     assert maps(pair, normalise([pair]), 0, 1).limit == top
 
 
-def test_what_is_bright_by_chance_or_by_few_photons_is_not_saturated():
+def test_outliers_and_photon_counts_are_not_saturation():
     rng = np.random.default_rng(0)
     views = [noisy(SCENE, seed) for seed in (1, 2)]
     hit = [np.where(rng.random(v.shape) < 0.05, 900.0, v) for v in views]
@@ -132,7 +132,7 @@ def test_what_is_bright_by_chance_or_by_few_photons_is_not_saturated():
 
 @settings(deadline=None)
 @given(rows=st.integers(32, 400), columns=st.integers(32, 400), seed=st.integers(0, 9))
-def test_held_out_blocks_leave_most_of_every_plane_to_learn_from(rows, columns, seed):
+def test_held_out_blocks_leave_most_of_every_plane_for_training(rows, columns, seed):
     plane = slice(0, rows), slice(0, columns)
     mask = HeldOutMask((rows, columns), seed).mask(*plane)
     assert mask.shape == (rows, columns)

@@ -81,18 +81,18 @@ def held_out_core(shape, seed):
 
 @pytest.mark.parametrize("held_out", [False, True], ids=["other acquisition", "held-out blocks"])
 @pytest.mark.parametrize("width", [0, 0.7, 1.5])
-def test_the_standard_error_tells_how_far_off_the_estimate_is(width, held_out):
+def test_the_standard_error_agrees_with_the_scatter_of_the_estimate(width, held_out):
     off = np.array(list(deviations(width, held_out)))
     assert 0.6 < np.sqrt(np.mean(off**2)) < 1.3
 
 
-def test_a_single_block_cannot_tell_its_own_uncertainty():
+def test_a_single_block_has_no_standard_error():
     flat = np.ones((16, 16))
     estimate = mean_over_blocks([(flat, flat)])
     assert estimate.value == 1 and image_quality.psnr_reference_free(estimate, 255.0).value is None
 
 
-def test_an_error_below_its_own_uncertainty_has_no_psnr():
+def test_an_error_below_its_standard_error_has_no_psnr():
     a, b = noisy(SCENE, 1, 40), noisy(SCENE, 2, 40)
     estimate = image_quality.reference_free_error(SCENE, a, b)
     assert image_quality.psnr_reference_free(estimate, 255.0).value is None

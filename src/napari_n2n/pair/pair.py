@@ -133,15 +133,15 @@ class Pair:
 def open_repeats(
     sources: Sequence[Any], axes: str | None, split: str | None = None
 ) -> list[Acquisition]:
-    """Open sources, each half and each repeat as an acquisition of its own."""
+    """Open sources, each half and each repeat as a separate acquisition."""
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     if split is not None:
         opened = [half for stack in opened for half in stack.split(split)]
     opened = [repeat for stack in opened for repeat in stack.along("R")]
     if len(opened) < 2:
         raise BadInput(
-            "one acquisition is not a pair: give two recordings of the same scene, split a stack "
-            "of one scene into even and odd frames (--split T), or name its axis of repeats R",
+            "one acquisition is not a pair: give two acquisitions of the same scene, split a stack "
+            "of one scene into even and odd frames (--split T), or label its axis of repeats R",
             "single",
         )
     return opened
@@ -159,20 +159,20 @@ def _same_shape(acquisitions: list[Acquisition]) -> None:
     if min(first.plane_shape) < SMALLEST_SIDE:
         raise BadInput(
             f"{first.name}: planes of {first.plane_shape[0]}x{first.plane_shape[1]} pixels are "
-            f"too small to learn from: at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed",
+            f"too small for training: at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed",
             "size",
         )
 
 
 def _sample(acquisition: Acquisition) -> list[np.ndarray]:
-    """Read a few planes, or the middle of each where they are large, and check their values."""
+    """Read a few planes, or the middle of each if they are large, and check their values."""
     planes = []
     for index, plane in acquisition.spread_planes(_SAMPLED_PLANES, _SAMPLED_SIDE):
         planes.append(check_finite(plane, acquisition, index))
     if all(np.ptp(plane) == 0 for plane in planes):
         raise BadInput(
             f"{acquisition.name}: every pixel is {planes[0].flat[0]:g}: "
-            "there is nothing to learn from; check the exposure or the channel",
+            "nothing to train on; check the exposure or the channel",
             "constant",
         )
     return planes
@@ -181,7 +181,7 @@ def _sample(acquisition: Acquisition) -> list[np.ndarray]:
 def _crop(
     acquisitions: list[Acquisition], shifts: list[tuple[float, float]]
 ) -> tuple[list[Acquisition], tuple[tuple[int, int], ...]]:
-    """Crop each acquisition to the part of the scene that all of them show."""
+    """Crop each acquisition to the field of view that all of them share."""
     whole = np.array([[whole_pixels(step) for step in shift] for shift in shifts])
     low, high = whole.min(axis=0), whole.max(axis=0)
     shape = np.array(acquisitions[0].plane_shape) - (high - low)

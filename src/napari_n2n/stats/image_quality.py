@@ -7,8 +7,7 @@ from scipy import ndimage
 
 from napari_n2n.stats.statistics import Measurement, mean_over_blocks, neighbourhood, noise_share
 
-# Ring correlation of resolved detail: the threshold of single-particle work for two half data sets
-# of known alignment (Nieuwenhuizen et al. 2013).
+# Ring correlation of resolved detail: the fixed threshold of Nieuwenhuizen et al. (2013).
 RESOLVED = 1 / 7
 
 
