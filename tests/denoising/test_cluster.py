@@ -60,14 +60,14 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(
             assert same, file
 
 
-def test_no_cluster_at_the_address_is_said_in_one_line(tmp_path, denoiser, scene, monkeypatch):
+def test_an_address_without_a_cluster_is_refused(tmp_path, denoiser, scene, monkeypatch):
     monkeypatch.setattr("napari_n2n.denoising.cluster._TIMEOUT", 0.3)
     with refused("cluster"):
         denoise(denoiser, scene, out=tmp_path / "a.tif", scheduler="tcp://127.0.0.1:9")
     assert not list(tmp_path.iterdir())
 
 
-def test_an_address_that_is_none_ends_the_command_with_one_line(tmp_path, denoiser):
+def test_an_invalid_address_ends_the_command_with_one_line(tmp_path, denoiser):
     denoiser.save(tmp_path / "model.n2n")
     np.save(tmp_path / "a.npy", blobs((64, 64)))
     words = ["denoise", "model.n2n", "a.npy", "-o", "clean.tif", "--scheduler", "nowhere"]

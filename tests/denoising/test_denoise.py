@@ -66,7 +66,7 @@ def test_tiled_equals_whole_in_volumes(shape, sides):
 
 
 @pytest.mark.parametrize("denoiser", [UNTRAINED, UNTRAINED_3D], ids=["planes", "volumes"])
-def test_with_turns_a_turned_recording_gives_the_turned_result(denoiser):
+def test_with_augmentation_a_rotated_recording_gives_the_rotated_result(denoiser):
     shape = (8, 64, 96)[-denoiser.dims :]
     image = np.random.default_rng(0).normal(100, 50, shape).astype(np.float32)
     clean = denoise(denoiser, image, axes="ZYX"[-denoiser.dims :], turns=True, device="cpu")
@@ -178,7 +178,7 @@ def test_the_inputs_own_type_is_rounded_and_clipped(denoiser):
     assert denoise(denoiser, a, dtype="same", device="cpu").dtype == np.uint8
 
 
-def test_nothing_is_overwritten_unasked(tmp_path, denoiser, scene):
+def test_existing_output_is_not_overwritten_by_default(tmp_path, denoiser, scene):
     out = tmp_path / "clean.tif"
     out.write_text("precious")
     with refused("exists"):
@@ -190,7 +190,7 @@ def test_nothing_is_overwritten_unasked(tmp_path, denoiser, scene):
 
 @pytest.mark.parametrize("bad", [0, 2])
 @pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
-def test_a_failure_leaves_nothing_that_looks_whole(tmp_path, denoiser, ending, bad):
+def test_a_failure_leaves_nothing_that_opens_as_a_result(tmp_path, denoiser, ending, bad):
     stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(3)])
     stack[bad, 0, 0] = np.nan
     out = tmp_path / f"clean{ending}"
@@ -207,7 +207,7 @@ def test_a_failure_leaves_nothing_that_looks_whole(tmp_path, denoiser, ending, b
             denoise(denoiser, stack, out=out, axes="TYX", device="cpu")
 
 
-def test_a_disk_that_cannot_hold_the_result_is_said_before_anything_is_made(
+def test_too_little_disk_space_is_reported_before_anything_is_written(
     tmp_path, denoiser, scene, monkeypatch
 ):
     nearly = SimpleNamespace(total=10**6, used=10**6, free=5_000)
@@ -237,7 +237,7 @@ def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene, caplog):
     assert expected.shape == scene.shape
 
 
-def test_values_outside_of_the_training_data_are_pointed_out(denoiser, scene):
+def test_values_outside_of_the_training_data_give_a_warning(denoiser, scene):
     assert make_plan(denoiser, noisy(scene, 3)).warnings == ()
     assert "are outside" in make_plan(denoiser, 10 * scene).warnings[0]
 
@@ -266,7 +266,7 @@ def stack(scene):
 
 @pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
 @pytest.mark.parametrize("failing", [1, 3, 5])
-def test_a_run_that_broke_off_goes_on_and_ends_with_the_same_bytes(
+def test_an_interrupted_run_is_resumed_and_ends_with_the_same_bytes(
     tmp_path, denoiser, stack, ending, failing, monkeypatch
 ):
     monkeypatch.setattr("napari_n2n.io.writers.SHARD_SIDE", 256)
@@ -306,7 +306,7 @@ def test_results_have_any_axes(tmp_path, ending, axes):
     assert Acquisition.open(out).axes == axes
 
 
-def test_a_run_says_where_it_stands_from_before_its_first_shard_on(tmp_path, denoiser, stack):
+def test_a_run_reports_progress_before_its_first_shard(tmp_path, denoiser, stack):
     out = tmp_path / "clean.ome.zarr"
     run = denoise_by_shards(denoiser, make_plan(denoiser, stack, axes="TYX"), out, device="cpu")
     first = next(run)
@@ -319,7 +319,9 @@ def test_a_run_says_where_it_stands_from_before_its_first_shard_on(tmp_path, den
     assert progress[2] > 0.9  # the coarser levels take next to no time
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nobody lists the open files here")
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="this system does not list open files"
+)
 def test_a_stopped_run_leaves_no_file_open(tmp_path, denoiser, stack):
     out = tmp_path / "clean.tif"
     run = denoise_by_shards(denoiser, make_plan(denoiser, stack, axes="TYX"), out, device="cpu")
@@ -329,7 +331,7 @@ def test_a_stopped_run_leaves_no_file_open(tmp_path, denoiser, stack):
     assert growing.exists() and growing not in opened
 
 
-def test_an_unfinished_result_is_no_result_and_belongs_to_its_job(tmp_path, denoiser, stack):
+def test_an_unfinished_result_is_only_resumed_by_the_same_job(tmp_path, denoiser, stack):
     out = tmp_path / "clean.ome.zarr"
     run = denoise_by_shards(denoiser, make_plan(denoiser, stack, axes="TYX"), out, device="cpu")
     growing = [next(run) for _ in range(2)][-1].growing
@@ -382,7 +384,7 @@ def test_every_channel_is_denoised_by_its_own_statistics(scene):
             make_plan(denoiser, a[0])
 
 
-def test_volumes_are_denoised_by_a_network_that_sees_depth(tmp_path):
+def test_volumes_are_denoised_by_a_3d_network(tmp_path):
     volume = blobs((24, 64, 64), 2)
     a, b = (Acquisition.open(noisy(volume, seed, 50.0), axes="ZYX") for seed in (1, 2))
     denoiser = train(Pair.open(a, b), TrainingSettings(steps=100, dims=3, device="cpu"))

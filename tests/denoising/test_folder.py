@@ -71,7 +71,7 @@ def test_recordings_of_one_name_in_two_folders_are_averaged(denoiser, folder, tm
     np.testing.assert_allclose(pixels(first), both, rtol=1e-6)
 
 
-def test_a_run_that_was_stopped_goes_on(denoiser, another, folder, tmp_path):
+def test_an_interrupted_run_is_resumed(denoiser, another, folder, tmp_path):
     series = FolderJob.of([folder], tmp_path / "clean")
     stopped_within(1, denoiser, series)
     there = series.results[0].stat().st_mtime_ns
@@ -89,7 +89,7 @@ def test_a_run_that_was_stopped_goes_on(denoiser, another, folder, tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_run_that_was_stopped_within_a_movie_goes_on_or_is_made_anew(
+def test_a_run_interrupted_within_a_movie_is_resumed_or_overwritten(
     denoiser, another, folder, tmp_path, overwrite
 ):
     movie = np.stack([noisy(blobs((64, 64)), seed) for seed in range(4)])
@@ -107,7 +107,7 @@ def test_a_run_that_was_stopped_within_a_movie_goes_on_or_is_made_anew(
         np.testing.assert_allclose(tifffile.imread(path), clean, rtol=1e-6)
 
 
-def test_what_was_to_be_made_anew_is_not_taken_for_done(denoiser, another, folder, tmp_path):
+def test_results_to_be_overwritten_do_not_count_as_done(denoiser, another, folder, tmp_path):
     series = FolderJob.of([folder], tmp_path / "clean")
     denoise_folder(denoiser, folder, out=series.folder)
     stopped_within(1, another, series, overwrite=True)
@@ -138,7 +138,7 @@ def test_results_in_a_folder_among_the_recordings_are_no_recordings(denoiser, fo
     assert FolderJob.of([folder], folder / "clean").status() == (2, True)
 
 
-def test_files_from_elsewhere_are_not_replaced(denoiser, folder, tmp_path):
+def test_files_of_other_origin_are_not_overwritten(denoiser, folder, tmp_path):
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / "cell 0.tif").write_bytes(b"somebody's")
     for resume in (False, True):
@@ -147,7 +147,7 @@ def test_files_from_elsewhere_are_not_replaced(denoiser, folder, tmp_path):
     assert (tmp_path / "clean" / "cell 0.tif").read_bytes() == b"somebody's"
 
 
-def test_recordings_that_came_later_are_added(denoiser, folder, tmp_path):
+def test_new_recordings_are_added_to_a_complete_run(denoiser, folder, tmp_path):
     first, *_ = denoise_folder(denoiser, folder, out=tmp_path / "clean")
     before = first.stat().st_mtime_ns
     tifffile.imwrite(folder / "late.tif", noisy(blobs((64, 64)), 4))

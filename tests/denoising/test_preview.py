@@ -1,4 +1,4 @@
-"""Looking at a network that still learns."""
+"""Previews during and after training."""
 
 import dask.array as da
 import numpy as np
@@ -37,14 +37,14 @@ def test_every_step_shows_the_network_as_it_is_then(pair, scene, monkeypatch):
     assert step.denoiser() is None, "a step that is kept keeps no pixels"
 
 
-def test_a_look_is_the_plane_of_the_whole_result(denoiser, scene):
+def test_a_preview_equals_the_plane_of_the_result(denoiser, scene):
     stack = np.stack([noisy(scene, 1), noisy(scene, 2), noisy(scene, 3)])
     result = denoise(denoiser, Acquisition.open(stack, axes="TYX"), device="cpu")
     seen = look(denoiser, stack, whole(1), axes="TYX")
     np.testing.assert_allclose(seen.pixels, np.asarray(result)[1:2], rtol=1e-5, atol=1e-3)
 
 
-def test_only_the_plane_that_is_looked_at_is_read(denoiser, scene):
+def test_only_the_plane_on_screen_is_read(denoiser, scene):
     planes = [noisy(scene, 1), np.full_like(scene, np.nan)]
     read = []
     stack = da.from_array(np.stack(planes), chunks=(1, 96, 96)).map_blocks(
@@ -76,7 +76,7 @@ def test_a_plane_of_a_volume_sees_its_neighbours():
     np.testing.assert_allclose(seen.pixels, np.asarray(result)[7:8], rtol=1e-4, atol=1e-2)
 
 
-def test_channels_that_wait_for_their_turn_are_not_shown(scene):
+def test_channels_whose_training_has_not_begun_are_not_shown(scene):
     both = [np.stack([noisy(scene, seed), noisy(3 * scene, seed + 5)]) for seed in (1, 2)]
     pairs = open_pairs([Acquisition.open(stack, axes="CYX") for stack in both])
     settings = QUICK.model_copy(update={"channels": "separate", "steps": 3})
@@ -89,7 +89,7 @@ def test_channels_that_wait_for_their_turn_are_not_shown(scene):
     assert bright.mean() == pytest.approx(both[0][1].mean(), rel=0.2)
 
 
-def test_looks_cost_a_tenth_of_the_time_but_a_new_plane_comes_at_once(monkeypatch):
+def test_previews_cost_a_tenth_of_the_time_but_a_new_plane_is_shown_at_once(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("napari_n2n.denoising.preview.time.monotonic", lambda: clock[0])
     pace, spent = Pace(), 0.0

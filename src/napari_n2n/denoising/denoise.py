@@ -124,12 +124,14 @@ def _steps(
     """Write all shards that the journal does not list, those of the coarser levels last."""
     parts, coarser = list(writer.shards()), list(writer.pyramid())
     left = [part for part in parts if part[0] not in journal.done]
-    whole = len(parts) + _COARSER_COST * len(coarser)
+    total_cost = len(parts) + _COARSER_COST * len(coarser)
     done = len(parts) - len(left)
     averaged = len(journal.done) - done
 
     def step() -> DenoisingStep:
-        return DenoisingStep(done, len(parts), (done + _COARSER_COST * averaged) / whole, growing)
+        return DenoisingStep(
+            done, len(parts), (done + _COARSER_COST * averaged) / total_cost, growing
+        )
 
     yield step()
     for name in write_shards(left):
