@@ -98,7 +98,7 @@ def test_a_run_interrupted_within_a_movie_is_resumed_or_overwritten(
     series = FolderJob.of([folder], tmp_path / "clean")
     stopped_within(1, denoiser, series, shards=3)
     assert journal_path(series.results[1]).exists() and not series.results[1].exists()
-    if overwrite:  # by another model, and that is stopped and gone on with, too
+    if overwrite:  # by another model, and that is stopped and resumed, too
         stopped_within(0, another, series, shards=2, overwrite=True)
     model = another if overwrite else denoiser
     denoise_folder(model, folder, out=series.folder, resume=True)

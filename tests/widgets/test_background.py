@@ -70,7 +70,9 @@ def test_a_cancelled_request_is_not_answered(qtbot):
     assert slow.ran == ["a", "c"] and slow.answers == ["c"]
 
 
-def test_a_cancelled_job_is_told_and_neither_its_steps_nor_its_failure_arrive(viewer, qtbot):
+def test_a_job_learns_that_it_is_cancelled_and_neither_its_steps_nor_its_failure_arrive(
+    viewer, qtbot
+):
     received, begun, requests = [], threading.Event(), LatestOnly()
 
     def fail():
@@ -138,7 +140,7 @@ def test_messages_arrive_in_order_and_the_result_last(viewer, qtbot):
     assert received.all == [*range(50), "end"]
 
 
-def test_a_job_is_told_that_the_window_closes_before_it_next_yields(viewer, qtbot):
+def test_a_job_learns_that_napari_closes_before_it_next_yields(viewer, qtbot):
     stop, begun = threading.Event(), threading.Event()
 
     def job():

@@ -24,7 +24,7 @@ def viewer(make_napari_viewer):
 
 @pytest.fixture
 def timing(viewer, monkeypatch):
-    """A session that times steps until it is told to stop, and when it begins and ends to."""
+    """A session that times steps until it is asked to stop, and notes when it begins and ends."""
     begun, ended = threading.Event(), threading.Event()
 
     def endless(_pairs, _settings, _reports, cancelled):

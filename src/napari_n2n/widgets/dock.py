@@ -25,7 +25,7 @@ from napari_n2n.errors import BadInput
 
 _PROGRESS_STEPS = 1000  # of a progress bar: more than its pixels
 _BREAK = "\u200b"  # zero-width space: a line may end here
-# Pixels. Larger: less room for the image; smaller: labels and fields are cut off.
+# Pixels. Larger: less space for the image; smaller: labels and fields are cut off.
 _MIN_WIDTH = 300
 # Letters of a layer's name that a menu shows at least; longer names are cut, not the dock widened.
 _MIN_LETTERS = 12

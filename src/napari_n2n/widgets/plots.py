@@ -24,7 +24,7 @@ class ThemedPlot(pg.PlotWidget):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.setMinimumHeight(150)  # pixels: lower plots have no room between axis labels
+        self.setMinimumHeight(150)  # pixels: lower plots have no space between axis labels
         self.setMouseEnabled(x=False, y=False)
         self.hideButtons()
         self.setMenuEnabled(False)
