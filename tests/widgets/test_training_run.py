@@ -188,14 +188,14 @@ def test_the_preview_can_be_switched_off_and_on_or_removed(viewer, qtbot):
 
 
 def test_a_plane_that_cannot_be_shown_does_not_end_the_run(viewer, qtbot, monkeypatch):
-    look = Preview.look
+    denoise = Preview.denoise
 
     def refuse(self, denoiser, region):
         if region[0].start == 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return look(self, denoiser, region)
+        return denoise(self, denoiser, region)
 
-    monkeypatch.setattr(Preview, "look", refuse)
+    monkeypatch.setattr(Preview, "denoise", refuse)
     add_pair(viewer, (2, 64, 64))
     viewer.dims.set_current_step(0, 0)
     widget = begin(viewer)
