@@ -1,11 +1,11 @@
-"""Two noisy acquisitions in, clean images out: Noise2Noise denoising.
+"""Noise2Noise denoising: train on two noisy acquisitions of one scene, then denoise.
 
 >>> import napari_n2n as n2n
 >>> pair = n2n.Pair.open("a.tif", "b.tif")
 >>> denoiser = n2n.train(pair)
 >>> n2n.denoise(denoiser, "long.tif", out="clean.ome.zarr")
 
-Names are imported at first use: `import napari_n2n` loads neither torch nor napari.
+Names are imported on first use: `import napari_n2n` loads neither torch nor napari.
 """
 
 from importlib import import_module

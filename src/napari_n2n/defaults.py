@@ -1,5 +1,5 @@
-"""Defaults of several packages."""
+"""Default values that several packages use."""
 
-# Larger: fewer pixels of long stacks are read twice; smaller: more is left for other programs.
+# Larger: fewer pixels of long stacks are read twice; smaller: more memory for other programs.
 MEMORY = 10**9
-"""Default limit of the memory for pixels, in bytes."""
+"""Default memory limit for pixels, in bytes."""

@@ -1,17 +1,17 @@
-"""The one error that users can correct themselves: what was given, the cause, the fix."""
+"""The error for input that users can correct; its message names the input, cause and fix."""
 
 from typing import Literal
 
 Code = Literal[
-    # what was given as input
+    # the input
     "not_chosen",  # no file, layer or model is chosen or named
     "not_found",  # no such file, or no file fits a pattern or is in a folder
     "unreadable",  # damaged, cut off, or not permitted to be read
-    "unmatched",  # files of one folder or pattern without counterpart in the other
+    "unmatched",  # files without a counterpart in the other folder or pattern
     "format",  # a kind of file or object that is not supported, or not an image
     "model",  # not a model of napari-n2n, or of another version
-    # what is in it
-    "axes",  # unlabelled, wrong or lacking axes
+    # the content of the input
+    "axes",  # unlabelled, wrong or missing axes
     "channels",  # numbers of channels that do not agree
     "shape",  # shapes that differ
     "size",  # too few pixels
@@ -19,11 +19,11 @@ Code = Literal[
     "duplicate",  # the same image twice
     "constant",  # all pixels have one value
     "not_finite",  # NaN or infinite pixels
-    # what is to be done
+    # options, resources and output
     "option",  # a value that an option does not accept
     "device",  # a compute device that is not available
     "cluster",  # no dask scheduler, or no workers
-    "memory",  # not enough memory, of the device or of the limit
+    "memory",  # not enough memory on the device or within the limit
     "disk",  # not enough disk space
     "output",  # an output name that cannot be used
     "exists",  # the output already exists
@@ -31,7 +31,7 @@ Code = Literal[
     "resume",  # there is no run to resume, or it had other settings
     "busy",  # another run is in progress
 ]
-"""The cause of a `BadInput`, for programs."""
+"""Machine-readable cause of a `BadInput`."""
 
 
 class BadInput(ValueError):
@@ -42,7 +42,7 @@ class BadInput(ValueError):
     Parameters
     ----------
     message
-        One line: what was given (a file, a layer, an option), the cause, the fix.
+        One line: the input (a file, a layer, an option), the cause, the fix.
     code
         The cause in one word.
     """

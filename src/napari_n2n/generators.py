@@ -12,8 +12,8 @@ Given = ParamSpec("Given")
 class Steps(Generator[Step, None, Result], Generic[Step, Result]):
     """A run in progress: iterate over its steps, then read `result`.
 
-    It can be paused between two steps, and ended early by `close`. Within another generator,
-    ``result = yield from run`` works too.
+    It can be paused after every step, and ended early by `close`. Other generators can use
+    ``result = yield from run``.
 
     Parameters
     ----------
@@ -27,12 +27,12 @@ class Steps(Generator[Step, None, Result], Generic[Step, Result]):
 
     @property
     def result(self) -> Result:
-        """What the run returned.
+        """The value that the generator returned.
 
         Raises
         ------
         RuntimeError
-            If the run has not come to its end.
+            If the run has not finished.
         """
         if not self._results:
             raise RuntimeError("no result yet: iterate over the run to its end first")
@@ -55,7 +55,7 @@ class Steps(Generator[Step, None, Result], Generic[Step, Result]):
             raise
 
     def throw(self, *error: Any) -> Step:
-        """Raise an exception where the run is paused."""
+        """Raise an exception at the point where the run is paused."""
         return self._generator.throw(*error)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The texts of "Copy as Python" and "Copy as command": what reproduces a training run."""
+"""Write a training run as Python or as commands: "Copy as Python" and "Copy as command"."""
 
 import shlex
 from collections.abc import Iterator
@@ -15,22 +15,22 @@ from napari_n2n.pair.recordings import Recordings
 from napari_n2n.training.settings import TrainingSettings
 
 Results = Literal["average", "each", "none"]
-"""What is denoised after training: the average of all, also each acquisition alone, or nothing."""
+"""Results after training: the average, the average and each acquisition, or none."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Acquisitions and settings of a training run, and what is denoised after it.
+    """Acquisitions and settings of a training run, and the results computed after it.
 
-    If the settings have steps, or no minutes, the copied texts give the same weights on the CPU,
-    unless the run was stopped.
+    The copied texts reproduce the weights on the CPU, unless the run was stopped or limited by
+    time (minutes set, steps not set).
 
     Attributes
     ----------
     recordings, settings
-        What to train on, and how.
+        The acquisitions to train on, and the settings.
     wanted
-        What is denoised after training.
+        The results to compute after training.
     stopped
         Whether the user stopped the run.
     """
@@ -41,7 +41,7 @@ class Recipe:
     stopped: bool = False
 
     def results(self) -> list[tuple[Any, ...]]:
-        """Return the sources of every result: all of a field of view, or one of them."""
+        """Return the sources of every result: all those of a field of view, or one of them."""
         return [
             sources if index is None else (sources[index],)
             for sources in self.recordings.fields
@@ -49,7 +49,7 @@ class Recipe:
         ]
 
     def _outputs(self) -> list[tuple[int | None, str]]:
-        """Return index (None: the average of all) and file name suffix of a field's results."""
+        """Return source index (None: the average) and file name suffix of each result."""
         if self.wanted == "none":
             return []
         count = len(self.recordings.sources)
@@ -146,7 +146,7 @@ def _keywords(values: dict[str, Any]) -> str:
 
 
 def _flags(values: dict[str, Any]) -> list[str]:
-    """Return options of the command line; memory in MB where that is exact."""
+    """Return values as command-line options, the memory in MB if that is exact."""
     words = []
     for name, value in values.items():
         in_megabytes = name == "memory" and value % 10**6 == 0
@@ -156,7 +156,7 @@ def _flags(values: dict[str, Any]) -> list[str]:
 
 
 def _file_of(source: Any, recordings: Recordings) -> Path | None:
-    """Return the path of a source, or the file that a layer shows unchanged; None without one."""
+    """Return the path of a source, the file that a layer shows unchanged, or None."""
     if isinstance(source, str | Path):
         return Path(source)
     path = getattr(getattr(source, "source", None), "path", None)
@@ -174,6 +174,6 @@ def _file_of(source: Any, recordings: Recordings) -> Path | None:
 
 
 def _same_axes(layer: Acquisition, file: Acquisition, split: str | None) -> bool:
-    """Tell whether layer and file have the same axes; layers often have no axis labels."""
+    """Return whether layer and file have the same axes; layers often have no axis labels."""
     unlabelled = layer.axes_assumed and split is None and not set("CR") & set(file.axes)
     return layer.axes == file.axes or unlabelled

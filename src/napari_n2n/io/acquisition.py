@@ -1,8 +1,8 @@
 """One acquisition, opened lazily: its pixels, axes, pixel sizes and saturation.
 
 All other packages read pixels through `Acquisition`, whatever file or array they come from.
-Cropping, choosing a channel and taking every other frame return views: no pixels are copied. NaN
-and infinite pixels are refused when they are read, and the message names their plane.
+Cropping, choosing a channel and taking every other frame return views: no pixels are copied.
+`read_finite` refuses NaN and infinite pixels, and its message names their plane.
 """
 
 import math
@@ -18,8 +18,8 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Channel, Header, Region
 from napari_n2n.io.sources import AXES, Source, checked_axes, open_source
 
-# Side of a sampled plane, in pixels. Larger: more pixels for the first look at the values;
-# smaller: less to read from a large plane (a million 16-bit pixels are 2 MB).
+# Side of a sampled plane, in pixels. Larger: a better estimate of the value range; smaller: less
+# to read from a large plane (a million 16-bit pixels are 2 MB).
 _SAMPLED_SIDE = 1024
 
 
@@ -34,7 +34,7 @@ class Acquisition:
     window
         The selected part of each dimension of `source`: a slice, or one index.
     order
-        For each axis, its dimension in `source`.
+        For each axis, the index of its dimension in `source`.
     axes
         One letter of ``RTCZYX`` per axis, in this order: repeats, time, channels, depth, rows,
         columns.
@@ -66,7 +66,7 @@ class Acquisition:
 
     @classmethod
     def open(cls, source: Any, axes: str | None = None, name: str | None = None) -> "Acquisition":
-        """Open a file, a folder with a zarr, an array or a napari image layer, reading no pixels.
+        """Open a file, a folder with a zarr, an array or a napari image layer lazily.
 
         Parameters
         ----------
@@ -177,9 +177,9 @@ class Acquisition:
 
     @property
     def chunks(self) -> tuple[tuple[int, int], ...]:
-        """For each axis, the length of a chunk of the source and the position of its first border.
+        """For each axis, the chunk length and the position of the first chunk border, in pixels.
 
-        Reading a part of a chunk costs as much as reading all of it. Both are in pixels.
+        Reading a part of a chunk costs as much as reading all of it.
         """
         found = []
         for dimension in self.order:
@@ -190,7 +190,7 @@ class Acquisition:
         return tuple(found)
 
     def read(self, region: Region) -> np.ndarray:
-        """Read a region of the stack, one slice per axis, in its own pixel type."""
+        """Read a region of the stack, one slice per axis, in the pixel type of the stack."""
         picked = list(self.window)
         for dimension, part in zip(self.order, region, strict=True):
             picked[dimension] = _sub_slice(self.window[dimension], part)
@@ -202,7 +202,7 @@ class Acquisition:
         return np.ascontiguousarray(turned, self.dtype)
 
     def plane(self, index: int) -> np.ndarray:
-        """Read a plane by its index over all leading axes, in its own pixel type; shape (Y, X)."""
+        """Read the plane at an index over all leading axes, in its pixel type; shape (Y, X)."""
         leading = np.unravel_index(index, self.shape[:-2]) if self.shape[:-2] else ()
         region = (*(slice(int(i), int(i) + 1) for i in leading), slice(None), slice(None))
         return self.read(region).reshape(self.plane_shape)
@@ -215,7 +215,7 @@ class Acquisition:
     def spread_planes(
         self, count: int, side: int | None = None
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Read up to `count` planes spread evenly over the stack, as (index, float32 plane).
+        """Yield index and float32 pixels of up to `count` planes, evenly spread over the stack.
 
         Planes larger than `side` pixels are cropped to their middle.
         """
@@ -256,7 +256,7 @@ class Acquisition:
         return replace(even, name=f"{self.name} even"), replace(odd, name=f"{self.name} odd")
 
     def at(self, axis: str, index: int) -> "Acquisition":
-        """Return a view of one position of an axis, without that axis."""
+        """Return a view of one position along an axis, without that axis."""
         place = self._axis_index(axis)
         window = list(self.window)
         inside = _sub_slice(window[self.order[place]], slice(index, index + 1))
@@ -273,7 +273,7 @@ class Acquisition:
         )
 
     def along(self, axis: str) -> list["Acquisition"]:
-        """Return a view for every position of an axis; without the axis, the acquisition itself."""
+        """Return a view for every position along an axis, or itself if it lacks the axis."""
         if axis not in self.axes:
             return [self]
         names = [channel.name for channel in self.channels] if axis == "C" else []
@@ -340,7 +340,7 @@ def _sub_slice(window: slice | int, part: slice) -> slice:
 
 
 def _chunks(array: Any) -> tuple[int, ...]:
-    """Shape of a chunk; single pixels if the source has no chunks."""
+    """Return the shape of a chunk: a single pixel if the source has no chunks."""
     chunks = getattr(array, "chunks", None)
     if isinstance(array, da.Array):
         return tuple(max(lengths) for lengths in array.chunks)
@@ -373,7 +373,7 @@ def check_finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.
 
 
 def read_finite(acquisition: Acquisition, region: Region) -> np.ndarray:
-    """Read a region, one slice per axis, whose pixels are all finite.
+    """Read a region, one slice per axis, and check that its pixels are finite.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from napari_n2n.errors import BadInput
 
 
 def partial_path(path: Path) -> Path:
-    """Return the name of a result until it is complete."""
+    """Return the name of a result that is not complete yet."""
     return path.with_name(path.name + ".partial")
 
 
@@ -46,7 +46,7 @@ def check_disk_space(path: Path, size: int) -> None:
     Raises
     ------
     BadInput
-        If the disk has fewer free bytes.
+        If fewer bytes are free.
     """
     free = shutil.disk_usage(path.absolute().parent).free
     if free < size:
@@ -58,7 +58,7 @@ def check_disk_space(path: Path, size: int) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file, or the list of names of a folder, is on the disk."""
+    """Wait until a file, or the list of files of a folder, is on the disk."""
     if path.is_dir() and sys.platform == "win32":
         return  # Windows cannot flush a folder
     handle = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
@@ -86,29 +86,29 @@ def rename_into_place(built: Path, path: Path) -> Path:
 
 
 class Journal:
-    """A text file: a description of the job on the first line, then the name of a part per line.
+    """A text file: the first line describes the job, each other line names a finished part.
 
     Parameters
     ----------
     path
         The journal's file.
     job
-        Description of the job, plain JSON. A resumed job must have the same values, except under
-        keys that begin with an underscore: these it takes from the journal.
+        Description of the job, plain JSON. A resumed job must have the same values; only those of
+        keys that start with an underscore may differ and are taken from the journal.
     resume
         Continue an existing journal.
 
     Attributes
     ----------
     job
-        Description of the job, of the first run if it is resumed.
+        Description of the job; if it is resumed, that of the first run.
     done
         Names of the finished parts.
 
     Raises
     ------
     BadInput
-        If the interrupted run had another value.
+        If the interrupted run had a different value.
     """
 
     def __init__(self, path: Path, job: dict[str, Any], *, resume: bool = False) -> None:
@@ -140,7 +140,7 @@ class Journal:
         self.done = set(lines[1:])
 
     def add(self, name: str) -> None:
-        """List a part as done; call it after the part was flushed to the disk."""
+        """List a part as finished; call this after the part has been flushed to the disk."""
         with open(self.path, "ab") as handle:
             handle.write(name.encode() + b"\n")
             handle.flush()
@@ -148,7 +148,7 @@ class Journal:
         self.done.add(name)
 
     def remove(self) -> None:
-        """Delete the file, once the job is done."""
+        """Delete the journal, once the job is finished."""
         self.path.unlink(missing_ok=True)
 
 

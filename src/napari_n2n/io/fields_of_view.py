@@ -8,7 +8,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff
 
 FIELD_SEPARATOR = "+"
-# Files other than images that are common in folders of acquisitions.
+# Endings of files that are common in folders of acquisitions but are not images.
 _NOT_IMAGES = {
     ".txt",
     ".xml",
@@ -31,10 +31,10 @@ def fields_of_view(sources: Sequence[str | Path]) -> list[list[Path]]:
     Parameters
     ----------
     sources
-        ``A B`` are two acquisitions of one field of view, ``A B C`` three, ``A1 B1 + A2 B2`` those
-        of two fields. Two folders stand for the files in them, paired by name (without hidden
-        files, notes, tables and subfolders); a single folder for one field of view per file.
-        Patterns like ``'a/*.tif'`` stand for the files that match, paired by their order.
+        ``A B`` are two acquisitions of one field of view, ``A B C`` three, ``A1 B1 + A2 B2`` two of
+        each of two fields of view. The files in two folders are paired by name (hidden files,
+        notes, tables and subfolders are ignored); in a single folder, each file is one field of
+        view. Files that match patterns like ``'a/*.tif'`` are paired in alphabetical order.
 
     Raises
     ------

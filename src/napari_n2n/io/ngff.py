@@ -1,6 +1,6 @@
 """Read and write OME-Zarr: a sharded full resolution, a pyramid, axes, pixel sizes and channels.
 
-Written with zarr alone (OME-NGFF 0.5). Until a store is complete it has the suffix ``.partial``, an
+The format written is OME-NGFF 0.5. Until a store is complete it has the suffix ``.partial``, an
 attribute that says so and no `ome` metadata, so other programs do not open it by mistake.
 """
 
@@ -20,8 +20,8 @@ from napari_n2n.io.header import Channel, Header, Region, grid, unit_name
 
 _AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
 _UNFINISHED = "napari-n2n: unfinished"
-# Pixels of a chunk, rows and columns of a plane and slices of a volume: a viewer reads whole
-# chunks, so larger ones are slower to browse; smaller ones compress less and are more to index.
+# Sides of a chunk in pixels, along Y and X, and along Z. Viewers read whole chunks, so larger ones
+# are slower to browse; smaller ones compress less and need a larger index.
 CHUNK_SIDE, CHUNK_DEPTH = 256, 16
 # Longest side of the coarsest level, in pixels: one chunk is enough for an overview.
 PYRAMID_TOP = 256
@@ -114,7 +114,7 @@ class Writer:
     header
         Description of the full resolution.
     shard
-        Largest sides of a shard along the last axes, in pixels: multiples of a chunk, or less.
+        Largest sides of a shard along the last axes, in pixels: multiples of a chunk's, or smaller.
     resume
         Continue the unfinished store of an interrupted run.
     """
@@ -160,7 +160,7 @@ class Writer:
             str(level),
             shape=shape,
             dtype=self.header.dtype,
-            fill_value=np.nan if self.header.dtype.kind == "f" else 0,  # of shards not written yet
+            fill_value=np.nan if self.header.dtype.kind == "f" else 0,  # of missing shards
             chunks=tuple(chunks),
             shards=tuple(shards),
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")],
@@ -182,12 +182,12 @@ class Writer:
         file = self._partial / str(level) / array.metadata.encode_chunk_key(place)
         file.unlink(missing_ok=True)  # may be incomplete after an interrupted run
         array[region] = values
-        if file.exists():  # zarr stores no shard that equals the fill value
+        if file.exists():  # zarr does not store a shard of fill values
             for name in (file, *file.parents[: len(place) + 1]):
                 flush_to_disk(name)
 
     def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Yield name and writing function of every coarser shard, finer levels first."""
+        """Yield the name of every shard of the coarser levels, and a function that writes it."""
         for level in range(1, len(self._levels)):
             for name, region in _named_shards(self._levels[level], level):
                 yield name, partial(self._average, level, region)

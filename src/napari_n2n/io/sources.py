@@ -1,6 +1,7 @@
 """Open files, arrays and layers as pixels with a header.
 
-Only this module distinguishes kinds of sources. It reads metadata, and no pixels.
+Only this module distinguishes kinds of sources. It reads metadata, and pixels only of formats that
+cannot be read in parts.
 """
 
 import os
@@ -20,7 +21,7 @@ _PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Pixels that are not read yet, and their description.
+    """Pixels, usually not read yet, and their description.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class Source:
 
 
 def open_source(source: Any, axes: str | None = None) -> Source:
-    """Open a file, a folder with a zarr, an array or a napari image layer, reading no pixels.
+    """Open a file, a folder with a zarr, an array or a napari image layer lazily.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def _from_array(array: Any, name: str, axes: str | None, header: Header | None =
         raise BadInput(
             f"{name}: shape {shape} is not an image: give an array with rows and columns", "format"
         )
-    # Three or four values per pixel are taken for RGB(A). With 16 or fewer rows or columns the
+    # Three or four values per pixel are taken as RGB(A). With 16 or fewer rows or columns the
     # array is more likely a short stack of narrow planes.
     if axes is None and len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 16:
         raise _colour_error(name)
@@ -177,7 +178,7 @@ def _from_array(array: Any, name: str, axes: str | None, header: Header | None =
 
 
 def checked_axes(name: str, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> str:
-    """Return the axes in capitals if they, shape and pixel type describe an image.
+    """Return the axes in capitals if they, the shape and the pixel type describe an image.
 
     Raises
     ------

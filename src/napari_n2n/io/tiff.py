@@ -1,4 +1,4 @@
-"""Read TIFF lazily; write it part by part, under its own name only once it is complete."""
+"""Read TIFF files lazily; write them strip by strip, and rename them once they are complete."""
 
 import math
 import os
@@ -22,7 +22,7 @@ _CLASSIC_LIMIT = 2**31  # bytes: many readers treat the offsets of classic TIFF 
 class Mapped:
     """Uncompressed pixels of a file, memory-mapped again for every read.
 
-    A map that stays open keeps all pages that were read in the memory of the process.
+    A map that stays open would keep all pages that were read in the memory of the process.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Mapped:
 class Paged:
     """Compressed pixels of a file, decoded page by page.
 
-    Pickled as its path, for workers of a cluster.
+    Only the path is pickled, for the workers of a cluster.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def read(path: Path) -> tuple[Any, Header]:
     Returns
     -------
     tuple
-        The pixels (`Mapped`, or `Paged` if they are compressed) and the header. Its axes are the
-        file's own letters, which may not be in ``RTCZYX``, such as S for colours.
+        The pixels (`Mapped`, or `Paged` if they are compressed) and the header, whose axes are the
+        file's own letters. These may not be in ``RTCZYX``, such as S for colours.
     """
     with tifffile.TiffFile(path) as tif:
         series = tif.series[0]
@@ -108,7 +108,7 @@ def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
 
 
 def _steps(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    """Return pixel size and unit by axis, as far as OME or ImageJ metadata have them."""
+    """Return pixel size and unit by axis, as far as OME or ImageJ metadata contain them."""
     found: dict[str, tuple[float, str]] = {}
     pixels = _ome_pixels(tif)
     for axis, key, unit in (
@@ -145,7 +145,7 @@ def _hexadecimal(colour: Any) -> str:
 
 
 class Writer:
-    """Write a TIFF: OME for ``.ome.tif`` and where ImageJ's format does not suffice, else ImageJ.
+    """Write an ImageJ TIFF, or OME-TIFF for ``.ome.tif`` and if ImageJ's format does not suffice.
 
     Parameters
     ----------
@@ -154,7 +154,8 @@ class Writer:
     header
         Description of the stack.
     shard
-        Largest number of pixels written at once, along the last axes; rows are always complete.
+        Sides in pixels along the last axes: a strip has as many pixels or fewer, but at least one
+        complete row.
     resume
         Continue the unfinished file of an interrupted run.
     """
@@ -192,7 +193,7 @@ class Writer:
         )
 
     def shards(self) -> Iterator[tuple[str, Region]]:
-        """Yield name and region of every strip: complete rows of one plane or more."""
+        """Yield name and region of every strip: complete rows of one or more planes."""
         shape, sides = self.header.shape, [1] * len(self.header.shape)
         sides[-len(self._shard) :] = self._shard
         sides = [min(side, length) for side, length in zip(sides, shape, strict=True)]

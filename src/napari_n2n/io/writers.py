@@ -9,8 +9,8 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import check_overwrite, journal_path
 from napari_n2n.io.header import Header
 
-# Side of a shard of planes, in pixels: 4 million float32 pixels are 16 MB. Larger: fewer files and
-# pixels computed twice at borders; smaller: less memory, and less to repeat after a crash.
+# Side of a shard of planes, in pixels: 4 million float32 pixels are 16 MB. Larger: fewer files, and
+# fewer pixels computed twice at borders; smaller: less memory, and less to repeat after a crash.
 SHARD_SIDE = 2048
 ENDINGS = (".ome.zarr", ".zarr", ".tif", ".tiff")
 Writer = ngff.Writer | tiff.Writer
@@ -18,7 +18,7 @@ Writer = ngff.Writer | tiff.Writer
 
 def shard_sides(dims: int) -> tuple[int, ...]:
     """Return the sides of a shard in pixels, (Y, X) of planes or (Z, Y, X) of volumes."""
-    return (SHARD_SIDE, SHARD_SIDE) if dims == 2 else (64, 512, 512)  # four times a plane's
+    return (SHARD_SIDE, SHARD_SIDE) if dims == 2 else (64, 512, 512)  # 4 times the pixels of 2D
 
 
 def open_writer(path: Path, header: Header, *, dims: int = 2, resume: bool = False) -> Writer:

@@ -1,1 +1,1 @@
-"""Statistics of arrays: they know nothing of files, pairs or networks."""
+"""Statistics of arrays, independent of files, pairs and networks."""

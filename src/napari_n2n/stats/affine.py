@@ -21,7 +21,7 @@ class Affine:
 
     @property
     def inverse(self) -> "Affine":
-        """The map back."""
+        """The inverse map."""
         return Affine(1.0 / self.gain, -self.offset / self.gain)
 
     def after(self, first: "Affine") -> "Affine":

@@ -1,4 +1,4 @@
-"""Image quality of a result: against the truth, or without it against another acquisition."""
+"""Image quality of a result, against the truth or, if there is none, another acquisition."""
 
 import math
 
@@ -7,18 +7,18 @@ from scipy import ndimage
 
 from napari_n2n.stats.statistics import Measurement, mean_over_blocks, neighbourhood, noise_share
 
-# Ring correlation of resolved detail: the fixed threshold of Nieuwenhuizen et al. (2013).
+# Ring correlation above which detail is resolved: fixed threshold of Nieuwenhuizen et al. (2013).
 RESOLVED = 1 / 7
 
 
 def psnr(truth: np.ndarray, image: np.ndarray, data_range: float) -> float:
-    """Peak signal-to-noise ratio in dB: ``10 log10(range^2 / MSE)``; arrays of one shape."""
+    """Return the PSNR in dB, ``10 log10(range^2 / MSE)``, of two arrays of one shape."""
     error = float(np.mean((truth.astype(np.float64) - image) ** 2))
     return 10 * math.log10(data_range**2 / error) if error > 0 else math.inf
 
 
 def ssim(truth: np.ndarray, image: np.ndarray, data_range: float) -> float:
-    """Mean structural similarity over the planes of two arrays of one shape (Wang et al. 2004)."""
+    """Return the mean SSIM (Wang et al. 2004) over the planes of two arrays of one shape."""
     from skimage.metrics import structural_similarity
 
     planes = zip(_planes(truth), _planes(image), strict=True)
@@ -35,7 +35,7 @@ def ssim(truth: np.ndarray, image: np.ndarray, data_range: float) -> float:
 
 
 def data_range(acquisition: np.ndarray) -> float:
-    """Range of values that a PSNR refers to: 255 for 8 bit, else robust maximum less minimum."""
+    """Return the range for a PSNR: 255 for 8 bit, else the robust maximum minus minimum."""
     if acquisition.dtype == np.uint8:
         return 255.0
     low, high = np.percentile(
@@ -47,12 +47,12 @@ def data_range(acquisition: np.ndarray) -> float:
 def reference_free_error(
     result: np.ndarray, a: np.ndarray, b: np.ndarray, weight: np.ndarray | None = None
 ) -> Measurement:
-    """Mean squared error of a result against the unknown clean image.
+    """Estimate the mean squared error of a result against the unknown clean image s.
 
-    For a result f made from A alone, with zero-mean noise in B that is independent of A's,
-    ``E[(f - B)^2] = MSE(f, s) + var(B)``. The variance is estimated on the same pixels as
-    ``E[(B - m)(B - A)]``, m being the surroundings of the pixel, so that most of its scatter
-    cancels.
+    For a result f computed from A alone, with zero-mean noise in B that is independent of A's,
+    ``E[(f - B)^2] = MSE(f, s) + var(B)``. var(B) is estimated on the same pixels as
+    ``E[(B - m)(B - A)]``, m being the average of the pixel's surroundings, so that most of the
+    scatter cancels.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ def reference_free_error(
         Shape (..., Y, X), in one intensity scale. At the pixels that count the result must not
         depend on B: held-out blocks, or an acquisition that was not trained on.
     weight
-        1 where a pixel counts.
+        1 for pixels that count, 0 for others; default 1 everywhere.
 
     Returns
     -------
     Measurement
-        Squared error, with the standard error of `mean_over_blocks`; leading axes are planes with
-        independent noise.
+        Squared error with its standard error from `mean_over_blocks`; the noise of different
+        planes is taken as independent.
     """
     weight = np.ones(np.shape(b)) if weight is None else np.asarray(weight, np.float64)
     errors = squared_errors(result, a, b, weight)
@@ -76,10 +76,11 @@ def reference_free_error(
 def squared_errors(
     result: np.ndarray, a: np.ndarray, b: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
-    """Weighted terms of `reference_free_error`, pixel by pixel, for the same parameters.
+    """Return the weighted terms of `reference_free_error` pixel by pixel; same parameters.
 
-    How far a pixel moves the surroundings of all others is added to its own term: the sum stays,
-    and the scatter becomes that of the sum.
+    Each pixel changes the estimated noise share, and with it the terms of all other pixels. This
+    influence is added to the pixel's own term: the sum is unchanged, and the scatter of the terms
+    gives the correct standard error.
     """
     result, a, b = (np.asarray(values, np.float64) for values in (result, a, b))
     around_a, around_b, apart = neighbourhood(a), neighbourhood(b), b - a
@@ -87,13 +88,13 @@ def squared_errors(
     share = min(max(measured, 0.0), 1.0)
     surroundings = share * around_a + (1 - share) * around_b
     terms: np.ndarray = weight * ((result - b) ** 2 - (b - surroundings) * apart)
-    if share != measured:  # limited to 0 or 1: no pixel changes it
+    if share != measured:  # the share is limited to 0 or 1: single pixels do not change it
         return terms
     return terms + pulls * (weight * (around_a - around_b) * apart).sum()
 
 
 def psnr_reference_free(error: Measurement, data_range: float) -> Measurement:
-    """PSNR in dB of a squared error; None if the error is below two of its standard errors."""
+    """Convert a squared error to a PSNR in dB; None if it is below two standard errors."""
     if error.value is None or error.error is None or error.value < 2 * error.error:
         return Measurement(None, None)
     decibel = 10 * math.log10(data_range**2 / error.value)
@@ -101,9 +102,9 @@ def psnr_reference_free(error: Measurement, data_range: float) -> Measurement:
 
 
 def residual_correlation(result: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of neighbouring pixels (mean of y and x, lag 1) in B - result.
+    """Return the lag-1 correlation of the residual B - result, averaged over y and x.
 
-    Near 0 for white noise; positive where structure was left in the residual.
+    It is near 0 for white noise, and positive if structure is left in the residual.
     """
     residual = np.asarray(b, np.float64) - result
     residual -= residual.mean(axis=(-2, -1), keepdims=True)
@@ -116,7 +117,7 @@ def residual_correlation(result: np.ndarray, b: np.ndarray) -> float:
 
 
 def fourier_ring_correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlation of two acquisitions ring by ring in frequency space (Nieuwenhuizen et al. 2013).
+    """Return the Fourier ring correlation of two acquisitions (Nieuwenhuizen et al. 2013).
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def fourier_ring_correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, 
     Returns
     -------
     frequency, correlation
-        Ring centres in cycles a pixel (0 to 0.5), and the correlation in each ring.
+        Ring centres in cycles per pixel (0 to 0.5), and the correlation in each ring.
     """
     side = min(a.shape[-2:])
     window = np.outer(*(2 * (np.hanning(side + 2)[1:-1],)))
@@ -147,17 +148,18 @@ def fourier_ring_correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, 
 
 
 def resolution(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Finest resolved period in pixels: where the ring correlation of A and B falls below 1/7.
+    """Return the finest resolved period in pixels, or None if no ring is above the threshold.
 
-    None if the correlation never rises above the threshold.
+    The threshold of the ring correlation is 1/7, or three standard deviations of pure noise if
+    that is higher.
     """
     frequency, correlation = fourier_ring_correlation(a, b)
-    # A ring of noise alone scatters by 1 / sqrt(2 n), n being its number of Fourier coefficients.
+    # In a ring of n Fourier coefficients, the correlation of pure noise scatters by 1 / sqrt(2 n).
     coefficients = np.pi * (np.arange(len(correlation)) + 0.5) * len(_planes(a))
     threshold = np.maximum(RESOLVED, 3 / np.sqrt(2 * coefficients))
     smooth = ndimage.uniform_filter1d(correlation, 3)
     below = np.flatnonzero(smooth < threshold)
-    below = below[below >= 2]  # the window decides the innermost rings, not the scene
+    below = below[below >= 2]  # the window dominates the innermost rings
     if len(below) == 0:
         return 2.0
     return float(1 / frequency[below[0]]) if below[0] > 2 else None

@@ -16,31 +16,31 @@ from skimage.measure import block_reduce
 # Standard deviation over median absolute deviation of a normal distribution.
 MAD_TO_SIGMA = 1 / 0.6745
 
-# Groups of a jackknife: 8 give a standard error to about a quarter (1 / sqrt(2 * 7)), and every
-# figure is computed 8 times more.
+# Groups of a jackknife: 8 determine a standard error to about a quarter (1 / sqrt(2 * 7)) and cost
+# 8 more evaluations.
 GROUPS = 8
-# Side in pixels of the blocks of a group, and of the blocks within which noise is taken as one
-# level: several times the reach of correlated noise (2 to 3 pixels), and a small part of a plane.
+# Side in pixels of the blocks of a group, and of the blocks in which the noise level is taken as
+# constant: several times the reach of correlated noise (2 to 3 pixels), a small part of a plane.
 _BLOCK = 32
 # Side in pixels of the blocks whose 2x2 windows count as one measurement each: half a `_BLOCK`.
 _HALF_BLOCK = _BLOCK // 2
-# Standard deviation and reach, in pixels, of the Gaussian that averages the surroundings: like 80
-# pixels of equal weight. Wider: less noise in the mean; narrower: less blur of the scene.
+# Standard deviation and reach, in pixels, of the Gaussian that averages the surroundings: it
+# reduces noise like a mean of 80 pixels. Wider: less noise; narrower: less blur of the scene.
 _SIGMA, _REACH = 2.5, 6
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A figure with its standard error; None where it could not be determined."""
+    """A value with its standard error; None if it could not be determined."""
 
     value: float | None
     error: float | None
 
 
 def neighbourhood(planes: np.ndarray) -> np.ndarray:
-    """Gaussian average (sigma 2.5 pixels) of the surroundings of every pixel.
+    """Return the Gaussian average (sigma 2.5 pixels) of the surroundings of every pixel.
 
-    The 3x3 pixels in the middle are left out, so that a pixel's own noise has no part in it.
+    The 3x3 pixels in the middle are left out, so that a pixel's own noise does not contribute.
 
     Parameters
     ----------
@@ -78,12 +78,12 @@ def over_blocks(planes: np.ndarray, side: int, reduce: Callable[..., Any] = np.m
 
 
 def noise_level(planes: np.ndarray) -> float:
-    """Measurement the standard deviation of the noise of one acquisition from its roughness.
+    """Measure the standard deviation of the noise of one acquisition from its roughness.
 
     The second difference along both axes contains little of the scene and six times the noise
     (Immerkaer 1996). Its median absolute value in each block of 32x32 pixels ignores edges and
-    outliers; the mean over the blocks follows noise that varies over the field. Correlated noise
-    reads too low.
+    outliers; the mean over the blocks follows noise that varies over the plane. For correlated
+    noise the result is too low.
 
     Parameters
     ----------
@@ -102,18 +102,18 @@ def noise_excess(
     read_noise: float | None,
     pedestal: float | None,
 ) -> float | None:
-    """Return the `noise_level` of an acquisition over the noise that a pair predicts for it.
+    """Return the ratio of the `noise_level` of an acquisition to its predicted noise.
 
-    The prediction is the photon-transfer line at the brightness around each pixel, averaged like
-    the noise level itself. Near 1 for white noise on a smooth scene; fine detail raises it,
-    correlation of the noise lowers it. None where no noise is predicted.
+    The prediction is the photon-transfer line of the pair at the brightness around each pixel,
+    averaged like the noise level itself. The ratio is near 1 for white noise on a smooth scene;
+    fine detail raises it, correlated noise lowers it. None if the predicted noise is 0.
 
     Parameters
     ----------
     planes
         Shape (planes, Y, X), planes of at least 3x3 pixels.
     noise
-        Standard deviation in ADU, used where there is no photon gain.
+        Standard deviation in ADU, used if `photon_gain` is None.
     photon_gain, read_noise, pedestal
         In ADU per electron, ADU and ADU; None where they could not be determined.
     """
@@ -128,11 +128,11 @@ def noise_excess(
 def noise_share(
     a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """B's share in the noise variance of two acquisitions, var(B) / (var(A) + var(B)).
+    """Return B's share of the noise variance, var(B) / (var(A) + var(B)), and each pixel's pull.
 
-    It follows from ``E[(B - mB)(B - A)] = var(B) (1 - r)`` and, with D = B - A, from
-    ``E[(D - mD) D] = (var(A) + var(B)) (1 - r)``; m is the surroundings, and r the correlation of a
-    pixel's noise with theirs, the same in both.
+    The share follows from ``E[(B - mB)(B - A)] = var(B) (1 - r)`` and, with D = B - A, from
+    ``E[(D - mD) D] = (var(A) + var(B)) (1 - r)``; mB and mD are averages of the surroundings, and r
+    is the correlation of a pixel's noise with that of its surroundings, equal in A and B.
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ def noise_share(
     Returns
     -------
     share, pulls
-        The share, by chance also below 0 or above 1; and how far each pixel pulls it away from
-        that of all others (the linearised ratio of two means). The pulls sum to zero.
+        The share, by chance also below 0 or above 1; and how much each pixel changes it (the
+        linearised ratio of two means). The pulls sum to zero.
     """
     apart, detail_a, detail_b = b - a, a - around_a, b - around_b
     total = float(np.mean((detail_b - detail_a) * apart, dtype=np.float64))
@@ -158,20 +158,20 @@ def balanced(
 ) -> np.ndarray:
     """Combine the surroundings of pixels in two acquisitions so that noise favours neither.
 
-    Where neighbours share noise, the surroundings of a pixel depend on its own noise: binned by a
-    plain mean of both, the noisier acquisition would seem to follow the scene more closely than it
-    does. Weighted by the inverses of var(A) and var(B), their noise is uncorrelated with that of
-    B - A. See `noise_share` for the parameters.
+    If neighbours share noise, the surroundings of a pixel depend on its own noise: binned by the
+    plain mean of both surroundings, the noisier acquisition would seem to follow the scene more
+    closely than it does. With the weights 1 / var(A) and 1 / var(B), the noise of the combination
+    is uncorrelated with that of B - A. See `noise_share` for the parameters.
     """
     share = min(max(noise_share(a, b, around_a, around_b)[0], 0.0), 1.0)
     return share * around_a + (1 - share) * around_b
 
 
 def groups_of_blocks(shape: tuple[int, ...]) -> np.ndarray:
-    """Number blocks of 32x32 pixels from 0 to 7, so that each number is spread over the field.
+    """Number blocks of 32x32 pixels from 0 to 7, each number spread over the plane.
 
-    The blocks of a small plane are smaller, so that every number occurs. Shape as given,
-    (..., Y, X); every plane the same.
+    The blocks of a small plane are smaller, so that every number occurs. The result has the given
+    shape (..., Y, X); all its planes are equal.
     """
     block = max(1, min(_BLOCK, min(shape[-2:]) // GROUPS))
     y, x = (np.arange(length) // block for length in shape[-2:])
@@ -179,29 +179,29 @@ def groups_of_blocks(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def jackknife(leaving_out: Sequence[float]) -> float:
-    """Standard error of a figure from its values without one group each (Efron 1982)."""
+    """Return the standard error from estimates that each leave out one group (Efron 1982)."""
     values = np.array(leaving_out)
     return float(np.sqrt((len(values) - 1) * np.mean((values - values.mean()) ** 2)))
 
 
 def mean_over_blocks(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Measurement:
-    """Weighted mean of pixels, with a standard error from the scatter of blocks.
+    """Return the weighted mean of pixels, with a standard error from the scatter of blocks.
 
-    Noise that neighbours share does not average out within its reach: blocks of 32x32 pixels, each
-    overlapping the next by half, count as one measurement (Bartlett's kernel, as in Newey & West
-    1987, in two dimensions). So do all views of one place, as both directions of a pair contain the
-    same noise.
+    Noise that neighbours share does not average out within its reach: each block of 32x32 pixels,
+    overlapping the next by half, counts as one measurement (Bartlett's kernel, as in Newey & West
+    1987, in two dimensions). All views of one place count as one, because both directions of a pair
+    contain the same noise.
 
     Parameters
     ----------
     parts
-        For each independent place, values times weights, and weights; shape (..., Y, X), leading
-        axes being views of it.
+        For each independent place, values times weights, and weights; shape (..., Y, X), the
+        leading axes being views of the place.
 
     Returns
     -------
     Measurement
-        The error is infinite where there is a single block, which has no scatter.
+        Its error is infinite if there is a single block, which has no scatter.
     """
     sums = [(_block_sums(terms), _block_sums(weight)) for terms, weight in parts]
     total = float(sum(counts.sum() for _, counts in sums))
@@ -216,14 +216,14 @@ def mean_over_blocks(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Measurem
 
 
 def _block_sums(values: np.ndarray) -> np.ndarray:
-    """Sum over all views and each 16x16 pixels, including incomplete blocks at the edges."""
+    """Sum over all views and each block of 16x16 pixels, also incomplete ones at the edges."""
     plane = values.reshape(-1, *values.shape[-2:]).sum(axis=0, dtype=np.float64)
     edges = [np.arange(0, length, _HALF_BLOCK) for length in plane.shape]
     return np.add.reduceat(np.add.reduceat(plane, edges[0], axis=0), edges[1], axis=1)
 
 
 def _windows(blocks: np.ndarray) -> np.ndarray:
-    """Sum over every 2x2 neighbours, including those that extend beyond the edges."""
+    """Sum every window of 2x2 blocks, also those that extend beyond the edges."""
     padded = np.pad(blocks, 1)
     pairs = padded[1:] + padded[:-1]
     return pairs[:, 1:] + pairs[:, :-1]
