@@ -1,4 +1,4 @@
-"""A trained model in one `.n2n` file: networks, normalisation, and where they come from."""
+"""A trained model in one `.n2n` file: networks, normalisation and record."""
 
 import copy
 import hashlib
@@ -67,7 +67,7 @@ class Denoiser:
 
     @property
     def bytes_per_pixel(self) -> float:
-        """Memory of a forward pass for each pixel of its input."""
+        """Memory of a forward pass in bytes per input pixel."""
         return self.networks[0].bytes_per_pixel
 
     def to(self, device: torch.device | str) -> "Denoiser":
@@ -91,7 +91,7 @@ class Denoiser:
         images
             Shape (N, [Z,] Y, X) in ADU; sides are multiples of `stride`.
         channel
-            Number of their channel.
+            Index of the channel of the images.
         turns
             Test-time augmentation: average over 8 rotations and flips (8x slower).
 
@@ -154,7 +154,7 @@ class Denoiser:
 
 
 def merge_channels(parts: Sequence[Denoiser]) -> Denoiser:
-    """Return one model of all channels from the models of each, in their order."""
+    """Combine the models of single channels, in the order of the channels, into one model."""
     if len(parts) == 1:
         return parts[0]
     records = [part.record for part in parts]

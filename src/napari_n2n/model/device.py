@@ -1,4 +1,4 @@
-"""The devices that torch computes on: CPU, CUDA and Apple GPUs."""
+"""Compute devices of torch: CPU, CUDA and Apple GPUs."""
 
 import shutil
 import sys
@@ -46,7 +46,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def unused_card() -> str | None:
-    """Return how to let torch use this computer's NVIDIA card; None if it does or there is none."""
+    """Return how to make torch use an NVIDIA card; None if torch supports it or there is none."""
     if torch.version.cuda or torch.version.hip or shutil.which("nvidia-smi") is None:
         return None
     # By default pip installs a torch with CUDA on Linux only.
@@ -58,7 +58,7 @@ def unused_card() -> str | None:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Return whether a device has bfloat16 instructions, with which a network trains faster.
+    """Return whether a device has bfloat16 instructions, which make training faster.
 
     Without them torch emulates bfloat16, which is slower than float32.
     """
@@ -101,7 +101,7 @@ def memory_in_use(device: torch.device) -> tuple[int, int | None]:
 
 
 def device_title(device: torch.device) -> str:
-    """Return the name of a device in the interface."""
+    """Return the name of a device for display."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return {"cpu": "the CPU", "mps": "the Apple GPU"}.get(device.type, device.type)

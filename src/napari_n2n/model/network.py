@@ -1,9 +1,9 @@
-"""The networks, and the two numbers that exact tiling needs: stride and receptive field.
+"""The networks, with the two numbers that exact tiling needs: stride and receptive field.
 
 A network made of convolutions, pooling and up-sampling is translation-equivariant only by multiples
 of its `stride`, and an output pixel depends on no input pixel farther away than its
-`receptive_field`. `napari_n2n.denoising.tiles` computes from them tiles that give exactly the
-result of the whole plane.
+`receptive_field`. `napari_n2n.denoising.tiles` uses both to cut tiles that give exactly the result
+of the whole plane.
 """
 
 import copy
@@ -20,7 +20,7 @@ Padding = Literal["zeros", "replicate"]
 
 
 class Network(nn.Module):
-    """Base class: what tiles, memory limits and devices need from a network.
+    """Base class of the networks, with what tiling and memory limits need.
 
     `forward` maps images of shape (N, channels, [Z,] Y, X), sides multiples of `stride`, to images
     of the same shape.
@@ -35,7 +35,7 @@ class Network(nn.Module):
         Largest distance in pixels along each axis from an output pixel to an input pixel that it
         depends on.
     bytes_per_pixel
-        Memory of a forward pass for each pixel of its input.
+        Memory of a forward pass in bytes per input pixel.
     """
 
     channels: int
@@ -50,25 +50,25 @@ class Network(nn.Module):
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Channels last: the layout in which convolutions are fastest."""
+        """Layout in which convolutions are fastest: channels last."""
         return torch.channels_last if self.dims == 2 else torch.channels_last_3d
 
     def moved_to(self, device: torch.device | str) -> Self:
-        """Move the weights to a device, in `memory_format`; returns self."""
+        """Move the weights to a device, in `memory_format`, and return self."""
         return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload]
 
 
 class _Block(nn.Sequential):
-    """Twice convolution, batch norm, leaky ReLU.
+    """Convolution, batch norm and leaky ReLU, twice.
 
     Parameters
     ----------
     channels_in, channels_out, dims
-        Of the convolutions.
+        Input and output channels, and dimensions (2 or 3), of the convolutions.
     padding
-        Values beyond the edges: "zeros", or "replicate" for the outermost values.
+        Values beyond the edges: "zeros", or "replicate" to repeat the outermost values.
     norm
-        False leaves out the norms: the convolutions have a bias instead.
+        False leaves out the norms and gives the convolutions a bias instead.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class _Block(nn.Sequential):
 def folded(network: Network) -> Network:
     """Return a copy for inference only, each batch norm folded into the convolution before it.
 
-    Its weights fit a network that was built without norms.
+    Its weights can be loaded into a network built with ``norm=False``.
     """
     ready = copy.deepcopy(network).eval()
     for block in ready.modules():
@@ -107,15 +107,16 @@ def folded(network: Network) -> Network:
 
 
 class CompactUNet(Network):
-    """The U-Net of this project: small enough to learn one pair within half a minute on two cores.
+    """The U-Net of this project: small enough to train on a pair in half a minute on two cores.
 
-    Space-to-depth by 2 first: at half resolution a convolution costs a quarter and sees twice as
-    far. Batch normalisation, linear up-sampling, and no skip around the whole network: on noisy
-    microscopy a residual starts from the noise and has to unlearn it.
+    Space-to-depth by 2 comes first: at half resolution a convolution costs a quarter and covers
+    twice the distance. There is no skip connection around the whole network: its output would start
+    as the noisy input, and training would first have to remove this noise.
 
-    The coarse levels see farther than a patch is wide. Padded with zeros, they would learn that an
-    edge is always near, and overshoot in wide, even areas: they are padded with the outermost
-    values. The finest level, where that costs most and matters least, is padded with zeros.
+    The receptive field of the coarse levels is wider than a patch. With zero padding the network
+    would adapt to an edge being always near, and overshoot in large uniform areas. These levels
+    therefore repeat the outermost values. The finest level, where that costs most and matters
+    least, is padded with zeros.
 
     Parameters
     ----------
@@ -128,11 +129,11 @@ class CompactUNet(Network):
     dims
         2 for planes, 3 for volumes.
     flat
-        For volumes: number of first levels, the space-to-depth included, that do not pool along Z,
-        because voxels are longer along Z than along X.
+        For volumes: number of the first levels, including the space-to-depth, that do not pool
+        along Z, because voxels are longer along Z than along X.
     norm
-        False leaves out the batch norms, which training from random weights needs; pretrained
-        weights do without.
+        False leaves out the batch norms. Training needs them from random weights, but not from
+        pretrained ones.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class CompactUNet(Network):
         self.channels = channels
         self.stride = tuple(math.prod(steps) for steps in along_axes)
         self.receptive_field = tuple(_reach(steps) for steps in along_axes)
-        # Six float32 feature maps at the resolution of the first level, and input and output.
+        # Six float32 feature maps at the resolution of the first level, plus input and output.
         self.bytes_per_pixel = 6 * 4 * width / math.prod(self._steps[0]) + 8 * channels
         self.down = nn.ModuleList(
             _Block(cells if level == 0 else width, width, dims, _padding(level), norm)
@@ -197,7 +198,7 @@ def _padding(level: int) -> Padding:
 
 
 def _reach(steps: tuple[int, ...]) -> int:
-    """Receptive field of a `CompactUNet`, in pixels, along an axis that levels pool by `steps`."""
+    """Return the receptive field in pixels along an axis that the levels pool by `steps`."""
     reach, grid = steps[0] - 1, steps[0]
     for step in (*steps[1:], None):
         reach += 2 * grid  # two convolutions on the way down
@@ -230,14 +231,14 @@ def depth_to_space(features: Tensor, steps: tuple[int, ...]) -> Tensor:
 
 
 def flat_levels(scale: tuple[float, ...], depth: int) -> int:
-    """Return how many levels of a `CompactUNet` should not pool along Z, so voxels become cubic.
+    """Return how many levels of a `CompactUNet` skip pooling along Z to make voxels cubic.
 
     Parameters
     ----------
     scale
         Size of a voxel along Z, Y, X, in one unit.
     depth
-        Of the network.
+        Number of poolings of the network after the space-to-depth.
     """
     ratio = scale[0] / scale[-1]
     # A level pools along Z where voxels are by then at most 1.5 times as long along Z as along X:
@@ -246,12 +247,12 @@ def flat_levels(scale: tuple[float, ...], depth: int) -> int:
 
 
 NETWORKS: dict[str, type[Network]] = {"compact": CompactUNet}
-"""The networks by the name that model files use."""
+"""The networks, by their name in model files."""
 _GLOBAL_SEED = threading.Lock()  # torch draws initial weights from one generator for all threads
 
 
 def build_network(architecture: dict[str, Any], seed: int = 0) -> Network:
-    """Build a network with random weights; torch's global random state stays as it was.
+    """Build a network with random weights, without changing torch's global random state.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Where a model comes from: the typed record that a model file keeps beside the weights.
+"""Where a model comes from: the record that a model file stores with the weights.
 
-Every field has a default and unknown fields are kept, so that files of older and newer versions
-load alike.
+Every field has a default and unknown fields are kept, so that files of older and newer versions can
+be loaded.
 """
 
 import json
@@ -10,10 +10,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 RECORD_VERSION = 1
-"""Number of the record's layout: raised when a field changes its meaning, not when one is added."""
+"""Version of the layout: increased if a field changes its meaning, not if one is added."""
 
 
-# Tuples become lists at once: a record is equal before it is saved and after it is loaded.
+# Tuples become lists at once, so that a record is equal before saving and after loading.
 _Json = Annotated[dict[str, Any], BeforeValidator(lambda value: json.loads(json.dumps(value)))]
 
 
@@ -27,7 +27,7 @@ class HeldOutScore(_Value):
     Attributes
     ----------
     step, seconds
-        Optimiser steps and training time (s) until then.
+        Number of optimiser steps and training time in seconds until this validation.
     loss
         Training loss in normalised units, averaged over recent steps; None before the first step.
     held_out
@@ -50,7 +50,7 @@ class AcquisitionRecord(_Value):
     Attributes
     ----------
     name, path, shape, axes, dtype, channel
-        What it was; `path` is None for an array or a layer.
+        Description of the acquisition; `path` is None for an array or a layer.
     gain, offset
         Map from the intensities (ADU) of the pair's first acquisition to those of this one.
     """
@@ -77,13 +77,13 @@ class ModelRecord(_Value):
     loss
         Name of the loss.
     acquisitions
-        Those of every pair.
+        The acquisitions of every pair.
     values
-        For each channel, the range of intensities (ADU) that it was trained on.
+        For each channel, the range of intensities (ADU) in the training data.
     noise
         For each channel, the fields of its `NoiseReport`.
     score
-        That of the saved weights; None for weights that were never validated.
+        Score of the saved weights; None if they were never validated.
     score_reason
         Why the score has no PSNR.
     data_range
@@ -93,12 +93,12 @@ class ModelRecord(_Value):
     steps, seconds, stopped
         Length of the run in steps and seconds, and whether it was stopped before its end.
     device, precision
-        Where and in which floating-point type the network was trained.
+        Device and floating-point type of the training.
     date, versions
-        ISO 8601 date and time (UTC) of the end of the training, None for weights still in training,
-        and the versions of the programs.
+        Date and time (ISO 8601, UTC) at which training ended, None while it runs; and the versions
+        of the programs.
     of_channels
-        Where channels were trained one after the other, the record of each.
+        If channels were trained one after another, the record of each.
     """
 
     version: int = RECORD_VERSION

@@ -1,7 +1,7 @@
 """Files of tensors with a JSON note: models and checkpoints.
 
-They are safetensors files, a JSON header and raw numbers: without pickle, so without code. They are
-replaced atomically.
+They are safetensors files: a JSON header and raw numbers. Without pickle, loading one cannot run
+code. Existing files are replaced atomically.
 """
 
 import json
@@ -15,11 +15,11 @@ from torch import Tensor
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
 
-_KEY = "napari-n2n"  # of our note among the metadata of safetensors
+_KEY = "napari-n2n"  # key of our note in the safetensors metadata
 
 
 def write(path: Path, kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
-    """Write a file atomically: after a crash it is the old or the new one.
+    """Write a file atomically: after a crash it is either the old or the new one.
 
     Parameters
     ----------
@@ -46,12 +46,12 @@ def to_bytes(kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> byt
 
 
 def read(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return tensors and note of a file that `write` wrote.
+    """Return tensors and note of a file written by `write`.
 
     Raises
     ------
     BadInput
-        If the file is missing, damaged, foreign, or of another kind.
+        If the file is missing, damaged, not from napari-n2n, or of another kind.
     """
     path = Path(path)
     if not path.is_file():

@@ -21,23 +21,24 @@ class Finding:
     message: str
 
 
-# Difference of the gain from 1 that is reported: 2 % of the signal.
+# Difference of the gain from 1 above which it is reported: 2 % of the signal.
 _GAIN = 0.02
-# Shift in pixels, below a whole one, that is reported: it reduces contrast at 0.25 cycles a pixel
-# by 8 % (cos(2 pi f d)).
+# Shift in pixels above which a sub-pixel shift is reported: it reduces the contrast at 0.25 cycles
+# per pixel by 8 % (cos(2 pi f d)).
 _SHIFT = 0.25
-# Share of saturated pixels that is reported.
+# Share of saturated pixels above which they are reported.
 _SATURATED = 1e-3
-# Pixels below which a network overfits within minutes.
+# Number of pixels below which a network overfits within minutes.
 _FEW_PIXELS = 128 * 128
-# Variance of the difference over that of the noise below which two images are the same: rounding
-# and compression stay below it, separate exposures are near 1.
+# Ratio of the variance of the difference to that of the noise below which two images count as the
+# same: rounding and compression stay below it, separate exposures are near 1.
 _SAME = 0.05
-# Pixels, and share of all, that must reach a saturation level: hot pixels are fewer.
+# Smallest number and share of pixels at a saturation level: there are fewer hot pixels.
 _FEWEST, _LEAST_SHARE = 50, 5e-4
-# Part of the range of values below the saturation level in which there must be fewer pixels.
+# Interval below the saturation level, in parts of the range of values, that must contain fewer
+# pixels than the level itself.
 _NEAR = 0.02
-# Share of the saturated places that must be so in another acquisition too.
+# Share of the saturated pixels that must be saturated in another acquisition too.
 _TOGETHER = 0.3
 
 
@@ -47,16 +48,16 @@ def findings_of(
     matches: Sequence[Affine],
     shift: tuple[float, float],
 ) -> Iterator[Finding]:
-    """Yield what the user should know.
+    """Yield the findings about the acquisitions of a pair.
 
     Parameters
     ----------
     acquisitions
         Cropped to the field of view that they share.
     sampled
-        For each, a few planes, or the middle of each; shape (Y, X).
+        For each acquisition, a few planes or their middle parts; shape (Y, X).
     matches
-        For each, the map from the first one's intensities to its own.
+        For each acquisition, the map from the intensities of the first one to its own.
     shift
         Largest displacement (y, x) before cropping, in pixels.
     """
@@ -121,19 +122,19 @@ def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterato
 def refuse_duplicate(
     a: Acquisition, b: Acquisition, planes_a: list[np.ndarray], planes_b: list[np.ndarray]
 ) -> None:
-    """Raise if both are the same image, also if it was rescaled, recompressed or rounded.
+    """Raise if both are the same image, even if one was rescaled, recompressed or rounded.
 
     Parameters
     ----------
     a, b
         Named in the message.
     planes_a, planes_b
-        A sample of each, plane by plane of the same place; each of shape (Y, X).
+        Sampled planes of each, from the same places; shape (Y, X).
 
     Raises
     ------
     BadInput
-        If their difference is much smaller than the noise of one.
+        If the difference of a and b is much smaller than the noise of b.
     """
     differing = grain = 0.0
     for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
@@ -159,19 +160,20 @@ def _regression(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def find_ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]:
     """Find the value at which each of several acquisitions of one scene is saturated.
 
-    Often less than the pixel type can hold: 4095 for a 12-bit camera. It is the largest value, more
-    frequent than all shortly below it, and many of the places that reach it in one acquisition do
-    so in another: what hits pixels by chance, such as bright text, does not.
+    It is often less than the pixel type can hold: 4095 for a 12-bit camera. The largest value is a
+    saturation level if it is more frequent than all values shortly below it together, and if many
+    of the pixels that reach it in one acquisition reach it in another too. Outliers at random
+    places, such as bright text, fail the second test.
 
     Parameters
     ----------
     sampled
-        For each acquisition, some planes of the same places; shape (Y, X).
+        For each acquisition, a few planes from the same places; shape (Y, X).
 
     Returns
     -------
     list of float or None
-        None if nothing is saturated.
+        For each acquisition, its saturation level in ADU, or None if nothing is saturated.
     """
     stacks = [np.stack(list(planes)) for planes in sampled]
     tops = [float(stack.max()) for stack in stacks]
@@ -183,7 +185,7 @@ def find_ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]
 
 
 def _piled_up(stack: np.ndarray, top: float) -> bool:
-    """Return whether more pixels have the largest value than all shortly below it."""
+    """Return whether more pixels have the largest value than all values shortly below it."""
     count = int((stack >= top).sum())
     if count < max(_FEWEST, _LEAST_SHARE * stack.size):
         return False

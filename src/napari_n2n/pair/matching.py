@@ -1,4 +1,4 @@
-"""Intensity matching of acquisitions of one scene, and the noise of each."""
+"""Match the intensities of acquisitions of one scene, and measure the noise of each."""
 
 import math
 
@@ -16,34 +16,34 @@ from napari_n2n.stats.statistics import (
     noise_share,
 )
 
-# Intensity bins of the line. More: better resolved; fewer: less scatter of each mean.
+# Number of intensity bins for the line. More: better resolved; fewer: less scatter of each mean.
 _BINS = 40
-# Pixels that a bin needs, and bins that a line needs: one more than it has parameters.
+# Fewest pixels of a bin, and fewest bins for a line: one more than it has parameters.
 _FEWEST_IN_BIN, _FEWEST_BINS = 50, 3
-# Percentiles of the surroundings that the bins cover: few pixels are far above the others.
+# Percentiles of the surroundings that the bins cover: a few pixels are far above the others.
 _ENDS = 0.5, 99.9
-# Rounds of the fit, and the relative change of the gain at which it ends.
+# Most rounds of the fit, and the relative change of the gain below which it ends.
 _ROUNDS, _SETTLED = 4, 1e-3
-# Standard errors by which the covariance of two acquisitions must exceed zero for a scene.
+# Standard errors by which the covariance of two acquisitions that share a scene must exceed zero.
 _SURE = 5.0
-# Standard errors within which the line is the identity.
+# Standard errors within which the line is taken as the identity.
 _IDENTITY = 3
 # Largest standard error of a gain that is used.
 _VAGUE = 0.1
-# Standard errors by which the exposures must differ to be unequal.
+# Standard errors by which the noise shares must differ for the exposures to be taken as unequal.
 _UNEQUAL = 4
 
 
 def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> Affine:
-    """Gain and offset of B against A: ``B = gain A + offset`` where both show the same.
+    """Return the map from the intensities of A to those of B: ``B = gain A + offset``.
 
-    Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that neither
-    acquisition's noise decides its own bin (an instrumental variable); a line through the bins'
-    means is fitted with soft-L1 weights. If it differs from the identity by less than three
-    standard errors (from parts of the field), it is the identity; if the acquisitions have no scene
-    in common, the gain is 1. The weight of either acquisition in the neighbourhood depends on its
-    noise, and so on the line itself: starting from the spread of the neighbourhoods, the fit is
-    repeated until it no longer changes.
+    Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that a
+    pixel's own noise does not decide its bin (an instrumental variable); a line through the means
+    of the bins is fitted with soft-L1 weights. If it differs from the identity by less than three
+    standard errors (from parts of the plane), the identity is returned; if the acquisitions have no
+    scene in common, the gain is 1. The weights of the two acquisitions in the neighbourhood depend
+    on their noise, and so on the line itself: starting from the spread of the neighbourhoods, the
+    fit is repeated until the gain no longer changes.
     """
     a, b, around_a, around_b = (
         np.concatenate([plane.ravel() for plane in planes])
@@ -73,11 +73,11 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
 
 
 def _share_a_scene(around_a: np.ndarray, around_b: np.ndarray) -> bool:
-    """Return whether surroundings vary together more than independent noises do by chance.
+    """Return whether surroundings vary together more than independent noise does by chance.
 
-    The chance follows from their difference, in which no scene is left: for Gaussian noises of
-    covariances C and C', ``var(mean(A B))`` goes with ``C C'``, at most an eighth of
-    ``var(mean((B - A)^2))``, which goes with ``2 (C + C')^2``.
+    The standard error by chance follows from their difference, in which no scene is left: for
+    Gaussian noise of covariances C and C', ``var(mean(A B))`` is proportional to ``C C'``, and so
+    at most an eighth of ``var(mean((B - A)^2))``, which is proportional to ``2 (C + C')^2``.
     """
     deviation_a, deviation_b = (
         values - values.mean(dtype=np.float64) for values in (around_a, around_b)
@@ -125,14 +125,14 @@ def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     sums
-        Of each bin: number of pixels, sums of A, of B, and of the squares of B - A; (4, bins).
+        For each bin, number of pixels and sums of A, of B and of (B - A)^2; shape (4, bins).
     centre
-        Value of A.
+        Value of A at which the level of the line is given.
 
     Returns
     -------
     line, errors
-        Gain, and level at the centre; and their standard errors if every pixel were independent.
+        Gain, and level of B at the centre; and their standard errors for independent pixels.
     """
     count, sum_a, sum_b, squares = sums[:, sums[0] >= _FEWEST_IN_BIN]
     if len(count) < _FEWEST_BINS:
@@ -151,11 +151,12 @@ def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -> tuple[float, ...]:
-    """Standard deviation of each acquisition's noise, in its own intensities.
+    """Return the standard deviation of each acquisition's noise, on its own intensity scale.
 
-    With independent zero-mean noises and matched gains, A being one acquisition and B the mean of
-    the others, ``E[(A - B)^2] = var(A) + var(B)``; `noise_share` gives B's part. If it differs from
-    that of equal exposures by less than four standard errors, they are taken as equal.
+    With independent zero-mean noise and matched gains, A being one acquisition and B the mean of
+    the others, ``E[(A - B)^2] = var(A) + var(B)``; `noise_share` gives B's share. If it differs
+    from that of equal exposures by less than four standard errors, the exposures are taken as
+    equal.
     """
     views = np.stack(
         [match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)]

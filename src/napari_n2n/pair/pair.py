@@ -1,8 +1,8 @@
 """Two or more acquisitions of one scene, checked and brought onto one grid and intensity scale.
 
 Training works only if they show the same scene with independent noise. Acquisitions that cannot be
-used raise an error; a shift by whole pixels, another gain or offset is measured and corrected
-automatically.
+used raise an error; a shift by whole pixels and a different gain or offset are measured and
+corrected automatically.
 """
 
 import math
@@ -19,9 +19,9 @@ from napari_n2n.pair.matching import match_intensity, noise_levels
 from napari_n2n.pair.registration import measure_shift, whole_pixels
 from napari_n2n.stats.affine import Affine
 
-# Side of a plane in pixels that training needs: one block of the statistics.
+# Smallest side of a plane for training, in pixels: one block of the statistics.
 SMALLEST_SIDE = 32
-# Planes of a stack, and pixels along the sides of the middle of each, that the checks read. More:
+# Number of planes that the checks read, and side in pixels of the middle part of each. More:
 # smaller standard errors of shift and gain; fewer: faster.
 _SAMPLED_PLANES, _SAMPLED_SIDE = 6, 1024
 
@@ -35,19 +35,19 @@ class Pair:
     acquisitions
         Two or more, of one shape.
     matches
-        For each, the map from the first one's intensities to its own: ``B = gain A + offset``.
+        For each, the map from the intensities of the first one to its own: ``B = gain A + offset``.
     shift
         Largest displacement (y, x) of any acquisition against the first, in pixels, before
         cropping.
     noise
-        For each, the standard deviation of its noise in its own intensities; 0 if it is too small
-        beside that of the others.
+        For each, the standard deviation of its noise on its own intensity scale; 0 if it is too
+        small to be measured beside that of the others.
     offsets
         For each, the row and column of its original plane at which its cropped part starts.
     findings
-        What the user should know.
+        What the user should know about the pair.
     channel
-        Number of its channel, 0 if there is only one.
+        Index of the channel, 0 if there is only one.
     """
 
     acquisitions: tuple[Acquisition, ...]
@@ -73,7 +73,7 @@ class Pair:
         ------
         BadInput
             If their shapes differ, one is too small, constant or not finite, two are the same
-            image, or they have several channels, for which there is `open_pairs`.
+            image, or they have several channels (use `open_pairs` for these).
         """
         opened = open_repeats(sources, axes)
         for acquisition in opened:
@@ -117,7 +117,7 @@ class Pair:
 
     @property
     def first(self) -> Acquisition:
-        """The acquisition whose grid and intensities the others are compared with."""
+        """The first acquisition: its grid and intensities are the reference for the others."""
         return self.acquisitions[0]
 
     @property
@@ -133,7 +133,7 @@ class Pair:
 def open_repeats(
     sources: Sequence[Any], axes: str | None, split: str | None = None
 ) -> list[Acquisition]:
-    """Open sources, each half and each repeat as a separate acquisition."""
+    """Open sources and return each half and each repeat as a separate acquisition."""
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     if split is not None:
         opened = [half for stack in opened for half in stack.split(split)]
@@ -165,7 +165,7 @@ def _same_shape(acquisitions: list[Acquisition]) -> None:
 
 
 def _sample(acquisition: Acquisition) -> list[np.ndarray]:
-    """Read a few planes, or the middle of each if they are large, and check their values."""
+    """Read a few planes, or their middle parts if they are large, and check their values."""
     planes = []
     for index, plane in acquisition.spread_planes(_SAMPLED_PLANES, _SAMPLED_SIDE):
         planes.append(check_finite(plane, acquisition, index))

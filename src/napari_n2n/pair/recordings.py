@@ -1,4 +1,4 @@
-"""Recordings as the user chooses them (files, folders, layers), opened as pairs."""
+"""Open the recordings chosen by the user (files, folders, layers) as pairs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +19,8 @@ def open_pairs(
     Parameters
     ----------
     fields
-        For each field of view, its acquisitions, as `Pair.open` takes them. All fields have the
-        same channels.
+        For each field of view, its acquisitions, as `Pair.open` takes them. All fields of view must
+        have the same channels.
     axes
         Letters of their dimensions; replaces the labels in the sources.
     split
@@ -29,12 +29,12 @@ def open_pairs(
     Returns
     -------
     list of Pair
-        One for each field and channel, each matched and registered by itself.
+        One for each field of view and channel, each matched and registered separately.
 
     Raises
     ------
     BadInput
-        As `Pair.open` does, or if the fields differ in their channels.
+        As `Pair.open` does, or if the fields of view differ in their channels.
     """
     return list(chain.from_iterable(open_fields(*fields, axes=axes, split=split)))
 
@@ -42,7 +42,7 @@ def open_pairs(
 def open_fields(
     *fields: Sequence[Any], axes: str | None = None, split: str | None = None
 ) -> Iterator[list[Pair]]:
-    """Open one field of view after the other; see `open_pairs`."""
+    """Open one field of view after another and yield its pairs; see `open_pairs`."""
     expected = 0
     for sources in fields:
         opened = open_repeats(sources, axes, split)
@@ -62,7 +62,7 @@ def open_fields(
 
 
 def first_field(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the pairs of the first field of view: one for each channel, by its number."""
+    """Return the pairs of the first field of view: one for each channel, in their order."""
     return [
         next(pair for pair in pairs if pair.channel == channel)
         for channel in sorted({pair.channel for pair in pairs})
@@ -71,7 +71,7 @@ def first_field(pairs: Sequence[Pair]) -> list[Pair]:
 
 @dataclass(frozen=True)
 class Recordings:
-    """Recordings of one scene, or folders of such, as the user chooses them.
+    """Recordings of one scene, or folders of recordings, as chosen by the user.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class Recordings:
     split
         Letter of an axis whose even and odd frames are two recordings.
     fields
-        The recordings of every field of view: those in the folders when the value was made.
+        The recordings of every field of view: the files in the folders when this was created.
 
     Raises
     ------
@@ -101,19 +101,19 @@ class Recordings:
 
     @property
     def in_folders(self) -> bool:
-        """Whether the sources are folders with recordings in them."""
+        """Whether the sources are folders of recordings."""
         return all(isinstance(one, str | Path) and is_folder(Path(one)) for one in self.sources)
 
     @property
     def title(self) -> str:
-        """Their names."""
+        """The names of the sources."""
         named = (Path(one) if isinstance(one, str) else one for one in self.sources)
         return " + ".join(one.name for one in named)
 
     def opened(self) -> Iterator[list[Pair]]:
-        """Open one field of view after the other; raises `BadInput` as `open_fields` does."""
+        """Open one field of view after another; raise `BadInput` as `open_fields` does."""
         return open_fields(*self.fields, axes=self.axes, split=self.split)
 
     def pairs(self) -> list[Pair]:
-        """Open them all."""
+        """Open all fields of view and return their pairs."""
         return list(chain.from_iterable(self.opened()))

@@ -1,4 +1,4 @@
-"""Registration: the shift of one acquisition against another."""
+"""Measure the shift of one acquisition against another."""
 
 import math
 
@@ -11,28 +11,29 @@ from napari_n2n.stats.statistics import MAD_TO_SIGMA
 # Standard deviations in pixels of the Gaussians that remove noise and slow background: structures
 # of a few pixels remain.
 _SMOOTHING, _BACKGROUND = 1.5, 12
-# Tiles along each side of a plane, whose scatter gives the standard error.
+# Tiles along each side of a plane; the scatter of the tiles gives the standard error.
 _TILES = 4
 # Standard errors by which a shift must improve the agreement of the tiles.
 _SURE = 4.0
 # Shift in pixels below which it is not tested, as it changes hardly anything.
 _UNIMPORTANT = 0.25
-# Parts of a pixel to which the peak is located.
+# The peak is located to 1/50 pixel.
 _UPSAMPLING = 50
 # Largest shift, as a part of the plane's side.
 _FARTHEST = 1 / 4
-# Correlation that shifted planes need: at least, and in standard errors of that of smoothed noise.
+# Smallest correlation of shifted planes: absolute, and in standard errors of smoothed noise.
 _AGREEMENT, _BEYOND_NOISE = 0.1, 6
-# Shift in pixels from which on it is cropped away: below, the rest would not be smaller.
+# Shift in pixels above which whole pixels are cropped: at most a third of the shift then remains.
 _WORTH_CROPPING = 0.75
 
 
 def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tuple[float, float]:
-    """Displacement (y, x) of B against A in pixels: ``B(r) = A(r - shift)``.
+    """Return the displacement (y, x) of B against A in pixels: ``B(r) = A(r - shift)``.
 
-    Median over planes of the sub-pixel cross-correlation peak (Guizar-Sicairos et al. 2008) of the
-    lightly smoothed planes. Beyond a quarter of a pixel, a peak that could come from noise alone,
-    or from a single moving part of the field, gives (0, 0).
+    It is the median over planes of the sub-pixel cross-correlation peak (Guizar-Sicairos et al.
+    2008) of the lightly smoothed planes. Peaks that could come from noise alone are ignored. A
+    displacement of more than a quarter of a pixel must also improve the agreement of tiles all over
+    the plane, not only of a moving part; otherwise (0, 0) is returned.
     """
     details = [
         (_detail(plane_a), _detail(plane_b))
@@ -57,9 +58,9 @@ def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tup
 
 
 def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
-    """Standard error of a displacement in pixels, from its scatter over 4x4 tiles of a plane.
+    """Return the standard error of a displacement in pixels, from 4x4 tiles of a plane.
 
-    From the median deviation, so that tiles with little structure do not dominate.
+    The median deviation of the tiles is used, so that tiles with little structure do not dominate.
     """
     tiles = zip(_tiles(plane_a), _tiles(plane_b), strict=True)
     peaks = np.array([_peak(_detail(tile_a), _detail(tile_b)) for tile_a, tile_b in tiles])
@@ -68,7 +69,7 @@ def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
 
 
 def _peak(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Return the displacement at which two detail images correlate most, noise or not."""
+    """Return the displacement at which two detail images correlate most, even if by chance."""
     moved, _, _ = phase_cross_correlation(a, b, upsample_factor=_UPSAMPLING, normalization=None)
     return -float(moved[0]), -float(moved[1])
 
@@ -79,7 +80,7 @@ def _tiles(image: np.ndarray) -> list[np.ndarray]:
 
 
 def _gains(a: np.ndarray, b: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
-    """Return how much shifting back improves the correlation of each of 4x4 tiles."""
+    """Return how much shifting B back improves its correlation with A, for each of 4x4 tiles."""
     back = ndimage.shift(b, [-step for step in shift], order=3, mode="nearest")
     return np.array(
         [
@@ -91,7 +92,7 @@ def _gains(a: np.ndarray, b: np.ndarray, shift: tuple[float, float]) -> np.ndarr
 
 
 def _detail(plane: np.ndarray) -> np.ndarray:
-    """Structures of a few pixels: smoothed against noise, without the slow background."""
+    """Return the structures of a few pixels, with noise and slow background filtered out."""
     smooth = ndimage.gaussian_filter(plane, _SMOOTHING)
     taper = np.outer(*(np.hanning(length + 2)[1:-1] for length in plane.shape))
     return (smooth - ndimage.gaussian_filter(plane, _BACKGROUND)) * taper.astype(np.float32)

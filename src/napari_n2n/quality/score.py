@@ -13,8 +13,8 @@ from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import Measurement
 
-_PLANES = 32  # more: little smaller standard errors, more memory and time
-# Share of pixels above which outliers dominate the mean squared error; fewer: missing more often.
+_PLANES = 32  # more: slightly smaller standard errors, more memory and time
+# Share of outliers above which they dominate the mean squared error, so that it is not reported.
 _MOST_OUTLIERS = 0.02
 
 
@@ -72,12 +72,12 @@ def score_result(
     truth: Any = None,
     axes: str | None = None,
 ) -> Score:
-    """Score a result on up to 32 of its planes, evenly spread.
+    """Score a result on up to 32 evenly spread planes.
 
     Parameters
     ----------
     result
-        Made from `source` alone, on its intensity scale.
+        The denoised `source`, computed from it alone and on its intensity scale.
     against
         An acquisition of the same scene that was not used for the result.
     source
@@ -91,7 +91,7 @@ def score_result(
     Raises
     ------
     BadInput
-        If one cannot be read or the shapes differ.
+        If an image cannot be read or the shapes differ.
     """
     made, other = (Acquisition.open(one, axes=axes) for one in (result, against))
     clean = _stack(made)
