@@ -294,7 +294,7 @@ def test_a_folder_of_recordings_is_denoised_file_by_file_and_resumed(
     widget.cancel_button.click()
     parts.release()
     wait_until_ready(qtbot, widget)
-    assert "Stopped. What is done is kept" in widget.words.text()
+    assert "Stopped. The finished part is kept" in widget.words.text()
     assert widget.button.text() == "Resume" and not widget.overwrite_button.isHidden()
     parts.release(9)
     run(widget, qtbot)
@@ -347,7 +347,7 @@ def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
     monkeypatch.setattr(Predictor, "compute", full)
     _, widget = open_dock(viewer, model, tmp_path / "clean.ome.zarr")
     run(widget, qtbot)
-    assert "No space left" in shown[-1] and "free some space" in shown[-1]
+    assert "No space left" in shown[-1] and "free some disk space" in shown[-1]
     assert widget.button.text() == "Resume"
     run(widget, qtbot)
     assert viewer.layers[-1].name == "cells denoised" and len(viewer.layers) == 2

@@ -1,1 +1,1 @@
-"""What people see in napari: views and sessions; everything is computed by the engine below."""
+"""The user interface in napari: docks, layers and sessions. Other packages do the computing."""

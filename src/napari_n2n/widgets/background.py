@@ -1,9 +1,10 @@
-"""Work in the background, with its results handled on the GUI thread.
+"""Run work in the background, and handle its results on the GUI thread.
 
-`start` runs a generator in a napari worker; what it yields and returns arrives on the GUI thread.
-No exception leaves the generator, because napari may lose it and stay busy for ever: a failure is
-returned as a value. `read_in_thread` runs one short call, such as reading a plane from a slow disk.
-`LatestOnly` runs one of either at a time, and of those requested meanwhile only the latest.
+`start` runs a generator in a napari worker, and passes the values that it yields and returns to
+callbacks on the GUI thread. Exceptions do not leave the generator, because napari may lose them and
+stay busy forever: a failure is returned as a value. `read_in_thread` runs one short call, such as
+reading a plane from a slow disk. `LatestOnly` runs one job or call at a time, and then only the
+latest of those requested meanwhile.
 """
 
 import errno
@@ -28,7 +29,7 @@ Job = Generator[Any, None, Any]
 
 
 class _GuiThread(QObject):
-    """Calls on the GUI thread the functions that other threads emit."""
+    """Receives functions from other threads and calls them on the GUI thread."""
 
     sent = Signal(object)
 
@@ -54,8 +55,11 @@ def read_in_thread(work: Callable[[], Outcome], then: Callable[[Outcome | None],
     work
         Called in a thread of its own.
     then
-        Called on the GUI thread, from which this must be called, with the outcome, or with None
-        after an error.
+        Called on the GUI thread with the outcome, or with None after an error.
+
+    Notes
+    -----
+    Call this on the GUI thread.
     """
     gui = _gui_thread()
 
@@ -63,7 +67,7 @@ def read_in_thread(work: Callable[[], Outcome], then: Callable[[Outcome | None],
         outcome = None
         with suppress(Exception):
             outcome = work()
-        with suppress(RuntimeError):  # napari has just been closed, and with it the receiver
+        with suppress(RuntimeError):  # napari was closed meanwhile, which deletes the receiver
             gui.sent.emit(partial(then, outcome))
 
     Thread(target=run, daemon=True).start()
@@ -71,7 +75,7 @@ def read_in_thread(work: Callable[[], Outcome], then: Callable[[Outcome | None],
 
 # Steps of napari's progress bar: 0.1 %, finer than a bar of a few hundred pixels can show.
 _PROGRESS_STEPS = 1000
-# From torch's message when the CPU has no memory left; the error itself is a RuntimeError.
+# Part of torch's message when the computer is out of memory, which raises only a RuntimeError.
 _NO_MEMORY = "can't allocate memory"
 
 _log = logging.getLogger("napari_n2n")
@@ -79,27 +83,27 @@ _log = logging.getLogger("napari_n2n")
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong, in one line."""
+    """Return value of a job that failed: what went wrong, in one line."""
 
     message: str
 
 
 class _Worker(GeneratorWorker):
-    """A worker that tells its job at once that napari is closing, not only at its next yield."""
+    """A worker that calls `on_quit` as soon as napari closes, before the job's next yield."""
 
     on_quit: Callable[[], None]
 
     def quit(self) -> None:
-        """End the job; napari calls this when the window closes."""
+        """Ask the job to end; napari calls this when the window closes."""
         self.on_quit()
         super().quit()
 
 
 class _Inbox:
-    """Handles messages one after the other, in their order.
+    """Handles messages one after the other, in the order of their arrival.
 
-    Drawing napari's progress bar processes Qt events: without this, a message that arrives
-    meanwhile would be handled inside, and before the end of, the one before it.
+    Drawing napari's progress bar processes Qt events. Without this queue, a message that arrives
+    meanwhile would be handled before the previous one is finished.
     """
 
     def __init__(self) -> None:
@@ -107,7 +111,7 @@ class _Inbox:
         self._busy = False
 
     def take(self, handle: Callable[[], None]) -> None:
-        """Handle a message, now or after those before it."""
+        """Handle a message now, or after the messages that arrived before it."""
         self._waiting.append(handle)
         if self._busy:
             return
@@ -120,7 +124,7 @@ class _Inbox:
 
 
 def _ignore(_message: Any = None) -> None:
-    """Handle a message by doing nothing."""
+    """Do nothing with a message."""
 
 
 def start(
@@ -138,16 +142,17 @@ def start(
     Parameters
     ----------
     job
-        Called in the thread; yields plain values and returns the result. To end early it checks an
-        event of its own; it is never killed.
+        Called in the background thread; yields plain values and returns the result. It is never
+        killed: a job that can end early checks an event.
     title
-        Shown in napari's activity panel; what is yielded may state its `progress`, 0 to 1.
+        Shown in napari's activity panel, with the share done if yielded values have the attribute
+        `progress`, 0 to 1.
     on_yield, on_return, on_failure
-        Called on the GUI thread; the last one with one line that says what went wrong.
+        Called on the GUI thread; `on_failure` with one line that says what went wrong.
     on_abort
-        Called instead of these when napari has ended the work because its window closes.
+        Called instead of `on_return` and `on_failure` if napari's window was closed.
     on_quit
-        Called when napari begins to end the work: set here the event that the job checks.
+        Called when the window closes; sets the event that the job checks.
     """
     running: list[Job] = []
     returned: list[Any] = []
@@ -161,8 +166,8 @@ def start(
             return Failure(one_line(error))
 
     guarded.__qualname__ = title  # napari shows this name when it asks whether to close the window
-    # A run takes hours. It must not count among the threads, one for each core, that short jobs
-    # share, or napari and a second window would wait for it.
+    # Qt's pool has one thread per core, for short jobs. If a run of hours counted as one of them,
+    # napari and a second window would wait for it.
     pool = QThreadPool.globalInstance()
     pool.releaseThread()
     activity = progress(total=_PROGRESS_STEPS, desc=title)
@@ -177,7 +182,7 @@ def start(
         pool.reserveThread()
         activity.close()
         for generator in running:
-            generator.close()  # napari only drops it: let it clean up
+            generator.close()  # napari only drops the generator: let it clean up
         if not returned:
             on_abort()
         elif isinstance(returned[0], Failure):
@@ -185,7 +190,7 @@ def start(
         else:
             try:
                 on_return(returned[0])
-            except Exception as error:  # a result that cannot be shown ends the run, too
+            except Exception as error:  # a result that cannot be shown is a failure
                 on_failure(one_line(error))
 
     worker = create_worker(guarded, _start_thread=False, _worker_class=_Worker)
@@ -215,7 +220,7 @@ class LatestOnly:
         return self._running is not None
 
     def cancel(self) -> None:
-        """Drop the request that waits, and the answer to the one that is running."""
+        """Drop the waiting request, and ignore the answer to the running one."""
         self._waiting = None
         if self._running is not None:
             self._running.set()
@@ -287,6 +292,6 @@ def one_line(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"{first}: choose a folder in which you may write"
     if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
-        return f"{first}: choose less Memory, a smaller Patch or Batch, or close other programs"
+        return f"{first}: set a smaller Memory, Patch size or Batch size, or close other programs"
     _log.error("unexpected error", exc_info=error)
     return first

@@ -1,7 +1,7 @@
-"""What napari.yaml names: menu commands, the reader of model files, and sample data.
+"""Functions named in napari.yaml: menu commands, the reader of model files, and sample data.
 
 A menu command opens a dock for the selected layers. A model file that is dropped or opened opens
-the Denoise dock. A sample opens as a pair of layers, ready to train on.
+the Denoise dock. A sample opens as one layer, or as a pair of layers to train on.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from napari_n2n.widgets.layers.result_layer import contrast_limits, middle_plane
 def denoise_selected(viewer: napari.Viewer) -> None:
     """Open the Denoise dock for one selected layer, or for two of one scene."""
     picker, layers = open_dock(viewer, "Denoise").picker, _selected(viewer)
-    if layers and picker.isEnabled():  # not during a run, which keeps its layers
+    if layers and picker.isEnabled():  # not during a run: it uses the layers chosen before
         picker.source.value = "layers"
         picker.layer_a.value = layers[0]
         picker.layer_b.value = layers[1] if len(layers) > 1 else None
@@ -70,11 +70,11 @@ def _show_one(dock: Any, viewer: Any) -> None:
 
 
 NO_LAYER: list[tuple[None]] = [(None,)]
-"""What a reader returns that adds no layer."""
+"""Return value of a reader that adds no layer."""
 
 
 def reader(path: str | list[str]) -> Callable[[Any], list[tuple[None]]]:
-    """Return the function that opens a model file; of several, the first."""
+    """Return the function that opens a model file; of several files it opens the first."""
     return _read
 
 
@@ -114,22 +114,22 @@ def volume() -> list[LayerData]:
 
 
 def lettering() -> list[LayerData]:
-    """Open the cells twice, each time covered by other text."""
+    """Open two acquisitions of the cells, covered by different text."""
     return _layers("lettering")
 
 
 def impulses() -> list[LayerData]:
-    """Open the cells twice, each time with half of the pixels replaced at random."""
+    """Open two acquisitions of the cells, with random values at half of the pixels."""
     return _layers("impulses")
 
 
 def clean_cells() -> list[LayerData]:
-    """Open the cells without noise, to simulate noise on."""
+    """Open the cells without noise, as an input for the Simulate dock."""
     return _layers("clean_cells")
 
 
 def long_timelapse() -> list[LayerData]:
-    """Open one long recording, for a model trained on the time-lapse."""
+    """Open one long recording, to be denoised with a model trained on the time-lapse."""
     return _layers("long_timelapse")
 
 

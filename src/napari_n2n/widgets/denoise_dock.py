@@ -50,7 +50,7 @@ class DenoiseWidget(Dock):
         self._show_state()
         self._compare()
 
-    # -- what is on it ------------------------------------------------------------------------
+    # -- parts --------------------------------------------------------------------------------
 
     def _build(self) -> None:
         self.picker = ImagePicker(self.viewer)
@@ -119,7 +119,7 @@ class DenoiseWidget(Dock):
             self.picker.choose_paths(recordings)
 
     def _choice_changed(self) -> None:
-        """Clear the messages of the last run, which was about another choice."""
+        """Clear the messages of the last run, because they concern another choice."""
         if not self.session.running:
             self.session.forget()
             self._suggest_output()
@@ -135,7 +135,7 @@ class DenoiseWidget(Dock):
         self.output.suggest(sources, self.axes.letters)
 
     def _update(self, _message: Any = None) -> None:
-        """Apply the choices that were made during a run."""
+        """Suggest an output and check the model for choices made during a run."""
         self._suggest_output()
         self._compare()
 
@@ -148,7 +148,7 @@ class DenoiseWidget(Dock):
             denoiser, sources = self.model.chosen(), self.output.first(self.picker.chosen())
         except BadInput:
             self.previewing.choose(None)
-            return  # nothing to compare yet
+            return  # model or recording is not chosen yet
         axes, computing = self.axes.letters, (self.device.value, self.memory.bytes)
         subject = Subject(denoiser, sources, axes, self.turns.value, *computing)
         # Starting work lets napari handle pending events; one of them may delete this dock.

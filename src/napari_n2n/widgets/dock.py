@@ -1,4 +1,4 @@
-"""What all docks share: a scrolling column, narrow fields, labels, and a clean end."""
+"""Base class and helpers of all docks: scrolling, narrow fields, labels, drops, clean-up."""
 
 import math
 import re
@@ -23,16 +23,16 @@ from qtpy.QtWidgets import (
 
 from napari_n2n.errors import BadInput
 
-_PROGRESS_STEPS = 1000  # of a progress bar: more than its pixels
+_PROGRESS_STEPS = 1000  # of a progress bar: more than it has pixels
 _BREAK = "\u200b"  # zero-width space: a line may end here
 # Pixels. Larger: less space for the image; smaller: labels and fields are cut off.
 _MIN_WIDTH = 300
-# Letters of a layer's name that a menu shows at least; longer names are cut, not the dock widened.
+# Smallest width of a menu in letters: longer layer names are cut instead of widening the dock.
 _MIN_LETTERS = 12
 
 
 class Dock(QScrollArea):
-    """A frameless column of parts that scrolls in a low window.
+    """A frameless column of parts that scrolls if the window is too low for it.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ class Dock(QScrollArea):
         self.setAcceptDrops(True)
 
     def event(self, event: Any) -> bool:
-        """Delete the dock when napari removes its frame, as it cannot be shown again.
+        """Delete the dock when napari removes its frame, because it cannot be shown again.
 
-        Its signals are blocked at once, as layers may still change before it is deleted.
+        Its signals are blocked at once, because layers may still change before it is deleted.
         """
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             for part in self.findChildren(QObject):
@@ -88,7 +88,7 @@ class Dock(QScrollArea):
         self.dragEnterEvent(event)
 
     def dropEvent(self, event: Any) -> None:
-        """Pass on what is dropped."""
+        """Pass the dropped paths to the function given to `accept_drops`."""
         self._take(_dropped(event))
         event.acceptProposedAction()
 
@@ -166,7 +166,7 @@ class TextLabel(QLabel):
     def setText(self, text: str) -> None:
         """Show a text; the label is hidden if it is empty."""
         super().setText(with_line_breaks(text))
-        if self.parent() is not None or not text:  # without a parent it would be a window
+        if self.parent() is not None or not text:  # without a parent it would open as a window
             self.setVisible(bool(text))
 
     def text(self) -> str:
@@ -188,7 +188,7 @@ def button(text: str, tooltip: str) -> QPushButton:
 
 def time_of(seconds: float) -> str:
     """Return a duration in words, such as "12 min"."""
-    # Above 1.5 of a unit the next larger one reads better: 80 s, 2 min, 80 min, 1.6 h.
+    # Each unit is used up to 1.5 of the next larger one: 80 s, 2 min, 80 min, 1.6 h.
     if seconds > 5400:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"

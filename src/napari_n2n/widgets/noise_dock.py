@@ -98,7 +98,7 @@ class NoiseWidget(Dock):
     # -- measuring ----------------------------------------------------------------------------
 
     def _show_known(self) -> None:
-        """Show the measurement of the chosen recordings if there is one already."""
+        """Show the measurement of the chosen recordings if they are measured already."""
         self._clear(_WELCOME)
         try:
             recordings = self.picker.recordings()
@@ -114,7 +114,7 @@ class NoiseWidget(Dock):
             self._begin(recordings)
 
     def measure(self) -> None:
-        """Measure the chosen recordings, and from now on all that are chosen later."""
+        """Measure the chosen recordings, and those that are chosen later."""
         try:
             recordings = self.picker.recordings()
         except BadInput as error:
@@ -141,7 +141,7 @@ class NoiseWidget(Dock):
     def _show_measured(self) -> None:
         known = self.measuring
         if known.busy or not (self._waiting or self._measured is not None):
-            return  # about recordings that are no longer chosen
+            return  # still measuring, or the measured recordings are no longer chosen
         self._set_waiting(False)
         self.picker.axes.show_for(known.problem or known.first)
         if known.problem is not None:
@@ -167,7 +167,7 @@ class NoiseWidget(Dock):
         if self._measured is not None:
             self._train_measuring.adopt(recordings, self._measured)
 
-    # -- what is shown ------------------------------------------------------------------------
+    # -- display ------------------------------------------------------------------------------
 
     def _show(self, measured: Measured) -> None:
         self._measured = measured

@@ -15,7 +15,8 @@ from napari_n2n.training.fit import TrainingStep
 
 Colour = tuple[int, int, int]
 
-# Larger: closer to the theme; smaller: more contrast with the background.
+# Share of the theme's colour in a line; the rest is the text colour. Larger: closer to the theme;
+# smaller: more contrast with the background.
 _OWN_SHARE = 0.6
 
 
@@ -61,7 +62,7 @@ def line_colour(theme: Any, name: str) -> Colour:
 
 _MAX_LINEAR_SPAN = 20.0  # ratio of the limits; pyqtgraph's powers of ten suffice above it
 _MIN_MARKS = 4  # fewer do not show that the axis is logarithmic
-_EDGE = 0.03  # share of the axis without marks, whose numbers would be cut off
+_EDGE = 0.03  # share of the axis at each end without marks: their numbers would be cut off
 
 
 class _LogAxis(pg.AxisItem):
@@ -87,8 +88,8 @@ class _LogAxis(pg.AxisItem):
 class TrainingCurve(ThemedPlot):
     """The live curve of a run: the training loss, and the score on held-out blocks.
 
-    The score is the PSNR, on its own axis at the right; if it cannot be determined, the held-out
-    error on the left axis.
+    The score is the PSNR, on the right axis; if it could not be determined, it is the held-out
+    error, on the left axis.
     """
 
     def __init__(self) -> None:
@@ -118,7 +119,7 @@ class TrainingCurve(ThemedPlot):
         """Draw the steps of a run."""
         valid = [step for step in steps if math.isfinite(step.loss) and step.loss > 0]
         self._training.setData([step.step for step in valid], [step.loss for step in valid])
-        # Steps repeat the last held-out error: a validation is the first step with its value.
+        # Each step repeats the last held-out error, so the first step with a value is a validation.
         validations = {step.held_out: step for step in reversed(valid) if step.held_out}
         points = sorted(validations.values(), key=lambda step: step.step)
         decibels = [(step.step, step.psnr) for step in points if step.psnr is not None]

@@ -21,9 +21,9 @@ class Preferences:
     device
         Where to compute, as in `TrainingSettings`.
     memory
-        Limit for pixels and network together, in GB.
+        Memory limit for pixels, in GB.
     threads
-        Number of CPU cores to compute with; 0 leaves it to torch.
+        Number of CPU cores to compute with; 0: torch's default.
     preset
         How long to train, as in `TrainingSettings`.
     folder
@@ -37,12 +37,12 @@ class Preferences:
     folder: Path | None
 
     def path_for(self, name: str) -> Path | None:
-        """Return the path of a result of this name; None if it is not kept."""
+        """Return the path of a result of this name; None if results are not kept."""
         return None if self.folder is None else _path_in(self.folder, name)
 
 
 def free_path(folder: Path, name: str) -> Path:
-    """Return a path for a result of this name; numbered if a result has that path already."""
+    """Return a path for a result of this name, with a number if the name is already used."""
     number, path = 1, _path_in(folder, name)
     while path.exists() or partial_path(path).exists():
         number += 1
@@ -55,7 +55,7 @@ def _path_in(folder: Path, name: str) -> Path:
 
 
 def preferences() -> Preferences:
-    """Return the current values."""
+    """Return the current values of the preferences page."""
     settings = get_plugin_settings("napari-n2n")
     folder = settings.results.folder.strip()
     return Preferences(

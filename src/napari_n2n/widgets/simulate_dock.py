@@ -28,7 +28,7 @@ _WELCOME = "Makes two noisy copies of a clean image: a training pair with a know
 
 
 class SimulateWidget(Dock):
-    """Ask for a clean image and a noise, and add two noisy layers.
+    """Ask for a clean image and a kind of noise, and add two noisy layers.
 
     Parameters
     ----------

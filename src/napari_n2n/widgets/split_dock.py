@@ -69,7 +69,7 @@ class SplitWidget(Dock):
         self.words.setText(_WELCOME if self.axis.choices else _single(stack))
 
     def split(self) -> None:
-        """Add the even and the odd frames as layers."""
+        """Add the even and the odd frames as two layers."""
         try:
             stack = self._opened()
             if self.axis.value is None:

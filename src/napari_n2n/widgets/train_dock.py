@@ -18,7 +18,7 @@ from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 
 class TrainWidget(Dock):
-    """The whole workflow in one dock.
+    """Ask for recordings and settings, train, and add the denoised layers.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class TrainWidget(Dock):
         self._show_measured()
         self._show_state()
 
-    # -- what is on it ------------------------------------------------------------------------
+    # -- parts --------------------------------------------------------------------------------
 
     def _build(self) -> None:
         self.picker = PairPicker(self.viewer)
@@ -72,10 +72,10 @@ class TrainWidget(Dock):
         self.findings.fix_requested.connect(self._fix)
         self.train_button.clicked.connect(self.train)
 
-    # -- what is chosen -----------------------------------------------------------------------
+    # -- choices ------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """Show the recordings and settings of the last run in this window, if they still exist."""
+        """Show the settings of the last run in this window, and its recordings if they exist."""
         recipe = self.session.recipe
         if recipe is None:
             return
@@ -110,7 +110,7 @@ class TrainWidget(Dock):
         self._show_chosen()
 
     def _fix(self, name: str) -> None:
-        """Correct what is wrong with the recordings."""
+        """Apply the `Fix` of this name to the chosen recordings."""
         {
             "split": self.picker.split_instead,
             "other": self.picker.choose_other,

@@ -7,18 +7,18 @@ from superqt.utils import signals_blocked
 from napari_n2n.widgets.dock import connect_while_alive
 from napari_n2n.widgets.layers.comparison import Comparison
 
-_SLIDER_STEPS = 1000  # of the slider: finer than the pixels of a dock
+_SLIDER_STEPS = 1000  # of the slider: more than a dock has pixels across
 
 
 class ComparisonControls(QWidget):
-    """Two checkboxes and a slider.
+    """Two checkboxes and a slider that control a comparison.
 
     Parameters
     ----------
     stage
         The preview and the divider in the viewer.
     preview_tip
-        Tooltip of the preview.
+        Tooltip of the checkbox "Preview".
     """
 
     def __init__(self, stage: Comparison, preview_tip: str) -> None:
@@ -27,7 +27,7 @@ class ComparisonControls(QWidget):
         self.preview = _checkbox("Preview", preview_tip)
         self.split = _checkbox(
             "Split view",
-            "Raw recording left of the divider, denoised right; drag it with the mouse",
+            "Raw left of a divider, denoised right of it; drag the divider with the mouse",
         )
         self.divider = QSlider(Qt.Orientation.Horizontal)
         self.divider.setRange(0, _SLIDER_STEPS)

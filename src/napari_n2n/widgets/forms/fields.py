@@ -1,4 +1,4 @@
-"""The form fields that several docks share, so that a question has the same words everywhere."""
+"""Form fields that several docks share, so that they have the same labels everywhere."""
 
 from types import UnionType
 from typing import Any, Literal, Protocol, get_args, get_origin
@@ -30,7 +30,7 @@ _GB = 10**9  # bytes
 
 
 class Field(Protocol):
-    """What a row of a form needs: a label, and a Qt widget."""
+    """A row of a form: a label and a Qt widget."""
 
     @property
     def label(self) -> str:
@@ -61,7 +61,7 @@ def collapsible(title: str, rows: QFormLayout) -> QCollapsible:
     inside.setLayout(rows)
     section.addWidget(inside)
     section.collapse(animate=False)
-    # A collapsed section only has no height: the Tab key would still go through its fields.
+    # Collapsing only sets the height to zero: the Tab key would still reach the fields.
     section.toggled.connect(section.content().setVisible)
     section.content().hide()
     return section
@@ -102,7 +102,7 @@ class AxesField(LineEdit):
     Parameters
     ----------
     kind
-        What the axes are those of: "layer", "recording" ...
+        Word for the image in the placeholder text: "layer", "recording" ...
     """
 
     def __init__(self, kind: str) -> None:
@@ -131,7 +131,8 @@ class AxesField(LineEdit):
         Parameters
         ----------
         opened
-            The `Acquisition`, or the error or finding that came instead; None for neither.
+            The opened `Acquisition`, or the error or finding that prevented it; None if nothing is
+            chosen.
         """
         in_doubt = isinstance(opened, Acquisition) and opened.axes_in_doubt
         self._needed = in_doubt or getattr(opened, "code", None) == "axes"
@@ -143,7 +144,7 @@ class AxesField(LineEdit):
 
 
 def axis_menu() -> ComboBox:
-    """Ask for the axis along which a stack is split; `frame_choices` fills the menu."""
+    """Return a menu of the axes along which a stack can be split; `frame_choices` fills it."""
     menu = ComboBox(
         label="Split along",
         choices=[],
@@ -162,7 +163,7 @@ def frame_choices(stack: Acquisition) -> list[tuple[str, str]]:
 
 
 class MemoryField(FloatSpinBox):
-    """Ask for a limit of memory: shows GB (10^9 bytes) from 0.1, in steps of half a GB."""
+    """Ask for a memory limit in GB (10^9 bytes), at least 0.1, in steps of half a GB."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(min=0.1, max=1000, step=0.5, **options)
@@ -181,16 +182,16 @@ class MemoryField(FloatSpinBox):
 def setting_field(
     name: str, value: Any = None, labels: dict[Any, str] | None = None
 ) -> ValueWidget[Any]:
-    """Return the field of one of the `TrainingSettings`, as its metadata describe it.
+    """Return a form field for one of the `TrainingSettings`, made from its metadata.
 
     Parameters
     ----------
     name
-        Of the setting.
+        Name of the setting.
     value
-        What the field starts with; by default the setting's default.
+        Initial value; default: that of the setting.
     labels
-        Texts of the choices in a menu, if they are not the values or in the metadata.
+        Texts of the choices in a menu; default: those in the metadata, or else the values.
     """
     info = TrainingSettings.model_fields[name]
     extra: Any = info.json_schema_extra or {}
@@ -204,7 +205,7 @@ def setting_field(
         return ComboBox(choices=choices, value=default if value is None else value, **options)
     if isinstance(kind, UnionType):
         kind = next(one for one in get_args(kind) if one is not type(None))
-    # A setting that may be None shows its text for that at 0, below the smallest valid value.
+    # A setting that may be None shows its text for None at 0, below the smallest valid value.
     limits = {type(one).__name__: one for one in info.metadata}
     lowest = 0 if default is None or "Ge" not in limits else limits["Ge"].ge
     options |= {"min": lowest, "max": extra["maximum"], "step": extra.get("step")}
@@ -219,12 +220,12 @@ def setting_field(
 
 
 def device_menu() -> ValueWidget[Any]:
-    """Ask where to compute; starts with the choice in napari's preferences."""
+    """Return a menu of compute devices; its initial value is that of napari's preferences."""
     return setting_field("device", preferences().device)
 
 
 def memory_field() -> MemoryField:
-    """Ask for the limit of memory; starts with the limit in napari's preferences."""
+    """Return a field for the memory limit; its initial value is that of napari's preferences."""
     field = setting_field("memory", preferences().memory)
     assert isinstance(field, MemoryField)
     return field
@@ -236,14 +237,14 @@ class ParameterField:
     Parameters
     ----------
     parameter
-        What to ask for.
+        The parameter.
     value
-        What the field starts with.
+        Initial value.
 
     Attributes
     ----------
     label, native
-        As every field of a form has them.
+        See `Field`.
     lowest, highest
         The ends of the range. `highest` is None if the parameter takes only one number, and shows
         "same" at its minimum if there is no range.
@@ -258,10 +259,10 @@ class ParameterField:
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.lowest.native, 1)
         if parameter.ranged:
-            tip = "Upper end of a range: every plane draws its own level from it"
+            tip = "Upper end of a range; each plane gets a random level within it"
             self.highest = _spin_box(parameter, tip)
             self.highest.native.setSpecialValueText("same")
-            for box in (self.lowest, self.highest):  # too narrow for arrows side by side
+            for box in (self.lowest, self.highest):  # side by side they are too narrow for arrows
                 box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
             row.addWidget(QLabel("to"))
             row.addWidget(self.highest.native, 1)

@@ -1,4 +1,4 @@
-"""What the measurement of a pair found, and buttons that correct it."""
+"""The panel of findings: what was measured on a pair, and buttons that correct its problems."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ FIXES = {
         Fix(
             "crop",
             "Crop to overlap",
-            "Add layers cropped to what all recordings show, and use these",
+            "Add layers cropped to the area that all recordings show, and use them",
             frozenset({"shift"}),
         ),
         Fix(
@@ -95,7 +95,7 @@ class FindingsPanel(QWidget):
         self.show_findings()
 
     def show_loss(self, name: str) -> None:
-        """Show whether the noise calls for the chosen loss, given by name or "auto"."""
+        """Show whether the chosen loss, a name or "auto", suits the noise."""
         self._loss = name
         self.show_findings()
 
@@ -132,7 +132,7 @@ class FindingsPanel(QWidget):
 
 
 def _reason(name: str, reports: list[NoiseReport]) -> Iterator[str]:
-    """Yield what a loss is for, and which loss the noise calls for."""
+    """Yield when the chosen loss is right, and which loss the measured noise calls for."""
     loss = LOSSES.get(name)
     if loss is not None:
         yield loss.right_when
@@ -171,7 +171,7 @@ def can_crop(recordings: Recordings, pair: Pair) -> bool:
 
 
 def add_cropped(viewer: Any, recordings: Recordings, pair: Pair) -> Recordings:
-    """Add a layer for each recording, cropped to what all of them show, without copying data.
+    """Add a layer per recording, cropped to the area that all of them show, without copying data.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 
 class ModelActions(QWidget):
-    """Four buttons for the model and the recipe of the last run; before it, for the form's recipe.
+    """Four buttons for the model and the recipe of the last run, or else the recipe in the form.
 
     Parameters
     ----------
@@ -93,5 +93,5 @@ class ModelActions(QWidget):
             notify(error)
             return
         QGuiApplication.clipboard().setText(text)
-        remark = ": replace what its first lines name" if text.startswith("#") else ""
+        remark = ": read its first lines before you run it" if text.startswith("#") else ""
         show_info(f"Copied to the clipboard{remark}")

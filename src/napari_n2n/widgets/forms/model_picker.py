@@ -1,4 +1,4 @@
-"""Form rows that ask for a model, the last trained or one on disk, and show where it comes from."""
+"""Form rows that ask for a model, the last one trained or a file, and show where it comes from."""
 
 from collections.abc import Iterator
 from html import escape
@@ -23,11 +23,11 @@ from napari_n2n.widgets.dock import (
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
-_MAX_NAMES = 4  # of acquisitions on the card: about three lines of a narrow dock
+_MAX_NAMES = 4  # acquisitions named on the card: about three lines of a narrow dock
 
 
 class ModelCard(QLabel):
-    """A table of where a model comes from, or a line that says why there is no model."""
+    """A table with the record of a model, or a line that says why there is no model."""
 
     def __init__(self) -> None:
         super().__init__()

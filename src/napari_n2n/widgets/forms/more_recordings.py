@@ -31,7 +31,7 @@ class MoreRecordings(QWidget):
     Attributes
     ----------
     changed
-        Emitted when one is added or removed.
+        Emitted when a recording is added or removed.
     """
 
     changed = Signal()

@@ -21,7 +21,7 @@ _EXISTS = "A result of this name already exists: choose another name or Overwrit
 
 
 class OutputPicker:
-    """Ask for an output, suggest one, and report what exists there already.
+    """Ask for an output, suggest one, and report whether it already exists.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class OutputPicker:
     def __init__(self) -> None:
         self.field = FileEdit(
             label="Save to",
-            tooltip="File for the result; if empty: folder of the preferences, or a temporary file",
+            tooltip="Result file; if empty, the folder in the preferences or a temporary file",
         )
         self._folders: list[Path] = []
         self._scenes: tuple[tuple[Path, ...], ...] = ()
@@ -73,7 +73,7 @@ class OutputPicker:
         return self._suggested if path == Path() else path
 
     def first(self, sources: list[Any]) -> list[Any]:
-        """Return the recordings to preview: of folders, the first field of view."""
+        """Return the recordings to preview: the sources, or the first field of view in folders."""
         return list(self._scenes[0]) if self._scenes else sources
 
     def chosen(self, *, overwrite: bool, resume: bool) -> Path | FolderJob | None:
@@ -97,7 +97,7 @@ class OutputPicker:
         Parameters
         ----------
         unsaved
-            An unfinished result without a name.
+            Path of an unfinished result that the user gave no name.
         """
         if self._folders:
             return self._existing_results()
@@ -121,7 +121,7 @@ class OutputPicker:
 
 
 def _listed(folders: list[Path]) -> tuple[tuple[Path, ...], ...]:
-    """Return the recordings in folders; none for a bad folder, which is reported later."""
+    """Return the recordings in folders; empty if a folder is not valid, which is reported later."""
     try:
         return tuple(map(tuple, fields_of_view(folders))) if folders else ()
     except BadInput:

@@ -1,6 +1,6 @@
 """Forms that ask for recordings, from open layers or from files.
 
-`PairPicker` asks for a pair to learn from or measure, `ImagePicker` for an image to denoise.
+`PairPicker` asks for a pair to train on or measure, `ImagePicker` for an image to denoise.
 """
 
 from pathlib import Path
@@ -164,7 +164,7 @@ class ImagePicker(RecordingsPicker):
     second_required = False
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders instead of the present ones; see the base class."""
+        """Choose files or folders instead of those chosen before; see the base class."""
         if self.isEnabled():
             for edit in (self.file_a, self.file_b):
                 edit.line_edit.value = ""
@@ -180,7 +180,7 @@ _PAIR, _SPLIT = "two recordings", "frames of one stack"  # choices in the menu
 
 
 class PairPicker(RecordingsPicker):
-    """Ask for A, B and further recordings, or for one stack to split into even and odd frames."""
+    """Ask for A, B and further recordings, or for a stack to split into even and odd frames."""
 
     labels = ("A", "B")
     tips = (
@@ -249,7 +249,7 @@ class PairPicker(RecordingsPicker):
         return Recordings(tuple(self.chosen()), self.axes.letters, split)
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders: several replace a full A and B, a single one is added."""
+        """Choose files or folders; once A and B are chosen, one is added, several replace all."""
         if len(paths) > 1 and self.isEnabled() and self._full():
             self.more_recordings.clear()
             for edit in (self.file_a, self.file_b):
@@ -313,7 +313,7 @@ class PairPicker(RecordingsPicker):
             (layer if from_layers else file).value = source
         if others[len(second) :]:
             self.more_recordings.add(*others[len(second) :])
-        if recordings.split in self.axis.choices:  # the stack may have changed since
+        if recordings.split in self.axis.choices:  # the axes of the stack may have changed
             self.axis.value = recordings.split
 
     def _missing(self, from_layers: bool) -> str:

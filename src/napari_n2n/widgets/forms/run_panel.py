@@ -1,4 +1,4 @@
-"""The lower half of the Train dock: progress and curve of a run, and the buttons that end it."""
+"""The lower half of the Train dock: progress and curve of a run, and buttons that control it."""
 
 from typing import Any
 
@@ -49,13 +49,13 @@ class RunPanel(QWidget):
         self._use_theme()
         self._show_state()
 
-    # -- what is on it ------------------------------------------------------------------------
+    # -- parts --------------------------------------------------------------------------------
 
     def _build(self) -> None:
         self.pause_button = button("Pause", "Pause the training; Resume continues it")
         self.stop_button = button(
             "Stop",
-            "Stop training and denoise with the best model; again: stop denoising, too",
+            "Stop training and denoise with the best model; click again to stop denoising",
         )
         self.discard_button = button("Discard", "Stop now and discard the model and the result")
         self.comparison = ComparisonControls(

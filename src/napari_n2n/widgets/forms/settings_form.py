@@ -35,7 +35,7 @@ class SettingsForm(QWidget):
     fields
         The form field of each setting by name; each is also an attribute of that name.
     wanted
-        Asks what is denoised after the training.
+        The menu of what to denoise after training.
     """
 
     changed = Signal()
@@ -82,7 +82,7 @@ class SettingsForm(QWidget):
         return TrainingSettings(**chosen)
 
     def choose(self, settings: TrainingSettings, wanted: Results) -> None:
-        """Show the settings of a run, and what was denoised after it."""
+        """Show the settings of a run, and the results that were wanted."""
         with signals_blocked(self):
             for name, field in self.fields.items():
                 value = getattr(settings, name)
@@ -132,6 +132,6 @@ def _wanted_menu() -> ComboBox:
 
 
 def _explain_choices(menu: ComboBox, tips: Mapping[Any, str]) -> None:
-    """Give the choices of a menu tooltips of their own."""
+    """Give each choice of a menu its own tooltip."""
     for row, value in enumerate(menu.choices):
         menu.native.setItemData(row, tips.get(value), Qt.ItemDataRole.ToolTipRole)

@@ -1,4 +1,4 @@
-"""What a viewer shows beside its layers: a preview of the plane on screen, and the divider."""
+"""Compare raw and denoised in a viewer: a preview of the plane on screen, and the divider."""
 
 from collections.abc import Callable
 from typing import Any
@@ -76,14 +76,14 @@ class Comparison:
         self.changed.emit()
 
     def open(self, source: PreviewSource, ask: Callable[[Region | None], None]) -> None:
-        """Begin with a recording.
+        """Start to compare a recording.
 
         Parameters
         ----------
         source
             The recording.
         ask
-            Requests a preview of a region; its answer comes by `show`. None: no longer wanted.
+            Called with the region to preview, or None for no preview; give the answer to `show`.
         """
         self.close()
         if (viewer := self._viewer()) is None:
@@ -103,7 +103,7 @@ class Comparison:
             self._preview.show(look)
 
     def end_run(self) -> None:
-        """Remove the preview, as the result is shown instead; the divider stays on a layer."""
+        """Remove the preview; keep the divider if the recording is a layer."""
         self._end_preview()
         self._ask = None
         if self._screen is not None and self._screen.layer is None:

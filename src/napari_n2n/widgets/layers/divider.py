@@ -1,7 +1,7 @@
 """A divider across the canvas: raw on its left, denoised on its right.
 
-The left is a temporary layer on top of all others with the raw pixels on screen up to the divider;
-no other layer is changed.
+The left side is a temporary layer on top of all others: the raw pixels on screen up to the divider.
+No other layer is changed.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_n2n.io.acquisition import Region
 
-# Pixels along a side: of a larger part on screen only the middle is read, as in the preview.
+# Pixels along a side: only the middle of a larger region is read, as in the preview.
 _LARGEST_SIDE = 2048
 # Screen pixels from the line within which the mouse takes hold of it. Larger: easier to hit, but
 # panning beside the line is blocked.
@@ -60,7 +60,7 @@ class Divider:
 
     @property
     def share(self) -> float:
-        """Its position, from the left edge (0) to the right edge (1) of the region on screen."""
+        """Position, from the left edge (0) to the right edge (1) of the region on screen."""
         if self._region is None or self._at is None:
             return 0.5
         along = self._region[self._axis]
@@ -105,7 +105,7 @@ class Divider:
 
     def _show(self, region: "Region", raw: np.ndarray | None) -> None:
         if raw is None:
-            return  # it could not be read: napari, which reads the same pixels, says why
+            return  # could not be read: napari reads the same pixels and reports the error
         self._region, self._raw, self._axis = region, raw, self._screen.displayed()[-1]
         self._draw()
 

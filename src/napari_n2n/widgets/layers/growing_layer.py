@@ -1,9 +1,9 @@
 """The layer of a result that is still being written; it shows the shards that are complete.
 
-The worker only writes shards; the layer reads the same zarr store. When the result is complete its
-folder is renamed, and the layer gets the array of that name; a large one is replaced by a
-multiscale layer. napari reads what it draws on the GUI thread, which must not wait for a disk:
-the part drawn last is cached here, and read again in another thread.
+The worker only writes shards; the layer reads the same zarr store. When the result is complete, its
+folder is renamed, and the layer gets the array in the renamed folder; a large layer is replaced by
+a multiscale one. napari reads the pixels that it draws on the GUI thread, which must not wait for a
+disk: the part drawn last is cached here, and read again in another thread.
 """
 
 import time
@@ -40,9 +40,9 @@ class ResultStarted:
     out
         Path of the result when it is complete.
     header, order
-        Of the result, and for each of its axes the corresponding dimension of the source.
+        Header of the result, and for each of its axes the corresponding dimension of the source.
     limits
-        Contrast limits for it.
+        Contrast limits of the result.
     warnings
         Sentences for the user.
     source
@@ -74,7 +74,7 @@ class CachedPlane:
         self.ndim: int = array.ndim
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Return a part: the cached pixels if it was read last, else read it."""
+        """Return a part, from the cache if it was also read last."""
         cached = self._cached
         if cached is None or cached[0] != index:
             cached = self._cached = (index, np.asarray(self._array[index]))
@@ -94,13 +94,13 @@ class CachedPlane:
             self._cached = fresh
 
 
-# Least milliseconds between two refreshes: 5 a second look continuous and cost little.
+# Minimum milliseconds from one refresh to the next: 5 a second look continuous and cost little.
 _REFRESH_MS = 200
 # Pixels along a side above which a plane is shown at several resolutions: reading a larger one
 # whole, to show it small, takes noticeably long.
 _LARGE = 2048
-# Rest between two refreshes, as a multiple of the time that one takes: at 5, a slow disk keeps at
-# most a sixth of the time busy with reading.
+# Pause after a refresh, as a multiple of the time that it took: with 5, refreshes keep a slow disk
+# busy for at most a sixth of the time.
 _REST = 5
 
 
@@ -143,7 +143,7 @@ class GrowingLayer:
             try:
                 array = zarr.open_array(step.growing / "0", mode="r")
             except (FileNotFoundError, ValueError):
-                return  # the run has ended, and its store was renamed or removed
+                return  # the run has ended, and the store was renamed or removed
             self._add(array, self._name, self.result.limits)
 
     def finish(self) -> None:
@@ -152,7 +152,7 @@ class GrowingLayer:
         opened = Acquisition.open(self.result.out)
         whole = opened.source
         if not isinstance(whole, zarr.Array):
-            whole = opened.data.reshape(header.shape)  # a TIFF forgets axes of length one
+            whole = opened.data.reshape(header.shape)  # a TIFF does not store axes of length one
         if self._layer is None:
             self._add(whole, header.name)
         elif (layer := self.layer) is not None:
@@ -165,7 +165,7 @@ class GrowingLayer:
             self._show_levels()
 
     def stop(self) -> None:
-        """Keep the layer if an unfinished result is kept, which can be resumed; else remove it."""
+        """Keep the layer if the unfinished result can be resumed, else remove it."""
         if not self._grows():
             self.remove()
         self._read_again()

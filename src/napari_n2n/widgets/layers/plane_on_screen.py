@@ -1,7 +1,7 @@
 """Find which plane of a recording is on screen, and place layers on exactly that part of it.
 
-A layer made here is as small as the part on screen and has its position in the world: after the
-slider moves to another plane, it is out of sight.
+A layer made here covers only the part on screen, at its position in world coordinates: when a
+slider moves to another plane, the layer is no longer visible.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_
 # Milliseconds without movement after which the camera counts as at rest. Longer: the preview lags
 # behind; shorter: parts are denoised that are only passed while panning.
 _SETTLED_MS = 120
-# Pixels along a side up to which a plane is always shown whole: so small, cutting saves no time.
+# Pixels along a side up to which a plane is always shown whole: cutting it would save no time.
 _WHOLE_SIDE = 512
 _LINKED = ("contrast_limits", "gamma", "colormap")
 
@@ -34,7 +34,7 @@ class PreviewSource:
     acquisition, source
         The recording, and the layer or path that it was opened from.
     limits
-        Contrast limits for it where there is no layer.
+        Contrast limits of the preview if there is no layer.
     """
 
     acquisition: Acquisition
@@ -121,7 +121,7 @@ class PlaneOnScreen:
     def displayed(self) -> tuple[int, ...]:
         """Return the axes shown down and across: -2 for rows, -1 for columns.
 
-        Empty if the screen shows another section than the recorded planes.
+        Empty if the screen shows a section across the recorded planes.
         """
         viewer, order = self._viewer(), self.acquisition.order
         if viewer is None:
@@ -136,7 +136,7 @@ class PlaneOnScreen:
         return tuple(axes[dimension] for dimension in shown if dimension in axes)
 
     def dimension(self, axis: int) -> int:
-        """Return the dimension of the layers made here that is an axis of the recording."""
+        """Return which dimension of the layers made here is this axis of the recording."""
         return axis if self.layer is None else self.acquisition.order[axis]
 
     def add(self, name: str, region: Region, pixels: np.ndarray) -> Image | None:
@@ -163,7 +163,7 @@ class PlaneOnScreen:
         return layer
 
     def update(self, layer: Image, region: Region, pixels: np.ndarray) -> None:
-        """Show other pixels in a layer that was made here."""
+        """Show another region in a layer that `add` has made."""
         layer.translate = self._translation(region)
         layer.data = layer_arguments(
             pixels, self.acquisition.header, self.layer, self.acquisition.order, self._limits

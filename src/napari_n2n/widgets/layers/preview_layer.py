@@ -24,7 +24,7 @@ class PreviewLayer:
     screen
         Finds the region on screen.
     ask
-        Called with the region that is wanted; None when no preview is wanted.
+        Called with the region to preview; with None when no preview is wanted.
     """
 
     removed = Signal()
@@ -40,7 +40,7 @@ class PreviewLayer:
         self._ask()
 
     def show(self, look: PreviewImage) -> None:
-        """Show what has been denoised."""
+        """Show a denoised region."""
         if not self._open:
             return
         if self._layer is None:
@@ -50,7 +50,7 @@ class PreviewLayer:
             self._screen.update(self._layer, look.region, look.pixels)
 
     def close(self) -> None:
-        """Remove the layer and request no more."""
+        """Remove the layer and request no more previews."""
         if not self._open:
             return
         self._open = False

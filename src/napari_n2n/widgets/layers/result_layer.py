@@ -15,7 +15,7 @@ from napari.utils.transforms import Affine
 
 from napari_n2n.io.header import Header
 
-# Percentiles of the pixels that become black and white: few outliers shall not darken the image.
+# Percentiles of the pixels that are shown black and white: outliers must not darken the image.
 _CONTRAST_PERCENTILES = (0.1, 99.9)
 
 
@@ -38,7 +38,7 @@ def layer_arguments(
     Parameters
     ----------
     array, header
-        The result at full resolution as stored on disk, and its description.
+        The result at full resolution as stored on disk, and its header.
     source
         The layer it was made from, whose transforms, units, contrast and colours are copied; None
         for files, whose pixel size is in `header`.

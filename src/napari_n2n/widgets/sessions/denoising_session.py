@@ -45,7 +45,7 @@ def denoise_recording(
     out
         Path of the result.
     stop
-        Set it to end within one layer of the network; what is done can be resumed.
+        Set it to end the run within one layer of the network; the run can be resumed.
     options
         As in `denoise_by_shards`.
 
@@ -103,7 +103,7 @@ class DenoisingSession(ResultSession):
     unsaved
         Path of an unfinished result in the scratch folder, which can be resumed; else None.
     warnings
-        Sentences about the recordings of the run.
+        Warnings about the recordings of the run, as sentences.
     """
 
     progressed = Signal(float)
@@ -115,7 +115,7 @@ class DenoisingSession(ResultSession):
         self._out = Path()
         self._named = False
         self._folder_job: FolderJob | None = None
-        self._all_warnings: dict[str, None] = {}  # in the order in which they came
+        self._all_warnings: dict[str, None] = {}  # in the order of arrival
         self.unsaved: Path | None = None
         self.warnings: tuple[str, ...] = ()
 
@@ -150,7 +150,7 @@ class DenoisingSession(ResultSession):
         self._run(run, "napari-n2n: denoising", stop.set)
 
     def stop(self) -> None:
-        """Stop the run; what is done stays on disk and can be resumed."""
+        """Stop the run; the finished part stays on disk, and the run can be resumed."""
         self._stop.set()
         if self.running:
             self._say("Stopping ...")
@@ -210,12 +210,12 @@ _MOST_WARNINGS = 4
 
 
 def _shortened(warnings: list[str]) -> tuple[str, ...]:
-    """Return the first warnings, and how many there are besides."""
+    """Return the first warnings, and a sentence with the number of the others."""
     if len(warnings) <= _MOST_WARNINGS:
         return tuple(warnings)
     more = len(warnings) - _MOST_WARNINGS + 1
     return *warnings[: _MOST_WARNINGS - 1], f"{more} more recordings have warnings like these"
 
 
-_RESUME = "Stopped. What is done is kept: Resume continues it."
+_RESUME = "Stopped. The finished part is kept: Resume continues the run."
 _UNSAVED = "Done. The result is deleted when napari closes: save the layer to keep it."

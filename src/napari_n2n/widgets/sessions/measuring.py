@@ -25,7 +25,7 @@ _STEP_SETTINGS = {"device", "dims", "channels", "patch", "batch", "memory"}
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Pairs of all fields of view, and for each channel its report and the curves behind it."""
+    """Pairs of all fields of view, and for each channel its noise report and curves."""
 
     pairs: list[Pair]
     reports: list[NoiseReport]
@@ -88,11 +88,11 @@ class Measuring:
 
     @property
     def busy(self) -> bool:
-        """Whether a measurement is running or waits."""
+        """Whether a measurement is running or waiting."""
         return self.recordings is not None and self.measured is None and self.problem is None
 
     def measure(self, recordings: Recordings | None, *, again: bool = False) -> None:
-        """Measure recordings; None for none. The same ones are measured again only on request."""
+        """Measure recordings; None: none. The same recordings are measured only if `again`."""
         if recordings == self.recordings and not again:
             return
         self._follow_layers(self.recordings, "disconnect")
@@ -101,7 +101,7 @@ class Measuring:
         self._restart()
 
     def refuse(self, error: BadInput) -> None:
-        """Note why what is chosen cannot be opened; nothing if nothing is chosen yet."""
+        """Set the error of recordings that cannot be opened as the problem, if any are chosen."""
         self.measure(None)
         self.problem = None if error.code == "not_chosen" else Finding(error.code, str(error))
         self.changed.emit()
@@ -113,7 +113,7 @@ class Measuring:
             self._time_steps()
 
     def hold(self, training: bool) -> None:
-        """Time no steps while a training run uses the device."""
+        """Stop timing steps while `training` is True, because the run uses the device."""
         self._training = training
         if training and self.measured is not None:
             self._requests.cancel()

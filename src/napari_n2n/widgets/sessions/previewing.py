@@ -1,4 +1,4 @@
-"""Show in the Denoise dock, before the long run, whether the model suits and what it makes."""
+"""Check whether a model suits recordings, and preview the denoised plane, before a long run."""
 
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -55,7 +55,7 @@ class SuitabilityCheck:
         )
 
     def forget(self) -> None:
-        """Answer no request made so far."""
+        """Drop the requests made so far."""
         self._requests.cancel()
 
 
@@ -68,12 +68,12 @@ def _warnings(
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What a preview shows.
+    """The model, the recordings and the options of a preview.
 
     Attributes
     ----------
     denoiser, sources, axes, turns
-        As in `plan`; the plane on screen is one of the first source.
+        As in `make_plan`; the plane on screen is one of the first source.
     device, memory
         Where to compute, and the limit in bytes.
     """
@@ -109,10 +109,11 @@ class Previewing:
     Attributes
     ----------
     comparison
-        What the viewer shows; its `preview` says whether a preview is wanted.
+        The preview and the divider in the viewer; its `preview` says whether a preview is wanted.
     failed
-        Emitted with one line. If a recording cannot be opened, the preview stays switched on for
-        another choice; if a plane cannot be computed, it is switched off.
+        Emitted with one line that says what went wrong. If a recording cannot be opened, the
+        preview stays switched on for the next choice; if a plane cannot be computed, it is switched
+        off.
     """
 
     failed = Signal(str)
@@ -126,7 +127,7 @@ class Previewing:
         self.comparison.changed.connect(self._follow)
 
     def choose(self, subject: Subject | None) -> None:
-        """Set what a preview shows; None for nothing."""
+        """Set the subject of the preview; None for no preview."""
         if subject is None or not subject.is_like(self._subject):
             self._subject = subject
             self._follow()
@@ -137,7 +138,7 @@ class Previewing:
             self.comparison.preview = False
 
     def _follow(self) -> None:
-        """Open another subject, or none, if what is wanted has changed."""
+        """Open or close the preview if the wanted subject has changed."""
         wanted = self._subject if self.comparison.preview else None
         if wanted is not self._shown:
             self._set_shown(wanted)

@@ -1,4 +1,4 @@
-"""A session whose result is a layer that fills in while it is written."""
+"""A session whose result is a layer that fills while the result is written."""
 
 import math
 import time
@@ -44,7 +44,7 @@ class ResultSession(Session):
             self.remaining = (now - began) * (1 - progress) / (progress - before)
 
     def _end_result(self, *, complete: bool) -> None:
-        """Show the complete result, or of a stopped one the part that can be resumed."""
+        """Show the complete result, or the finished part of a stopped one."""
         if self._growing is None:
             return
         if complete:

@@ -55,7 +55,7 @@ class Session:
         title: str,
         on_quit: Callable[[], None],
     ) -> None:
-        """Start a job, which `on_quit` ends when the window closes."""
+        """Start a job; `on_quit` ends it when the window closes."""
         self.refuse_a_second()
         self.running, self._failed = True, False
         self._say("Opening the recordings ...")
@@ -71,11 +71,11 @@ class Session:
         self.started.emit()
 
     def _receive(self, message: Any) -> None:
-        """Handle what the job yields."""
+        """Handle a value that the job yields."""
         raise NotImplementedError
 
     def _finish(self, result: Any) -> None:
-        """Handle what the job returns."""
+        """Handle the value that the job returns."""
         raise NotImplementedError
 
     def _fail(self, error: str) -> None:

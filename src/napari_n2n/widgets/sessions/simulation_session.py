@@ -53,7 +53,7 @@ class SimulationSession(Session):
         self._run(lambda: _copies(clean, noise, seed, stop), "napari-n2n: simulating", stop.set)
 
     def stop(self) -> None:
-        """Stop after the current plane and delete what is written."""
+        """Stop after the current plane and delete both copies."""
         self._stop.set()
         if self.running:
             self._say("Cancelling ...")
@@ -82,7 +82,7 @@ class SimulationSession(Session):
 def _copies(
     clean: Acquisition, noise: Noise, seed: int, stop: threading.Event
 ) -> Generator[SimulationStep, None, list[Path]]:
-    """Write two noisy copies; return their paths, none if stopped."""
+    """Write two noisy copies; return their paths, or an empty list if stopped."""
     folder = scratch_folder()
     out = [folder / f"{letter}.ome.zarr" for letter in "ab"]
     with closing(simulate_by_planes(clean, noise, out, seed=seed)) as run:

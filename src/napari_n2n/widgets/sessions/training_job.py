@@ -1,4 +1,4 @@
-"""The training job: open, measure, train with a preview, denoise; every step yields a message."""
+"""The training job: open, measure, train with a preview, denoise; it yields messages."""
 
 import shutil
 import threading
@@ -31,14 +31,14 @@ from napari_n2n.widgets.sessions.measuring import Measured
 
 @dataclass(frozen=True)
 class StatusLine:
-    """One line for the user about the run."""
+    """One line about the run, shown to the user."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class ModelTrained:
-    """The model, as soon as the training has ended."""
+    """Announces the model when training has ended."""
 
     denoiser: Denoiser
 
@@ -75,14 +75,14 @@ Message = (
 
 
 class RunControl:
-    """Controls a run: set on the GUI thread at any time, checked by the run between two steps.
+    """Controls a run: the GUI thread changes it at any time, the run checks it after every step.
 
     Attributes
     ----------
     stop, stop_denoising, discard
-        End the training; end the denoising after it; keep no result of either.
+        Events that end the training, end the denoising after it, and discard the results of both.
     paused
-        Whether the run waits.
+        Whether the run is paused.
     region
         Part of a plane to preview, a slice for each axis of the first acquisition; None for none.
     """
@@ -100,7 +100,7 @@ class RunControl:
         self._changed.set()
 
     def look_at(self, region: Region | None) -> None:
-        """Request previews of a region as training goes on; None for none."""
+        """Request previews of a region while training continues; None for no previews."""
         self.region = region
         self._changed.set()
 
@@ -121,7 +121,7 @@ class RunControl:
 def train_and_denoise(
     recipe: Recipe, known: Measured | None, control: RunControl
 ) -> Generator[Message, None, Outcome | None]:
-    """Train, then denoise the recordings of the training.
+    """Train on recordings, then denoise them.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def _denoise_results(
 
 
 def _with_folder_name(source: Any, recordings: Recordings) -> Any:
-    """Add the folder to the name of a file: its counterparts in other folders are named alike."""
+    """Add the folder to the name of a file, because files in other folders have the same name."""
     if not recordings.in_folders:
         return source
     opened = Acquisition.open(source, axes=recordings.axes)
@@ -206,7 +206,7 @@ def _remove(result: Path) -> None:
 def _with_preview(
     run: Steps[TrainingStep, Denoiser], preview: Preview, control: RunControl
 ) -> Generator[TrainingStep | PreviewImage | StatusLine, None, Denoiser | None]:
-    """Train, wait while paused, and preview between two steps; return None if discarded."""
+    """Train, preview after each step, wait while paused; return the model, None if discarded."""
     pace = Pace()
     with closing(run):
         began = time.monotonic()

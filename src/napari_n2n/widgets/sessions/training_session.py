@@ -74,7 +74,7 @@ class TrainingSession(ResultSession):
             If another run is in progress in this viewer, or the device is not available.
         """
         self.refuse_a_second()
-        choose_device(recipe.settings.device)  # refuse a missing device before anything changes
+        choose_device(recipe.settings.device)  # raises before anything changes
         self.curve = []
         self._before, self._trained = (self.denoiser, self.recipe), False
         self.recipe = recipe
@@ -208,8 +208,8 @@ class TrainingSession(ResultSession):
         self._measuring.hold(False)
 
 
-# Points of the training curve. More than a dock has pixels across, so that thinning to half of
-# them is not seen; few enough to draw at every step.
+# Most points of the training curve: more than a dock has pixels across, so that dropping every
+# second one is not visible; few enough to draw at every step.
 _MOST_STEPS = 2000
 
 
