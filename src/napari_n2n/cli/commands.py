@@ -125,7 +125,7 @@ def train(
 
 
 def _checkpoints(checkpoint: Path) -> list[Path]:
-    """Return the checkpoint files of a run: one, or one per channel."""
+    """Return the checkpoint files of a run: a single file, or one per channel."""
     return list(checkpoint.parent.glob(f"{checkpoint.name}*"))
 
 

@@ -1,4 +1,4 @@
-"""The main job on the sample pair: train, denoise, compare with the truth, plot."""
+"""The command `demo`: train on the sample pair, denoise it, compare with the truth, and plot."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +70,7 @@ def draw(
     titles = (
         f"one acquisition, {psnrs[0]:.1f} dB",
         f"denoised, {psnrs[1]:.1f} dB",
-        "truth (never seen)",
+        "truth (not used)",
     )
     for column, (title, image) in enumerate(zip(titles, (raw, denoised, clean), strict=True)):
         for row, view in enumerate((image, image[top : top + side, left : left + side])):

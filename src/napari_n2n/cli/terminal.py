@@ -1,4 +1,4 @@
-"""Messages and progress on stderr, JSON on stdout, and the answer to Ctrl-C."""
+"""Messages and progress on stderr, JSON on stdout, and the handling of Ctrl-C."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ def say(line: str) -> None:
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """Print one JSON object on a line."""
+    """Print a JSON object as one line on stdout."""
     print(json.dumps(result, allow_nan=False))
 
 
@@ -68,7 +68,7 @@ class ShowProgress(Protocol):
     """Show the finished share of a job, 0 to 1, and a short text."""
 
     def __call__(self, share: float, text: str = "") -> None:
-        """Show it."""
+        """Show the share and the text."""
 
 
 @contextmanager
