@@ -1,7 +1,7 @@
-"""Add pages to the site that are not in docs/: a hook of mkdocs.yml.
+"""Add pages to the site that are not in docs/; mkdocs.yml names this file as a hook.
 
 The README, the changelog and the benchmarks stay where readers of the repository expect them; the
-pages on the command line and the API are made from the code. So no text exists twice.
+pages on the command line and the API are made from the code. So no text is stored twice.
 """
 
 import re
@@ -38,7 +38,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def included(source: str) -> str:
-    """Return a file of the repository with links that hold within the site."""
+    """Return the text of a file of the repository, with links that work within the site."""
     text = (ROOT / source).read_text(encoding="utf-8").replace(PICTURES, "")
     for path, page in INCLUDED.items():
         text = text.replace(f"({REPOSITORY}{path}", f"({page}")

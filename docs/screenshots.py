@@ -35,12 +35,12 @@ SHOWN = {
 THEMES = ("dark", "light")
 SMALL, LARGE = (1366, 768), (1920, 1080)
 COLOURS = 256  # a palette of one byte per pixel: smaller files
-# Pixels, WebP quality and milliseconds per frame: smaller values give a smaller file.
+# Width in pixels, WebP quality (0 to 100; both smaller: smaller file), and milliseconds per frame.
 FILM_WIDTH, FILM_QUALITY, FILM_MS = 820, 55, 500
 
 
 def wait(until: Callable[[], bool], seconds: float = 600.0) -> None:
-    """Process the events of the window until a condition holds or the time is over."""
+    """Process the events of the window until a condition is true or the time is over."""
     end = time.monotonic() + seconds
     while not until() and time.monotonic() < end:
         QApplication.processEvents()
@@ -62,7 +62,7 @@ class Camera:
     viewer
         The viewer with the window.
     everything
-        The folder for all states, themes and sizes; None for only the images of the pages.
+        Folder for images of all states, themes and sizes; None: only the images of the pages.
     film
         Frames of the animation.
     """
@@ -120,7 +120,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 @contextmanager
 def opened(viewer: napari.Viewer, name: str) -> Iterator[Any]:
-    """Open a dock for a while."""
+    """Open a dock, and remove it at the end."""
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
     settle()
     yield widget
@@ -281,7 +281,7 @@ def main() -> None:
     """Take the screenshots of all docks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path, help="folder for every state, theme and size")
-    parser.add_argument("--minutes", type=float, default=1.0, help="of training")
+    parser.add_argument("--minutes", type=float, default=1.0, help="training time")
     given = parser.parse_args()
     for folder in filter(None, (IMAGES, given.all)):
         folder.mkdir(parents=True, exist_ok=True)
