@@ -1,4 +1,4 @@
-"""The advice: which loss suits the noise figures of a pair, why, and what to correct first."""
+"""Recommend a loss for the noise figures of a pair, and warn of problems to correct first."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,29 +8,29 @@ from napari_n2n.noise.correlation import CORRELATED
 from napari_n2n.noise.figures import NoiseFigures
 from napari_n2n.pair.checks import Finding
 
-# Share of outliers up to which the median is trusted: it fails at one half; the rest is a margin
+# Share of outliers up to which the median is used: it fails at one half; the difference is a margin
 # for the error of the measured share.
 _MOST_FOR_MEDIAN = 0.45
 # Share of outliers below which they are not mentioned and do not decide the loss.
 _FEWEST_OUTLIERS = 2e-3
-# Share of the outliers on one side from which on they are called bright, or dark.
+# Share of outliers on one side above which all are called bright, or dark.
 _ONE_SIDED = 0.9
 # Shift of the mean by clipping, in standard deviations of the noise, that is worth a warning.
 _CLIPPED = 0.02
 # Smallest skewness that is reported: it shifts the median by 1 % of the noise (skewness / 6).
 _SKEWED = 0.05
-# Longest training that is advised for correlated noise, times that for white noise.
+# Longest training advised for correlated noise, as a multiple of that for white noise.
 _LONGEST = 4.0
-# Smallest figures with a warning: share of the noise in common; share of pixels at zero; share of
-# the field that moved; drift over the spread of the signal.
+# Figures above which a warning is given: share of the noise in common; share of pixels at zero;
+# share of the field of view that moved; drift over the spread of the signal.
 _SHARED, _BLACK, _MOVED, _DRIFTED = 0.15, 0.01, 2e-3, 0.1
-# From the loss that outliers disturb most to the one that they disturb least.
+# Losses from the least to the most robust against outliers.
 _ROBUSTNESS = ("hdr", "l2", "l1", "l0")
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A loss, and how to get the best result from the pair.
+    """A recommended loss, with warnings about the acquisitions.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Advice:
     warnings
         Problems of the acquisitions, each with a fix.
     training_factor
-        How many times longer than with white noise training may take.
+        How many times longer than with white noise training is allowed to take.
     """
 
     loss: str
@@ -68,7 +68,7 @@ def advised_loss(advices: Sequence[Advice]) -> str:
 
 
 def one_side(brighter: float) -> str | None:
-    """Name the side that the outliers are on, by the share that is too bright; None for both."""
+    """Return "bright" or "dark" if nearly all outliers are on that side, else None."""
     if brighter > _ONE_SIDED:
         return "bright"
     return "dark" if brighter < 1 - _ONE_SIDED else None
@@ -118,7 +118,7 @@ def _correlated(figures: NoiseFigures) -> bool:
 
 
 def _lacks_too_much(figures: NoiseFigures) -> bool:
-    """Tell whether there are too many outliers for the median, and too many zeros for the mode."""
+    """Return whether outliers are too many for the median, and zeros too many for the mode."""
     many = figures.outlier_share > _MOST_FOR_MEDIAN
     return many and figures.missing_share > figures.outlier_share / 4
 

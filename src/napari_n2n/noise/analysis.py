@@ -1,4 +1,4 @@
-"""All analyses of a pair's pixels: outliers, clipping, photon transfer, correlation, motion."""
+"""Run all analyses of a pair: outliers, clipping, photon transfer, correlation, motion."""
 
 from dataclasses import dataclass, replace
 
@@ -11,29 +11,29 @@ from napari_n2n.noise.outliers import Outliers, find_outliers
 from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.transfer import TransferCurve, transfer_curve
 
-# Share of outliers above which the variance left in the transfer curve is partly theirs.
+# Share of outliers above which they increase the variance of the transfer curve noticeably.
 _MANY_OUTLIERS = 0.05
 # Share of outliers below which motion and drift can be distinguished from them.
 _FEW_OUTLIERS = 0.01
-# Share of the field that must remain to measure on after moving parts are excluded.
+# Smallest share of the field of view that must remain after moving parts are excluded.
 _LEAST_STILL = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """What the analyses of a sample found.
+    """Results of all analyses of a sample.
 
     Attributes
     ----------
     sample
-        What was measured; places that moved are not valid.
+        The measured pixels; places that moved are not valid.
     signal_dependent
-        Whether the noise grows with the signal; None where outliers or clipping hide it.
+        Whether the noise grows with the signal; None if outliers or clipping hide it.
     outliers, clipping, curve, correlation
         See these classes.
     shared_noise, moved_share, drift, drift_error
-        See `napari_n2n.noise.correlation` and `napari_n2n.noise.change`; None where outliers, or
-        the scene, hide it.
+        See `napari_n2n.noise.correlation` and `napari_n2n.noise.change`; None if outliers or the
+        scene hide them.
     """
 
     sample: Sample
@@ -51,7 +51,7 @@ class Analysis:
     def of(cls, sample: Sample) -> "Analysis":
         """Run all analyses; places that moved are excluded from all but `moved_share`."""
         clipping = find_clipping(sample)
-        # Two clipped pixels are equal, but not because there is no noise.
+        # Two clipped pixels are equal although there is noise: they would hide it.
         cut = sample.cut if clipping.shift > 0 else np.zeros_like(sample.cut)
         outliers, moved = find_outliers(sample.without(cut)), 0.0
         if outliers.clustered:

@@ -1,4 +1,4 @@
-"""What moved or drifted between two acquisitions: differences that noise cannot explain."""
+"""Find motion and drift between two acquisitions: differences that noise cannot explain."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,38 +7,38 @@ from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.stats.statistics import MAD_TO_SIGMA, over_blocks
 
-# Side in pixels of the spots that are tested for motion: larger ones see fainter, smaller ones
-# smaller objects.
+# Side in pixels of the spots that are tested for motion. Larger: fainter objects are found;
+# smaller: smaller objects are found.
 _SPOT = 4
 # Difference of a spot, in standard deviations, that counts as motion: by chance 1 spot in 26
 # million exceeds it.
 _FAR = 5.5
-# Difference of a pixel, in standard deviations, at which it is clipped: an outlier then moves its
-# spot by 1 standard deviation at most.
+# Limit to which the difference of a pixel is clipped, in standard deviations: a single outlier then
+# changes its spot by at most 1 standard deviation.
 _TAIL = 4.0
-# Side in pixels of the blocks that are searched for in B, and the distance of the search: larger
-# blocks are found more safely, a longer search finds faster motion.
+# Side of the blocks of A that are searched for in B, and distance of the search, in pixels. Larger
+# blocks are found more reliably; a longer search finds faster motion.
 _BLOCK, _REACH = 32, 16
-# Share of a block's pixels that differ by more than noise, from which on it is searched for.
+# Share of suspicious pixels, which differ by more than noise, above which a block is searched for.
 _SUSPICIOUS = 0.02
-# Share of these pixels that may still differ where the block was found.
+# Part of this share that may still differ at the place where the block was found.
 _EXPLAINED = 0.2
-# Share of all such pixels in blocks that are found, from which on the rest counts as motion too.
+# Share of all suspicious pixels in blocks that were found, above which the rest moved too.
 _FOUND_AGAIN = 0.2
-# Side in pixels of the squares that drift is measured on, and of those that its noise is taken
-# from: several times the reach of correlated noise (2 to 3 pixels).
+# Side in pixels of the squares on which drift is measured, and of those from which its noise is
+# estimated: several times the reach of correlated noise (2 to 3 pixels).
 _PATCH, _SQUARE = 64, 16
-# Difference of a square, in its standard errors, that counts as drift: not reached by chance.
+# Difference of a square, in standard errors, that counts as drift: not reached by chance.
 _DRIFTED = 6
-# ADU^2 that count as zero in divisions.
+# Smallest divisor, in ADU^2.
 _TINY = 1e-12
 
 
 def moved_share(sample: Sample, curve: TransferCurve) -> float:
-    """Share of 4x4 pixel spots that differ by more than 5.5 standard deviations of the noise.
+    """Return the share of 4x4 pixel spots that differ by more than 5.5 standard deviations.
 
     The noise of a spot follows from the photon-transfer curve, scaled to that of the median spot,
-    so that correlated noise is not taken for motion. Single outliers are clipped.
+    so that correlated noise is not mistaken for motion. Single outliers are clipped.
     """
     variance = 2 * curve.variance_at(sample.surroundings)
     limit = _TAIL * np.sqrt(variance)
@@ -51,26 +51,27 @@ def moved_share(sample: Sample, curve: TransferCurve) -> float:
 
 
 def displaced(sample: Sample, suspicious: np.ndarray, limit: float) -> tuple[float, np.ndarray]:
-    """Find where something moved, which would otherwise be taken for text or dust.
+    """Find moving objects, which would otherwise be mistaken for text or dust.
 
-    What moved is in B too, but elsewhere: blocks of 32x32 pixels are searched for up to 16 pixels
-    away. If a fifth of all suspicious pixels are in blocks that are found, the other suspicious
-    pixels have moved too, farther away or over something else.
+    A moving object is in A and B, at different places: blocks of 32x32 pixels of A are searched for
+    in B up to 16 pixels away. If more than a fifth of all suspicious pixels are in blocks that are
+    found, the other suspicious pixels count as motion too, because objects may move farther or
+    behind others.
 
     Parameters
     ----------
     sample
-        Where to search.
+        The pixels to search.
     suspicious
-        Boolean, of the sample's shape: pixels that differ by more than noise.
+        True where A and B differ by more than noise; of the sample's shape.
     limit
-        Difference in ADU beyond which they are suspicious.
+        Difference in ADU beyond which a pixel is suspicious.
 
     Returns
     -------
     share, around
-        Share of the field in blocks with suspicious pixels; and, boolean of the sample's shape,
-        these blocks with all their neighbours. 0 and all False if nothing moved.
+        Share of the plane in blocks with suspicious pixels; and a mask of the sample's shape, True
+        in these blocks and all their neighbours. 0 and all False if nothing moved.
     """
     nothing = np.zeros(sample.a.shape, bool)
     if min(sample.a.shape[1:]) < _BLOCK:
@@ -101,7 +102,7 @@ def displaced(sample: Sample, suspicious: np.ndarray, limit: float) -> tuple[flo
 
 
 def _offset(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
-    """Displacement of B against A in whole pixels, at the peak of their correlation."""
+    """Return the displacement of B against A in whole pixels, from their correlation peak."""
     bell = np.outer(*(np.hanning(length) for length in a.shape))
     a, b = (bell * (values - values.mean()) for values in (a, b))
     together = np.fft.irfft2(np.conj(np.fft.rfft2(a)) * np.fft.rfft2(b), s=a.shape)
@@ -111,16 +112,17 @@ def _offset(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
 
 
 def drift(sample: Sample) -> tuple[float, float]:
-    """Largest slow brightness difference between the two, relative to the signal's spread.
+    """Return the largest slow brightness difference of A and B, relative to the signal's spread.
 
-    Measured on squares of 64 pixels (or the whole plane if it is smaller); 0 if their noise
-    explains it. The second value is its standard error, that of one square.
+    It is measured on squares of 64 pixels (or the whole plane if it is smaller), and 0 if their
+    noise explains it. The second value is the standard error of one square.
     """
     side = min(_PATCH, *sample.a.shape[1:])
     difference = sample.valid_difference
     means = over_blocks(difference, side)
     signal = float(np.std(over_blocks(sample.surroundings, _SPOT))) or 1.0
-    # Correlated noise averages out between squares only; a drift hardly differs between neighbours.
+    # Squares are larger than the reach of correlated noise, and neighbours have nearly equal drift,
+    # so the differences of neighbours show the noise alone.
     square = max(1, min(_SQUARE, side // 2))
     steps = np.diff(over_blocks(difference, square), axis=2) / np.sqrt(2)
     noise = float(np.std(steps)) * square / side

@@ -1,4 +1,4 @@
-"""Clipping at zero: it raises the mean of dark areas and reduces their noise."""
+"""Detect clipping at zero, which raises the mean of dark areas and reduces their noise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from napari_n2n.noise.sample import Sample
 
 # Share of pixels at zero below which clipping changes no figure noticeably.
 _FEWEST = 1e-3
-# Share of a bin's pixels at zero from which on its noise is taken as clipped.
+# Share of a bin's pixels at zero above which its noise is taken as clipped.
 _TOUCHED = 0.01
 # Quantiles of the surroundings between which the bins are: steps of 5 %, finer where few pixels
 # cover a large range of brightness.
 _BORDERS = (*np.linspace(0.05, 0.9, 18), 0.93, 0.95, 0.97, 0.98, 0.99)
-# Bins of the darkest tenth of the pixels.
+# Number of bins that contain the darkest tenth of the pixels.
 _DARKEST = 2
-# Cost of the clipped fit over that of the straight line, below which the noise is clipped: clearly
-# better, as both have two parameters.
+# Ratio of the cost of the clipped fit to that of the straight line below which the noise is taken
+# as clipped: the fit is then clearly better, as both have two parameters.
 _BETTER = 0.5
-# Bisections: 2^-40 of ten standard deviations is float precision.
+# Number of bisections: 2^-40 of five standard deviations is below float32 precision.
 _HALVINGS = 40
 # Standard deviations below the mean at which the bisection starts.
 _DEEPEST = 5
-# Smallest variance in largest variances: limits the weight of bins without noise.
+# Smallest variance, as a part of the largest: limits the weight of bins without noise.
 _FLOOR = 1e-3
-# ADU that count as zero in divisions.
+# Smallest divisor, in ADU.
 _TINY = 1e-12
 
 
@@ -37,13 +37,13 @@ class Clipping:
     Attributes
     ----------
     shift
-        How far the darkest tenth of the pixels is too bright, in ADU.
+        By how much the darkest tenth of the pixels is too bright, in ADU.
     mean_shift, median_shift
-        How far all pixels are too bright on average, in ADU: their means, and their medians, which
-        are right as long as the signal itself is above zero.
+        By how much the means and the medians are too high, averaged over all pixels, in ADU. The
+        medians are right as long as the signal itself is above zero.
     pixels
-        True where the surroundings are so dark that clipping changes the noise; all False if this
-        is so everywhere; shape (planes, Y, X).
+        True where the surroundings are so dark that clipping changes the noise; all False if
+        clipping changes it everywhere; shape (planes, Y, X).
     """
 
     shift: float
@@ -53,11 +53,12 @@ class Clipping:
 
 
 def find_clipping(sample: Sample) -> Clipping:
-    """Distinguish noise that was cut off at zero from pixels that received no photon.
+    """Distinguish noise that is cut off at zero from pixels that received no photon.
 
-    The variance of Gaussian noise that grows with the signal, binned by brightness, bends down from
-    its line in the dark where it is cut off at zero. Photon counts stay on the line, zeros
-    included. Both are fitted; the cost of the first must be less than half.
+    Noise variance grows linearly with brightness. If Gaussian noise is cut off at zero, the
+    variance of dark pixels is below this line; that of photon counts is not, in spite of their
+    zeros. Both models are fitted. Noise counts as clipped if the clipped model has less than half
+    the cost.
     """
     nothing = Clipping(0.0, 0.0, 0.0, np.zeros(sample.a.shape, bool))
     keep = sample.valid
@@ -72,7 +73,7 @@ def find_clipping(sample: Sample) -> Clipping:
         for values in ((sample.a + sample.b) / 2, sample.difference**2 / 2, sample.cut)
     )
     touched = cut > _TOUCHED
-    if not touched.any() or cut[-1] > cut[0] / 2:  # missing pixels are so at any brightness
+    if not touched.any() or cut[-1] > cut[0] / 2:  # missing pixels occur at any brightness
         return nothing
     floor = _FLOOR * float(variance.max())
     weight, seen = np.sqrt(count / count.sum()), np.log(np.maximum(variance, floor))
@@ -109,7 +110,7 @@ def find_clipping(sample: Sample) -> Clipping:
 
 
 def _before_cutting(mean: np.ndarray, deviation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Return signals whose Gaussian noise, cut off at zero, has given means, by halving."""
+    """Find by bisection the signals whose Gaussian noise, cut off at zero, has given means."""
     low, high = mean - _DEEPEST * deviation(mean), mean.copy()
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -119,7 +120,7 @@ def _before_cutting(mean: np.ndarray, deviation: Callable[[np.ndarray], np.ndarr
 
 
 def _cut_moments(signal: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of Gaussian noise around a signal, negative values being zero."""
+    """Return mean and variance of Gaussian noise around a signal, negative values set to 0."""
     ratio = signal / deviation
     above, density = special.ndtr(ratio), np.exp(-0.5 * ratio**2) / np.sqrt(2 * np.pi)
     mean = signal * above + deviation * density

@@ -1,4 +1,4 @@
-"""Correlation of the noise: between neighbouring pixels, and between the two acquisitions."""
+"""Measure the correlation of the noise between neighbouring pixels, and between A and B."""
 
 import math
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from napari_n2n.stats.statistics import over_blocks
 
 # Largest lag in pixels: beyond the reach of camera interpolation and smoothing.
 LAGS = 8
-# Correlation at lag 1 from which on training takes noticeably longer.
+# Correlation at lag 1 above which training takes noticeably longer.
 CORRELATED = 0.2
-# Side in pixels of the mean that is removed as drift: several times the largest lag.
+# Side in pixels of the moving average that is removed as drift: several times the largest lag.
 _DRIFT = 31
-# Difference in steps of the pixel values from which on it has a sign.
+# Difference, in steps of the pixel values, below which its sign counts as zero.
 _STEPS = 1 / 4
-# Pairs of pixels that a lag needs: its standard error is then 1 / sqrt(500) = 4 %.
+# Fewest pairs of pixels for a lag: its standard error is then 1 / sqrt(500) = 4 %.
 _FEWEST_PAIRS = 500
 # Correlation below which a lag is taken as uncorrelated: about that standard error.
 _NOTABLE = 0.05
-# Side of a block in Haar coefficients, of 2x2 pixels each: smaller blocks find smaller smooth
-# places, larger ones measure the ratio better.
+# Side of a block in Haar coefficients, of 2x2 pixels each. Smaller blocks find smaller smooth
+# areas; larger ones measure the ratio better.
 _BLOCK = 16
 # Quantiles of the ratio over all blocks: the middle one, and that of the smoothest 2 %.
 _QUANTILES = 0.5, 0.98
-# Ratio between these from which on the scene decides it, not the noise.
+# Ratio of these two quantiles above which the detail is that of the scene, not noise.
 _UNLIKE = 1.6
-# The same by chance, where all blocks have the same ratio: the scatter of 256 coefficients.
+# Ratio of these two quantiles by chance, from the scatter of 256 coefficients in equal blocks.
 _BY_CHANCE = 1.12
 
 
@@ -38,10 +38,10 @@ class Correlation:
     Attributes
     ----------
     y, x
-        At lags 0 to 8 pixels; NaN where there are too few pixels.
+        Correlation along y and x at lags 0 to 8 pixels; NaN if there are too few pixels.
     length
-        (y, x): width (standard deviation, pixels) of the Gaussian blur that would correlate white
-        noise as much; 0 where neighbours are independent.
+        For y and x, standard deviation in pixels of the Gaussian blur that would correlate white
+        noise as much; 0 if neighbours are independent.
     """
 
     y: np.ndarray
@@ -50,7 +50,7 @@ class Correlation:
 
     @property
     def of_neighbours(self) -> tuple[float, float] | None:
-        """At lag 1, (y, x); None where it could not be determined."""
+        """Correlation at lag 1 along y and x; None if it could not be determined."""
         y, x = float(self.y[1]), float(self.x[1])
         return (y, x) if math.isfinite(y + x) else None
 
@@ -61,28 +61,28 @@ class Correlation:
 
     @property
     def area(self) -> float:
-        """Pixels that share one independent value: the sum of the correlation over both axes."""
+        """Number of pixels per independent value: the correlation summed over both axes."""
         return float(np.prod([1 + 2 * np.fmax(along[1:], 0.0).sum() for along in (self.y, self.x)]))
 
 
 def autocorrelation(
     difference: np.ndarray, usable: np.ndarray, quantum: float = 0.0
 ) -> Correlation:
-    """Autocorrelation of the difference of two acquisitions along y and x.
+    """Measure the autocorrelation of the difference of two acquisitions along y and x.
 
-    From signs alone (quadrant correlation): for Gaussian noise of correlation r, the product of two
-    signs is ``2 / pi * arcsin(r)`` on average (Sheppard 1899), while outliers, text and moving
-    parts, however bright, count no more than any other pixel. Slow drifts are removed first.
+    Only signs are used (quadrant correlation): for Gaussian noise of correlation r, the product of
+    two signs is ``2 / pi * arcsin(r)`` on average (Sheppard 1899), and even very bright outliers,
+    text and moving parts count no more than any other pixel. Slow drifts are removed first.
 
     Parameters
     ----------
     difference
         Shape (planes, Y, X).
     usable
-        Of the same shape, False where something other than noise is: each lag is measured on the
-        pairs of pixels that are both usable.
+        Of the same shape, False where something other than noise was found: each lag is measured
+        on the pairs of pixels that are both usable.
     quantum
-        Step of the pixel values: differences below a quarter of it have no sign.
+        Step of the pixel values: the sign of smaller differences than a quarter of it is 0.
     """
     around = (0, _DRIFT, _DRIFT)
     drifting = ndimage.uniform_filter(np.where(usable, difference, 0.0), around)
@@ -101,7 +101,7 @@ def autocorrelation(
 
 
 def _of_lag(signs: np.ndarray, usable: np.ndarray, axis: int, lag: int) -> float:
-    """Correlation of the noise of pixels `lag` pixels apart; NaN if there are too few."""
+    """Return the noise correlation of pixels at distance `lag`; NaN if there are too few."""
     end = signs.shape[axis]
     ahead, behind = (
         (signs.take(pixels, axis), usable.take(pixels, axis))
@@ -128,13 +128,13 @@ def _blur_width(along: np.ndarray) -> float:
 
 
 def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Share of the noise that both acquisitions have in common, 0 to 1; None if not determined.
+    """Return the share of the noise that is common to A and B, 0 to 1; None if not determined.
 
     Where a scene is smooth, the finest detail (diagonal Haar coefficients) of one acquisition is
     noise alone, and half the variance of the same detail of ``A - B`` is its independent part. The
-    smoothest 2 % of all 32x32 blocks decide. Noise is shared everywhere to the same degree: if even
-    these blocks differ much from the others, the detail is that of the scene, and the share is not
-    determined.
+    share is measured on the smoothest 2 % of all 32x32 blocks. It is the same everywhere for noise:
+    if these blocks differ much from the others, the detail is that of the scene, and the share
+    cannot be determined.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _detail_power(stack: np.ndarray) -> np.ndarray:
-    """Mean square of the diagonal Haar coefficients in each block of 32x32 pixels."""
+    """Return the mean square of the diagonal Haar coefficients in each 32x32 pixel block."""
     rows, columns = (length // 2 * 2 for length in stack.shape[1:])
     cut = stack[:, :rows, :columns]
     detail = (cut[:, ::2, ::2] - cut[:, 1::2, ::2] - cut[:, ::2, 1::2] + cut[:, 1::2, 1::2]) / 2

@@ -1,4 +1,4 @@
-"""The noise figures of a pair: one flat value, as the advice reads it and the JSON shows it."""
+"""The noise figures of a pair in one flat dataclass, for the advice and the JSON report."""
 
 from dataclasses import dataclass
 
@@ -14,53 +14,52 @@ class NoiseFigures:
     gain_ratio, offset
         ``B = gain_ratio A + offset``.
     photon_gain, read_noise, pedestal
-        Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None where the noise
+        Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None if the noise
         does not grow with the signal. Read noise and black level are None also for correlated
-        noise, and read noise where it is below its standard error.
+        noise, and read noise if its square is below two standard errors.
     skewness
         Third cumulant over variance^1.5 of the ordinary noise.
     median_shift
-        How far the median of the ordinary noise is below its mean, in ADU.
+        By how much the median of the ordinary noise is below its mean, in ADU.
     signal_dependent
-        Whether the noise grows with the signal; None where outliers or clipping hide it.
+        Whether the noise grows with the signal; None if outliers or clipping hide it.
     outlier_share, outlier_brighter
-        Share of the pixels of each acquisition that something other than noise hit; and the share
-        of these that are too bright, corrected for the range of values above and below.
+        Share of outliers among the pixels of each acquisition; and the share of these that are too
+        bright, corrected for the range of values above and below.
     missing_share
-        Share of the pixels that have no value: they read 0 between much brighter ones. Part of the
-        outliers.
+        Share of the pixels without a value, which read 0 between much brighter ones; included in
+        `outlier_share`.
     outlier_shift
-        How far the outliers shift the mean, in ADU.
+        By how much the outliers shift the mean, in ADU.
     outliers_clustered
-        True where they form patches (text, dust) rather than single pixels.
+        True if the outliers form patches (text, dust) rather than single pixels.
     noise_correlation, correlation_length
-        At lag 1; and the width of the Gaussian blur that would correlate white noise as much. None
-        where outliers leave too few pixels.
+        Noise correlation at lag 1; and the width of the Gaussian blur that would correlate white
+        noise as much. None if outliers leave too few pixels.
     correlation_area
-        Number of pixels that share one independent noise value.
+        Number of pixels per independent noise value.
     shared_noise
-        Share of the noise that both acquisitions have in common, 0 to 1; None where detail of the
+        Share of the noise that both acquisitions have in common, 0 to 1; None if detail of the
         scene hides it.
     noise_a, noise_b
         Standard deviation of each acquisition's noise, in its own ADU.
     noise
-        Root mean square of A's noise over the signal levels: each level counts once, however many
-        pixels it has.
+        Root mean square of A's noise over the signal levels; every level has the same weight.
     noise_excess
-        For A and for B alone, see `napari_n2n.stats.statistics.noise_excess`.
+        For A and for B, the value of `napari_n2n.stats.statistics.noise_excess`.
     signal
         Mean above the black level, in ADU.
     saturated_share, black_share
         Share of the pixels at the largest value, and at zero.
     clipping_shift
-        How far clipping at zero raises the darkest pixels, in ADU.
+        By how much clipping at zero raises the darkest pixels, in ADU.
     clipped_mean_shift, clipped_median_shift
-        How far clipping at zero raises all pixels on average, in ADU: their means, and their
-        medians.
+        By how much clipping at zero raises the means and the medians, averaged over all pixels, in
+        ADU.
     moved_share, drift
-        See `napari_n2n.noise.change`; None where outliers hide it.
+        See `napari_n2n.noise.change`; None if outliers hide them.
     snr
-        Standard deviation of the scene over that of A's noise; None without noise.
+        Standard deviation of the scene over that of A's noise; None if A has no noise.
     resolution
         Finest resolved period (ring correlation of A and B); None if nothing is resolved.
     errors

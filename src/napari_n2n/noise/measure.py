@@ -1,4 +1,4 @@
-"""From a pair to its noise report, and the curves behind the figures."""
+"""Measure the noise of a pair: the noise report, and curves for plots."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from napari_n2n.pair.recordings import first_field
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import noise_excess
 
-# Pixels that a histogram is drawn from: enough to show the tails down to 1 in 100,000.
+# Number of pixels in the histogram: enough to show the tails down to 1 in 100,000.
 _FOR_HISTOGRAM = 200_000
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseCurves:
-    """What the figures were taken from, for plots."""
+    """The curves from which the figures were measured, for plots."""
 
     transfer: TransferCurve
     correlation: Correlation
@@ -33,7 +33,7 @@ class NoiseCurves:
     ring_correlation: np.ndarray
 
     def as_dict(self) -> dict[str, dict[str, list[float | None]]]:
-        """Return plain JSON: the values of each plot except the differences of single pixels."""
+        """Return plain JSON: the values of each plot, without the differences of single pixels."""
         transfer, correlation = self.transfer, self.correlation
         curves = {
             "photon_transfer": {
@@ -63,7 +63,7 @@ def measure_noise(pair: Pair) -> NoiseReport:
 
 
 def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
-    """Measure the noise, and keep the curves behind the figures."""
+    """Measure the noise; return the report and the curves for plots."""
     analysis = Analysis.of(Sample.of(pair))
     figures = _figures(pair, analysis)
     advice = vars(advise(figures))
@@ -125,5 +125,5 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
 
 
 def measure_channels(pairs: Sequence[Pair]) -> list[NoiseReport]:
-    """Measure the noise of every channel, on its first field of view."""
+    """Measure the noise of every channel in the first field of view."""
     return [measure_noise(pair) for pair in first_field(pairs)]

@@ -1,10 +1,10 @@
-"""A mixture of noise and outliers, fitted to the difference of two acquisitions.
+"""Fit a mixture of noise and outliers to the difference of two acquisitions.
 
-The difference has a narrow peak, from the places where neither was hit, on a broad base from all
-the others. For a share ``p`` of hit pixels in each acquisition the peak contains ``(1 - p)^2`` of
-all, those hit in one acquisition are ``2 p (1 - p)`` and those hit in both ``p^2``, however large p
-is. With outliers of any value within the range of the data, the shape of the base is known, so that
-only p and the width of the peak, the ordinary noise, are fitted.
+The difference has a narrow peak, from the pixels with no outlier, on a broad base from all others.
+If a share ``p`` of the pixels of each acquisition are outliers, the peak contains ``(1 - p)^2`` of
+all pixels; ``2 p (1 - p)`` are outliers in one acquisition, and ``p^2`` in both. As outliers may
+have any value within the range of the data, the shape of the base is known, and only p and the
+width of the peak, the ordinary noise, are fitted.
 """
 
 from dataclasses import dataclass
@@ -14,45 +14,46 @@ from scipy import special
 
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
-# Bins of the values: the resolution of the range, as of 8-bit data.
+# Bins of the values: the resolution of 8-bit data.
 _LEVELS = 256
-# Bins of the distances and widths of the peak that are tried, both in a geometric series: each
-# width is 5 to 15 % above the last.
+# Number of distance bins and of tried peak widths, both in a geometric series: each width is 5 to
+# 15 % above the last.
 _DISTANCES, _WIDTHS = 80, 40
-# Fits from each first guess of the width, as the ordinary values depend on it; and first guesses.
+# Number of fits from each first guess of the width, because the ordinary values depend on the width
+# themselves; and number of first guesses.
 _ROUNDS, _STARTS = 3, 3
 # Steps of the expectation-maximisation: the share then changes by less than its standard error.
 _STEPS = 50
 # Distance in standard deviations that ordinary noise does not reach.
 _FAR = 5.0
-# Smallest width of the peak: in steps of the values, whose rounding alone has 0.29 sqrt(2) = 0.41
-# steps; in parts of the range; and as this quantile of the distances.
+# Smallest width of the peak: in steps of the values (rounding alone gives 0.29 sqrt(2) = 0.41
+# steps), in parts of the range, and as a quantile of the distances.
 _OF_STEP, _OF_RANGE, _OF_DISTANCES = 0.4, 3e-4, 0.002
-# Largest width of the peak, over the robust width of all distances.
+# Largest width of the peak, as a multiple of the robust width of all distances.
 _WIDEST = 1.3
-# Widths tried around the best one, over it.
+# Widths tried around the best one, as multiples of it.
 _FINER = np.geomspace(0.93, 1.07, 29)
-# Probability that each bin has at least, so that a single pixel does not decide the fit.
+# Smallest probability of a bin, so that a single pixel does not decide the fit.
 _LEAST = 1e-7
-# Shares of outliers that are tried: fine near zero, where they differ most in relation.
+# Shares of outliers that are tried: finer near zero, for a similar relative precision.
 _SHARES = np.concatenate([[0.0], np.geomspace(2e-4, 0.02, 14), np.linspace(0.03, 0.97, 48)])
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Noise and outliers in a pair.
+    """Noise and outliers of a pair.
 
     Attributes
     ----------
     share
-        Share of the pixels of each acquisition that outliers hit, 0 to 1.
+        Share of outliers among the pixels of each acquisition, 0 to 1.
     noise
         Standard deviation of the ordinary noise of one acquisition, in the unit of the values.
     far
         Share of the pixels at which the two differ by more than five standard deviations of the
         difference of ordinary noise.
     error
-        Standard error of the share, from its scatter over several brightnesses.
+        Standard error of the share, from its scatter over several brightness levels.
     """
 
     share: float
@@ -74,7 +75,7 @@ def fit_mixture(
     limits
         Range within which outliers may take any value.
     quantum
-        Step of the values where they are integers; 0 for floats.
+        Step of the values if they are integers; 0 for floats.
     """
     rng = np.random.default_rng(0)
     low, high = limits
@@ -124,7 +125,7 @@ def _fit_from(
     for _ in range(_ROUNDS):
         close = np.abs(a - b) < width
         ordinary = _histogram(np.concatenate([a[close], b[close]]), levels)
-        # Pixels hit in both acquisitions may be close by chance: they are not ordinary values.
+        # Outliers in both acquisitions may be close by chance; they are not ordinary values.
         chance = share**2 * float(np.interp(width, edges[1:], np.cumsum(both))) / close.mean()
         ordinary = np.maximum(ordinary - chance * struck, 0.0)
         one = _apart(ordinary / (ordinary.sum() or 1.0), struck, levels, edges)
@@ -141,7 +142,7 @@ def _fit_from(
 def _likelihood(
     counts: np.ndarray, peaks: np.ndarray, one: np.ndarray, both: np.ndarray
 ) -> np.ndarray:
-    """Log-likelihood of a histogram for each peak (rows) and each of `_SHARES` (columns)."""
+    """Return the log-likelihood for each peak (rows) and each of `_SHARES` (columns)."""
     p = _SHARES[None, :, None]
     expected = (1 - p) ** 2 * peaks[:, None, :] + 2 * p * (1 - p) * one + p**2 * both
     return np.log(expected + _LEAST) @ counts
@@ -172,10 +173,10 @@ def _histogram(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def _apart(x: np.ndarray, y: np.ndarray, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Distribution of the distance of values drawn from two histograms, in the bins of `edges`."""
+    """Return the distribution, in bins `edges`, of the distance of values from two histograms."""
     density = np.correlate(x, y, mode="full")
     steps = np.abs(np.arange(len(density)) - (len(x) - 1))
     folded = np.bincount(steps, density, minlength=len(x))
-    # Values of one level differ by up to a step: each cell is spread evenly.
+    # Values of one level differ by up to a step, so each bin is spread evenly over it.
     ends = np.concatenate([[0.0], np.arange(len(folded)) + 0.5]) * (levels[1] - levels[0])
     return np.diff(np.interp(edges, ends, np.concatenate([[0.0], np.cumsum(folded)])))

@@ -1,7 +1,7 @@
-"""Outliers: pixels hit by something that is not noise, such as hot pixels, dust, text, impulses.
+"""Measure outliers: pixels that are wrong for another reason than noise, such as dust or text.
 
-Their share, the share of pixels without a value, their effect on the mean, and whether they form
-patches.
+The results are their share, the share of pixels without a value, their effect on the mean, and
+whether they form patches.
 """
 
 import math
@@ -15,59 +15,59 @@ from napari_n2n.noise.mixture import Mixture, fit_mixture
 from napari_n2n.noise.sample import Sample, step_of
 from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
-# Quantiles of the brightness between which the mixture is fitted: finer where it is bright, as few
-# pixels cover a large range there.
+# Quantiles of the brightness between which mixtures are fitted: finer at the bright end, where few
+# pixels cover a large range.
 _BRIGHTNESSES = (0, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96, 1)
-# Pixels that a fit at one brightness needs, for a histogram of 80 bins.
+# Fewest pixels for a fit at one brightness, for a histogram of 80 bins.
 _FEWEST = 500
-# Share of outliers from which on the fit at all brightnesses together replaces the mean of those
-# at each: too few ordinary pixels remain for them.
+# Share of outliers above which one fit to all pixels replaces the mean of the fits at each
+# brightness, because too few ordinary pixels remain for these.
 _MOSTLY_HIT = 0.6
-# Share of pixels far from the other acquisition, or at zero, below which there are no outliers:
-# hardly any are expected for Gaussian noise, some for the tail of photon noise.
+# Share of pixels that differ much between the acquisitions, or are zero, below which there are no
+# outliers: Gaussian noise gives hardly any, the tail of photon noise some.
 _FAR_SHARE = 5e-4
-# Difference of the two, in its standard deviations, beyond which a pixel counts as an outlier.
+# Difference of A and B, in standard deviations, beyond which a pixel counts as an outlier.
 _OUTLYING = 4.0
-# Missing pixels leave a gap above zero: at most this many pixels are in it, in missing pixels.
+# Missing pixels leave a gap above zero: largest number of pixels in it, per missing pixel.
 _BETWEEN = 0.1
-# Steps between pixel values that a difference must exceed, so that photon counts are no outliers.
+# Steps of the pixel values that a difference must exceed, so that photon counts are not outliers.
 _FEWEST_STEPS = 6
-# Pixels below which a share among them is not determined.
+# Number of pixels below which a share of them is not determined.
 _FEWEST_SIDED = 20
-# Quantiles of the values that stand for their range, unless a few pixels are beyond.
+# Quantiles of the values used as their range, so that a few extreme pixels do not count.
 _ENDS = (1e-4, 1 - 1e-4)
-# Correlation of neighbouring outliers from which on they form patches.
+# Correlation of neighbouring outliers above which they form patches.
 _CLUSTERED = 0.1
-# Pixels around a patch that may belong to it unnoticed: a square of this side.
+# Side in pixels of the square around an outlier of a patch that may belong to the patch.
 _RIM = 5
-# Weight of the ordinary pixels around one below which their level is not used.
+# Weight of the ordinary pixels around a pixel below which their mean is not used.
 _LEAST_WEIGHT = 0.02
-# Signal levels over which the shift of the mean is averaged.
+# Number of signal levels over which the shift of the mean is averaged.
 _LEVELS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Outliers:
-    """What hit the pixels of a sample, other than noise.
+    """Outliers of a sample.
 
     Attributes
     ----------
     share, error
-        Share of the pixels of each acquisition that are hit, 0 to 1; and its standard error.
+        Share of outliers among the pixels of each acquisition, 0 to 1; and its standard error.
     missing
-        Share of the pixels that have no value: they read 0 between much brighter ones.
+        Share of the pixels without a value, which read 0 between much brighter ones.
     brighter
         Share of the outliers that are too bright, corrected for the range of values above and
         below: 0.5 for impulses of any value, near 1 for hot pixels.
     shift, shift_error
-        How far they shift the mean: root mean square over eight signal levels, in ADU; and its
-        standard error.
+        By how much the outliers shift the mean (root mean square over eight signal levels), in ADU;
+        and its standard error.
     clustered
-        True if patches are hit (text, dust) rather than single pixels.
+        True if the outliers form patches (text, dust) rather than single pixels.
     limit
         Difference in ADU beyond which a pixel is an outlier.
     pixels
-        True where the two acquisitions differ by more; shape (planes, Y, X).
+        True where A and B differ by more than `limit` or a pixel is missing; shape (planes, Y, X).
     """
 
     share: float
@@ -82,7 +82,7 @@ class Outliers:
 
     @property
     def around(self) -> np.ndarray:
-        """These pixels; for patches also those nearby, which may belong to them unnoticed."""
+        """The pixels of `pixels`; for patches also those nearby, which may belong to them."""
         return (
             ndimage.maximum_filter(self.pixels, (1, _RIM, _RIM)) if self.clustered else self.pixels
         )
@@ -110,11 +110,11 @@ def find_outliers(sample: Sample) -> Outliers:
 
 
 def _missing(sample: Sample) -> tuple[float, np.ndarray]:
-    """Share of missing pixels in each acquisition, and where one is missing in either.
+    """Return the share of missing pixels in each acquisition, and where one is missing in either.
 
-    They read 0 while others are much brighter, with hardly any in between: neither few photons nor
-    clipped noise leaves such a gap. Pixels at 0 in both acquisitions far more often than by chance,
-    as borders and masks are, do not count.
+    Missing pixels read 0 between much brighter ones, and hardly any pixels are in between: neither
+    few photons nor clipped noise leaves this gap. If pixels are 0 in both acquisitions far more
+    often than by chance (borders, masks), they do not count as missing.
     """
     nothing = np.zeros(sample.a.shape, bool)
     cut = sample.cut & sample.valid
@@ -133,11 +133,12 @@ def _missing(sample: Sample) -> tuple[float, np.ndarray]:
 
 
 def _mixture(sample: Sample) -> Mixture:
-    """Fit the mixture at several brightnesses; outliers are present in most of them.
+    """Fit the mixture at several brightness levels and combine the fits.
 
-    Photon noise in the dark has a heavy tail that looks like sparse outliers, but only there.
-    Patches of outliers change the brightness around them, in the darker of two acquisitions or in
-    the brighter one, so both are tried.
+    Photon noise in the dark has a heavy tail that looks like sparse outliers; real outliers occur
+    at most levels. Patches of outliers change the brightness around them, in the darker or in the
+    brighter acquisition, so the levels are taken from the darker and from the brighter one, and the
+    fit with more outliers is used.
     """
     found = [
         _mixture_by(sample, neighbourhood(end(sample.a, sample.b)))
@@ -149,7 +150,7 @@ def _mixture(sample: Sample) -> Mixture:
 def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
     a, b, m = (values[sample.valid] for values in (sample.a, sample.b, brightness))
     low, high = (float(end) for end in np.quantile(np.concatenate([a, b]), _ENDS))
-    # With few photons there are few steps, and none is far enough from the next to be an outlier.
+    # With few photons there are few steps, too few for a difference to be an outlier.
     if high - low < _FEWEST_STEPS * sample.quantum:
         return Mixture(0.0, 0.0, 0.0)
     fits, weights = [], []
@@ -172,11 +173,11 @@ def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
 
 
 def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) -> float:
-    """Share of outliers that are too bright, corrected for the range of values above and below.
+    """Return the share of bright outliers, corrected for the range of values above and below.
 
-    Judged in the acquisition that is farther from the level. Each is weighted by the inverse of the
-    range on its side, from beyond the noise to the end of all values. Only pixels with a range on
-    both sides count; 0.5 if there are too few.
+    The acquisition farther from the level decides the side. Each outlier is weighted by the inverse
+    of the range on its side, from beyond the noise to the end of all values. Only pixels with a
+    range on both sides count; 0.5 is returned if there are too few.
     """
     low, high = np.quantile(np.concatenate([sample.a[sample.valid], sample.b[sample.valid]]), _ENDS)
     far = far & (level - low > 2 * limit) & (high - level > 2 * limit)
@@ -193,9 +194,9 @@ def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) 
 
 
 def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray) -> tuple[float, float]:
-    """Shift of the mean by the outliers, and its standard error, in ADU.
+    """Return the shift of the mean by the outliers, and its standard error, in ADU.
 
-    Root mean square over eight signal levels.
+    It is the root mean square over eight signal levels.
     """
     edges = np.quantile(centre, np.linspace(0, 1, _LEVELS + 1))
     levels = [(centre >= low) & (centre <= high) for low, high in pairwise(edges)]
@@ -214,7 +215,7 @@ def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray) -> tuple[float, 
 
 
 def _level(sample: Sample, far: np.ndarray) -> np.ndarray:
-    """Mean of the ordinary pixels around each pixel."""
+    """Return the mean of the ordinary pixels around each pixel."""
     mean = (sample.a + sample.b) / 2
     level = neighbourhood(np.where(far, 0.0, mean).astype(np.float32))
     weight = neighbourhood((~far).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Plots of the noise of a pair: four panels, as values that any plotting library can draw.
+"""Plots of the noise of a pair: four panels, described independently of the plotting library.
 
 The command line (matplotlib) and the dock (pyqtgraph) show the same panels: `panels` describes
 them, `draw_noise` draws them onto one page.
@@ -19,13 +19,13 @@ from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
 # Bins of the histogram: about 16 for each standard deviation of the noise.
 _BINS = 80
-# Points of the ring correlation: neighbouring rings are averaged to so many.
+# Number of points of the ring correlation: neighbouring rings are averaged.
 _RINGS = 64
-# Standard error of the robust variance over that of the plain one: for Gaussian noise the median
-# absolute difference has 37 % of the efficiency.
+# Ratio of the standard error of the robust variance to that of the plain one: for Gaussian noise
+# the median absolute difference has 37 % of the efficiency.
 _ROBUST_ERROR = 1.65
-# Half the range of the histogram in standard deviations: at least, at most, and between them the
-# quantile of the noise that decides.
+# Half the range of the histogram: smallest and largest value in standard deviations, and the
+# quantile of the noise that sets it in between.
 _NARROWEST, _WIDEST, _TAIL = 5, 15, 0.9999
 
 Look = Literal["measured", "second", "model", "guide"]
@@ -33,10 +33,10 @@ Look = Literal["measured", "second", "model", "guide"]
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Points or a line; `error` is a standard error of y.
+    """Points or a line; `error` is the standard error of y.
 
-    `look` is "measured" or "second" (of two measurements) for points, which may be `joined`;
-    "model" for a line that was fitted or expected, "guide" for a line to compare with.
+    `look` is "measured" or "second" (a second measurement) for points, which may be `joined`;
+    "model" for a fitted or expected line; "guide" for a reference line.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One plot; `legend` is the corner where no data are expected."""
+    """One plot; `legend` is a corner where no data are expected."""
 
     title: str
     x_label: str
@@ -76,7 +76,7 @@ def panels(report: NoiseReport, curves: NoiseCurves) -> tuple[Panel, ...]:
 
 
 def draw_noise(report: NoiseReport, curves: NoiseCurves, path: Path) -> None:
-    """Draw the panels onto one page, under the advice."""
+    """Draw the panels onto one page, below the advice."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -137,7 +137,7 @@ def _transfer(report: NoiseReport, curves: NoiseCurves) -> Panel:
 
 
 def _histogram(report: NoiseReport, curves: NoiseCurves) -> Panel:
-    """Count the noise, in bins of whole steps where the pixels were integers."""
+    """Return the histogram of the noise, in bins of whole steps if the pixels were integers."""
     noise = curves.differences.astype(np.float64)
     whole = bool(np.allclose(noise * math.sqrt(2), np.round(noise * math.sqrt(2)), atol=1e-3))
     quantum = math.sqrt(0.5) if whole else 0.0
@@ -168,7 +168,7 @@ def _histogram(report: NoiseReport, curves: NoiseCurves) -> Panel:
 
 
 def _width(report: NoiseReport, curves: NoiseCurves, noise: np.ndarray, quantum: float) -> float:
-    """Robust width of the noise without outliers; integers are spread over their step."""
+    """Return the robust width of the noise without outliers; integers are spread evenly."""
     if report.outlier_share > 0:
         return float(np.sqrt(np.median(curves.transfer.robust_variance))) or float(noise.std())
     spread = noise + quantum * (np.random.default_rng(0).random(noise.size) - 0.5)

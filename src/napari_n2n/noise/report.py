@@ -1,4 +1,4 @@
-"""The noise report of a pair: figures and advice in one value, as JSON, one line, or a table."""
+"""The noise report of a pair: figures and advice together, as JSON, one line or a table."""
 
 import math
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from typing import Any
 from napari_n2n.noise.advice import Advice, one_side
 from napari_n2n.noise.figures import NoiseFigures
 
-# Share of outliers from which on the one-line summary mentions them.
+# Share of outliers above which the one-line summary mentions them.
 _NOTABLE_OUTLIERS = 0.001
-# Common noise (share of it) and motion (share of the field) that chance alone can reach: below,
-# the table lists them as not detected.
+# Share of common noise, and share of the field of view that moved, that chance alone can reach:
+# below these the table lists both as not detected.
 _SHARED_BY_CHANCE, _MOVED_BY_CHANCE = 0.05, 5e-4
 
 
 @dataclass(frozen=True)
 class NoiseReport(NoiseFigures, Advice):
-    """What is known of a pair; see `NoiseFigures` and `Advice` for the attributes."""
+    """Noise figures of a pair and advice; see `NoiseFigures` and `Advice` for the attributes."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -45,7 +45,7 @@ class NoiseReport(NoiseFigures, Advice):
             yield f"{warning.code}: {warning.message}"
 
     def rows(self) -> Iterator[tuple[str, str]]:
-        """Yield the name and the text of each figure, with its standard error where known."""
+        """Yield the name and the text of each figure, with its standard error if known."""
         yield "noise in A", f"{self.with_error('noise_a')} ADU"
         yield "noise in B", f"{self.with_error('noise_b')} ADU"
         if self.snr is not None:
@@ -76,7 +76,7 @@ class NoiseReport(NoiseFigures, Advice):
     def _problems(self) -> Iterator[tuple[str, str | None]]:
         """Yield the name and the text of each problem that an acquisition may have.
 
-        The text is empty where it was not detected, None where it could not be determined.
+        The text is empty if the problem was not detected, None if it could not be determined.
         """
         yield "outliers", self._outliers()
         yield "correlation", self._correlation()
@@ -102,7 +102,7 @@ class NoiseReport(NoiseFigures, Advice):
         return f"over {length} pixels (y, x)" if max(y, x) > 0 else ""
 
     def _share(self, name: str, by_chance: float, of_what: str) -> str | None:
-        """Return a share in percent; empty if it is not above what chance alone can reach."""
+        """Return a share in percent; empty if chance alone can reach it, None if unknown."""
         share = getattr(self, name)
         if share is None:
             return None
@@ -120,7 +120,7 @@ class NoiseReport(NoiseFigures, Advice):
         return "" if error is None else f" ± {error:.2f}"
 
     def with_error(self, name: str) -> str:
-        """Return a figure with its standard error, to the digits that are significant."""
+        """Return a figure with its standard error, with the significant digits."""
         return _rounded(getattr(self, name), self.errors.get(name, 0.0))
 
 

@@ -1,4 +1,4 @@
-"""The sample that noise is measured on: a few planes of a pair, with their surroundings."""
+"""The pixels on which noise is measured: a few planes of a pair, with their surroundings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,38 +9,38 @@ import numpy as np
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.statistics import groups_of_blocks, neighbourhood
 
-# Planes of a stack, and pixels along the sides of the middle of each that is measured: at most 1.6
-# million pixels. More: smaller standard errors; fewer: faster.
+# Number of planes of a stack, and side in pixels of the middle part of each: at most 1.6 million
+# pixels. More: smaller standard errors; fewer: faster.
 _PLANES, _SIDE_OF_MANY = 6, 512
-# Pixels along the sides of the middle of a single plane.
+# Side in pixels of the middle part of a single plane.
 _SIDE_OF_ONE = 1024
-# Rows and columns of tiles, for standard errors of what depends on neighbours; and the smallest
-# side in pixels that a tile may have: one block of `shared_noise`.
+# Rows and columns of tiles, for standard errors of figures that depend on neighbours; and smallest
+# side of a tile in pixels: one block of `shared_noise`.
 _TILES, _SMALLEST_TILE = (2, 4), 32
-# Values with fewer pixels each on average are taken as continuous, without steps.
+# Average number of pixels per value below which the values are taken as continuous.
 _PIXELS_PER_VALUE = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Aligned pixels of the first two acquisitions of a pair, in the first one's intensities.
+    """Aligned pixels of the first two acquisitions of a pair, on the first one's intensity scale.
 
     Attributes
     ----------
     a, b
         Shape (planes, Y, X).
     surroundings
-        Smoothed mean of both around each pixel, without the pixel itself: the noise of a pixel has
-        no part in it.
+        Smoothed mean of A and B around each pixel, without the pixel itself, so that it does not
+        depend on the pixel's noise.
     valid
-        False where a pixel is excluded: at first where one of the two is saturated.
+        False for excluded pixels: initially those that are saturated in A or B.
     saturated, cut, cut_twice
-        True where one of the two is at its largest possible value; where one is at zero, its
-        smallest possible value; and where both are.
+        True where A or B has its largest possible value; where A or B is zero, its smallest
+        possible value; and where both are zero.
     saturated_share, black_share
-        Share of the pixels of both that are at the largest value, and at zero.
+        Share of the pixels of both with the largest value, and with the value zero.
     group
-        Numbers 0 to 7, for standard errors by leaving groups out.
+        Number of the group of each pixel, 0 to 7, for standard errors by jackknife.
     quantum
         Step between pixel values in ADU: 1 for most integers, the gain of a detector that counts
         photons; 0 for continuous values.
@@ -60,7 +60,7 @@ class Sample:
 
     @classmethod
     def of(cls, pair: Pair) -> "Sample":
-        """Read a few planes, or the middle of each if they are large."""
+        """Read a few planes of a pair, or their middle parts if they are large."""
         first, second = pair.acquisitions[:2]
         side = _SIDE_OF_ONE if first.plane_count == 1 else _SIDE_OF_MANY
         a, raw = (
@@ -93,7 +93,7 @@ class Sample:
 
     @property
     def valid_difference(self) -> np.ndarray:
-        """``A - B``, 0 where that is not valid."""
+        """``A - B``, with 0 for excluded pixels."""
         return np.where(self.valid, self.difference, 0.0)
 
     @property
@@ -103,11 +103,11 @@ class Sample:
         return float(np.sqrt(max(float(together), 0.0)))
 
     def without(self, pixels: np.ndarray) -> "Sample":
-        """Return the same sample with some pixels not valid."""
+        """Return the same sample with some pixels excluded."""
         return replace(self, valid=self.valid & ~pixels)
 
     def tiles(self) -> Iterator[tuple[slice, slice, slice]]:
-        """Yield eight tiles of every plane, for standard errors; none if too small."""
+        """Yield the slices of eight tiles, for standard errors; none if they are too small."""
         down, across = _TILES
         rows, columns = self.a.shape[1] // down, self.a.shape[2] // across
         if min(rows, columns) < _SMALLEST_TILE:
@@ -120,7 +120,7 @@ class Sample:
             )
 
     def of_tile(self, tile: tuple[slice, slice, slice]) -> "Sample":
-        """Return a part of the sample."""
+        """Return the part of the sample in one tile."""
         names = ("a", "b", "surroundings", "valid", "saturated", "cut", "cut_twice", "group")
         return replace(self, **{name: getattr(self, name)[tile] for name in names})
 
@@ -131,7 +131,7 @@ def _cut_off(values: np.ndarray) -> np.ndarray:
 
 
 def step_of(values: np.ndarray) -> float:
-    """Return the step between the values of most pixels; 0 if values hardly repeat."""
+    """Return the most common step between pixel values; 0 if values hardly repeat."""
     levels, counts = np.unique(values, return_counts=True)
     if len(levels) < 2 or len(levels) > values.size / _PIXELS_PER_VALUE:
         return 0.0

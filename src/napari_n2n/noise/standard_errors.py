@@ -1,7 +1,8 @@
 """Standard errors of the figures of a report.
 
-Figures of single pixels are measured again without each of eight groups of blocks that are spread
-over the field (jackknife); figures of neighbouring pixels are measured on each of eight tiles.
+Figures of single pixels are measured eight times, each time without one of eight groups of blocks
+spread over the plane (jackknife); figures of neighbouring pixels are measured on each of eight
+tiles.
 """
 
 import math
@@ -19,14 +20,14 @@ from napari_n2n.pair.registration import shift_error
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
-# Side in pixels of a plane below which its 4x4 tiles are too small to measure a shift on.
+# Side in pixels of a plane below which its 4x4 tiles are too small to measure a shift.
 _SMALLEST = 128
-# Tiles with a value that a standard deviation needs: it is then known to 40 %.
+# Fewest tiles with a value for a standard deviation: its own standard error is then 40 %.
 _FEWEST_TILES = 4
 
 
 def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
-    """Return the standard errors by the names of the figures."""
+    """Return the standard errors by figure name."""
     sample, curve, usable = analysis.sample, analysis.curve, ~analysis.outliers.pixels
     errors = {name: e for name, e in curve.errors.items() if getattr(curve, name) is not None} | {
         "outlier_share": math.hypot(analysis.outliers.error, _of_missing(analysis)),
@@ -47,7 +48,7 @@ def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
 
 
 def _of_missing(analysis: Analysis) -> float:
-    """Standard error of the share of the missing pixels."""
+    """Return the standard error of the share of missing pixels."""
     if analysis.outliers.missing == 0:
         return 0.0
     groups, absent = analysis.sample.group, analysis.outliers.pixels & analysis.sample.cut
@@ -57,7 +58,7 @@ def _of_missing(analysis: Analysis) -> float:
 
 
 def _scatter_of_tiles(analysis: Analysis) -> dict[str, float]:
-    """Return the standard errors of the figures that are measured on every tile."""
+    """Return the standard errors of the figures that are measured on each tile."""
     ordinary = analysis.sample.without(analysis.outliers.around)
     tiles = [_of_tile(ordinary.of_tile(tile), analysis.curve) for tile in ordinary.tiles()]
     if not tiles:
@@ -88,7 +89,7 @@ def _of_tile(sample: Sample, curve: TransferCurve) -> dict[str, float | None]:
 
 
 def _of_line(sample: Sample, usable: np.ndarray) -> tuple[float, float]:
-    """Standard errors of gain and offset of B against A, the surroundings as the instrument."""
+    """Return the jackknife standard errors of gain and offset of B against A."""
     group = sample.group[usable]
     a, b, m = (
         values[usable].astype(np.float64) for values in (sample.a, sample.b, sample.surroundings)
@@ -111,7 +112,7 @@ def _of_line(sample: Sample, usable: np.ndarray) -> tuple[float, float]:
 
 
 def _of_noise(pair: Pair, sample: Sample) -> tuple[float, float]:
-    """Standard errors of the noise of A and of B, each in its own ADU."""
+    """Return the standard errors of the noise of A and of B, each in its own ADU."""
     apart = sample.difference.astype(np.float64)
     count = np.bincount(sample.group.ravel(), minlength=GROUPS)
     total, of_a, of_b = (

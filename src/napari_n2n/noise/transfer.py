@@ -1,10 +1,10 @@
-"""The photon-transfer curve: how the variance of the noise grows with the signal.
+"""The photon-transfer curve: the variance of the noise as a function of the signal.
 
 For photons counted by a camera, ``var = gain * (mean - pedestal) + read^2`` (EMVA 1288; Foi et al.
-2008). Variance and third cumulant are taken from the difference of two acquisitions, binned on the
-smoothed surroundings of each pixel, so that neither the scene nor a pixel's own noise decides its
-bin. The third cumulant of photon noise is ``gain^2 * (mean - pedestal)``: it separates read noise
-from black level, which the line alone cannot.
+2008). Variance and third cumulant are taken from the difference of two acquisitions, which contains
+no scene. Pixels are binned by their smoothed surroundings, so that a pixel's own noise does not
+decide its bin. The third cumulant of photon noise is ``gain^2 * (mean - pedestal)``: it separates
+read noise from black level, which the line alone cannot.
 """
 
 from dataclasses import dataclass
@@ -14,48 +14,50 @@ import numpy as np
 from napari_n2n.noise.sample import Sample
 from napari_n2n.stats.statistics import GROUPS, MAD_TO_SIGMA, jackknife
 
-# Signal levels of the curve. More: less mixing of levels; fewer: less scatter of each variance.
+# Number of signal levels. More: less mixing of levels; fewer: less scatter of each variance.
 _BINS = 24
-# Quantiles of the surroundings that the bins cover; pixels beyond count in the outermost bins.
+# Quantiles of the surroundings that the bins cover; pixels beyond are in the outermost bins.
 _ENDS = 0.002, 0.998
-# Pixels that a bin needs: its variance is then known to sqrt(2 / 400) = 7 %.
+# Fewest pixels of a bin: the standard error of its variance is then sqrt(2 / 400) = 7 %.
 _LEAST = 400
-# Rounds of the fit, whose weights depend on the line itself.
+# Number of rounds of the fit, because its weights depend on the line itself.
 _ROUNDS = 4
-# Smallest variance that weights assume, in mean variances: limits the weight of a dark bin.
+# Smallest variance in the weights, as a part of the mean variance: limits the weight of dark bins.
 _DARKEST = 0.05
-# The noise grows with the signal if the gain exceeds so many standard errors, and if over the
-# range of the signal the variance grows by more than this share of what it is in the dark.
+# The noise grows with the signal if the gain exceeds this many standard errors, and if the variance
+# grows over the signal range by more than this part of the variance in the dark.
 _SURE, _GROWTH = 3, 0.1
-# Read noise is reported if its square exceeds so many standard errors.
+# Read noise is reported if its square exceeds this many standard errors.
 _READ_SURE = 2
-# Smallest variance of the line, in smallest variances of the bins: the line may cross zero.
+# Lower limit of the line, as a part of the smallest variance of a bin: the line may cross zero.
 _FLOOR = 0.25
-# ADU (or ADU^2) that count as zero in divisions.
+# Smallest divisor, in ADU or ADU^2.
 _TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class TransferCurve:
-    """Noise against signal, one entry for each bin, in ADU.
+    """Noise variance against signal in ADU; arrays have one entry for each bin.
 
     Attributes
     ----------
     mean, variance, robust_variance
-        Of one acquisition; the robust one from the median absolute difference.
+        Mean and variance of one acquisition; the robust variance is from the median absolute
+        difference.
     variance_error
         Standard error of the variance.
     gain, intercept
         The line ``variance = gain * mean + intercept``.
     photon_gain, read_noise, pedestal
-        Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None where the noise
-        does not grow with the signal, or where read noise is below its standard error.
+        Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None if the noise
+        does not grow with the signal. Read noise is None also if its square is below two standard
+        errors.
     skewness
         Third cumulant over variance^1.5, averaged over the pixels.
     median_shift
-        How far the median of the noise is below its mean, in ADU.
+        By how much the median of the noise is below its mean, in ADU.
     errors
-        Standard errors of the last five, by name.
+        Standard errors of `photon_gain` to `median_shift`, by name.
     """
 
     mean: np.ndarray
@@ -72,14 +74,14 @@ class TransferCurve:
     errors: dict[str, float]
 
     def variance_at(self, level: np.ndarray) -> np.ndarray:
-        """Variance of one acquisition's noise at given signal levels, never below a small floor."""
+        """Return the noise variance of one acquisition at signal levels, at least a small floor."""
         floor = _FLOOR * float(np.min(self.variance))
         return np.maximum(self.gain * level + self.intercept, floor)
 
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """Line and cumulants; arrays have one entry for each bin with enough pixels."""
+    """Fitted line and cumulants; arrays except `used` have one entry per bin that was used."""
 
     used: np.ndarray
     count: np.ndarray
@@ -94,14 +96,14 @@ class _Fit:
 
 
 def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
-    """Measure the curve.
+    """Measure the photon-transfer curve.
 
     Parameters
     ----------
     sample
-        Where to measure.
+        The pixels of A and B.
     usable
-        Boolean, of the sample's shape: pixels that outliers did not hit.
+        True for pixels that are not outliers; of the sample's shape.
     """
     pixels = sample.valid & usable
     a, b, m = (
@@ -145,7 +147,7 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
 
 
 def _sums(a: np.ndarray, b: np.ndarray, m: np.ndarray, cell: np.ndarray) -> dict[str, np.ndarray]:
-    """Sum over the pixels of each group and bin what the fit needs; shape (groups, bins)."""
+    """Return the sums for the fit over the pixels of each group and bin; shape (groups, bins)."""
     d = a - b
     terms = {
         "count": np.ones_like(d),
@@ -165,8 +167,9 @@ def _sums(a: np.ndarray, b: np.ndarray, m: np.ndarray, cell: np.ndarray) -> dict
 def _robust_variance(
     difference: np.ndarray, bins: np.ndarray, used: np.ndarray, quantum: float
 ) -> np.ndarray:
-    """Variance of one acquisition in each bin, from the median absolute difference."""
-    # Integers have few different distances: spread each over its step, for a median in between.
+    """Return the variance of one acquisition in each bin, from the median absolute difference."""
+    # Integers have few different values: each is spread over its step, so that the median can be
+    # in between.
     spread = difference + quantum * (np.random.default_rng(0).random(difference.size) - 0.5)
     deviations = np.array([np.median(np.abs(spread[bins == number])) for number in used])
     return np.asarray((deviations * MAD_TO_SIGMA) ** 2 / 2)
@@ -186,6 +189,7 @@ def _fit(sums: dict[str, np.ndarray]) -> _Fit:
         if len(mean) > 1 and np.ptp(mean) > 0:
             gain, intercept = (float(value) for value in np.polyfit(mean, variance, 1, w=weight))
         expected = np.maximum(gain * mean + intercept, _TINY)
+    # With D = A - B, the scene s and the surroundings m:
     # E[D^2 (A + B - 2m)] = 2 kappa3 + 4 E[var(s) (s - m)], and E[s (s - m)] = E[A (B - m)].
     scene = gain * per["product"] + intercept * per["departure"]
     third = (per["cube"] - 4 * scene) / 2
