@@ -1,1 +1,1 @@
-"""The training loop and what feeds it."""
+"""Train networks: data, loss, validation, schedule and training loop."""

@@ -1,8 +1,8 @@
 """Block cache: a moving selection of blocks of the stacks, on the device, within a memory limit.
 
-Stacks are read in blocks whose borders lie between the chunks of their files. A background thread
-reads blocks before they are used, each into the slot of the oldest. Which blocks are in the cache
-at a step depends on seed and step only, never on timing, so runs can be repeated and resumed.
+Stacks are read in blocks whose borders are borders between chunks of their files. A background
+thread reads blocks before they are used; each replaces the oldest one. The blocks in the cache at a
+step depend on seed and step only, never on timing, so runs can be repeated and resumed.
 """
 
 import math
@@ -25,25 +25,25 @@ from napari_n2n.stats.statistics import over_blocks
 from napari_n2n.training.held_out import HeldOutMask
 from napari_n2n.training.normalisation import Normalisation
 
-# Sides of a block in pixels, [Z,] Y, X: 1 and 4 million pixels. Larger: fewer and longer reads, but
-# fewer places of a large stack in the cache at once.
+# Sides of a block in pixels, [Z,] Y, X: 1 and 4 million pixels. Larger: fewer and longer reads;
+# smaller: more places of a large stack in the cache at once.
 BLOCK = {2: (1024, 1024), 3: (64, 256, 256)}
 _FIRST_BLOCKS = 4  # read before the first step; more: a later start, fewer: less varied first steps
 _AHEAD = 2  # blocks read before they are used; more: more memory, fewer: the network waits for them
 _CACHE_SHARE = 0.7  # of the memory limit; the rest is for reading, converting and copying
-_CELL = 8  # side in pixels of the means that show contrast beyond the noise
+_CELL = 8  # side in pixels of the averages that show contrast beyond the noise
 
 
 class BlockGrid:
-    """The grid of blocks in which the acquisitions of a pair are read.
+    """Grid of the blocks in which the acquisitions of a pair are read.
 
     Parameters
     ----------
     pair
-        All its acquisitions are read in the same blocks.
+        The pair; all its acquisitions are read in the same blocks.
     side
         Sides of a patch in pixels: the smallest sides of a block, unless the stack is smaller.
-        Along the axes before those of a patch a block is one chunk long.
+        Along the axes that patches do not have, a block is one chunk long.
     """
 
     def __init__(self, pair: Pair, side: tuple[int, ...]) -> None:
@@ -67,7 +67,7 @@ class BlockGrid:
 
 
 def _edges(length: int, wanted: int, least: int, chunk: tuple[int, int]) -> list[int]:
-    """Cut an axis into nearly equal parts of about `wanted`, on borders between chunks."""
+    """Return edges that cut an axis at chunk borders into nearly equal parts of about `wanted`."""
     size, phase = chunk
     count = max(1, min(round(length / max(wanted, size)), length // least))
     cuts = {
@@ -90,11 +90,11 @@ class CachedBlock:
     pair
         Index of its pair.
     shape
-        In pixels, (leading axes as one, [Z,] Y, X).
+        Shape in pixels, (frames, [Z,] Y, X), with all leading axes merged into one.
     pixels
         For each acquisition, index of its first pixel in the cache.
     counted
-        Index of the first boolean of its plane (Y, X), False where held out.
+        Index of the first pixel of its mask (Y, X) in the cache, which is False where held out.
     """
 
     pair: int
@@ -110,13 +110,13 @@ class _ReadBlock:
     Attributes
     ----------
     pair, shape
-        Those of its `CachedBlock`.
+        As in `CachedBlock`.
     pixels
         Pixels of each acquisition, flat, in storage type.
     counted
-        Flat (Y, X), False where held out.
+        Mask, flat (Y, X), False where held out.
     weight
-        Relative frequency of draws from it.
+        Relative frequency of draws from the block.
     """
 
     pair: int
@@ -127,7 +127,7 @@ class _ReadBlock:
 
 
 class BlockCache:
-    """Slots for blocks, filled in the background; close it to end the reading.
+    """Slots for blocks, filled in the background; `close` ends the reading.
 
     Parameters
     ----------
@@ -138,14 +138,14 @@ class BlockCache:
     side
         Sides of a patch in pixels.
     drawn
-        Number of pixels that a step draws of each acquisition; decides how fast blocks are
+        Number of pixels that a step draws from each acquisition; it determines how fast blocks are
         replaced.
     seed
         Seed of the order of the blocks.
     device
         Device of the cache.
     memory
-        Limit for cache and reading together, in bytes.
+        Memory limit for cache and reading together, in bytes.
 
     Attributes
     ----------
@@ -212,7 +212,7 @@ class BlockCache:
         return fitting
 
     def close(self) -> None:
-        """End the reading."""
+        """Stop reading blocks in the background."""
         self._reader.shutdown(wait=False, cancel_futures=True)
 
     def choose(self, step: int, numbers: np.ndarray) -> list[CachedBlock]:
@@ -221,7 +221,7 @@ class BlockCache:
         Parameters
         ----------
         step
-            Number of the step, which decides which blocks are in the cache.
+            Number of the step, which determines the blocks in the cache.
         numbers
             Uniform random numbers, 0 to 1. Large blocks and blocks with more structure are chosen
             more often.
@@ -242,13 +242,13 @@ class BlockCache:
         return stored.float()
 
     def counted(self, indices: Tensor) -> Tensor:
-        """Return which pixels are trained on, False where held out, in the shape of `indices`."""
+        """Return a mask, False where held out, in the shape of `indices`."""
         return self._counted.view(-1)[indices]
 
     def _loaded_at(self, step: int) -> int:
         """Return how many blocks have been read up to a step, in the order of `_block_at`.
 
-        Patches are drawn from the latest of them, as many as there are slots.
+        Patches are drawn from the latest of these blocks, as many as there are slots.
         """
         filled = min(self.slots, _FIRST_BLOCKS + step)
         if self.slots == self.block_count or filled < self.slots:
@@ -256,7 +256,7 @@ class BlockCache:
         return self.slots + int((step - (self.slots - _FIRST_BLOCKS)) * self._rate)
 
     def _block_at(self, position: int) -> int:
-        """Return which block is read at a position: each once, in random order, and so on."""
+        """Return the block read at a position; each epoch reads all once, in random order."""
         epoch, place = divmod(position, self.block_count)
         if epoch not in self._order:
             self._order = {k: v for k, v in self._order.items() if k == epoch - 1}
@@ -318,10 +318,10 @@ class BlockCache:
 
 
 def _interest(values: np.ndarray, scale: Affine) -> float:
-    """Return how often to draw from a block for its size: 0.5 if empty, up to 1.5 if structured.
+    """Return the frequency of draws per pixel of a block: 0.5 if empty, up to 1.5 if structured.
 
-    Its contrast is the standard deviation of the means of 8x8 pixels, in normalised units. A
-    contrast of 0.5 gives a frequency of 1.
+    The contrast of the block is the standard deviation of the means of 8x8 pixels, in normalised
+    units. A contrast of 0.5 gives a frequency of 1.
     """
     # Every n-th plane, so that at most a few million pixels are averaged.
     planes = values.reshape(-1, *values.shape[-2:])[:: max(1, values.size // 2**21)]

@@ -1,4 +1,4 @@
-"""How long a training run will take: a few steps are timed before it begins."""
+"""Estimate how long a training run will take, by timing a few steps before it starts."""
 
 import copy
 import math
@@ -22,11 +22,11 @@ from napari_n2n.training.schedule import usual_steps
 from napari_n2n.training.settings import PRESETS, TrainingSettings
 
 _WARM_UP = 2  # untimed steps, in which torch allocates memory and chooses algorithms
-# Steps are timed until there are so many or so many seconds have passed. More: more certain.
+# Timing ends after this many steps or seconds. More: a more accurate estimate; fewer: faster.
 _MOST_STEPS = 12
 _ENOUGH_SECONDS = 1.0
-# Time of a run against that of its optimiser steps: measured on two cores, drawing adds 4 %,
-# averaging 0.3 % and validation 1 %.
+# Ratio of the time of a run to that of its optimiser steps: measured on two cores, drawing adds
+# 4 %, averaging 0.3 % and validation 1 %.
 _OVERHEAD = 1.06
 
 
@@ -41,11 +41,11 @@ class TimeEstimate:
     timed
         Number of steps that were timed.
     usual_steps
-        Most steps of the balanced preset, of all networks together.
+        Largest number of steps of the balanced preset, for all networks together.
     networks
-        Number of networks that are trained one after the other.
+        Number of networks that are trained one after another.
     device
-        Where the steps were timed: "cpu", "cuda" or "mps".
+        Device on which the steps were timed: "cpu", "cuda" or "mps".
     """
 
     step_seconds: float
@@ -55,7 +55,7 @@ class TimeEstimate:
     device: str
 
     def seconds(self, settings: TrainingSettings) -> float:
-        """Return the longest time of a run; it ends earlier when it stops improving."""
+        """Return the longest time of a run in seconds; it may stop improving and end earlier."""
         effort = PRESETS[settings.preset].effort
         steps = self.usual_steps * effort
         if settings.steps is not None:
@@ -77,15 +77,15 @@ def estimate_time(
     Parameters
     ----------
     pairs, settings, reports
-        Those of `fit`. The time of a step depends on the device, the network, the patch and the
-        batch, and hardly on the stacks.
+        As for `fit`. The time of a step depends on the device, the network, the patch size and the
+        batch size, and hardly on the stacks.
     cancelled
         Checked after every step; once it returns True, no further step is timed.
 
     Raises
     ------
     BadInput
-        If the device is not available, or volumes are asked for and an image has no Z axis.
+        If the device is not available, or the settings ask for volumes and an image has no Z axis.
     """
     device = choose_device(settings.device)
     _, network = initial_network(settings, chosen_loss(settings, reports), pairs)
@@ -97,7 +97,7 @@ def estimate_time(
             batch = _random_batch(2 * fitting, side, device)
             step_seconds, timed = time_step(network, batch, cancelled)
             break
-        except torch.OutOfMemoryError as error:  # a run halves its batch, too
+        except torch.OutOfMemoryError as error:  # a run halves its batch too
             if fitting == 1:
                 raise out_of_memory(device) from error
             fitting //= 2
@@ -115,7 +115,7 @@ def time_step(
     Parameters
     ----------
     network
-        A copy of it is trained.
+        The network; a copy is trained.
     batch
         Images of one step, on the network's device.
     cancelled

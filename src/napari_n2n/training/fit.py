@@ -1,7 +1,7 @@
 """The training loop: a generator that yields progress and returns the denoiser.
 
-Stop, pause and progress come free at each `yield`. Held-out blocks select the weights and, if
-neither steps nor minutes are given, decide when to end; the training loss selects nothing.
+The caller can stop, pause and show progress at each `yield`. The score on held-out blocks selects
+the weights and, if no number of steps is given, can end the run; the training loss selects nothing.
 """
 
 import copy
@@ -36,9 +36,9 @@ from napari_n2n.training.schedule import RAMP_DOWN, learning_rate
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import TrainState, load_checkpoint, save_checkpoint
 
-# Steps between validations. More: a coarser choice of weights; fewer: more time spent on it.
+# Steps between validations. More: a coarser choice of weights; fewer: more time for validation.
 VALIDATE_EVERY = 100
-# Seconds between yields: often enough for a progress bar, and for Stop to seem immediate.
+# Seconds between yields: short enough for a progress bar, and for an immediate reaction to Stop.
 _YIELD_SECONDS = 0.2
 # Seconds between checkpoints. More: more work lost by a crash; fewer: more time spent writing.
 _CHECKPOINT_SECONDS = 30.0
@@ -57,7 +57,7 @@ class TrainingStep:
     progress
         Share of the run that is done, 0 to 1.
     seconds, remaining
-        Time since the start and estimated time left, in seconds.
+        Training time so far and estimated time left, in seconds.
     loss
         Training loss, averaged over recent steps, in normalised units.
     held_out
@@ -67,9 +67,9 @@ class TrainingStep:
         Reference-free PSNR on the held-out blocks and its standard error, in dB; None if it could
         not be determined.
     denoiser
-        Call it for a model with a copy of the current averaged weights; it returns None after the
-        end of the run. If channels are trained one after the other, the model has those that have
-        begun.
+        Function that returns a model with a copy of the current averaged weights, or None after the
+        end of the run. If channels are trained one after another, the model contains the channels
+        whose training has started.
     """
 
     step: int
@@ -93,20 +93,20 @@ def fit(
     checkpoint: Path | None = None,
     resume: bool = False,
 ) -> Generator[TrainingStep, None, Denoiser]:
-    """Train step by step: iterate over `TrainingStep`, then read `result`, the `Denoiser`.
+    """Train step by step: iterate over `TrainingStep`, then read the `Denoiser` from `result`.
 
     Parameters
     ----------
     pairs
-        A pair, or several fields of view and channels from `open_pairs`.
+        A pair, or the pairs of several fields of view and channels from `open_pairs`.
     settings
         Settings of the run; default `TrainingSettings()`.
     reports
-        Noise of each channel; measured here by default.
+        Noise of each channel; default: measured here.
     stop
-        Set it to end the run after the current step, with the best weights so far.
+        Set this event to end the run after the current step, with the best weights so far.
     checkpoint
-        File to which the state is saved every half minute, to resume from.
+        File to which the state is saved every half minute, so that the run can be resumed.
     resume
         Continue from `checkpoint`.
 
@@ -141,7 +141,10 @@ def train(
     on_step: Callable[[TrainingStep], None] | None = None,
     **options: Any,
 ) -> Denoiser:
-    """Train to the end: `fit` without the loop; `on_step` is called with every `TrainingStep`."""
+    """Train to the end and return the model; `on_step` is called with every `TrainingStep`.
+
+    The other arguments are those of `fit`.
+    """
     return fit(pairs, settings, **options).finish(on_step)
 
 
@@ -222,14 +225,14 @@ def take_step(
     Parameters
     ----------
     network, optimizer
-        Both change.
+        The network and its optimiser, which are updated.
     batch, loss
         Images to train on, and the loss.
     progress
         Share of the run that is done, 0 to 1.
     bfloat16
-        Whether the network computes in bfloat16, which is faster on devices with instructions for
-        it; the loss is in float32.
+        Whether the network computes in bfloat16, which is faster on devices with bfloat16
+        instructions; the loss is in float32.
     """
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=bfloat16):
@@ -241,7 +244,7 @@ def take_step(
 
 
 def _validate(parts: Parts) -> None:
-    """Score the averaged weights; if they stop improving, set the end of the run."""
+    """Score the averaged weights; if they no longer improve, set the end of the run."""
     history = parts.state.history
     try:
         score = parts.held_out.score(parts.state.average)
@@ -263,7 +266,7 @@ def _validate(parts: Parts) -> None:
 
 
 def _halve_batch(state: TrainState, device: torch.device, error: torch.OutOfMemoryError) -> None:
-    """Continue with half the batch after a step did not fit into memory."""
+    """Halve the batch size after a step did not fit into memory."""
     state.optimizer.zero_grad(set_to_none=True)
     if state.batch_size == 1:
         raise out_of_memory(device) from error
@@ -287,7 +290,7 @@ def _status(parts: Parts) -> TrainingStep:
     progress = parts.schedule.progress(history)
     latest = history.curve[-1] if history.curve else None
     remaining = history.seconds * (1 - progress) / progress if progress > 0 else math.inf
-    # Weak, so that a list of steps does not keep the weights of every run in memory.
+    # A weak reference, so that a list of steps does not keep the weights of every run in memory.
     running = weakref.ref(parts.state)
     architecture, normalisations = parts.architecture, parts.normalisations
 
@@ -313,7 +316,7 @@ def _status(parts: Parts) -> TrainingStep:
 
 
 def _of_all_channels(step: TrainingStep, before: Sequence[Denoiser], count: int) -> TrainingStep:
-    """Turn a step of one channel's run into one of the whole run."""
+    """Convert the progress of one channel's run to that of the whole run."""
 
     def denoiser() -> Denoiser | None:
         own = step.denoiser()

@@ -1,4 +1,4 @@
-"""Validation: blocks excluded from training, and the score of a network on them.
+"""Validation: blocks excluded from training, and the score of a network on these blocks.
 
 The score selects the weights and gives the reference-free PSNR.
 """
@@ -22,14 +22,14 @@ from napari_n2n.training.losses import Loss, masked_mean
 from napari_n2n.training.normalisation import Batch, Normalisation, maps
 
 # Largest side of a held-out block in pixels. Larger: fewer, less representative blocks; smaller:
-# the rim takes more of each.
+# the rim is a larger part of each.
 _SIDE = 20
 # Share of the plane that is held out. Larger: a more certain score; smaller: more to train on.
 _SHARE = 0.1
 # Pixels at each edge of a block that are neither trained on nor scored: neighbours may share noise.
 _RIM = 2
-# Sides in pixels ([Z,] Y, X) and least number of the windows that are scored. More: a more certain
-# score; fewer: less time for each validation.
+# Sides in pixels ([Z,] Y, X) and smallest number of the windows that are scored. More: a more
+# certain score; fewer: less time for each validation.
 _WINDOW = {2: (256, 256), 3: (24, 128, 128)}
 _WINDOWS = 8
 
@@ -37,8 +37,8 @@ _WINDOWS = 8
 class HeldOutMask:
     """Small blocks, spread evenly over a plane, that are never a training target.
 
-    About a tenth of the plane, in squares of at most 20 pixels, one at a random position in each
-    cell of a grid.
+    The blocks cover about a tenth of the plane. They are squares of at most 20 pixels, one at a
+    random position in each cell of a grid.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class HeldOutMask:
 
     def __init__(self, shape: tuple[int, int], seed: int) -> None:
         self.side = min(_SIDE, min(shape) // 4)
-        rng = np.random.default_rng((seed, 0x4E32))  # a stream of its own for each use of the seed
+        rng = np.random.default_rng((seed, 0x4E32))  # each use of the seed has its own stream
         cell = self.side / math.sqrt(_SHARE)
         cells = [max(1, round(length / cell)) for length in shape]
         self.corners = np.empty((*cells, 2), np.int64)
@@ -80,7 +80,7 @@ class Score:
     Attributes
     ----------
     error
-        Mean of the loss's fixed validation measure, in normalised units.
+        Mean validation error in normalised units, as defined by `Loss.held_out`.
     psnr, psnr_se
         Reference-free PSNR and its standard error in dB; None if it could not be determined.
     """
@@ -100,16 +100,16 @@ class HeldOut:
     normalisations
         One for each channel.
     loss
-        Its `held_out` measure is the score.
+        The loss; its `held_out` function gives the score.
     stride
         Stride of the network along each of its axes.
     device
-        Where networks are scored.
+        Device on which networks are scored.
 
     Attributes
     ----------
     batches
-        Channel and batch of every window that is scored. Only held-out pixels have weight.
+        Channel and batch of every window that is scored. Only held-out pixels have a weight of 1.
     data_range
         For each channel, the range in ADU that its PSNR refers to.
     """
@@ -147,8 +147,8 @@ class HeldOut:
         return Score(float(torch.stack(errors).mean()), psnr.value, psnr.error)
 
     def _psnr(self, predictions: list[Tensor]) -> Measurement:
-        """Reference-free PSNR over all held-out blocks, each in the range of its channel."""
-        if self.loss.statistic != "mean":  # outliers: the mean squared error means nothing
+        """Return the reference-free PSNR over all held-out blocks, in the range of each channel."""
+        if self.loss.statistic != "mean":  # outliers make the mean squared error meaningless
             return Measurement(None, None)
         parts = []
         for prediction, (channel, batch) in zip(predictions, self.batches, strict=True):
@@ -195,7 +195,7 @@ def _batches(
 
 
 def _window_starts(shape: tuple[int, ...], dims: int) -> list[range]:
-    """Return where windows begin along each axis: at every frame, and side by side within it."""
+    """Return the starts of windows along each axis: every frame, and side by side within it."""
     leading = len(shape) - dims
     inside = [
         range(0, max(1, length - side // 2), side)

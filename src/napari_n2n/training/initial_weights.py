@@ -1,8 +1,8 @@
-"""What training starts from: the architecture that suits settings and data, and its weights.
+"""Choose the architecture for the settings and the data, and its initial weights.
 
 Pretrained weights come from `scripts/warm_start`: simulated scenes with simulated photon and read
-noise, with and without correlation. They are no prior: training continues with the pair alone, and
-its loss decides the result. Their file is a model like any other.
+noise, with and without correlation. They are only a starting point: training continues with the
+pair alone, and its loss determines the result. Their file is an ordinary model file.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from napari_n2n.pair.pair import Pair
 from napari_n2n.training.losses import Loss
 from napari_n2n.training.settings import TrainingSettings
 
-# Arguments of `CompactUNet` for volumes, narrower and shallower than for planes: a voxel costs more
-# than a pixel of a plane.
+# Arguments of `CompactUNet` for volumes: narrower and shallower than for planes, because a voxel
+# costs more time than a pixel of a plane.
 _VOLUME_NETWORK = {"width": 24, "depth": 1}
 
 
@@ -29,19 +29,19 @@ def initial_network(
     pairs: Sequence[Pair],
     mean: float = 0.0,
 ) -> tuple[dict[str, Any], Network]:
-    """Return the architecture and the network, on the CPU, that a run starts from.
+    """Return the architecture and the network, on the CPU, with which a run starts.
 
     Parameters
     ----------
     settings, loss, pairs
-        Those of the run.
+        Settings, loss and pairs of the run.
     mean
-        Mean intensity in normalised units: a network with random weights starts from images of it.
+        Mean intensity in normalised units, as the first output of a network with random weights.
 
     Raises
     ------
     BadInput
-        If the settings do not fit each other or the data.
+        If the settings contradict each other or do not suit the data.
     """
     if is_pretrained(settings, loss):
         with as_file(files("napari_n2n") / "training/pretrained.n2n") as path:
@@ -54,7 +54,7 @@ def initial_network(
 
 
 def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Return name and arguments of the network that suits settings and data.
+    """Return name and arguments of the network for the settings and the data.
 
     Raises
     ------
@@ -81,13 +81,13 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
 def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:
     """Return whether a run starts from pretrained weights.
 
-    By default where they have been shown to help: on planes with the L2 loss. They were pretrained
-    on neither outliers nor volumes.
+    By default they are used where tests have shown a benefit: for planes with the L2 loss.
+    Pretraining included neither outliers nor volumes.
 
     Raises
     ------
     BadInput
-        If pretrained weights are asked for volumes.
+        If the settings ask for pretrained weights for volumes.
     """
     if settings.start == "warm" and settings.dims != 2:
         raise BadInput(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-# In normalised units; keeps the gradient finite at a perfect hit.
+# In normalised units; keeps the gradient finite where prediction and target are equal.
 L0_EPSILON = 1e-8
 L0_GAMMA_START = 2.0  # annealing starts from L2 (Lehtinen et al. 2018)
 # At gamma = 0 there is no gradient left. With 70 % impulses, 0.2 was better than 0.5 and 0.05
@@ -39,17 +39,17 @@ def l0_gamma(progress: float) -> float:
 
 
 def power(prediction: Tensor, target: Tensor, gamma: float) -> Tensor:
-    """``(|f - y| + eps)^gamma / gamma``, in float32.
+    """Return ``(|f - y| + eps)^gamma / gamma`` per pixel, in float32.
 
     Dividing by gamma keeps the gradient's scale while gamma falls (Lehtinen et al. 2018, eq. 10).
-    In half precision eps would vanish and the gradient at a perfect hit would be infinite.
+    In half precision eps would vanish, and the gradient at zero distance would be infinite.
     """
     distance = (prediction.float() - target.float()).abs()
     return (distance + L0_EPSILON) ** gamma / gamma
 
 
 def l0(prediction: Tensor, target: Tensor, progress: float = 0.0) -> Tensor:
-    """Annealed L0 per pixel: `power` with gamma falling from 2. Its minimiser nears the mode."""
+    """Annealed L0 per pixel: `power` with gamma falling from 2. Its minimiser is near the mode."""
     return power(prediction, target, l0_gamma(progress))
 
 
@@ -79,14 +79,15 @@ class Loss:
     title
         Text in menus.
     statistic
-        What a network trained with it converges to: mean, median or mode of the targets.
+        Statistic of the targets to which a network converges: mean, median or mode.
     right_when, wrong_when
-        One plain sentence each.
+        When the loss gives a correct or a wrong result, in one plain sentence each.
     per_pixel
         ``(prediction, target, progress) -> loss`` of the same shape, for training; `progress`
         runs from 0 to 1.
     held_out
-        ``(prediction, target) -> loss`` of the same shape, fixed over a run: selects the weights.
+        ``(prediction, target) -> loss`` of the same shape, constant during a run: it selects the
+        weights.
     """
 
     name: str

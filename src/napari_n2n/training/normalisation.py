@@ -1,7 +1,8 @@
-"""Normalised units, and batches in them.
+"""Normalised units, and batches of images in these units.
 
-A network sees every channel with black at 0 and a standard deviation of 1. A batch holds aligned
-noisy images of the same places: the input, the target, and the weight of each target pixel.
+In normalised units every channel has its black level at 0 and a standard deviation of 1. A batch
+contains aligned noisy images of the same places: input, target, and the weight of each target
+pixel.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from torch import Tensor
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
 
-# Planes over all pairs, side in pixels of the part read of each, and every how many-th pixel of it:
-# about a million values. More: slower to read; fewer: 1st percentile and deviation less certain.
+# Number of planes over all pairs, side in pixels of the part that is read, and distance of the
+# pixels used: about a million values. More: slower; fewer: percentile and deviation less certain.
 _PLANES = 8
 _SIDE = 1024
 _EVERY = 7
@@ -24,7 +25,7 @@ _BLACK_PERCENTILE = 1  # black level; the minimum would follow a single outlier
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Intensities of one channel, from the first acquisitions of its pairs.
+    """Intensity statistics of one channel, from the first acquisition of each of its pairs.
 
     Attributes
     ----------
@@ -42,7 +43,7 @@ class Normalisation:
 
 
 def normalise(pairs: Sequence[Pair]) -> tuple[Normalisation, ...]:
-    """Return the normalisation of every channel, from a sample of all its fields of view."""
+    """Return the normalisation of every channel, from sampled planes of its fields of view."""
     by_channel: dict[int, list[np.ndarray]] = {}
     each = max(1, _PLANES // len(pairs))
     for pair in pairs:
@@ -68,7 +69,7 @@ class Batch:
     input, target
         Two noisy images of the same places.
     weight
-        1 where a target pixel counts, 0 where it is held out or saturated.
+        1 for target pixels that count, 0 for those that are held out or saturated.
     """
 
     input: Tensor
@@ -77,16 +78,16 @@ class Batch:
 
 
 class Maps(NamedTuple):
-    """Numbers that turn the pixels of two acquisitions into an input and its target.
+    """Numbers that convert the pixels of two acquisitions to an input and its target.
 
     Inputs keep their own gain; targets are mapped to the gain of their input.
 
     Attributes
     ----------
     gain, offset
-        From the input's pixels to normalised units.
+        Map from the input's pixels (ADU) to normalised units.
     target_gain, target_offset
-        From the target's pixels to normalised units on the input's intensity scale.
+        Map from the target's pixels (ADU) to normalised units on the input's intensity scale.
     limit
         Pixels of the target at or above this value (ADU) are saturated.
     """

@@ -1,4 +1,4 @@
-"""The parts of a run, built in turn: loss, network, block cache, patches, validation, schedule."""
+"""Build the parts of a run: loss, network, block cache, patches, validation and schedule."""
 
 import logging
 import math
@@ -33,7 +33,7 @@ def chosen_loss(settings: TrainingSettings, reports: Sequence[NoiseReport]) -> L
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What `prepare` builds for the loop; only `state` and `cache` change during a run."""
+    """The parts of a run, built by `prepare`; only `state` and `cache` change during the run."""
 
     loss: Loss
     bfloat16: bool
@@ -49,7 +49,7 @@ class Parts:
 def prepare(
     pairs: Sequence[Pair], settings: TrainingSettings, reports: Sequence[NoiseReport]
 ) -> Parts:
-    """Build the parts of a run; close the cache afterwards."""
+    """Build and return the parts of a run; the caller must close the cache afterwards."""
     device = choose_device(settings.device)
     loss = chosen_loss(settings, reports)
     normalisations = normalise(pairs)

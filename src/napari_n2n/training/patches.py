@@ -1,8 +1,8 @@
 """Batches of aligned patches, drawn at random from the block cache.
 
-Every patch is drawn for an ordered pair of acquisitions and for the reverse, so that each noisy
-recording serves as input and as target. Inputs keep their own gain; targets are mapped to the gain
-of their input, so that a network returns every recording in its own intensity scale.
+Every patch is used in both directions, so that each of two acquisitions is once the input and once
+the target. Inputs keep their own gain; targets are mapped to the gain of their input, so that a
+network returns every acquisition on its own intensity scale.
 
 A batch depends on seed and step only, never on timing, so runs can be repeated and resumed exactly.
 """
@@ -24,7 +24,7 @@ from napari_n2n.training.settings import TrainingSettings
 _ORIENTATIONS = 8  # rotations by 90 degrees and flips of a plane
 # Depth in pixels of a patch of a volume. Larger: more context along Z, slower steps.
 _VOLUME_DEPTH = 16
-# For volumes the batch is this many times smaller: a patch has 16 times the pixels of a plane's.
+# Factor by which the batch is smaller for volumes, because a patch has 16 times as many pixels.
 # Smaller: slower steps; larger: noisier gradients.
 _PATCHES_PER_VOLUME = 8
 
@@ -56,7 +56,7 @@ class Patches:
     cache
         Blocks of the acquisitions; its `side` and `seed` are those of the patches.
     pixel_swap
-        Which pixels the acquisitions swap; None for none.
+        Which pixels the acquisitions swap; None: no pixels.
     """
 
     def __init__(self, cache: BlockCache, pixel_swap: PixelSwap | None = None) -> None:
@@ -64,12 +64,12 @@ class Patches:
         self._grids = [grid.to(cache.device) for grid in _grids(cache.side)]
 
     def draw(self, step: int, count: int) -> Batch:
-        """Draw the batch of a step: `count` patches, each in both directions.
+        """Draw and return the batch of a step: `count` patches, each in both directions.
 
         Returns
         -------
         Batch
-            2 * `count` patches, flipped and rotated at random, input and target alike.
+            2 * `count` patches, flipped and rotated at random; input and target in the same way.
         """
         cache = self._cache
         rng = np.random.default_rng((cache.seed, step))
@@ -103,10 +103,10 @@ class Patches:
         Parameters
         ----------
         whole
-            For each patch, index in the cache of its first pixel in input, target and mask; its
-            orientation; and the index steps along each axis.
+            For each patch, the indices in the cache of its first pixel in input, target and mask;
+            its orientation; and the index steps along each axis.
         real
-            For each patch, the numbers of `maps`, and the saturation limit of its input.
+            For each patch, the values of its `Maps`, and the saturation limit of its input.
         seed
             Seed of the pixel swap.
         """
@@ -140,16 +140,17 @@ class Patches:
 def _start(rng: np.random.Generator, length: int, side: int) -> int:
     """Draw the first pixel of a patch along an axis.
 
-    The ends are drawn more often, because fewer patches contain the pixels near them.
+    The first and last positions are drawn more often, because fewer patches contain the pixels near
+    the ends.
     """
     reach = side // 2
     return int(np.clip(rng.integers(-reach, length - side + reach + 1), 0, length - side))
 
 
 def _grids(side: tuple[int, ...]) -> list[Tensor]:
-    """Return where each pixel of a patch comes from, for every flip and rotation.
+    """Return the source position of each pixel of a patch, for every flip and rotation.
 
-    One tensor for each axis, of shape (orientations, *side).
+    The result is one tensor for each axis, of shape (orientations, *side).
     """
     grids: list[list[Tensor]] = [[] for _ in side]
     axes = [torch.arange(length) for length in side]

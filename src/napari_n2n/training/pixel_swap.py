@@ -1,8 +1,8 @@
 """Pixel swap: make many pairs out of one by randomly exchanging pixels between A and B.
 
-Where the noise of a pixel is independent of that of its neighbours, and both acquisitions show the
-same scene, input and target may swap any of their pixels and still have independent noise. A
-network then overfits the noise of a few acquisitions later. (Calvarons, CVPR Workshops 2021, swaps
+If the noise of neighbouring pixels is independent, and both acquisitions show the same scene, input
+and target may swap any of their pixels and still have independent noise. With only a few
+acquisitions, overfitting of their noise then starts later. (Calvarons, CVPR Workshops 2021, swaps
 in all patches.)
 """
 
@@ -16,29 +16,29 @@ from napari_n2n.noise.report import NoiseReport
 from napari_n2n.training.losses import Loss
 
 # The three limits below come from trials on real pairs (benchmarks/README.md, "What was tried").
-# Largest correlation of neighbours' noise at which single pixels are swapped: at 0.08 it still
-# helped; beyond, whole rows or columns are swapped.
+# Largest noise correlation of neighbours along an axis at which they are swapped independently: it
+# still helped at 0.08. If only one axis is above it, whole rows or columns are swapped.
 _MOST_CORRELATION = 0.1
-# Largest relative difference of the noise levels of A and B at which all patches are swapped: it
-# helped below 1 %; at 5 % it was better to swap half of them.
+# Largest relative difference of the noise levels of A and B at which pixels are swapped in all
+# patches: this helped below 1 %; at 5 % it was better to swap in half of them.
 _MOST_NOISE_DIFFERENCE = 0.03
 _SHARE_IF_NOISE_DIFFERS = 0.5
-# Largest shift of B against A in pixels. Larger: swapped pixels would blur edges in the target.
+# Largest shift of B against A, in pixels: beyond it, swapped pixels would blur edges in the target.
 _MOST_SHIFT = 0.25
 _CHANGED = frozenset({"motion", "drift", "duplicate"})  # warnings that rule out a swap
 
 
 @dataclass(frozen=True, slots=True)
 class PixelSwap:
-    """What is swapped: single pixels, whole columns or whole rows.
+    """Which pixels are swapped: single pixels, whole columns or whole rows.
 
     Attributes
     ----------
     along_y, along_x
-        True where neighbours along this axis are swapped independently. With `along_y` alone, whole
+        True if neighbours along this axis are swapped independently. With `along_y` alone, whole
         rows are swapped; with `along_x` alone, whole columns.
     share
-        Share of the patches that are swapped at all, 0 to 1.
+        Share of the patches in which pixels are swapped, 0 to 1.
     """
 
     along_y: bool
@@ -51,7 +51,7 @@ class PixelSwap:
         Parameters
         ----------
         grids
-            Row and column that each pixel of the patches comes from, (N, [Z,] Y, X).
+            Source row and source column of each pixel of the patches, (N, [Z,] Y, X).
         sides
             Number of rows and columns.
         seed
@@ -60,7 +60,7 @@ class PixelSwap:
         Returns
         -------
         Tensor
-            Booleans, (N, [Z,] Y, X).
+            True for swapped pixels, (N, [Z,] Y, X).
         """
         rows, columns = grids
         device, count = rows.device, len(rows)
@@ -72,13 +72,13 @@ class PixelSwap:
 
 
 def allowed_swap(reports: Sequence[NoiseReport], loss: Loss) -> PixelSwap | None:
-    """Return which pixels may be swapped, or None if none may.
+    """Return which pixels may be swapped, or None if no pixels may.
 
-    None if the noise is correlated along both axes or its correlation could not be determined; if
-    something moved or changed between the acquisitions; and for losses that tolerate outliers,
-    because outliers come in clusters: what remains of a cluster in the input would show where it is
-    in the target. If one acquisition is noisier than the other, half of the patches are not
-    swapped, because the network must also be trained on images with the noise of each.
+    The result is None if the noise is correlated along both axes or its correlation could not be
+    determined, if something moved or changed between the acquisitions, and for losses that tolerate
+    outliers: outliers come in clusters, and the rest of a cluster in the input would show where it
+    is in the target. If one acquisition is noisier than the other, no pixels are swapped in half of
+    the patches, because the network must also be trained on images with the noise of each.
     """
     if loss.statistic != "mean":
         return None

@@ -1,4 +1,4 @@
-"""The record of a run that the model file keeps: data, settings, scores, versions."""
+"""Create the record of a run for the model file: data, settings, scores and versions."""
 
 import platform
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def record_of_run(
     Parameters
     ----------
     pairs, settings, reports, normalisations, held_out, history
-        What the run used, and its scores.
+        Data and settings of the run, and its scores.
     **outcome
         Further fields of `ModelRecord`.
     """

@@ -1,7 +1,8 @@
-"""When a run ends, and the learning rate on the way.
+"""Determine when a run ends, and the learning rate of every step.
 
-A run ends after its number of steps or minutes, if they are given. Otherwise it ends when the
-validation error stops improving, and at the latest after as many steps as the data usually need.
+A run ends after its number of steps or minutes, if they are given. Without a number of steps it
+also ends when the validation error stops improving, and at the latest after a number of steps that
+depends on the data and the preset.
 """
 
 import math
@@ -13,21 +14,22 @@ from napari_n2n.noise.report import NoiseReport
 from napari_n2n.training.settings import PRESETS, TrainingSettings
 from napari_n2n.training.state import SCORE_TOLERANCE, History
 
-# Steps until the peak rate. More: a later start; fewer: the first steps upset pretrained weights.
+# Steps until the peak rate. More: a slower start; fewer: the first steps damage pretrained weights.
 WARM_UP_STEPS = 50
-# Share of a run in which the rate falls to 0. Larger: less noise in the final weights; smaller:
-# longer at the peak rate.
+# Share of the run, at its end, in which the rate falls to 0. Larger: less noise in the final
+# weights; smaller: more steps at the peak rate.
 RAMP_DOWN = 0.4
-# How often every pixel is seen, and least and most steps, if no number is given. More: more detail,
-# but a network overfits the noise of a single pair; fewer: detail is missing.
+# How often every pixel is trained on, and smallest and largest number of steps, if no number is
+# given. More: more detail, but also overfitting of a single pair's noise; fewer: detail is missing.
 VIEWS = 400
 SHORTEST_RUN, LONGEST_RUN = 1500, 6000
-# Validations without improvement before the ramp-down. More: longer runs; fewer: chance ends them.
+# Validations without improvement before the ramp-down. More: longer runs; fewer: a run may end by
+# chance.
 _PATIENCE = 3
 
 
 def learning_rate(peak: float, step: int, progress: float) -> float:
-    """Return the rate of a step: linear warm-up, constant, half a cosine down to 0.
+    """Return the learning rate of a step: linear warm-up, constant, then half a cosine to 0.
 
     Parameters
     ----------
@@ -45,12 +47,12 @@ def learning_rate(peak: float, step: int, progress: float) -> float:
 
 
 def usual_steps(reports: Sequence[NoiseReport], pixels: int, pixels_per_step: int) -> float:
-    """Return the most steps of the balanced preset.
+    """Return the largest number of steps of the balanced preset.
 
     Parameters
     ----------
     reports
-        Noise of each channel; correlated noise takes more steps.
+        Noise of each channel; correlated noise needs more steps.
     pixels
         Number of pixels in all acquisitions.
     pixels_per_step
@@ -62,16 +64,16 @@ def usual_steps(reports: Sequence[NoiseReport], pixels: int, pixels_per_step: in
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a run ends.
+    """Limits that end a run.
 
     Attributes
     ----------
     steps, minutes
         Limits given in the settings, or None.
     longest
-        Most steps if `steps` is None.
+        Largest number of steps if `steps` is None.
     patience
-        How many times longer than usual to wait for an improvement.
+        Factor on the usual number of validations to wait for an improvement.
     """
 
     steps: int | None
@@ -102,7 +104,10 @@ class Schedule:
         return min(done, 1.0)
 
     def has_plateaued(self, curve: Sequence[HeldOutScore]) -> bool:
-        """Return whether the last third of the validations brought no improvement."""
+        """Return whether the last validations brought no improvement.
+
+        They are a third of all, but at least three times `patience`.
+        """
         errors = [score.held_out for score in curve]
         recent = max(round(_PATIENCE * self.patience), len(errors) // 3)
         if len(errors) <= recent + 2:

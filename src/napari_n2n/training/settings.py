@@ -1,8 +1,8 @@
-"""The settings of a training run, as one model.
+"""The settings of a training run, as one pydantic model.
 
 The options of `napari-n2n train`, the form of the Train dock, "Copy as Python" and "Copy as
-command" are generated from its fields; model files store it. With `steps` given, the same settings
-and seed give the same weights on the CPU.
+command" are generated from its fields; model files store the settings. If `steps` is given, the
+same settings and data give the same weights on the CPU.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PresetName = Literal["quick", "balanced", "thorough"]
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """When a run ends if neither steps nor minutes are given.
+    """A choice of training length, used if no number of steps is given.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Preset:
     effort
         Maximum number of steps, as a multiple of what the data usually need.
     description
-        What it is for, in one plain sentence.
+        Purpose of the preset, in one plain sentence.
     """
 
     name: PresetName
@@ -51,10 +51,10 @@ PRESETS: dict[str, Preset] = {
 class TrainingSettings(BaseModel):
     """Settings of one training run.
 
-    Name, title, type, default, limits and the text below each field describe it in all front ends.
-    `json_schema_extra` holds what only the dock's form needs: `form` is "main" or "advanced" and
-    absent from fields that the form leaves out; `labels` name the choices in the menu; `unset` is
-    shown for None; `step` and `maximum` belong to the spin box.
+    Name, title, type, default, limits and docstring of each field describe it in all front ends.
+    `json_schema_extra` holds values that only the dock's form needs: `form` is "main" or
+    "advanced", and missing if the form leaves the field out; `labels` name the choices in the menu;
+    `unset` is shown for None; `step` and `maximum` belong to the spin box.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -65,7 +65,7 @@ class TrainingSettings(BaseModel):
     preset: PresetName = Field(
         default="balanced", title="Preset", json_schema_extra={"form": "main"}
     )
-    """How long to train if neither steps nor minutes are given."""
+    """How long to train if no number of steps is given."""
 
     minutes: float | None = Field(
         default=None,
@@ -115,7 +115,7 @@ class TrainingSettings(BaseModel):
     )
     """Random seed; the same seed and steps give the same weights on the CPU."""
 
-    # Larger: more context, slower steps; below 32 little is left between a patch's edges.
+    # Larger: more context, slower steps; below 32, most of a patch is close to its edges.
     patch: int = Field(
         default=64,
         ge=32,
@@ -124,7 +124,7 @@ class TrainingSettings(BaseModel):
     )
     """Side of a training patch in pixels, at least 32."""
 
-    # 16 were better than 8 after the same time on all scenes (benchmarks/README.md).
+    # 16 gave better results than 8 in the same time on all scenes (benchmarks/README.md).
     batch: int = Field(
         default=16,
         ge=1,

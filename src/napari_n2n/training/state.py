@@ -1,4 +1,4 @@
-"""What changes during a run, and its checkpoint file, which holds exactly that."""
+"""The state that changes during a run, and its checkpoint file."""
 
 import copy
 import math
@@ -17,11 +17,11 @@ from napari_n2n.model.record import HeldOutScore
 from napari_n2n.training.normalisation import Normalisation
 from napari_n2n.training.settings import TrainingSettings
 
-# Validation errors that differ by less (relative) count as equal: the later weights are then kept,
+# Relative difference below which validation errors count as equal. The later weights are then kept,
 # which was never worse in seven runs (benchmarks/README.md, "What was tried").
 SCORE_TOLERANCE = 1e-3
 _BETAS = (0.9, 0.99)  # of Adam, as in Lehtinen et al. 2018
-# The training loss is read every 10 steps, because reading waits for the GPU, and smoothed.
+# The training loss is read only every 10 steps, because reading waits for the GPU; it is smoothed.
 _READ_LOSS_EVERY = 10
 _LOSS_SMOOTHING = 0.2  # share of the latest value
 
@@ -33,9 +33,9 @@ class History:
     Attributes
     ----------
     step, seconds
-        Optimiser steps and training time (s) so far.
+        Number of optimiser steps and training time in seconds so far.
     end
-        Last step, once a plateau has determined it.
+        Last step, set when a plateau is detected; until then None.
     loss
         Training loss in normalised units, smoothed over recent steps.
     curve
@@ -54,14 +54,14 @@ class History:
 
 @dataclass(eq=False)
 class TrainState:
-    """All that changes during a run.
+    """Everything that changes during a run.
 
     Attributes
     ----------
     network
-        The network in training.
+        The network being trained.
     average
-        Exponential moving average of its weights, in evaluation mode.
+        Exponential moving average of the network's weights, in evaluation mode.
     optimizer
         Adam for the weights of `network`.
     best
@@ -87,12 +87,12 @@ class TrainState:
         return cls(network.train(), average, optimizer, _copied(average), batch_size)
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the rate of the next steps."""
+        """Set the learning rate of the next steps."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
     def finish_step(self, loss: Tensor, averaging: float) -> None:
-        """Count an optimiser step, note its loss, and average the weights.
+        """Count an optimiser step, record its loss, and update the averaged weights.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class TrainState:
         update_average(self.average, self.network, history.step, averaging)
 
     def add_score(self, score: HeldOutScore) -> None:
-        """Add the score of the averaged weights; keep them if none were clearly better."""
+        """Add the score of the averaged weights; keep them unless earlier ones were better."""
         history = self.history
         history.curve.append(score)
         lowest = min(earlier.held_out for earlier in history.curve)
@@ -132,7 +132,7 @@ class TrainState:
         return tensors, {"history": history, "places": self.batch_size}
 
     def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
+        """Restore a state that `state_dict` returned."""
         device = next(self.network.parameters()).device
         parts: dict[str, Any] = {}
         for name, tensor in tensors.items():
@@ -154,12 +154,12 @@ class TrainState:
 
 
 def update_average(average: nn.Module, network: nn.Module, step: int, decay: float) -> None:
-    """Move averaged weights, and statistics of batch norms, towards a network's by one step.
+    """Update the average of a network's weights and batch-norm statistics after a step.
 
-    In early steps the decay is smaller, so that the initial weights are soon forgotten.
+    In early steps the decay is smaller, so that the initial weights soon lose their influence.
 
-    Not `torch.optim.swa_utils.AveragedModel`: its first update copies the weights, and with
-    buffers it also averages integer counters.
+    `torch.optim.swa_utils.AveragedModel` is not suitable: its first update copies the weights, and
+    with buffers it also averages integer counters.
     """
     decay = min(decay, step / (step + 10))
     current = network.state_dict()
@@ -174,7 +174,7 @@ def save_checkpoint(
     settings: TrainingSettings,
     normalisations: Sequence[Normalisation],
 ) -> None:
-    """Write the state, and what it belongs to, to a file."""
+    """Write the state to a file, with the settings and normalisation that it belongs to."""
     tensors, values = state.state_dict()
     values |= {"settings": settings.model_dump(), "scales": _scales(normalisations)}
     tensorfile.write(path, "checkpoint", tensors, values)
@@ -186,7 +186,7 @@ def load_checkpoint(
     settings: TrainingSettings,
     normalisations: Sequence[Normalisation],
 ) -> None:
-    """Read into `state` what `save_checkpoint` wrote.
+    """Load a file written by `save_checkpoint` into `state`.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def load_checkpoint(
         If the checkpoint cannot be read or belongs to other data or settings.
     """
     tensors, values = tensorfile.read(path, "checkpoint")
-    may_change = {"steps", "minutes", "device"}  # a run may be prolonged, and continue elsewhere
+    may_change = {"steps", "minutes", "device"}  # a run may become longer or use another device
     before, now = values["settings"], settings.model_dump(exclude=may_change)
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:
