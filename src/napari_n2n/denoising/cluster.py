@@ -1,9 +1,9 @@
-"""The same shards as tasks on an existing `dask.distributed` cluster.
+"""Compute the shards of a result as tasks on an existing `dask.distributed` cluster.
 
-Model and plan are sent once to each worker; every shard has one writer at a time, is retried
-elsewhere if its worker is lost, and has the same bytes wherever it is computed (each thread of a
-worker computes with one thread; another number of threads rounds differently). Workers must find
-the files under the same paths as the client.
+Model and plan are sent once to each worker. Every shard is written by one worker at a time, and by
+another if this worker is lost. Its bytes do not depend on the worker, because each task computes
+with one thread; another number of threads rounds differently. Workers must find the files under the
+same paths as the client.
 """
 
 import uuid
@@ -21,28 +21,28 @@ from napari_n2n.io.writers import open_writer
 from napari_n2n.model.denoiser import from_bytes
 from napari_n2n.model.device import choose_device
 
-_RETRIES = 5  # of a shard, each on another worker if the last one is lost
-_QUEUED = 3  # shards per thread of a worker: none waits for the next, few are lost with a worker
+_RETRIES = 5  # of a shard whose task failed
+_QUEUED = 3  # shards per thread of the workers; more: more lost with a worker, fewer: idle threads
 _TIMEOUT = 10  # seconds to reach the scheduler
 _predictors: dict[str, Predictor] = {}
 
 
 @dataclass(frozen=True)
 class ClusterJob:
-    """What a worker needs for the shards of one result.
+    """Data that a worker needs for the shards of one result.
 
     Attributes
     ----------
     model
         Bytes of the model.
     plan
-        What it is applied to.
+        The acquisitions to denoise, and the header of the result.
     path
-        Of the result, whose unfinished store exists.
+        Path of the result; its unfinished store must exist.
     device
-        Word for the device that workers compute on.
+        Device of the workers, as in `choose_device`.
     memory, tile
-        Of the `Predictor`.
+        Arguments of the `Predictor`.
     key
         Identifies the job, so that a worker builds its predictor once.
     """
@@ -59,16 +59,16 @@ class ClusterJob:
 def shards_on_cluster(
     address: str, parts: list[tuple[str, Region]], job: ClusterJob
 ) -> Iterator[str]:
-    """Let the workers of a cluster compute and write shards; yield the name of each one written.
+    """Compute and write shards on the workers of a cluster; yield the name of each finished one.
 
     Parameters
     ----------
     address
-        Of the scheduler, such as ``tcp://127.0.0.1:8786``.
+        Address of the scheduler, such as ``tcp://127.0.0.1:8786``.
     parts
         Name and region of every shard.
     job
-        What workers need.
+        Data for the workers.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def shards_on_cluster(
         )
         for finished in running:
             name = finished.result()
-            finished.release()  # otherwise the loss of its worker would have it written again
+            finished.release()  # otherwise it would be written again if its worker is lost
             yield name
             for part in islice(waiting, 1):
                 running.add(submit(part))
@@ -128,7 +128,7 @@ def _write_shard(job: ClusterJob, part: tuple[str, Region]) -> str:
 
 
 def _predictor(job: ClusterJob) -> Predictor:
-    """Return the predictor of a job, built when a worker gets its first shard."""
+    """Return the predictor of a job; build it for the first shard of the job."""
     if job.key not in _predictors:
         _predictors.clear()
         denoiser, device = from_bytes(job.model), choose_device(job.device)

@@ -1,8 +1,8 @@
 """Denoise a stack of any size, shard by shard.
 
-The next shard is read and the last one is written while this one is computed. A journal beside the
-growing result lists every shard that is safely on disk, so that an interrupted run can be resumed
-and ends with the same bytes.
+While one shard is computed, the next is read and the previous one is written. A journal beside the
+growing result lists every shard that has been flushed to the disk, so that an interrupted run can
+be resumed and gives the same bytes.
 """
 
 import math
@@ -27,10 +27,10 @@ from napari_n2n.model.device import choose_device
 
 Part = tuple[str, Region]
 
-# Share of its uncompressed size that a zarr surely needs on disk: a low estimate, since a run that
-# might fit is not refused.
+# Smallest share of its uncompressed size that a zarr needs on disk: a low estimate, so that a run
+# that might fit is not refused.
 _COMPRESSED = 0.25
-# Time for a shard of a coarser level against one that goes through the network, for the progress.
+# Ratio of the time for a shard of a coarser level to that for a denoised one, for the progress.
 _COARSER_COST = 0.02
 
 
@@ -41,9 +41,9 @@ class DenoisingStep:
     Attributes
     ----------
     done, total
-        Shards of the full resolution.
+        Number of shards of the full resolution, done and in total.
     progress
-        Share of the run that is done, coarser levels included, 0 to 1.
+        Share of the run that is done, including coarser levels, 0 to 1.
     growing
         The store or file that the result is written to until it is complete.
     """
@@ -70,7 +70,7 @@ def denoise_by_shards(
     """Denoise into a file; a generator that yields after every shard and returns the path.
 
     It yields once before the first shard, as soon as the empty result can be shown. If it is closed
-    or cancelled, the unfinished result can be resumed.
+    or cancelled after a shard has been written, the unfinished result is kept and can be resumed.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def denoise_by_shards(
     plan
         See `make_plan`.
     cancelled
-        Called before every layer of the network; return True to end the run there.
+        Called before every layer of the network; the run ends if it returns True.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def _steps(
     write_shards: Callable[[list[Part]], Iterator[str]],
     growing: Path,
 ) -> Iterator[DenoisingStep]:
-    """Write all shards that the journal does not list, those of the coarser levels last."""
+    """Write all shards that are not in the journal, coarser levels last; yield the progress."""
     parts, coarser = list(writer.shards()), list(writer.pyramid())
     left = [part for part in parts if part[0] not in journal.done]
     total_cost = len(parts) + _COARSER_COST * len(coarser)
@@ -171,7 +171,8 @@ def denoise(
     device
         "auto", "cpu", "cuda" or "mps".
     memory
-        Limit for pixels and network together, in bytes; without `out` the result comes on top.
+        Memory limit for pixels and network together, in bytes; without `out`, the result needs
+        additional memory.
     overwrite
         Overwrite existing output.
     resume
@@ -220,7 +221,7 @@ def denoise(
 def _open_output(
     path: Path, denoiser: Denoiser, plan: Plan, tile: tuple[int, ...], resume: bool
 ) -> tuple[Journal, Writer]:
-    """Open journal and writer; the journal of a resumed run holds the tile of the first run."""
+    """Open journal and writer; the journal of a resumed run contains the tile of the first run."""
     header = plan.header
     job = {
         "model": denoiser.fingerprint(),
@@ -240,7 +241,7 @@ def _open_output(
 
 
 def _shards(parts: list[Part], predictor: Predictor, writer: Writer) -> Iterator[str]:
-    """Yield the name of every shard once it is written; reading and writing overlap computing."""
+    """Yield the name of every shard after it has been written; read and write in the background."""
     with (
         ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-reader") as reading,
         ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-writer") as writing,

@@ -1,7 +1,7 @@
 """Domain shift: warn if an acquisition differs from those that a model was trained on.
 
-A network that gets other intensities or another noise than in its training gives wrong results that
-look as convincing as right ones.
+If intensities or noise differ from those in training, the results of a network are wrong, but look
+as convincing as correct ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,28 +13,30 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.stats.statistics import noise_excess, noise_level
 
-# Planes, and pixels along each side of their middle, that are read: a second for a large stack.
+# Number of planes that are read, and side in pixels of their middle part: takes a second for a
+# large stack.
 _PLANES, _SAMPLED_SIDE = 4, 1024
-# Pixels between two that count for the range of values: a tenth of them is enough.
+# Every 11th pixel is used for the range of values: fewer than a tenth are enough.
 _EVERY = 11
-# Percentiles that stand for the range of values: not moved by hot pixels.
+# Percentiles used as the range of values: not changed by hot pixels.
 _ENDS = 1, 99.9
-# How far the values may be outside of the range of the training, in parts of that range.
+# How far values may be outside the range of the training data, in parts of that range.
 _BEYOND = 0.5
-# Largest ratio between the noise and that of the training. Twice the detector gain at the same
+# Largest factor between the noise and that in training. Twice the detector gain at the same
 # light changes it by 1.41; quarters of one field of view differ by up to 1.06 (FMD, sCMOS).
 _TIMES = 1.3
 # The same for a model file without `noise_excess`, where fine detail of the scene counts as noise.
 _TIMES_UNCALIBRATED = 2.0
-# Correlation at lag 1 beyond which such a file is not checked, as the roughness reads too low; and
-# share of outliers beyond which none is: the photon-transfer line is then that of the outliers too.
+# Correlation at lag 1 above which the noise is not compared for such a file, because the measured
+# noise is too low; and share of outliers above which it is not compared for any file, because
+# outliers then change the photon-transfer line.
 _MOST_CORRELATION, _MOST_OUTLIERS = 0.2, 0.03
-# Pixels along a plane's side that the noise level needs.
+# Smallest side of a plane in pixels for the noise level.
 _SMALLEST = 3
 
 
 def differences(denoiser: Denoiser, channels: Sequence[Sequence[Acquisition]]) -> Iterator[str]:
-    """Yield a warning for each way in which acquisitions differ from those of the training.
+    """Yield a warning for each way in which acquisitions differ from the training data.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def differences(denoiser: Denoiser, channels: Sequence[Sequence[Acquisition]]) -
 
 
 def _of_each(denoiser: Denoiser, name: str, count: int) -> list[Any]:
-    """Return a list of the record with one entry per channel; a single entry counts for all."""
+    """Return a list from the record, one entry per channel; a single entry is repeated."""
     known = list(getattr(denoiser.record, name))
     return known * count if len(known) == 1 else known
 
@@ -72,7 +74,7 @@ def _other_values(name: str, planes: np.ndarray, low: float, high: float) -> Ite
 
 
 def _other_noise(name: str, planes: np.ndarray, trained: dict[str, Any]) -> Iterator[str]:
-    """Compare the noise with that of A and of B in the training, brightness for brightness."""
+    """Yield a warning if the noise differs from that in training at the same brightness."""
     if trained["outlier_share"] > _MOST_OUTLIERS or min(planes.shape[1:]) < _SMALLEST:
         return
     in_training = trained.get("noise_excess", (None, None))

@@ -1,4 +1,4 @@
-"""Denoise all recordings in a folder, one field of view after the other, into a folder."""
+"""Denoise all recordings in a folder, one field of view after another, into another folder."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
@@ -26,13 +26,13 @@ class FolderStep:
     Attributes
     ----------
     done, total
-        Results.
+        Number of results, finished and in total.
     progress
         Share of the run that is done, 0 to 1.
     name
         Name of the current result.
     warnings
-        How its recordings differ from those that the model was trained on, in sentences.
+        Sentences that say how the recordings differ from those that the model was trained on.
     """
 
     done: int
@@ -49,9 +49,9 @@ class FolderJob:
     Attributes
     ----------
     fields
-        Files of every field of view, which are averaged; see `fields_of_view`.
+        Files of every field of view, whose results are averaged; see `fields_of_view`.
     folder
-        For the results: TIFF for a TIFF, OME-Zarr for everything else.
+        Folder for the results: a TIFF for a TIFF, OME-Zarr for other formats.
 
     Raises
     ------
@@ -81,12 +81,12 @@ class FolderJob:
 
     @classmethod
     def of(cls, folders: Sequence[str | Path], out: str | Path) -> "FolderJob":
-        """List the files in folders; files of the same name show one field of view."""
+        """Create a job for the files in folders; files of the same name show one field of view."""
         return cls(tuple(map(tuple, fields_of_view(folders))), Path(out))
 
     @property
     def results(self) -> list[Path]:
-        """Path of the result of every field of view."""
+        """Paths of the results, one for each field of view."""
         return [self.folder / _result_name(sources[0].name) for sources in self.fields]
 
     @property
@@ -96,7 +96,7 @@ class FolderJob:
 
     @property
     def entries(self) -> list[str]:
-        """Line of the journal for each finished result."""
+        """Lines of the journal, one for each result, written when the result is finished."""
         return [
             "\t".join([out.name, *(str(path.absolute()) for path in sources)])
             for sources, out in zip(self.fields, self.results, strict=True)
@@ -125,10 +125,10 @@ def denoise_fields_of_view(
     resume: bool = False,
     **options: Any,
 ) -> Generator[FolderStep, None, list[Path]]:
-    """Denoise one field of view after the other; a generator that returns the paths of the results.
+    """Denoise one field of view after another; a generator that returns the paths of the results.
 
-    Whenever it ends, every result is complete, or unfinished and resumable, or not begun. If a
-    recording cannot be opened, it raises before the first is denoised. See `denoise_folder` for the
+    Whenever it ends, every result is complete, can be resumed, or has not been started. Recordings
+    that cannot be opened raise an error before denoising starts. See `denoise_folder` for the
     parameters.
     """
     total = len(job.fields)
@@ -146,7 +146,7 @@ def denoise_fields_of_view(
     existed = job.folder.exists()
     job.folder.mkdir(parents=True, exist_ok=True)
     how = {"axes": axes, "dtype": dtype, "turns": turns}
-    # A resumed run overwrites the rest too, if the first run was to overwrite.
+    # A resumed run overwrites the remaining results if the first run had this option.
     settings = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
     journal = Journal(job.journal, settings, resume=resume)
     if not resume:
@@ -194,23 +194,23 @@ def denoise_folder(
     on_step: Callable[[FolderStep], None] | None = None,
     **options: Any,
 ) -> list[Path]:
-    """Denoise all recordings in a folder, one after the other.
+    """Denoise all recordings in a folder, one after another.
 
     Parameters
     ----------
     denoiser
         The model.
     folders
-        One; or several with recordings of the same fields of view under the same names, which are
-        averaged.
+        One folder; or several with recordings of the same fields of view under the same names,
+        whose results are averaged.
     out
-        Folder for the results: TIFF for a TIFF, OME-Zarr for everything else.
+        Folder for the results: a TIFF for a TIFF, OME-Zarr for other formats.
     on_step
         Called with the progress after every shard.
     options
         axes, dtype, turns, device, memory, overwrite, resume and scheduler, as in `denoise`.
-        `resume` continues an interrupted run, and adds new recordings to a complete one; model,
-        axes, dtype and turns must be the same.
+        `resume` continues an interrupted run, or adds new recordings to a complete one; model,
+        axes, dtype and turns must be the same as before.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a model is applied to: acquisitions of one scene, their weights, and the result's header."""
+"""Plan a run: the acquisitions to denoise, their weights, and the header of the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +22,11 @@ class Scene:
     Attributes
     ----------
     acquisitions
-        One, or several of one scene whose results are averaged.
+        One acquisition, or several of one scene whose results are averaged.
     maps
         For each, the map from its intensities (ADU) to those of the result.
     weights
-        For each, its weight in the average; they sum to 1.
+        For each, its weight in the average; the weights sum to 1.
     starts
         For each, the row and column at which the part common to all starts, in pixels.
     """
@@ -39,16 +39,16 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a model is applied to, and what results.
+    """The acquisitions to which a model is applied, and the result.
 
     Attributes
     ----------
     scenes
         One for each channel.
     header
-        Of the result, on the grid of the first acquisition.
+        Header of the result, on the grid of the first acquisition.
     warnings
-        How the acquisitions differ from those that the model was trained on, in sentences.
+        Sentences that say how the acquisitions differ from those that the model was trained on.
     turns
         Whether test-time augmentation is used.
     """
@@ -73,9 +73,9 @@ def make_plan(
     denoiser
         The model.
     sources
-        One acquisition: the result is on its own intensity scale. Several of one scene: the result
-        is the mean of the results of each on its own scale, on the first one's grid. A brighter
-        exposure has more weight in it, which suits photon noise.
+        One acquisition: the result is on its intensity scale. Several of one scene: each is
+        denoised, and the result is their mean on the first one's grid. A brighter exposure has more
+        weight, which suits photon noise.
     axes
         Letters of the dimensions, instead of those in the sources.
     dtype
@@ -86,7 +86,7 @@ def make_plan(
     Raises
     ------
     BadInput
-        If a source cannot be read, several do not show one scene, or the model was trained on
+        If a source cannot be read, the sources do not show one scene, or the model was trained on
         another number of channels or dimensions.
     """
     if not sources:

@@ -1,4 +1,4 @@
-"""From a region of a result to its pixels: read what it depends on, apply the network in tiles."""
+"""Compute any region of a result: read the pixels it depends on, and apply the network in tiles."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -38,13 +38,13 @@ class Input:
     Attributes
     ----------
     index
-        Number of the acquisition in its scene.
+        Index of the acquisition in its scene.
     target
-        Part of the region that these pixels are for.
+        Part of the region that is computed from these pixels.
     wanted
         The same part, in pixels of the acquisition.
     pixels, origin
-        The pixels, halo included, and the position of the first along each axis.
+        The pixels, including the halo, and the position of the first one along each axis.
     """
 
     index: int
@@ -55,19 +55,19 @@ class Input:
 
 
 class Predictor:
-    """Computes any region of a result; the values do not depend on how the result is divided.
+    """Computes any region of a result; the values do not depend on the division into regions.
 
-    It computes with a copy of the model on the device, so that several predictors can use one model
-    at the same time.
+    Each predictor has its own copy of the model on the device, so that several can use one model at
+    the same time.
 
     Parameters
     ----------
     denoiser, plan
-        The model, and what it is applied to.
+        The model, and the acquisitions to denoise.
     device
-        Where to compute.
+        Device to compute on.
     memory
-        Limit in bytes.
+        Memory limit in bytes.
     tile
         Sides of a tile without its halo in pixels; chosen to fit into memory by default.
     cancelled
@@ -76,7 +76,7 @@ class Predictor:
     Attributes
     ----------
     tile
-        As given or chosen; halved when the device runs out of memory.
+        Sides of a tile, as given or chosen; halved when the device runs out of memory.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Predictor:
         self._cache: dict[tuple[int, int], tuple[Region, np.ndarray]] = {}
 
     def use(self, denoiser: Denoiser) -> None:
-        """Compute with other weights of the same network from now on."""
+        """Replace the weights by those of a model with the same network."""
         self.denoiser = denoiser.to(self._device)
         if self._cancelled is not None:
             for network in self.denoiser.ready:
@@ -109,7 +109,7 @@ class Predictor:
             raise Cancelled
 
     def read(self, region: Region) -> list[Input]:
-        """Read what the network needs for a region of the result: one plane, or one volume."""
+        """Read the pixels needed for a region, which is one plane or volume of the result."""
         scene, inside = self._scene(region)
         inputs = []
         for index, (one, start) in enumerate(zip(scene.acquisitions, scene.starts, strict=True)):
@@ -145,7 +145,7 @@ class Predictor:
         for one in inputs:
             acquisition = scene.acquisitions[one.index]
             denoised = self._denoised(one, acquisition.shape, self._channel(region))
-            # Beyond saturation nothing was measured, so nothing was learned.
+            # Saturated pixels are not trained on, so larger values would be meaningless.
             np.minimum(denoised, np.float32(acquisition.saturation), out=denoised)
             weight = np.float32(scene.weights[one.index])
             total[one.target] += weight * scene.maps[one.index](denoised)
@@ -168,15 +168,15 @@ class Predictor:
         reach = [slice(part.start, part.stop) for part in wanted]
         numbers = (self.denoiser.receptive_field, self.denoiser.stride)
         for axis, (halo, step) in enumerate(zip(*numbers, strict=True), start=-dims):
-            # Rounding to the grid adds a stride at most on either side of tile and halo; the
-            # mirrored margin adds `_MARGIN_STRIDES`.
+            # Rounding tile and halo to the grid adds at most one stride each on either side; the
+            # mirrored margin adds `_MARGIN_STRIDES` strides.
             more = halo + (2 + _MARGIN_STRIDES) * step
             first, last = reach[axis].start - more, reach[axis].stop + more
             reach[axis] = slice(max(0, first), min(shape[axis], last))
         return tuple(reach)
 
     def _read_cached(self, key: tuple[int, int], one: Acquisition, region: Region) -> np.ndarray:
-        """Read a region; if its chunks are longer, read and keep whole ones for the next region."""
+        """Read a region; if its chunks are longer, read whole chunks and keep them for the next."""
         if key in self._cache:
             place, pixels = self._cache[key]
             ends = zip(place, region, strict=True)
@@ -198,7 +198,7 @@ class Predictor:
         return pixels[_relative(region, [part.start for part in whole])]
 
     def _denoised(self, one: Input, shape: tuple[int, ...], channel: int) -> np.ndarray:
-        """Apply the network to an input in tiles, halving them while memory is too small."""
+        """Apply the network to an input in tiles, halving the tiles if memory is too small."""
         dims = self.denoiser.dims
         spatial = one.wanted[-dims:]
         result = np.empty([part.stop - part.start for part in one.wanted], np.float32)
@@ -265,7 +265,7 @@ def _relative(region: Region, origin: Sequence[int]) -> Region:
 
 
 def _to_chunks(part: slice, length: int, size: int, phase: int) -> slice:
-    """Widen a part of an axis to whole chunks of a size, one of which begins at a phase."""
+    """Widen a part of an axis to whole chunks of length `size`, one of which starts at `phase`."""
     first = phase + (part.start - phase) // size * size
     last = phase + rounded_up(part.stop - phase, size)
     return slice(max(0, first), min(length, last))

@@ -1,7 +1,7 @@
-"""The plane on screen, denoised with the weights of a running training or of a finished model.
+"""Denoise the plane on screen, with the current weights during training or with a finished model.
 
-During training a preview costs time that training would use: a tenth of the training time is saved
-up for it, so that previews come as often as they are cheap.
+A preview delays training. It may take a tenth of the training time: the faster a preview is, the
+more often it is updated.
 """
 
 import time
@@ -17,12 +17,12 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Region
 from napari_n2n.model.denoiser import Denoiser
 
-_SHARE = 0.1  # of the training time goes into previews
-_MOST_SAVED = 3.0  # seconds; after a long time without a preview not many follow at once
-_MOST_OWED = 2.0  # seconds; a new plane is shown on credit until so much is owed
-_INTERVAL = 0.5  # seconds between previews of one plane; more often, nothing new is seen
-# The side of a preview is halved above `_LONG` and doubled below `_SHORT` (seconds for one
-# preview): doubling it takes at most four times as long, so the two do not alternate.
+_SHARE = 0.1  # of the training time is for previews
+_MOST_SAVED = 3.0  # seconds; limits how many previews follow at once after a long pause
+_MOST_OWED = 2.0  # seconds by which previews of new planes may exceed their share
+_INTERVAL = 0.5  # seconds between previews of one plane; after less time, hardly any change shows
+# The side of a preview is halved if it takes more than `_LONG` seconds, and doubled if less than
+# `_SHORT`: doubling takes at most four times as long, so that the two do not alternate.
 _LONG, _SHORT = 0.8, 0.1
 _FIRST_SIDE, _SMALLEST_SIDE, _LARGEST_SIDE = 512, 128, 2048  # pixels
 
@@ -34,7 +34,7 @@ class PreviewImage:
     Attributes
     ----------
     region
-        The part: a slice for each axis of the acquisition.
+        The part, as one slice for each axis of the acquisition.
     pixels
         float32, of the region's shape, in the acquisition's unit.
     """
@@ -44,18 +44,18 @@ class PreviewImage:
 
 
 class Preview:
-    """Denoises the planes that are on screen, one after the other.
+    """Denoises the planes that are on screen, one after another.
 
     Parameters
     ----------
     acquisition
         Acquisition on screen; only the pixels of the planes are read.
     device
-        Where to compute.
+        Device to compute on.
     memory
-        Limit in bytes.
+        Memory limit in bytes.
     plan
-        What a finished model is applied to: the acquisition, and others of its scene; None during
+        For a finished model, the plan for the acquisition and others of its scene; None during
         training.
     cancelled
         As in `Predictor`.
@@ -79,19 +79,19 @@ class Preview:
         self._used: tuple[Denoiser, Predictor] | None = None
 
     def denoise(self, denoiser: Denoiser, region: Region) -> PreviewImage | None:
-        """Denoise a plane, or the middle of a large one that takes less than about a second.
+        """Denoise a plane, or so much of its middle that it takes less than about a second.
 
         Parameters
         ----------
         denoiser
-            The weights.
+            The model.
         region
             A slice for each axis of the acquisition, all but the last two of length 1.
 
         Returns
         -------
         PreviewImage or None
-            None for a channel whose training has not begun.
+            The denoised part, or None for a channel whose training has not started.
 
         Raises
         ------
@@ -113,7 +113,7 @@ class Preview:
         return PreviewImage(part, pixels)
 
     def _predictor(self, denoiser: Denoiser) -> Predictor:
-        """Return one predictor for all planes, with the weights of a denoiser."""
+        """Return the predictor for all planes, with the weights of `denoiser`."""
         if self._used is None:
             predictor = Predictor(
                 denoiser, self._plan, self._device, self._memory, cancelled=self._cancelled
@@ -133,7 +133,7 @@ class Preview:
 
 
 class Pace:
-    """Decides when to compute a preview: of a new plane at once, again when time is saved up."""
+    """Decides when to compute a preview: at once for a new plane, else within its time share."""
 
     def __init__(self) -> None:
         self._saved = 0.0
@@ -142,18 +142,18 @@ class Pace:
         self._last = 0.0
 
     def earn(self, seconds: float) -> None:
-        """Save up a tenth of the time that training took."""
+        """Add a tenth of the given training time to the time available for previews."""
         self._saved = min(self._saved + _SHARE * seconds, _MOST_SAVED)
 
     def allows(self, region: Region, *, idle: bool) -> bool:
-        """Return whether to show a region now; `idle` while training is paused."""
+        """Return whether to show a region now; `idle` is True while training is paused."""
         if region != self._seen:
             return idle or self._saved > -_MOST_OWED
         rested = time.monotonic() - self._last > _INTERVAL
         return not idle and rested and self._saved > self._cost
 
     def spend(self, seconds: float, region: Region, *, idle: bool) -> None:
-        """Subtract the time that a preview took."""
+        """Subtract the time of a preview, unless `idle`, and remember the region."""
         self._seen, self._cost, self._last = region, seconds, time.monotonic()
         if not idle:
             self._saved -= seconds

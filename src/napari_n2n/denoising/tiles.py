@@ -1,10 +1,10 @@
-"""Cutting a plane or a volume so that tiled and whole results are equal.
+"""Cut a plane or a volume into tiles so that tiled and whole results are equal.
 
 A network that is equivariant to shifts by `stride`, and whose output depends on no input pixel
 farther away than `halo`, gives the same values for a tile as for the whole plane, if the tile
 starts on a multiple of the stride and is read with the halo around it. So no seam can appear and
-nothing has to be blended. Beyond its edges the plane is continued by its mirror image for a short
-way, so that the network's own zero padding does not show at the edges.
+nothing has to be blended. The plane is extended by a narrow mirrored margin, so that the network's
+own padding has no visible effect at its edges.
 """
 
 import math
@@ -14,7 +14,7 @@ from itertools import product
 
 import numpy as np
 
-_MOST_CUTS = 40  # tried per axis; more: smaller tiles for little memory, slower choice in 3D
+_MOST_CUTS = 40  # tiles tried per axis; more: smaller tiles for little memory, slower choice in 3D
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Tile:
     keep
         Slices of the computed part that go into the result.
     write
-        Slices of the whole that they fill.
+        Slices of the whole image that these pixels fill.
     """
 
     read: tuple[tuple[int, int], ...]
@@ -52,16 +52,16 @@ def tiles(
     region
         The part that the tiles fill: start and stop along each axis.
     shape
-        Of the whole.
+        Shape of the whole image.
     size
         Sides of a tile without its halo in pixels, rounded up to multiples of `stride`.
     halo
         Receptive field of the network in pixels, along each axis.
     stride
-        Shift in pixels under which the network repeats itself, along each axis.
+        Shift in pixels under which the network is equivariant, along each axis.
     margin
-        How far the whole is continued by its mirror image along each axis, in pixels, rounded up
-        to multiples of `stride`.
+        Width of the mirrored margin along each axis, in pixels, rounded up to multiples of
+        `stride`.
     """
     spans = [
         list(_spans(*numbers))
@@ -75,8 +75,8 @@ def tiles(
 def _spans(
     part: slice, length: int, size: int, halo: int, stride: int, margin: int
 ) -> Iterator[tuple[tuple[int, int], slice, slice]]:
-    # The receptive field is measured from the far end of a grid cell, so a halo of one stride less
-    # would give the same values; of two strides less it would not.
+    # The receptive field is that of the pixel at the far end of a grid cell. A halo of one stride
+    # less would therefore give the same values; of two strides less it would not.
     size, halo, padded, margin = (
         rounded_up(number, stride) for number in (size, halo, length, margin)
     )
@@ -97,11 +97,11 @@ class _Cut:
     Attributes
     ----------
     side
-        Pixels of a tile, without its halo.
+        Length of a tile in pixels, without its halo.
     read
-        Most pixels that a tile computes.
+        Largest length in pixels that is computed for a tile, with its halo.
     computed
-        Pixels that all tiles together compute.
+        Length in pixels that is computed for all tiles together.
     """
 
     side: int
@@ -123,11 +123,12 @@ def choose_tile(
     Parameters
     ----------
     shape, halo, stride, margin
-        As `tiles` takes them.
+        See `tiles`.
     longest
         Longest sides of a tile in pixels: those of a shard.
     pixels
-        Most pixels of a tile with its halo; if no tile is that small, the smallest is taken.
+        Largest number of pixels of a tile with its halo; if all tiles are larger, the smallest is
+        used.
     """
     options = [
         _cuts(min(length, limit), length, *along)
@@ -163,14 +164,14 @@ def mirrored(
     shape: tuple[int, ...],
     where: tuple[tuple[int, int], ...],
 ) -> np.ndarray:
-    """Read a part that may reach past the edges, where the image is continued by its mirror image.
+    """Read a part that may reach past the edges, where the image is mirrored.
 
     Parameters
     ----------
     read
-        Called with the slices inside the image that are needed.
+        Function that returns the pixels of slices inside the image.
     shape
-        Of the image.
+        Shape of the image.
     where
         (start, stop) in pixels along each axis; the edge pixel is not repeated.
     """

@@ -1,4 +1,4 @@
-"""Noise with zero mean: Gaussian, correlated (brown), Poisson, and that of a camera."""
+"""Noise with zero mean: Gaussian, correlated (brown), Poisson and camera noise."""
 
 import math
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from scipy import ndimage
 from napari_n2n.errors import BadInput
 from napari_n2n.simulate.corruption import Level, Noise, Parameter, Range, fixed_level
 
-# Electrons or photons of a pixel: numpy draws Poisson numbers as 64-bit integers and fails above
-# 9.2e18; this leaves a margin and is far beyond any detector.
+# Most electrons or photons of a pixel: numpy draws Poisson numbers as 64-bit integers and fails
+# above 9.2e18. This leaves a margin and is far beyond any detector.
 _BRIGHTEST = 1e15
 
 Sigma = Annotated[
@@ -70,10 +70,10 @@ class Brown(Noise):
 
 @dataclass(frozen=True)
 class Poisson(Noise):
-    """Photon noise: the low end of the range is dark, the high end collects `photons`.
+    """Photon noise: the low end of the range has no photons, the high end `photons`.
 
     ``low + (high - low) / photons * Poisson(photons (x - low) / (high - low))``. The mean is the
-    clean value; values below the low end count as dark.
+    clean value; values below the low end are treated as dark.
     """
 
     name = "poisson"
@@ -99,7 +99,7 @@ class Camera(Noise):
 
     ``offset + gain * (Poisson((x - offset) / gain) + N(0, read^2))`` with the clean image in ADU,
     `gain` in ADU per electron, `read` in electrons and `offset` (the black level) in ADU. The mean
-    is the clean value; values below the offset count as dark.
+    is the clean value; values below the offset are treated as dark.
     """
 
     name = "camera"
@@ -130,7 +130,7 @@ class Camera(Noise):
 
 
 def _counted(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw Poisson numbers; negative rates count as zero."""
+    """Draw Poisson numbers with the given rates; negative rates count as zero."""
     if rate.max() > _BRIGHTEST:
         raise BadInput(
             f"a pixel of {rate.max():.3g} electrons is too bright: use a larger gain", "option"

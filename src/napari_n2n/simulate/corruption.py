@@ -1,8 +1,8 @@
-"""Base classes of all corruptions: frozen values with levels that draw new noise at every call.
+"""Base classes of all corruptions: immutable objects that draw new noise at every call.
 
 Images have the shape (..., Y, X). An array is one image with one level, whatever its leading axes.
-With ``channels=True`` the axis before YX holds the colours of one picture, and a replaced pixel is
-replaced in all of them.
+With ``channels=True`` the axis before YX contains the colours of one picture, and a replaced pixel
+is replaced in all colours.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -27,9 +27,9 @@ class Parameter:
     low, high
         Smallest and largest allowed value.
     step
-        Increment of the field.
+        Step of the spin box.
     ranged
-        True if the number may be a range, from which every image draws its own level.
+        True if the number may be a range, from which a level is drawn for every image.
     """
 
     label: str
@@ -42,14 +42,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Noise:
-    """A corruption.
+    """Base class of a corruption.
 
     Attributes
     ----------
     name
         Name on the command line.
     title, description
-        Name in the interface, and a sentence on where such noise occurs.
+        Name in the interface, and a sentence that says where this noise occurs.
     uses_range
         True if the result depends on the range of values of the image.
     """
@@ -102,18 +102,18 @@ class Noise:
         Parameters
         ----------
         image
-            Clean, finite; shape (..., Y, X).
+            Clean image without NaN or infinite pixels; shape (..., Y, X).
         rng
             Random generator. One level is drawn for the whole array.
         channels
-            True if the axis before YX holds the colours of one picture.
+            True if the axis before YX contains the colours of one picture.
         data_range
             Lowest and highest possible value of the image; default `value_range`.
 
         Returns
         -------
         numpy.ndarray
-            float32, of the image's shape and intensity unit.
+            float32, in the shape and intensity unit of the image.
 
         Raises
         ------
@@ -154,14 +154,14 @@ class Replacement(Noise):
         channels: bool = False,
         data_range: Range | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `apply` returns, and a mask of the replaced pixels.
+        """Return the image with new noise as `apply` does, and a mask of the replaced pixels.
 
-        A loss needs the mask to ignore missing pixels.
+        Missing pixels can be excluded from a loss with this mask.
 
         Returns
         -------
         noisy, hit
-            float32 of the image's shape; bool of the same shape, with a single channel if
+            float32 in the shape of the image; bool in the same shape, with a single channel if
             `channels` is True.
         """
         limits = self._limits(image, data_range)
@@ -180,7 +180,7 @@ class Replacement(Noise):
 
 
 def fixed_level(level: Level) -> float:
-    """Return a level that is not a range, for type checkers."""
+    """Return the level as a float; it must not be a range."""
     assert not isinstance(level, tuple)
     return level
 

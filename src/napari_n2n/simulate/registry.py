@@ -23,7 +23,7 @@ def parse(text: str) -> Noise:
     text
         A name of `NOISES` and its numbers, as in ``gaussian:25``, ``brown:25:1.5`` or
         ``camera:GAIN:READ:OFFSET``; ``gaussian:0-50`` draws the level of every image from a range.
-        Omitted numbers have their defaults.
+        Omitted numbers have their default values.
 
     Raises
     ------

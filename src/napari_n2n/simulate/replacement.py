@@ -1,7 +1,7 @@
 """Corruptions that replace pixels: by text, by random values, or by zero (missing pixels).
 
-Rendering text is slow, so a fixed set of strings is rendered once as masks; every text is composed
-of these.
+Rendering text is slow, so a fixed set of strings is rendered once as masks, from which every text
+is composed.
 """
 
 import string
@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_n2n.simulate.corruption import Level, Parameter, Range, Replacement
 
-# Number of rendered strings. More: more varied texts; fewer: less time and memory at the first use.
+# Number of rendered strings. More: more varied texts; fewer: less time and memory on first use.
 _STRINGS = 512
 _LETTERS = string.ascii_letters + string.digits + string.punctuation
 
@@ -36,7 +36,7 @@ def _write_strings(
     share
         Fraction of the pixels to cover, 0 to 1; the last string may exceed it slightly.
     limits
-        Range that colours are drawn from.
+        Range from which the colours are drawn.
     rng
         Random generator.
     """
@@ -60,8 +60,8 @@ def _strings() -> list[np.ndarray]:
     from PIL import Image, ImageDraw, ImageFont
 
     rng = np.random.default_rng(0)
-    # Sizes in pixels. Larger strings cover the fraction with fewer draws; smaller ones leave no
-    # large part of the image uncovered.
+    # Sizes in pixels. Larger strings reach the wanted share with fewer draws; smaller ones leave no
+    # large gaps.
     fonts = {size: ImageFont.load_default(size) for size in range(8, 33, 2)}
     masks = []
     for size in rng.choice(list(fonts), _STRINGS):
@@ -103,7 +103,7 @@ class Text(Replacement):
 
 @dataclass(frozen=True)
 class Impulse(Replacement):
-    """Pixels replaced by uniform random values of the whole range, in all colours of a pixel."""
+    """Pixels replaced in all colours by random values, uniform over the whole range."""
 
     name = "impulse"
     title = "Random pixels"
@@ -126,7 +126,7 @@ class Impulse(Replacement):
 
 @dataclass(frozen=True)
 class Bernoulli(Replacement):
-    """Missing pixels, set to 0 in all colours of a pixel.
+    """Missing pixels, set to 0 in all colours.
 
     A missing pixel is not a measurement: exclude it from a loss with the mask of `with_mask`.
     """

@@ -1,7 +1,7 @@
 """Sample scenes to try the plugin on, mostly two acquisitions each.
 
-Some are files; others add noise with a fixed seed to the truth of such a file; one is a long movie
-whose frames are simulated when they are read.
+Some are read from files; others add noise with a fixed seed to the truth from a file; one is a long
+movie whose frames are simulated when they are read.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from napari_n2n.simulate.replacement import Impulse, Text
 def sample(scene: str, view: str) -> Path:
     """Return the file of a sample scene; `view` is "a", "b" or "truth".
 
-    The files are beside the package in a checkout, and inside it in a wheel.
+    The files are at the top of the repository in a checkout, and inside the package in a wheel.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "sample_data", package.parents[1] / "sample_data"):
@@ -36,7 +36,7 @@ def sample(scene: str, view: str) -> Path:
 _VIEWS = ("a", "b")
 _LONG = 480  # frames, 25 MB in total; more: a longer run to watch, fewer: a shorter wait
 _QUIET = Gaussian(5)  # ADU: weak, so that text or impulses dominate
-_CAMERA = Camera(gain=2.2, read=1.6, offset=100)  # that of the files: see make_samples.py
+_CAMERA = Camera(gain=2.2, read=1.6, offset=100)  # the camera of make_samples.py
 
 
 def recordings(scene: str) -> list[Acquisition]:
@@ -61,14 +61,14 @@ def _clean_cells() -> list[Acquisition]:
 
 
 def _with_pixels(like: Acquisition, pixels: np.ndarray | da.Array, name: str) -> Acquisition:
-    """Return an acquisition with other pixels, but the axes and pixel sizes of `like`."""
+    """Return an acquisition with new pixels and the axes and pixel sizes of `like`."""
     window = tuple(slice(0, length) for length in pixels.shape)
     order = tuple(range(pixels.ndim))
     return replace(like, source=pixels, window=window, order=order, name=name)
 
 
 def _spoiled(name: str, damage: Noise) -> list[Acquisition]:
-    """Add weak noise to the truth of the cells, and a corruption, twice."""
+    """Return two acquisitions of the cells: the truth with weak noise and a corruption."""
     (truth,), views = _clean_cells(), []
     for seed, view in enumerate(_VIEWS):
         rng = np.random.default_rng(seed)
@@ -78,7 +78,7 @@ def _spoiled(name: str, damage: Noise) -> list[Acquisition]:
 
 
 def _long_timelapse() -> list[Acquisition]:
-    """Play the time-lapse forwards and backwards, with new noise of the same camera."""
+    """Repeat the time-lapse forwards and backwards, with new noise of the same camera."""
     truth = Acquisition.open(sample("timelapse", "truth"))
     frames = truth.read((slice(None),) * 3)
     turn = 2 * len(frames) - 2

@@ -17,14 +17,14 @@ from napari_n2n.simulate.corruption import Noise, Range, value_range
 
 @dataclass(frozen=True, slots=True)
 class SimulationStep:
-    """Progress of a simulation: planes done, and planes in total."""
+    """Progress of a simulation: number of planes done, and in total."""
 
     done: int
     total: int
 
     @property
     def progress(self) -> float:
-        """Fraction of the run that is done, 0 to 1."""
+        """Share of the run that is done, 0 to 1."""
         return self.done / self.total
 
 
@@ -34,15 +34,15 @@ def simulate_by_planes(
 ) -> Generator[SimulationStep, None, list[Path]]:
     """Write noisy copies of a clean acquisition; a generator that yields after every plane.
 
-    Closing it before its end deletes the unfinished files.
+    Closing it before the end deletes the unfinished files.
 
     Parameters
     ----------
     clean
-        The acquisition. Noise that depends on a range of values uses that of the whole stack.
+        The acquisition. Noise that depends on the range of values uses that of the whole stack.
     noise
-        Every plane of every copy draws its own noise, and its own level if that is a range. A pixel
-        is replaced in all its channels.
+        The corruption. Noise, and levels from ranges, are drawn separately for every plane of every
+        copy. A pixel is replaced in all its channels.
     out
         A path for each copy, ending in .tif or .ome.zarr.
     seed
