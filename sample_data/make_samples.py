@@ -1,4 +1,4 @@
-"""Simulate the sample acquisitions: fluorescent cells, each scene taken twice by a noisy camera.
+"""Simulate the sample acquisitions: fluorescent cells, each scene recorded twice by a noisy camera.
 
 A scene has bundled fibres, nuclei with chromatin, and vesicles that move along the fibres. The
 optics blur it and add out-of-focus haze, which gives the expected photo-electrons of every pixel.
@@ -21,8 +21,8 @@ from scipy.special import expit
 PIXEL_SIZE = 0.1  # um
 FRAME_INTERVAL = 1.0  # s
 SLICE_DISTANCE = 0.3  # um
-# Lengths in the scenes are in pixels; brightness is relative, and the optics scale it to electrons.
 TRUTH_STEP = 1 / 16  # ADU: rounding makes the file smaller; the step is far below the noise
+# Lengths in the scenes are in pixels. Brightness is relative; the optics scale it to electrons.
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Camera:
         return (np.rint(adu / TRUTH_STEP) * TRUTH_STEP).astype(np.float32)
 
     def expose(self, truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Take one acquisition of a scene whose noise-free reading, in ADU, is `truth`."""
+        """Return one acquisition of a scene whose noise-free reading, in ADU, is `truth`."""
         electrons = rng.poisson((truth.astype(float) - self.offset) / self.gain)
         adu = self.gain * (electrons + rng.normal(0, self.read_noise, truth.shape)) + self.offset
         return np.clip(np.rint(adu), 0, 2**self.bits - 1).astype(np.uint16)
@@ -52,13 +52,13 @@ class Outline:
 
     centre: np.ndarray  # (y, x), pixels
     radius: float  # pixels
-    waves: np.ndarray  # complex amplitudes of 2, 3, 4 and 5 periods a turn
+    waves: np.ndarray  # complex amplitudes of 2, 3, 4 and 5 periods per turn
 
     @classmethod
     def random(
         cls, centre: np.ndarray, radius: float, waviness: float, rng: np.random.Generator
     ) -> Outline:
-        """Draw a random outline; waves with more periods are smaller."""
+        """Return a random outline; waves with more periods are smaller."""
         size = waviness * rng.uniform(0.5, 1, 4) / np.array([1, 2, 3, 4])
         return cls(centre, radius, size * np.exp(2j * np.pi * rng.random(4)))
 
@@ -72,10 +72,10 @@ class Outline:
 def grow_fibres(
     outline: Outline, core: np.ndarray, bundles: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grow bundles of curved fibres from around the cell's core to its outline.
+    """Grow bundles of curved fibres from around the core of a cell to its outline.
 
-    The fibres of a bundle share their curvature, an autoregressive walk, so they run side by side
-    and separate slowly. Near the outline they turn along it and soon end.
+    The fibres of a bundle share their curvature, an autoregressive random walk, so they run side by
+    side and separate slowly. Near the outline they turn along it and soon end.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def grow_fibres(
 def paint_body(
     outline: Outline, nucleus: Outline, shape: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """Paint a nucleus of brightness about 1, with chromatin and nucleoli, in a faint cytoplasm."""
+    """Return an image of a nucleus with chromatin and nucleoli, in a faint cytoplasm."""
     grid = np.moveaxis(np.indices(shape, dtype=float), 0, -1)
     image = np.sqrt(np.clip(1.3 * (1 - nucleus.level(grid) ** 2), 0, 1))
     for size, contrast in ((1.6, 0.22), (4.0, 0.28)):
@@ -128,7 +128,7 @@ def paint_body(
 
 
 def add_points(image: np.ndarray, points: np.ndarray, weights: np.ndarray) -> None:
-    """Add points of shape (..., 2) to an image in place, each distributed over its four pixels."""
+    """Add points of shape (..., 2) to an image in place, each shared among four pixels."""
     low = np.floor(points).astype(int)
     part = points - low
     for corner in np.ndindex(2, 2):
@@ -154,7 +154,7 @@ class Cell:
         self.fibre = rng.integers(self.weights.shape[1], size=count)
         self.reach = 1 + (self.weights[:, self.fibre] > 0.2).sum(0)
         self.start = 2 * self.reach * rng.random(count)
-        self.speed = rng.uniform(2, 6, count) * (rng.random(count) < 0.75)  # pixels a frame
+        self.speed = rng.uniform(2, 6, count) * (rng.random(count) < 0.75)  # pixels per frame
         self.brightness = 6 * rng.lognormal(0, 0.6, count)
 
     def light(self, frame: int = 0) -> np.ndarray:
@@ -184,7 +184,7 @@ def through_optics(focus: np.ndarray, behind: np.ndarray) -> np.ndarray:
 
 
 def simulate_cells(rng: np.random.Generator) -> np.ndarray:
-    """Return the expected electrons of a field of cells, shape (Y, X)."""
+    """Return the expected electrons of a field of view with many cells, shape (Y, X)."""
     shape = (512, 512)
     focus, behind = np.zeros((2, *shape))
     for layer, corner in ((focus, (85, 40)), (behind, (150, -30))):
@@ -207,7 +207,7 @@ def simulate_volume(rng: np.random.Generator) -> np.ndarray:
     """Return the expected electrons of a rounded cell in slices, shape (Z, Y, X).
 
     The fibres of a flat cell are projected onto a dome, its body is extended to an ellipsoid with
-    its own texture, and the optics blur more along the axis than across it.
+    its own texture, and the optics blur more along Z than along X and Y.
     """
     shape = (20, 112, 112)
     middle, thickness = shape[0] / 2, 7.5
@@ -265,7 +265,7 @@ SCENES = {
 
 
 def main() -> None:
-    """Simulate every scene; write its truth and its two acquisitions."""
+    """Simulate every scene, and write its truth and two acquisitions."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parent)
     parser.add_argument("--seed", type=int, default=1)

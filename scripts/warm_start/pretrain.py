@@ -1,12 +1,12 @@
 """Pretrain the initial weights for training on planes.
 
-Scenes and noise are simulated: photon and read noise in any proportion, at any level, with and
-without correlation between neighbours. Scenes are normalised as `training.normalisation` does with
-recordings. Targets are clean here; on a real pair, training continues with noisy ones, so the
-result depends on the pair, wherever it started.
+Scenes and noise are simulated: photon and read noise in various proportions and strengths, with and
+without correlation between neighbours. Scenes are normalised like recordings in
+`training.normalisation`. Targets are clean here; on a real pair, training continues with noisy
+targets, so the pair determines the result.
 
 Usage: python scripts/warm_start/pretrain.py [--steps 24000] [--scenes 1500] [--seed 0] [-o FILE]
-40 minutes on one core with instructions for bfloat16.
+It takes 40 minutes on one core with bfloat16 instructions.
 """
 
 import argparse
@@ -27,22 +27,22 @@ from napari_n2n.training.state import update_average
 
 ARCHITECTURE = {"name": "compact", "channels": 1, "norm": False}
 WEIGHTS = Path(__file__).parents[2] / "src" / "napari_n2n" / "training" / "pretrained.n2n"
-# Sides of a scene and of a patch in pixels, the latter that of training, and patches per step.
-# More patches: less noise in the gradients; fewer: quicker steps.
+# Sides of a scene and of a patch in pixels (a patch as in training), and patches per step. More
+# patches: less noise in the gradients; fewer: faster steps.
 SIDE, PATCH, BATCH = 192, 64, 32
-# Peak learning rate, that of training, and decay of the average of the weights per step. Larger:
-# less noise in the weights; smaller: less lag.
+# Peak learning rate, as in training, and decay per step of the average of the weights. Larger
+# decay: less noise in the weights; smaller: less lag.
 PEAK, DECAY = 1.5e-3, 0.999
-# Least and largest standard deviation of the noise relative to that of the scene. A wider range
-# covers more recordings, but takes more steps.
+# Smallest and largest standard deviation of the noise relative to that of the scene. A wider range
+# covers more recordings, but needs more steps.
 RATIO = (0.07, 3.0)
 CORRELATED = 0.4  # share of draws whose noise is correlated between neighbours
-MARGIN = 8  # pixels around a patch, so that smoothing correlated noise has no edge in it
-_SAMPLE = 3000  # pixels from which a scene is normalised; fewer: a less certain black level
+MARGIN = 8  # pixels around a patch, so that smoothing the noise has no edge effects in the patch
+_SAMPLE = 3000  # pixels used to normalise a scene; fewer: a less accurate black level
 
 
 def example(clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-    """Draw a patch of a scene: noisy, clean, both normalised, and its weight."""
+    """Draw a patch of a scene; return it noisy and clean, both normalised, and its weight."""
     ratio = np.exp(rng.uniform(*np.log(RATIO)))
     variance = (ratio * max(float(clean.std()), 0.02)) ** 2
     photon_share = rng.choice((1.0, rng.random()))
@@ -73,12 +73,12 @@ def example(clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np
     pair = np.stack([wide + noise, wide])[(slice(None), *cut)]
     pair = np.rot90(pair, int(rng.integers(4)), (1, 2))[:, :: int(rng.choice((-1, 1)))]
     noisy, target = ((pair - black) / deviation).astype(np.float32)
-    # Errors relative to the noise; 0.03 keeps nearly clean patches from dominating.
+    # The loss is relative to the noise variance; 0.03 keeps nearly clean patches from dominating.
     return noisy, target, 1 / (variance / deviation**2 + 0.03)
 
 
 def pretrain(scenes: list[np.ndarray], steps: int, seed: int) -> CompactUNet:
-    """Train and return the averaged network."""
+    """Train a network and return the one with the averaged weights."""
     torch.manual_seed(seed)
     network = CompactUNet().to(memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval().requires_grad_(False)

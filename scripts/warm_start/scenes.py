@@ -1,7 +1,8 @@
-"""Simulated scenes of no particular sample, on which a network is pretrained.
+"""Simulate generic scenes for pretraining a network.
 
-Opaque shapes that hide each other (edges), curved fibres, spots, soft textures; mixed, masked,
-hazed, and blurred as by optics. No scene imitates a recording that benchmarks use.
+Scenes contain opaque shapes that hide each other (edges), curved fibres, spots and soft textures.
+These are mixed, masked, blurred as by optics, and covered by haze. No scene imitates a recording
+that the benchmarks use.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 
 def scene(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a scene.
+    """Draw and return a random scene.
 
     Returns
     -------
@@ -24,7 +25,7 @@ def scene(side: int, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.5:  # islands of sample in an empty field
         island = gaussian_filter(rng.normal(size=image.shape), side * rng.uniform(0.04, 0.2))
         image *= 1 / (1 + np.exp(-(island / island.std() + rng.normal(0, 0.7)) / 0.2))
-    if rng.random() < 0.9:  # blurred by optics; some are not, as drawings and coarse pixels
+    if rng.random() < 0.9:  # blurred by optics; a few stay sharp, like images with coarse pixels
         image = gaussian_filter(image, rng.uniform(0.5, 2.0))
     if rng.random() < 0.5:
         image += rng.uniform(0.1, 0.8) * gaussian_filter(image, side * rng.uniform(0.03, 0.15))
@@ -57,7 +58,7 @@ def _shapes(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _fibres(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw curved lines, side by side in bundles."""
+    """Draw bundles of curved lines that run side by side."""
     image = np.zeros((side, side))
     bend = rng.uniform(0.0, 0.06)
     for _ in range(rng.integers(3, 40)):
@@ -85,7 +86,7 @@ def _spots(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _texture(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a random field whose contrast falls with the frequency; soft, or with hard borders."""
+    """Draw a random texture whose contrast falls with the frequency; soft or with hard borders."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
     frequency[0, 0] = np.inf
     wave = np.fft.rfft2(rng.normal(size=(side, side))) * frequency ** -rng.uniform(0.9, 2.0)
@@ -99,7 +100,7 @@ def _texture(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _splat(image: np.ndarray, y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
-    """Add weights at sub-pixel places, shared among the four pixels around them."""
+    """Add weights at sub-pixel positions, each shared among the four pixels around it."""
     row, column = np.floor(y).astype(int), np.floor(x).astype(int)
     down, right = y - row, x - column
     for step_y, part_y in ((0, 1 - down), (1, down)):
