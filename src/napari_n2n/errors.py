@@ -5,7 +5,7 @@ from typing import Literal
 Code = Literal[
     # the input
     "not_chosen",  # no file, layer or model is chosen or named
-    "not_found",  # no such file, or no file fits a pattern or is in a folder
+    "not_found",  # no such file, no file that matches a pattern, or an empty folder
     "unreadable",  # damaged, cut off, or not permitted to be read
     "unmatched",  # files without a counterpart in the other folder or pattern
     "format",  # a kind of file or object that is not supported, or not an image

@@ -14,7 +14,8 @@ from itertools import product
 
 import numpy as np
 
-_MOST_CUTS = 40  # tiles tried per axis; more: smaller tiles for little memory, slower choice in 3D
+# Most tiles tried per axis. More: smaller tiles for little memory; fewer: faster choice in 3D.
+_MOST_CUTS = 40
 
 
 @dataclass(frozen=True, slots=True)

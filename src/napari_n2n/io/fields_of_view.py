@@ -31,10 +31,10 @@ def fields_of_view(sources: Sequence[str | Path]) -> list[list[Path]]:
     Parameters
     ----------
     sources
-        ``A B`` are two acquisitions of one field of view, ``A B C`` three, ``A1 B1 + A2 B2`` two of
-        each of two fields of view. The files in two folders are paired by name (hidden files,
-        notes, tables and subfolders are ignored); in a single folder, each file is one field of
-        view. Files that match patterns like ``'a/*.tif'`` are paired in alphabetical order.
+        ``A B`` are two acquisitions of one field of view, ``A B C`` three; ``A1 B1 + A2 B2`` are
+        two fields of view. The files in two folders are paired by name (hidden files, notes, tables
+        and subfolders are ignored); in a single folder, each file is one field of view. Files that
+        match patterns like ``'a/*.tif'`` are paired in alphabetical order.
 
     Raises
     ------

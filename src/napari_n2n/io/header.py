@@ -1,4 +1,4 @@
-"""Description of a stack without its pixels: axes, pixel sizes, channels, name; and its regions."""
+"""Describe stacks (shape, axes, pixel sizes, channels, name) and regions of stacks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -67,7 +67,7 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
             return node[arrays[0]], _plain_header(node[arrays[0]], "")
         listed = ", ".join(arrays) or "none"
         raise BadInput(
-            f"{path}: holds no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME",
+            f"{path}: has no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME",
             "format",
         )
     image = ome["multiscales"][0]

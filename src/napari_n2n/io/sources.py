@@ -28,7 +28,7 @@ class Source:
     pixels
         A numpy, dask or zarr array, or a memory-mapped file.
     header
-        Their description; one letter of ``RTCZYX`` per dimension, in the order of the source.
+        Description of the pixels; one letter of ``RTCZYX`` per dimension, in the source's order.
     path
         File that was opened, if any.
     axes_assumed
@@ -147,7 +147,7 @@ def _open_layer(layer: Any, axes: str | None) -> Source:
 
 
 def _from_array(array: Any, name: str, axes: str | None, header: Header | None = None) -> Source:
-    """Describe an array; guess unlabelled axes of up to three dimensions (ZYX)."""
+    """Return the source of an array; guess unlabelled axes of up to three dimensions (ZYX)."""
     shape = tuple(int(length) for length in array.shape)
     if len(shape) < 2:
         raise BadInput(

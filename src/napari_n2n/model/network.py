@@ -115,7 +115,7 @@ class CompactUNet(Network):
 
     The receptive field of the coarse levels is wider than a patch. With zero padding the network
     would adapt to an edge being always near, and overshoot in large uniform areas. These levels
-    therefore repeat the outermost values. The finest level, where that costs most and matters
+    therefore repeat the outermost values. The finest level, where this costs most and matters
     least, is padded with zeros.
 
     Parameters
@@ -241,8 +241,8 @@ def flat_levels(scale: tuple[float, ...], depth: int) -> int:
         Number of poolings of the network after the space-to-depth.
     """
     ratio = scale[0] / scale[-1]
-    # A level pools along Z where voxels are by then at most 1.5 times as long along Z as along X:
-    # halfway between cubic (1) and one pooling away from cubic (2).
+    # A level pools along Z if its voxels are at most 1.5 times as long along Z as along X: halfway
+    # between cubic (1) and one pooling away from cubic (2).
     return sum(ratio > 1.5 * 2**level for level in range(depth + 1))
 
 
@@ -264,5 +264,5 @@ def build_network(architecture: dict[str, Any], seed: int = 0) -> Network:
     arguments = dict(architecture)
     kind = NETWORKS[arguments.pop("name")]
     with _GLOBAL_SEED, torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)  # only the CPU's: weights are built there
+        torch.random.default_generator.manual_seed(seed)  # weights are built on the CPU
         return kind(**arguments)

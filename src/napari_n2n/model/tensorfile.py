@@ -1,7 +1,7 @@
 """Files of tensors with a JSON note: models and checkpoints.
 
-They are safetensors files: a JSON header and raw numbers. Without pickle, loading one cannot run
-code. Existing files are replaced atomically.
+They are safetensors files: a JSON header and raw numbers. As they contain no pickle, loading them
+cannot run code. Existing files are replaced atomically.
 """
 
 import json

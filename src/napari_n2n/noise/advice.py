@@ -39,7 +39,7 @@ class Advice:
     warnings
         Problems of the acquisitions, each with a fix.
     training_factor
-        How many times longer than with white noise training is allowed to take.
+        Longest training, as a multiple of that for white noise.
     """
 
     loss: str
@@ -124,7 +124,7 @@ def _lacks_too_much(figures: NoiseFigures) -> bool:
 
 
 def _hit(figures: NoiseFigures) -> str:
-    """Return in words what happened to the outliers."""
+    """Return a description of the pixels that are outliers."""
     side = one_side(figures.outlier_brighter)
     if figures.missing_share > figures.outlier_share / 2:
         return "missing (they read 0)"
@@ -164,7 +164,7 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
         yield Finding(
             "motion",
             f"{figures.moved_share:.1%} of the field differs between A and B by more than "
-            "noise: what moves will blur. Record A and B in faster succession, or split one "
+            "noise: moving objects will blur. Record A and B in faster succession, or split one "
             "stack into even and odd frames.",
         )
     if figures.drift is not None and figures.drift > _DRIFTED:

@@ -30,7 +30,7 @@ class Analysis:
     signal_dependent
         Whether the noise grows with the signal; None if outliers or clipping hide it.
     outliers, clipping, curve, correlation
-        See these classes.
+        See `Outliers`, `Clipping`, `TransferCurve` and `Correlation`.
     shared_noise, moved_share, drift, drift_error
         See `napari_n2n.noise.correlation` and `napari_n2n.noise.change`; None if outliers or the
         scene hide them.

@@ -23,7 +23,7 @@ _BLOCK, _REACH = 32, 16
 _SUSPICIOUS = 0.02
 # Part of this share that may still differ at the place where the block was found.
 _EXPLAINED = 0.2
-# Share of all suspicious pixels in blocks that were found, above which the rest moved too.
+# Share of all suspicious pixels in blocks that were found, above which the rest is motion too.
 _FOUND_AGAIN = 0.2
 # Side in pixels of the squares on which drift is measured, and of those from which its noise is
 # estimated: several times the reach of correlated noise (2 to 3 pixels).

@@ -82,7 +82,7 @@ def autocorrelation(
         Of the same shape, False where something other than noise was found: each lag is measured
         on the pairs of pixels that are both usable.
     quantum
-        Step of the pixel values: the sign of smaller differences than a quarter of it is 0.
+        Step of the pixel values: the sign of differences below a quarter of it is 0.
     """
     around = (0, _DRIFT, _DRIFT)
     drifting = ndimage.uniform_filter(np.where(usable, difference, 0.0), around)
@@ -139,7 +139,7 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
     Parameters
     ----------
     a, b
-        Shape (planes, Y, X), in one intensity scale.
+        Shape (planes, Y, X), on one intensity scale.
     """
     own = (_detail_power(a) + _detail_power(b)) / 2
     independent = _detail_power(a - b) / 2

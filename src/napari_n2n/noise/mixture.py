@@ -70,7 +70,7 @@ def fit_mixture(
     Parameters
     ----------
     a, b
-        Pixel values of two acquisitions at the same places, of about the same brightness, in one
+        Pixel values of two acquisitions at the same places, of about the same brightness, on one
         intensity scale; any shape, a few thousand pixels.
     limits
         Range within which outliers may take any value.

@@ -1,4 +1,4 @@
-"""Measure outliers: pixels that are wrong for another reason than noise, such as dust or text.
+"""Measure outliers: pixels with errors other than noise, such as hot pixels, dust and text.
 
 The results are their share, the share of pixels without a value, their effect on the mean, and
 whether they form patches.
@@ -82,7 +82,7 @@ class Outliers:
 
     @property
     def around(self) -> np.ndarray:
-        """The pixels of `pixels`; for patches also those nearby, which may belong to them."""
+        """The mask `pixels`; if clustered, extended to nearby pixels that may be outliers too."""
         return (
             ndimage.maximum_filter(self.pixels, (1, _RIM, _RIM)) if self.clustered else self.pixels
         )

@@ -120,7 +120,7 @@ class NoiseReport(NoiseFigures, Advice):
         return "" if error is None else f" ± {error:.2f}"
 
     def with_error(self, name: str) -> str:
-        """Return a figure with its standard error, with the significant digits."""
+        """Return a figure with its standard error, both rounded to the significant digits."""
         return _rounded(getattr(self, name), self.errors.get(name, 0.0))
 
 

@@ -131,7 +131,7 @@ def _cut_off(values: np.ndarray) -> np.ndarray:
 
 
 def step_of(values: np.ndarray) -> float:
-    """Return the most common step between pixel values; 0 if values hardly repeat."""
+    """Return the typical (median) step between pixel values; 0 if values hardly repeat."""
     levels, counts = np.unique(values, return_counts=True)
     if len(levels) < 2 or len(levels) > values.size / _PIXELS_PER_VALUE:
         return 0.0

@@ -114,7 +114,7 @@ def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterato
         yield Finding(
             "clipped",
             f"{share:.2%} of {acquisition.name} is saturated, at {acquisition.saturation:g}: these "
-            "pixels are left out of the loss, and what is brighter reads too low. Lower the "
+            "pixels are left out of the loss, and brighter structures appear too dark. Lower the "
             "exposure or the detector gain to measure them.",
         )
 
@@ -143,8 +143,8 @@ def refuse_duplicate(
         grain += noise_level(plane_b[None]) ** 2
     if differing == 0 or differing < _SAME * grain:
         raise BadInput(
-            f"{b.name}: is the same image as {a.name} (their difference has "
-            f"{math.sqrt(differing):.3g} ADU where the noise of one has {math.sqrt(grain):.3g}): "
+            f"{b.name}: is the same image as {a.name} (the difference is "
+            f"{math.sqrt(differing):.3g} ADU, the noise of one image {math.sqrt(grain):.3g} ADU): "
             "two separate exposures are needed; split a stack into even and odd frames instead",
             "duplicate",
         )

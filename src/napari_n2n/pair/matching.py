@@ -75,9 +75,9 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
 def _share_a_scene(around_a: np.ndarray, around_b: np.ndarray) -> bool:
     """Return whether surroundings vary together more than independent noise does by chance.
 
-    The standard error by chance follows from their difference, in which no scene is left: for
-    Gaussian noise of covariances C and C', ``var(mean(A B))`` is proportional to ``C C'``, and so
-    at most an eighth of ``var(mean((B - A)^2))``, which is proportional to ``2 (C + C')^2``.
+    The standard error for independent noise follows from their difference, in which no scene is
+    left: for Gaussian noise of covariances C and C', ``var(mean(A B))`` is proportional to ``C C'``
+    and so at most an eighth of ``var(mean((B - A)^2))``, which is proportional to ``2 (C + C')^2``.
     """
     deviation_a, deviation_b = (
         values - values.mean(dtype=np.float64) for values in (around_a, around_b)

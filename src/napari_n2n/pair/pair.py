@@ -79,7 +79,7 @@ class Pair:
         for acquisition in opened:
             if len(acquisition.along("C")) > 1:
                 raise BadInput(
-                    f"{acquisition.name}: has several channels, each with a noise of its own: "
+                    f"{acquisition.name}: has several channels, each with its own noise: "
                     "open_pairs makes a pair of each",
                     "channels",
                 )

@@ -15,7 +15,7 @@ _SMOOTHING, _BACKGROUND = 1.5, 12
 _TILES = 4
 # Standard errors by which a shift must improve the agreement of the tiles.
 _SURE = 4.0
-# Shift in pixels below which it is not tested, as it changes hardly anything.
+# Shift in pixels below which it is not tested, because it hardly matters.
 _UNIMPORTANT = 0.25
 # The peak is located to 1/50 pixel.
 _UPSAMPLING = 50
@@ -116,5 +116,5 @@ def common_part(shift: int, length: int) -> tuple[slice, slice]:
 
 
 def whole_pixels(shift: float) -> int:
-    """Return the whole pixels to crop for a measured shift."""
+    """Return the number of whole pixels to crop for a measured shift."""
     return round(shift) if abs(shift) > _WORTH_CROPPING else 0

@@ -1,4 +1,4 @@
-"""Sample scenes to try the plugin on, mostly two acquisitions each.
+"""Sample scenes for trying the plugin, most with two acquisitions.
 
 Some are read from files; others add noise with a fixed seed to the truth from a file; one is a long
 movie whose frames are simulated when they are read.

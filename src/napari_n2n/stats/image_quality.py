@@ -57,8 +57,8 @@ def reference_free_error(
     Parameters
     ----------
     result, a, b
-        Shape (..., Y, X), in one intensity scale. At the pixels that count the result must not
-        depend on B: held-out blocks, or an acquisition that was not trained on.
+        Shape (..., Y, X), on one intensity scale. At the pixels that count, the result must not
+        depend on B: they are held-out blocks, or B was not trained on.
     weight
         1 for pixels that count, 0 for others; default 1 everywhere.
 

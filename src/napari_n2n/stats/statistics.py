@@ -69,7 +69,7 @@ def over_blocks(planes: np.ndarray, side: int, reduce: Callable[..., Any] = np.m
     planes
         Shape (planes, Y, X).
     side
-        In pixels.
+        Side of a block in pixels.
     reduce
         NumPy function with an `axis` argument.
     """
@@ -115,7 +115,7 @@ def noise_excess(
     noise
         Standard deviation in ADU, used if `photon_gain` is None.
     photon_gain, read_noise, pedestal
-        In ADU per electron, ADU and ADU; None where they could not be determined.
+        Photon gain (ADU per electron), read noise and black level (ADU); None if not determined.
     """
     predicted = noise
     if photon_gain is not None:
@@ -128,7 +128,7 @@ def noise_excess(
 def noise_share(
     a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Return B's share of the noise variance, var(B) / (var(A) + var(B)), and each pixel's pull.
+    """Return B's share of the noise variance, var(B) / (var(A) + var(B)), and pixel influences.
 
     The share follows from ``E[(B - mB)(B - A)] = var(B) (1 - r)`` and, with D = B - A, from
     ``E[(D - mD) D] = (var(A) + var(B)) (1 - r)``; mB and mD are averages of the surroundings, and r
@@ -137,7 +137,7 @@ def noise_share(
     Parameters
     ----------
     a, b, around_a, around_b
-        Pixels and their `neighbourhood`, of one shape and in one intensity scale.
+        Pixels and their `neighbourhood`, of one shape and on one intensity scale.
 
     Returns
     -------
@@ -201,7 +201,8 @@ def mean_over_blocks(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Measurem
     Returns
     -------
     Measurement
-        Its error is infinite if there is a single block, which has no scatter.
+        Its error is infinite if there is a single block, which has no scatter; value and error are
+        None if all weights are 0.
     """
     sums = [(_block_sums(terms), _block_sums(weight)) for terms, weight in parts]
     total = float(sum(counts.sum() for _, counts in sums))

@@ -1,8 +1,8 @@
 """Block cache: a moving selection of blocks of the stacks, on the device, within a memory limit.
 
-Stacks are read in blocks whose borders are borders between chunks of their files. A background
-thread reads blocks before they are used; each replaces the oldest one. The blocks in the cache at a
-step depend on seed and step only, never on timing, so runs can be repeated and resumed.
+Stacks are read in blocks, which are cut between the chunks of their files. A background thread
+reads blocks before they are used; each replaces the oldest one. The blocks in the cache at a step
+depend on seed and step only, never on timing, so runs can be repeated and resumed.
 """
 
 import math
@@ -94,7 +94,7 @@ class CachedBlock:
     pixels
         For each acquisition, index of its first pixel in the cache.
     counted
-        Index of the first pixel of its mask (Y, X) in the cache, which is False where held out.
+        Index in the cache of the first pixel of its mask (Y, X); the mask is False where held out.
     """
 
     pair: int

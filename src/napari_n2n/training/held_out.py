@@ -63,7 +63,7 @@ class HeldOutMask:
             )
 
     def mask(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return a part of the plane as booleans, True where held out."""
+        """Return the mask of a part of the plane, True where held out."""
         mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
         top, left = self.corners[..., 0] - rows.start, self.corners[..., 1] - columns.start
         touched = (top > -self.side) & (top < mask.shape[0])

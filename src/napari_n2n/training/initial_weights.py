@@ -36,7 +36,7 @@ def initial_network(
     settings, loss, pairs
         Settings, loss and pairs of the run.
     mean
-        Mean intensity in normalised units, as the first output of a network with random weights.
+        Mean intensity in normalised units: initial output of a network with random weights.
 
     Raises
     ------

@@ -138,7 +138,7 @@ class Patches:
 
 
 def _start(rng: np.random.Generator, length: int, side: int) -> int:
-    """Draw the first pixel of a patch along an axis.
+    """Draw and return the start of a patch along an axis.
 
     The first and last positions are drawn more often, because fewer patches contain the pixels near
     the ends.

@@ -16,7 +16,7 @@ from napari_n2n.training.normalisation import Normalisation
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import History
 
-_NO_PSNR = "with outliers in the target a mean squared error, and so a PSNR, means nothing"
+_NO_PSNR = "outliers in the target make a mean squared error, and so a PSNR, meaningless"
 
 
 def record_of_run(

@@ -60,7 +60,7 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     loss: LossName = Field(default="auto", title="Loss", json_schema_extra={"form": "main"})
-    """Training loss; auto: chosen by the measured noise."""
+    """Training loss; auto: chosen from the measured noise."""
 
     preset: PresetName = Field(
         default="balanced", title="Preset", json_schema_extra={"form": "main"}
@@ -134,7 +134,7 @@ class TrainingSettings(BaseModel):
     """Patches per step, each trained in both directions; fewer need less memory."""
 
     start: Literal["auto", "warm", "cold"] = Field(default="auto", title="Initial weights")
-    """warm: pretrained on simulated noise; cold: random; auto: warm where it fits."""
+    """warm: pretrained on simulated noise; cold: random; auto: warm for planes with L2."""
 
     # 1.5e-3 was as good as lower rates from pretrained weights, and works from random ones
     # (benchmarks/README.md, "What was tried").
