@@ -25,20 +25,21 @@ endif
 # What a napari window with software OpenGL needs on a Debian machine without a screen.
 SCREEN := xvfb xauth libgl1 libegl1 libglib2.0-0 libfontconfig1 libdbus-1-3 libxkbcommon-x11-0 \
 	libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0
-ifeq ($(shell uname), Linux)
-XVFB := xvfb-run -a
-endif
+
+# Each test process has its own virtual screen (pytest-xvfb), so that windows do not compete for the
+# keyboard focus, and one compute thread: two processes with two threads each are slower on two cores.
+PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 demo: .venv/installed
 	$(BIN)/napari-n2n demo -o demo
 
 test: .venv/installed-test
 	scripts/debian-packages $(SCREEN)
-	$(XVFB) $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) $(ARGS)
 
 test-pyside: .venv-pyside/installed
 	scripts/debian-packages $(SCREEN)
-	QT_API=pyside6 PYTEST_QT_API=pyside6 $(XVFB) .venv-pyside/bin/python -m pytest \
+	OMP_NUM_THREADS=1 QT_API=pyside6 PYTEST_QT_API=pyside6 .venv-pyside/bin/python $(PYTEST) \
 		$$(grep -rl make_napari_viewer tests --include='test_*.py') $(ARGS)
 
 lint: .venv/installed-test
