@@ -261,7 +261,7 @@ def steps_per_second(paths: list[Path]) -> tuple[list[float], list[float]]:
     """Return repeated steps per second, streaming and from memory, taken in turns."""
     from napari_n2n import Pair, TrainingSettings
     from napari_n2n.noise.measure import measure_channels
-    from napari_n2n.training.parts import Parts, prepare
+    from napari_n2n.training.prepare import Parts, prepare
 
     def begun(memory: int) -> Parts:
         settings = TrainingSettings(loss="l2", steps=10**6, memory=memory, device="cpu")

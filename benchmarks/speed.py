@@ -28,7 +28,7 @@ from napari_n2n.model.device import computes_in_bfloat16
 from napari_n2n.model.network import CompactUNet
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.stats.image_quality import psnr
-from napari_n2n.training.parts import prepare
+from napari_n2n.training.prepare import prepare
 
 SCENE = "Confocal_FISH"
 SHORT = 30  # seconds

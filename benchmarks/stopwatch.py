@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, train
 from napari_n2n.training.fit import take_step
-from napari_n2n.training.parts import Parts
+from napari_n2n.training.prepare import Parts
 from napari_n2n.training.schedule import learning_rate
 
 

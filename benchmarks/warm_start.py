@@ -22,7 +22,7 @@ from stopwatch import advance
 from napari_n2n import Denoiser, Pair, TrainingSettings, denoise
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.simulate.registry import parse
-from napari_n2n.training.parts import prepare
+from napari_n2n.training.prepare import prepare
 
 MARKS = (0, 50, 100, 200, 400, 800)
 FLAT, SIDE = 120.0, 384

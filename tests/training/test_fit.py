@@ -21,7 +21,7 @@ from napari_n2n.model.record import HeldOutScore
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.training.estimate import time_step
 from napari_n2n.training.normalisation import Batch
-from napari_n2n.training.parts import prepare
+from napari_n2n.training.prepare import prepare
 from napari_n2n.training.state import TrainState
 
 QUICK = TrainingSettings(steps=30, patch=64, batch=1, device="cpu", seed=3)
@@ -114,7 +114,7 @@ def test_bfloat16_trains_to_the_same_result(pair, scene, monkeypatch):
     errors = []
     for quick, precision in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(
-            "napari_n2n.training.parts.computes_in_bfloat16", lambda _, quick=quick: quick
+            "napari_n2n.training.prepare.computes_in_bfloat16", lambda _, quick=quick: quick
         )
         denoiser = train(pair, settings)
         assert denoiser.record.precision == precision

@@ -358,7 +358,7 @@ def test_the_model_just_trained_is_offered_first_with_its_card(viewer, qtbot, de
     assert "train a model" in widget.model.card.text()
     training = session_of(widget.viewer, TrainingSession)
     training.denoiser = denoiser
-    training.finished.emit(Outcome(made=1, whole=False, kept=None))
+    training.finished.emit(Outcome(count=1, complete=False, folder=None))
     assert widget.model.which.value == "just trained" and widget.model.chosen() is denoiser
     card = widget.model.card.text()
     for words in ("trained on", "L2 - mean", "ADU", "dB on held-out blocks", "torch 2"):

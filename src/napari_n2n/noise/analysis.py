@@ -8,8 +8,8 @@ from napari_n2n.noise.change import displaced, drift, moved_share
 from napari_n2n.noise.clipping import Clipping, find_clipping
 from napari_n2n.noise.correlation import Correlation, autocorrelation, shared_noise
 from napari_n2n.noise.outliers import Outliers, find_outliers
+from napari_n2n.noise.photon_transfer import TransferCurve, transfer_curve
 from napari_n2n.noise.sample import Sample
-from napari_n2n.noise.transfer import TransferCurve, transfer_curve
 
 # Share of outliers above which they increase the variance of the transfer curve noticeably.
 _MANY_OUTLIERS = 0.05

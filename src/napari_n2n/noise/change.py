@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from napari_n2n.noise.photon_transfer import TransferCurve
 from napari_n2n.noise.sample import Sample
-from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.stats.statistics import MAD_TO_SIGMA, over_blocks
 
 # Side in pixels of the spots that are tested for motion. Larger: fainter objects are found;

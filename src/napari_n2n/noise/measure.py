@@ -9,10 +9,10 @@ from napari_n2n.noise.advice import advise
 from napari_n2n.noise.analysis import Analysis
 from napari_n2n.noise.correlation import Correlation
 from napari_n2n.noise.figures import NoiseFigures
+from napari_n2n.noise.photon_transfer import TransferCurve
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.standard_errors import standard_errors
-from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.recordings import first_field
 from napari_n2n.stats import image_quality

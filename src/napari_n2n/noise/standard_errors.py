@@ -13,8 +13,8 @@ from napari_n2n.noise.analysis import Analysis
 from napari_n2n.noise.change import moved_share
 from napari_n2n.noise.clipping import find_clipping
 from napari_n2n.noise.correlation import autocorrelation, shared_noise
+from napari_n2n.noise.photon_transfer import TransferCurve
 from napari_n2n.noise.sample import Sample
-from napari_n2n.noise.transfer import TransferCurve
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.registration import shift_error
 from napari_n2n.stats import image_quality

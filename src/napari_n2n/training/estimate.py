@@ -16,8 +16,8 @@ from napari_n2n.training.fit import out_of_memory, take_step
 from napari_n2n.training.initial_weights import initial_network
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import Batch
-from napari_n2n.training.parts import chosen_loss
 from napari_n2n.training.patches import batch_size, patch_side
+from napari_n2n.training.prepare import chosen_loss
 from napari_n2n.training.schedule import usual_steps
 from napari_n2n.training.settings import PRESETS, TrainingSettings
 

@@ -30,7 +30,7 @@ from napari_n2n.pair.pair import Pair
 from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import Loss, masked_mean
 from napari_n2n.training.normalisation import Batch
-from napari_n2n.training.parts import Parts, prepare
+from napari_n2n.training.prepare import Parts, prepare
 from napari_n2n.training.provenance import record_of_run
 from napari_n2n.training.schedule import RAMP_DOWN, learning_rate
 from napari_n2n.training.settings import TrainingSettings
