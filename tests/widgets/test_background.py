@@ -5,6 +5,8 @@ import time
 from functools import partial
 
 import pytest
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QCoreApplication, QEvent
 
 from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.widgets import background
@@ -179,3 +181,14 @@ def test_an_error_of_torch_arrives_as_one_line(viewer, qtbot):
 def test_common_errors_come_with_a_fix(error, way_out):
     words = background.one_line(error)
     assert way_out in words and type(error).__name__ in words and "\n" not in words
+
+
+def test_a_job_that_outlives_its_window_does_not_abort_python(qtbot):
+    def job():
+        yield 1
+        return 2
+
+    worker = create_worker(job, _start_thread=False, _worker_class=background._Worker)
+    worker.signals.deleteLater()  # as Qt does when Python exits
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+    worker.run()

@@ -98,6 +98,13 @@ class _Worker(GeneratorWorker):
         self.on_quit()
         super().quit()
 
+    def run(self) -> None:
+        """Run the job; Qt calls this in the background thread."""
+        # The job's own errors never get here. When Python exits, Qt may delete the signals before
+        # the job ends; an error raised here would then abort the process.
+        with suppress(RuntimeError):
+            super().run()
+
 
 class _Inbox:
     """Handles messages one after the other, in the order of their arrival.
