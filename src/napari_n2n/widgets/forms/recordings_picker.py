@@ -249,7 +249,7 @@ class PairPicker(RecordingsPicker):
         return Recordings(tuple(self.chosen()), self.axes.letters, split)
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders; once A and B are chosen, one is added, several replace all."""
+        """Choose files or folders; if A and B are chosen, one is added, several replace all."""
         if len(paths) > 1 and self.isEnabled() and self._full():
             self.more_recordings.clear()
             for edit in (self.file_a, self.file_b):

@@ -33,7 +33,7 @@ from napari_n2n.widgets.layers.result_layer import (
 
 @dataclass(frozen=True)
 class ResultStarted:
-    """Announces a result before its first pixel.
+    """Announces a result before its first pixel is computed.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ _REST = 5
 
 
 class GrowingLayer:
-    """The layer of one result, from its first shard on; of a TIFF, once it is complete.
+    """Shows one result as a layer: from the first shard on, or a TIFF when it is complete.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class GrowingLayer:
         return self.result == result and self.layer is not None
 
     def follow(self, step: DenoisingStep) -> None:
-        """Show what has been written."""
+        """Show the shards that have been written."""
         if self._layer is not None:
             self._refresh()
         elif step.growing.is_dir():

@@ -121,7 +121,7 @@ class PlaneOnScreen:
     def displayed(self) -> tuple[int, ...]:
         """Return the axes shown down and across: -2 for rows, -1 for columns.
 
-        Empty if the screen shows a section across the recorded planes.
+        The tuple is empty if the screen shows a section across the recorded planes.
         """
         viewer, order = self._viewer(), self.acquisition.order
         if viewer is None:

@@ -96,7 +96,7 @@ def _until_stopped(
 
 
 class DenoisingSession(ResultSession):
-    """One denoising run at a time.
+    """Runs one denoising job at a time.
 
     Attributes
     ----------

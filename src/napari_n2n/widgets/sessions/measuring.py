@@ -92,7 +92,7 @@ class Measuring:
         return self.recordings is not None and self.measured is None and self.problem is None
 
     def measure(self, recordings: Recordings | None, *, again: bool = False) -> None:
-        """Measure recordings; None: none. The same recordings are measured only if `again`."""
+        """Measure recordings, the same ones only if `again` is True; None stops measuring."""
         if recordings == self.recordings and not again:
             return
         self._follow_layers(self.recordings, "disconnect")

@@ -10,7 +10,7 @@ from napari_n2n.widgets.sessions.session import Session
 
 
 class ResultSession(Session):
-    """One job at a time, and the layer of its result.
+    """Runs one job at a time, and shows its result as a layer.
 
     Attributes
     ----------

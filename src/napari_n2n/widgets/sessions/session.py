@@ -12,7 +12,7 @@ from napari_n2n.widgets.dock import notify
 
 
 class Session:
-    """One job at a time in the background of a viewer.
+    """Runs one job at a time in the background of a viewer.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from napari_n2n.widgets.sessions.session import Session
 
 
 class SimulationSession(Session):
-    """One simulation at a time."""
+    """Runs one simulation at a time."""
 
     stepped = Signal(SimulationStep)
     finished = Signal()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class TrainingSession(ResultSession):
-    """One training run at a time, its curve, its model, and its results.
+    """Runs one training job at a time, and keeps its curve, model and results.
 
     Attributes
     ----------
