@@ -174,8 +174,8 @@ def test_an_error_of_torch_arrives_as_one_line(viewer, qtbot):
     [
         (OSError(28, "No space left on device"), "free some disk space"),
         (PermissionError(13, "Permission denied"), "you may write"),
-        (MemoryError(), "choose less Memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "less Memory"),
+        (MemoryError(), "set a smaller Memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "smaller Memory"),
     ],
 )
 def test_common_errors_come_with_a_fix(error, way_out):

@@ -121,7 +121,7 @@ def test_a_preview_that_fails_is_explained(viewer, widget, qtbot, monkeypatch):
 
     monkeypatch.setattr(CompactUNet, "forward", full)
     widget.preview.click()
-    qtbot.waitUntil(lambda: "choose less Memory" in widget.words.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "set a smaller Memory" in widget.words.text(), timeout=30_000)
     assert not widget.preview.isChecked() and len(viewer.layers) == 1
     assert widget.button.isEnabled()
 
