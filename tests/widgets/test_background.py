@@ -11,6 +11,7 @@ from qtpy.QtCore import QCoreApplication, QEvent
 from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.widgets import background
 from napari_n2n.widgets.background import LatestOnly
+from napari_n2n.widgets.dock import in_field_names
 
 
 @pytest.fixture
@@ -192,3 +193,18 @@ def test_a_job_that_outlives_its_window_does_not_abort_python(qtbot):
     worker.signals.deleteLater()  # as Qt does when Python exits
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     worker.run()
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("set --axes ZYX, or --dims 2", "set Axes ZYX, or Dimensions 2"),
+        (
+            "use --learning-rate 0.001 or --start cold.",
+            "use Learning rate 0.001 or Initial weights cold.",
+        ),
+        ("add --overwrite", "add Overwrite"),
+    ],
+)
+def test_messages_name_the_fields_of_the_dock_instead_of_options(message, shown):
+    assert in_field_names(message) == shown

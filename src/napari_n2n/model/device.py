@@ -90,7 +90,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def memory_in_use(device: torch.device) -> tuple[int, int | None]:
-    """Return the memory in use by this process and by torch on the device, in bytes.
+    """Return two sizes in bytes: the memory of this process, and that of torch on the device.
 
     The second is None if the device has no memory of its own.
     """

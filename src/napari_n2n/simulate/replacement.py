@@ -1,4 +1,4 @@
-"""Corruptions that replace pixels: by text, by random values, or by zero (missing pixels).
+"""Corruptions that replace pixels with text, random values, or zeros (missing pixels).
 
 Rendering text is slow, so a fixed set of strings is rendered once as masks, from which every text
 is composed.

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_n2n.errors import BadInput
+from napari_n2n.training.settings import TrainingSettings
 
 _PROGRESS_STEPS = 1000  # of a progress bar: more than it has pixels
 _BREAK = "\u200b"  # zero-width space: a line may end here
@@ -142,8 +143,13 @@ def keep_narrow(*fields: ComboBox | FileEdit) -> None:
 
 
 def in_field_names(error: BadInput | str) -> str:
-    """Return a message with the names of fields in place of options: Axes for --axes."""
-    return re.sub(r"--(\w)", lambda option: option[1].upper(), str(error))
+    """Return a message with the names of fields in place of options: Dimensions for --dims."""
+
+    def label(option: re.Match[str]) -> str:
+        setting = TrainingSettings.model_fields.get(option[1].replace("-", "_"))
+        return (setting and setting.title) or option[1].replace("-", " ").capitalize()
+
+    return re.sub(r"--([a-z-]*[a-z])", label, str(error))
 
 
 def notify(error: BadInput | str) -> str:

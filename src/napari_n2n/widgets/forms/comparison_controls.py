@@ -27,7 +27,7 @@ class ComparisonControls(QWidget):
         self.preview = _checkbox("Preview", preview_tip)
         self.split = _checkbox(
             "Split view",
-            "Raw left of a divider, denoised right of it; drag the divider with the mouse",
+            "Show the raw image left of a divider and the denoised image right of it",
         )
         self.divider = QSlider(Qt.Orientation.Horizontal)
         self.divider.setRange(0, _SLIDER_STEPS)
