@@ -263,7 +263,7 @@ def shoot_filling(camera: Camera) -> None:
         denoise.button.click()
         step = float(display["scale"][-1])
         viewer.camera.center, viewer.camera.zoom = (0, 2048 * step, 2048 * step), 0.8 / step
-        wait(lambda: denoise.words.text().startswith("4 of"))
+        wait(lambda: denoise.status.text().startswith("4 of"))
         camera.shoot("denoise_during")
         denoise.session.stop()
         wait(lambda: not denoise.session.running)

@@ -118,7 +118,7 @@ def wait_until_ready(qtbot, dock):
     """Wait until a dock's button may be pressed again; if it never may, say what the dock says."""
 
     def check():
-        assert dock.button.isEnabled(), dock.words.text()
+        assert dock.button.isEnabled(), dock.status.text()
 
     qtbot.waitUntil(check, timeout=60_000)
 

@@ -58,16 +58,16 @@ def open_dock(viewer, model=None, out=None):
 
 def run(widget, qtbot, button=None):
     (button or widget.button).click()
-    assert widget.session.running and not widget.button.isEnabled(), widget.words.text()
+    assert widget.session.running and not widget.button.isEnabled(), widget.status.text()
     wait_until_ready(qtbot, widget)
 
 
 def says(widget, words):
-    return lambda: words in widget.words.text()
+    return lambda: words in widget.status.text()
 
 
 def some_done(widget):
-    return lambda: widget.words.text()[0] in "123"
+    return lambda: widget.status.text()[0] in "123"
 
 
 def files(folder):
@@ -104,7 +104,7 @@ def test_the_result_has_the_position_of_its_source_and_fills(viewer, qtbot, mode
     wait_until_ready(qtbot, widget)
     assert result.name == "cells denoised" and isinstance(result.data, zarr.Array)
     np.testing.assert_allclose(np.asarray(result.data), CLEAN, rtol=1e-5)
-    assert Path(result.data.store.root) == out and "Saved as" in widget.words.text()
+    assert Path(result.data.store.root) == out and "Saved as" in widget.status.text()
 
 
 def test_a_cancelled_run_is_resumed_in_another_window_with_the_same_bytes(
@@ -119,13 +119,13 @@ def test_a_cancelled_run_is_resumed_in_another_window_with_the_same_bytes(
     widget.cancel_button.click()
     parts.release(100)
     wait_until_ready(qtbot, widget)
-    assert widget.button.text() == "Resume" and "kept" in widget.words.text()
+    assert widget.button.text() == "Resume" and "kept" in widget.status.text()
     assert not out.exists() and len(viewer.layers) == 2
     viewer.close()
     viewer = make_napari_viewer_proxy()
     viewer.add_image(STACK, name="cells", **PLACE, **LOOKS)
     _, widget = open_dock(viewer, model, out)
-    assert widget.button.text() == "Resume" and "unfinished" in widget.words.text()
+    assert widget.button.text() == "Resume" and "unfinished" in widget.status.text()
     run(widget, qtbot)
     widget.out.value = whole
     assert widget.button.text() == "Denoise"
@@ -173,7 +173,7 @@ def test_an_existing_output_is_overwritten_only_on_request(viewer, qtbot, model,
     widget.button.click()
     assert "ending" in shown[-1] and not widget.overwrite_button.isVisibleTo(widget)
     widget.out.value = out
-    assert widget.overwrite_button.isVisibleTo(widget) and "exists" in widget.words.text()
+    assert widget.overwrite_button.isVisibleTo(widget) and "exists" in widget.status.text()
     run(widget, qtbot, widget.overwrite_button)
     result = viewer.layers["cells denoised"]
     np.testing.assert_allclose(np.asarray(result.data), CLEAN, rtol=1e-5)
@@ -294,16 +294,16 @@ def test_a_folder_of_recordings_is_denoised_file_by_file_and_resumed(
     widget.cancel_button.click()
     parts.release()
     wait_until_ready(qtbot, widget)
-    assert "Stopped. The finished part is kept" in widget.words.text()
+    assert "Stopped. The finished part is kept" in widget.status.text()
     assert widget.button.text() == "Resume" and not widget.overwrite_button.isHidden()
     parts.release(9)
     run(widget, qtbot)
-    assert "Saved as" in widget.words.text() and not len(viewer.layers)
+    assert "Saved as" in widget.status.text() and not len(viewer.layers)
     for number, frame in enumerate(STACK):
         found = tifffile.imread(clean / f"{number}.tif")
         np.testing.assert_allclose(found, expected(frame, axes="YX"), rtol=1e-6)
     widget.picker.changed.emit()
-    assert "4 of 4 results exist: choose another" in widget.words.text()
+    assert "4 of 4 results exist: choose another" in widget.status.text()
     drop(widget, tmp_path / "raw")
     widget.out.value = raw
     widget.button.click()
@@ -326,7 +326,7 @@ def test_every_problem_is_reported_in_one_line(viewer, qtbot, model, shown, tmp_
     viewer.add_image(STACK[:, None], name="cells")
     run(widget, qtbot)
     assert "axes" in shown[-1] and "as in Axes" in shown[-1] and "--" not in shown[-1]
-    assert widget.words.text() == shown[-1] and not widget.cancel_button.isVisibleTo(widget)
+    assert widget.status.text() == shown[-1] and not widget.cancel_button.isVisibleTo(widget)
     widget.axes.value = "tzyx"
     run(widget, qtbot)
     assert viewer.layers["cells denoised"].data.shape == (4, 1, 48, 40)
@@ -424,7 +424,7 @@ def test_a_run_in_one_window_leaves_another_window_alone(make_napari_viewer, qtb
     parts.release(9)
     for widget in (one, other):
         wait_until_ready(qtbot, widget)
-    assert "Done" in one.words.text() and "Stopped" in other.words.text()
+    assert "Done" in one.status.text() and "Stopped" in other.status.text()
     assert viewers[0].layers[-1].name == "cells denoised"
 
 
@@ -455,7 +455,7 @@ def test_long_names_do_not_widen_the_dock(viewer, qtbot, model):
     viewer.add_image(STACK, name=name, **LOOKS)
     _, widget = open_dock(viewer, model, Path("/") / name / name / f"{name}.jpg")
     widget.button.click()
-    assert name in widget.words.text() and widget.widget().minimumSizeHint().width() <= 290
+    assert name in widget.status.text() and widget.widget().minimumSizeHint().width() <= 290
     picker = widget.picker
     fields = (picker.layer_a, picker.layer_b, picker.file_a, picker.file_b, widget.axes, widget.out)
     assert all(field.tooltip for field in fields)

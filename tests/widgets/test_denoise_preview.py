@@ -109,7 +109,7 @@ def test_after_wrong_axes_are_corrected_the_preview_continues(viewer, widget, de
     widget.preview.click()
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
     widget.axes.value = "T"
-    qtbot.waitUntil(lambda: "not those of axes" in widget.words.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "not those of axes" in widget.status.text(), timeout=30_000)
     assert widget.preview.isChecked()
     widget.axes.value = "TYX"
     qtbot.waitUntil(shows(viewer, clean(denoiser, 1)), timeout=30_000)
@@ -121,7 +121,7 @@ def test_a_preview_that_fails_is_explained(viewer, widget, qtbot, monkeypatch):
 
     monkeypatch.setattr(CompactUNet, "forward", full)
     widget.preview.click()
-    qtbot.waitUntil(lambda: "set a smaller Memory" in widget.words.text(), timeout=30_000)
+    qtbot.waitUntil(lambda: "set a smaller Memory" in widget.status.text(), timeout=30_000)
     assert not widget.preview.isChecked() and len(viewer.layers) == 1
     assert widget.button.isEnabled()
 

@@ -71,7 +71,7 @@ def press(widget, model=None):
 
 def words(widget):
     checks = getattr(widget, "findings", None)
-    return widget.words.text() + (checks.loss_words.text() if checks is not None else "")
+    return widget.status.text() + (checks.loss_words.text() if checks is not None else "")
 
 
 def idle(widget):

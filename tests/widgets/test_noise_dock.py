@@ -34,7 +34,7 @@ def test_the_loss_the_figures_and_the_plots_are_shown(viewer, qtbot):
     _, widget = open_dock(viewer)
     assert not widget.plots and widget.loss.isHidden()
     measure(widget, qtbot)
-    assert "L2" in widget.loss.text() and "averages out" in widget.words.text()
+    assert "L2" in widget.loss.text() and "averages out" in widget.status.text()
     noise = widget.figures.text().split("noise in A")[1].split("±")[0].rpartition(">")[2]
     assert float(noise) == pytest.approx(20, rel=0.05)
     titles = [plot.panel.title for plot in widget.plots]
@@ -109,7 +109,7 @@ def test_an_error_is_shown_and_the_button_stays_enabled(viewer, qtbot, shown):
     assert "two noisy recordings" in shown[-1] and widget.button.isEnabled()
     add_pair(viewer, b=np.zeros((64, 64), np.float32))
     measure(widget, qtbot)
-    assert "shape" in shown[-1] and shown[-1] == widget.words.text() and not widget.plots
+    assert "shape" in shown[-1] and shown[-1] == widget.status.text() and not widget.plots
     assert "\n" not in shown[-1]
 
 

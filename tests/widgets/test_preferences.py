@@ -59,7 +59,7 @@ def test_a_result_without_a_path_is_saved_in_the_folder_for_results(
     dock.button.click()
     wait_until_ready(qtbot, dock)
     (kept,) = (tmp_path / "results").iterdir()
-    assert kept.name == "day 1_cell_ A denoised.ome.zarr" and str(kept) in dock.words.text()
+    assert kept.name == "day 1_cell_ A denoised.ome.zarr" and str(kept) in dock.status.text()
     assert np.isfinite(Acquisition.open(kept).plane(0)).all()
     assert set(used) == {3}
     assert dock.overwrite_button.isVisibleTo(dock)
@@ -87,6 +87,6 @@ def test_training_saves_its_results_in_that_folder_and_overwrites_nothing(
         widget.picker.layer_a.value, widget.picker.layer_b.value = viewer.layers[:2]
         widget.train()
         qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
-        assert f"kept in {results}" in widget.words.text()
+        assert f"kept in {results}" in widget.status.text()
     names = ["first + second denoised 2.ome.zarr", "first + second denoised.ome.zarr"]
     assert sorted(path.name for path in results.iterdir()) == names

@@ -82,7 +82,7 @@ def test_an_error_is_shown_and_the_button_stays_enabled(viewer, qtbot, shown):
     viewer.add_image(np.zeros((64, 64, 3), np.uint8), rgb=True, name="photo")
     widget.button.click()
     wait_until_ready(qtbot, widget)
-    assert "colour" in shown[-1] and "colour" in widget.words.text()
+    assert "colour" in shown[-1] and "colour" in widget.status.text()
     assert len(viewer.layers) == 1
 
 
@@ -98,7 +98,7 @@ def test_a_range_gives_every_plane_its_own_level(viewer, qtbot):
     assert 4.5 < levels.min() < levels.max() < 55 and np.ptp(levels) > 10
     level.lowest.value = 60
     widget.button.click()
-    assert "is out of range" in widget.words.text() and widget.button.isEnabled()
+    assert "is out of range" in widget.status.text() and widget.button.isEnabled()
 
 
 def test_unlabelled_axes_are_asked_for(viewer, qtbot):
@@ -106,7 +106,7 @@ def test_unlabelled_axes_are_asked_for(viewer, qtbot):
     _, widget = open_dock(viewer)
     assert not widget.axes.native.isHidden()
     widget.button.click()
-    assert "say which are time" in widget.words.text() and widget.button.isEnabled()
+    assert "say which are time" in widget.status.text() and widget.button.isEnabled()
     widget.axes.value = "tcyx"
     widget.button.click()
     wait_until_ready(qtbot, widget)
@@ -125,7 +125,7 @@ def test_cancel_ends_the_run_and_adds_no_layers(viewer, qtbot):
     qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=60_000)
     widget.cancel_button.click()
     wait_until_ready(qtbot, widget)
-    assert widget.words.text() == "Cancelled." and len(viewer.layers) == 1
+    assert widget.status.text() == "Cancelled." and len(viewer.layers) == 1
     assert widget.cancel_button.isHidden() and widget.progress.isHidden()
 
 
@@ -143,7 +143,7 @@ def test_a_run_cancelled_at_its_last_plane_leaves_nothing(viewer, qtbot, monkeyp
     monkeypatch.setattr(simulation_session, "simulate_by_planes", cancelled_late)
     widget.button.click()
     wait_until_ready(qtbot, widget)
-    assert widget.words.text() == "Cancelled." and len(viewer.layers) == 1
+    assert widget.status.text() == "Cancelled." and len(viewer.layers) == 1
     assert len(made) == 2 and not any(path.exists() for path in made)
 
 
@@ -157,7 +157,7 @@ def test_a_reopened_dock_can_cancel_the_run(viewer, qtbot):
     qtbot.waitUntil(lambda: again.progress.value() > 0, timeout=60_000)
     again.cancel_button.click()
     wait_until_ready(qtbot, again)
-    assert again.words.text() == "Cancelled." and len(viewer.layers) == 1
+    assert again.status.text() == "Cancelled." and len(viewer.layers) == 1
 
 
 def test_a_run_continues_while_its_dock_is_closed(viewer, qtbot):

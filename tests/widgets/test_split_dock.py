@@ -61,7 +61,7 @@ def test_any_axis_can_be_split(viewer):
     stack = np.moveaxis(np.stack([MOVIE, MOVIE + 1]), 1, 2)  # Z, Y, T, X
     viewer.add_image(stack, name="movie")
     widget = open_dock(viewer)
-    assert "unlabelled" in widget.words.text() and not widget.axis.choices
+    assert "unlabelled" in widget.status.text() and not widget.axis.choices
     widget.axes.value = "zytx"
     assert list(widget.axis.choices) == ["T", "Z"]
     widget.axis.value = "T"
@@ -74,9 +74,9 @@ def test_a_single_frame_is_refused(viewer, shown):
     widget.button.click()
     assert "Open a stack" in shown[-1]
     viewer.add_image(MOVIE[0], name="plane")
-    assert "single frame" in widget.words.text()
+    assert "single frame" in widget.status.text()
     widget.button.click()
     assert "single frame" in shown[-1] and len(viewer.layers) == 1
     viewer.add_image(MOVIE, name="movie")
     widget.layer.value = viewer.layers["movie"]
-    assert "pair to train on" in widget.words.text()
+    assert "pair to train on" in widget.status.text()

@@ -352,7 +352,7 @@ def test_only_the_model_is_trained_if_no_result_is_wanted(viewer, qtbot):
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
     assert widget.session.denoiser is not None and len(viewer.layers) == 2
-    assert "Save the model" in widget.words.text()
+    assert "Save the model" in widget.status.text()
     assert widget.save_button.isEnabled() and "n2n.denoise" not in copied(
         widget.model_actions.python_button
     )

@@ -127,7 +127,7 @@ def test_stop_also_ends_the_denoising_after_the_training(viewer, qtbot, parts):
     _, widget = open_dock(viewer)
     widget.run_panel.preview.click()  # a preview is computed like a part of the result
     widget.train_button.click()
-    qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "1 of 4" in widget.status.text(), timeout=60_000)
     result = viewer.layers["first + second denoised (unfinished)"]
     assert np.isfinite(result.data[0]).all() and np.isnan(result.data[2]).all()
     assert widget.run_panel.progress.value() == 250 and widget.run_panel.progress.text().startswith(
@@ -136,7 +136,7 @@ def test_stop_also_ends_the_denoising_after_the_training(viewer, qtbot, parts):
     widget.stop_button.click()
     parts.release(9)
     qtbot.waitUntil(ended(widget), timeout=30_000)
-    assert "Denoising was stopped" in widget.words.text() and widget.save_button.isEnabled()
+    assert "Denoising was stopped" in widget.status.text() and widget.save_button.isEnabled()
     assert result in viewer.layers and np.isnan(result.data[3]).all()
 
 
@@ -146,13 +146,13 @@ def test_a_run_discarded_while_its_result_fills_leaves_nothing(viewer, qtbot, pa
     _, widget = open_dock(viewer)
     widget.run_panel.preview.click()
     widget.train_button.click()
-    qtbot.waitUntil(lambda: "1 of 4" in widget.words.text(), timeout=60_000)
+    qtbot.waitUntil(lambda: "1 of 4" in widget.status.text(), timeout=60_000)
     assert len(viewer.layers) == 3
     widget.session.discard()
     parts.release(9)
     qtbot.waitUntil(ended(widget), timeout=30_000)
     assert [layer.name for layer in viewer.layers] == ["first", "second"]
-    assert not widget.save_button.isEnabled() and "Discarded" in widget.words.text()
+    assert not widget.save_button.isEnabled() and "Discarded" in widget.status.text()
 
 
 def test_the_same_layer_twice_is_refused_before_anything_starts(viewer, shown):
@@ -175,10 +175,10 @@ def test_an_error_in_the_background_is_shown_and_enables_the_button(
     _, widget = open_dock(viewer)
     widget.train_button.click()
     qtbot.waitUntil(ended(widget), timeout=30_000)
-    assert "out of memory" in shown[0] and "out of memory" in widget.words.text()
+    assert "out of memory" in shown[0] and "out of memory" in widget.status.text()
     assert widget.train_button.isEnabled() and len(viewer.layers) == 2
     widget.form.batch.value = 4
-    assert "out of memory" not in widget.words.text()
+    assert "out of memory" not in widget.status.text()
 
 
 def test_during_a_run_a_summary_replaces_the_forms(viewer, qtbot):

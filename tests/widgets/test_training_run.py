@@ -303,10 +303,10 @@ def test_a_run_can_be_paused_and_resumed(viewer, qtbot):
     steps = len(widget.session.curve)
     qtbot.wait(700)
     assert len(widget.session.curve) == steps
-    assert pause.text() == "Resume" and "Paused" in widget.words.text()
+    assert pause.text() == "Resume" and "Paused" in widget.status.text()
     pause.click()
     qtbot.waitUntil(lambda: len(widget.session.curve) > steps + 1, timeout=30_000)
-    assert pause.text() == "Pause" and "Step" in widget.words.text()
+    assert pause.text() == "Pause" and "Step" in widget.status.text()
     pause.click()
     widget.stop_button.click()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
@@ -328,7 +328,7 @@ def test_discarding_removes_preview_and_result_and_keeps_the_previous_model(
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
     assert [layer.name for layer in viewer.layers] == ["first", "second"]
     assert widget.session.curve == [] and widget.session.denoiser is before
-    assert widget.train_button.isEnabled() and "Discarded" in widget.words.text()
+    assert widget.train_button.isEnabled() and "Discarded" in widget.status.text()
 
 
 def test_if_the_result_cannot_be_written_the_model_is_kept(viewer, qtbot, monkeypatch):
@@ -338,7 +338,7 @@ def test_if_the_result_cannot_be_written_the_model_is_kept(viewer, qtbot, monkey
     monkeypatch.setattr(training_job, "denoise_recording", full)
     add_pair(viewer)
     widget = run(viewer, qtbot)
-    assert "No space left" in widget.words.text() and "model is kept" in widget.words.text()
+    assert "No space left" in widget.status.text() and "model is kept" in widget.status.text()
     assert widget.session.denoiser is not None
     assert widget.save_button.isEnabled() and widget.train_button.isEnabled()
 
@@ -355,7 +355,7 @@ def test_a_failed_run_keeps_the_previous_model_and_its_recipe(viewer, qtbot, mon
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
     assert (widget.session.denoiser, widget.session.recipe) == before
-    assert "out of memory" in widget.words.text()
+    assert "out of memory" in widget.status.text()
 
 
 def test_if_the_result_cannot_be_shown_the_run_ends(viewer, qtbot, monkeypatch):
@@ -365,7 +365,7 @@ def test_if_the_result_cannot_be_shown_the_run_ends(viewer, qtbot, monkeypatch):
     monkeypatch.setattr(GrowingLayer, "finish", gone)
     add_pair(viewer)
     widget = run(viewer, qtbot)
-    assert "the result is gone" in widget.words.text() and widget.train_button.isEnabled()
+    assert "the result is gone" in widget.status.text() and widget.train_button.isEnabled()
 
 
 def test_denoising_is_refused_during_training_in_the_same_window(viewer, qtbot, denoiser, tmp_path):
@@ -374,7 +374,7 @@ def test_denoising_is_refused_during_training_in_the_same_window(viewer, qtbot, 
     _, other = viewer.window.add_plugin_dock_widget("napari-n2n", "Denoise")
     other.model.choose(denoiser.save(tmp_path / "model"))
     other.button.click()
-    assert "Another run is in progress" in other.words.text() and not other.session.running
+    assert "Another run is in progress" in other.status.text() and not other.session.running
     end(widget, qtbot)
 
 
@@ -395,7 +395,7 @@ def test_a_second_run_in_the_same_viewer_is_refused(viewer, qtbot, shown):
     qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=60_000)
     steps, recipe = len(widget.session.curve), widget.session.recipe
     widget.train()
-    assert shown == [widget.words.text()] and "Another run" in shown[0]
+    assert shown == [widget.status.text()] and "Another run" in shown[0]
     qtbot.waitUntil(lambda: len(widget.session.curve) > steps, timeout=30_000)
     assert widget.session.recipe is recipe
     end(widget, qtbot)
@@ -494,7 +494,7 @@ def test_an_error_during_training_leaves_nothing_behind(viewer, qtbot, monkeypat
     fail.set()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
     qtbot.wait(100)
-    assert "out of memory" in shown[0] and "out of memory" in widget.words.text()
+    assert "out of memory" in shown[0] and "out of memory" in widget.status.text()
     assert [layer.name for layer in viewer.layers] == ["first", "second"]
     assert widget.train_button.isEnabled() and not widget.run_panel.pause_button.isEnabled()
     assert not widget.run_panel.progress.isVisible()

@@ -75,26 +75,26 @@ class DenoiseWidget(Dock):
         self.cancel_button = button("Cancel", "Stop now; Resume continues later")
         self.overwrite_button = button("Overwrite", "Delete the existing output and start again")
         self.progress = ProgressBar()
-        self.words, self.warnings = TextLabel(_WELCOME), TextLabel()
+        self.status, self.warnings = TextLabel(_WELCOME), TextLabel()
 
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.overwrite_button, 1)
         buttons.addWidget(self.cancel_button, 1)
-        self.stack(self.picker, self.comparison, buttons, self.progress, self.words, self.warnings)
+        self.stack(self.picker, self.comparison, buttons, self.progress, self.status, self.warnings)
         self.accept_drops(self.choose_paths)
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [
             (self.session.started, self._show_state),
             (self.session.progressed, self._show_progress),
-            (self.session.message_changed, self.words.setText),
+            (self.session.message_changed, self.status.setText),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
             (self.comparing.found, self._show_warnings),
             (self.session.finished, self._update),
             (self.session.failed, self._update),
-            (self.previewing.failed, self.words.setText),
+            (self.previewing.failed, self.status.setText),
             (session_of(self.viewer, TrainingSession).started, self.previewing.end),
         ]
         connect_while_alive(self, slots)
@@ -173,7 +173,7 @@ class DenoiseWidget(Dock):
             out = self.output.chosen(**flags)
             self.session.refuse_a_second()
         except BadInput as error:
-            self.words.setText(notify(error))
+            self.status.setText(notify(error))
             return
         self.progress.reset()
         self.comparing.forget()
@@ -199,7 +199,7 @@ class DenoiseWidget(Dock):
         self.overwrite_button.setVisible((unfinished or exists) and not running)
         self.cancel_button.setVisible(running)
         self.progress.setVisible(running)
-        self.words.setText(self.session.message or hint or _WELCOME)
+        self.status.setText(self.session.message or hint or _WELCOME)
         self._show_warnings(self.session.warnings)
 
     def _show_progress(self, share: float) -> None:

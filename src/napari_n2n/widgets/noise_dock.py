@@ -75,11 +75,11 @@ class NoiseWidget(Dock):
         for made in (self.button, self.cancel_button, self.train_button):
             buttons.addWidget(made, 1)
         self.cancel_button.hide()
-        self.loss, self.words, self.warnings, self.figures = (TextLabel() for _ in range(4))
+        self.loss, self.status, self.warnings, self.figures = (TextLabel() for _ in range(4))
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self.loss.setStyleSheet("font-size: 16pt; font-weight: bold")
         self.plots: list[PanelPlot] = []
-        labels = (self.loss, self.words, self.warnings, self.figures)
+        labels = (self.loss, self.status, self.warnings, self.figures)
         self._column = self.stack(self.picker, buttons, *labels)
         self.accept_drops(self.picker.choose_paths)
 
@@ -184,7 +184,7 @@ class NoiseWidget(Dock):
         report = self._measured.reports[self.channel.value]
         curves = self._measured.curves[self.channel.value]
         self.loss.setText(f"Train with {report.loss.upper()}")
-        self.words.setText(report.reason)
+        self.status.setText(report.reason)
         found = (*report.warnings, *self._measured.elsewhere)
         warnings = (f"⚠ {in_field_names(warning.message)}" for warning in found)
         self.warnings.setText("\n\n".join(warnings))
@@ -197,7 +197,7 @@ class NoiseWidget(Dock):
     def _clear(self, words: str) -> None:
         """Show only a line of text."""
         self._measured = None
-        self.words.setText(words)
+        self.status.setText(words)
         for label in (self.loss, self.warnings, self.figures):
             label.setText("")
         self.picker.rows.setRowVisible(self.channel.native, False)

@@ -52,7 +52,7 @@ class SimulateWidget(Dock):
         noises = [(noise.title, noise.name) for noise in NOISES.values()]
         self.noise = ComboBox(label="Noise", choices=noises, tooltip="Kind of noise to add")
         keep_narrow(self.noise)
-        self.noise_words, self.words = TextLabel(), TextLabel()
+        self.noise_words, self.status = TextLabel(), TextLabel()
         self.numbers = {name: _fields(noise()) for name, noise in NOISES.items()}
         tip = "Random seed; another number gives other noise of the same kind"
         self.seed = SpinBox(label="Seed", max=2**31 - 1, tooltip=tip)
@@ -67,13 +67,13 @@ class SimulateWidget(Dock):
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 1)
         buttons.addWidget(self.cancel_button)
-        self.stack(self._rows, buttons, self.progress, self.words)
+        self.stack(self._rows, buttons, self.progress, self.status)
 
     def _connect(self) -> None:
         slots: list[tuple[Any, Any]] = [
             (self.session.started, self._show_state),
             (self.session.stepped, self._show_step),
-            (self.session.message_changed, self.words.setText),
+            (self.session.message_changed, self.status.setText),
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
         ]
@@ -106,12 +106,12 @@ class SimulateWidget(Dock):
         """Make two noisy copies of the chosen layer."""
         source, seed = self.layer.value, self.seed.value
         if source is None:
-            self.words.setText(notify("Open a clean image first"))
+            self.status.setText(notify("Open a clean image first"))
             return
         try:
             self.session.simulate(source, self._clean(), self.chosen_noise(), seed)
         except BadInput as error:
-            self.words.setText(notify(error))
+            self.status.setText(notify(error))
 
     def _show_state(self) -> None:
         running = self.session.running
@@ -120,7 +120,7 @@ class SimulateWidget(Dock):
         self.progress.setVisible(running)
         if not running:
             self.progress.reset()
-        self.words.setText(self.session.message or _WELCOME)
+        self.status.setText(self.session.message or _WELCOME)
 
     def _show_step(self, step: SimulationStep) -> None:
         self.progress.show_share(step.progress)

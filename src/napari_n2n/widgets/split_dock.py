@@ -44,8 +44,8 @@ class SplitWidget(Dock):
         self.axes = AxesField("layer")
         self.axis = axis_menu()
         self.button = button("Split", "Add the even and the odd frames as two layers")
-        self.words = TextLabel(_WELCOME)
-        self.stack(form_layout(self.layer, self.axes, self.axis), self.button, self.words)
+        self.status = TextLabel(_WELCOME)
+        self.stack(form_layout(self.layer, self.axes, self.axis), self.button, self.status)
 
     def _connect(self) -> None:
         self.layer.changed.connect(self._fill_axis_menu)
@@ -63,10 +63,10 @@ class SplitWidget(Dock):
             stack = self._opened()
         except BadInput as error:
             self.axis.choices = []
-            self.words.setText(in_field_names(error) if self.layer.value is not None else _WELCOME)
+            self.status.setText(in_field_names(error) if self.layer.value is not None else _WELCOME)
             return
         self.axis.choices = frame_choices(stack)
-        self.words.setText(_WELCOME if self.axis.choices else _single(stack))
+        self.status.setText(_WELCOME if self.axis.choices else _single(stack))
 
     def split(self) -> None:
         """Add the even and the odd frames as two layers."""
@@ -76,13 +76,13 @@ class SplitWidget(Dock):
                 raise BadInput(_single(stack), "single")
             halves = stack.split(self.axis.value)
         except BadInput as error:
-            self.words.setText(notify(error))
+            self.status.setText(notify(error))
             return
         source, dimension = self.layer.value, stack.order[stack.axes.index(self.axis.value)]
         for first, half in enumerate(halves):
             looks = layer_arguments(half.data, half.header, source, half.order)
             self.viewer.add_image(**looks | _every_other(source, dimension, first))
-        self.words.setText(f"Added {halves[0].name} and {halves[1].name}: train on these two.")
+        self.status.setText(f"Added {halves[0].name} and {halves[1].name}: train on these two.")
 
 
 def _single(stack: Acquisition) -> str:

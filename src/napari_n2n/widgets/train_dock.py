@@ -51,7 +51,7 @@ class TrainWidget(Dock):
         self.train_button = button("Train", "Train on these recordings in the background")
         self.chosen = TextLabel()
         self.run_panel = RunPanel(self.viewer, self.session)
-        self.stop_button, self.words = self.run_panel.stop_button, self.run_panel.words
+        self.stop_button, self.status = self.run_panel.stop_button, self.run_panel.status
         self.model_actions = ModelActions(self.viewer, self.session, self._recipe)
         self.save_button, self.save = self.model_actions.save_button, self.model_actions.save
         self.choices = (self.picker, self.form, self.train_button)
@@ -134,7 +134,7 @@ class TrainWidget(Dock):
         try:
             self.session.train(self._recipe())
         except BadInput as error:
-            self.words.setText(notify(error))
+            self.status.setText(notify(error))
 
     def _show_state(self) -> None:
         for part in self.choices:

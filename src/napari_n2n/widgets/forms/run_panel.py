@@ -65,13 +65,13 @@ class RunPanel(QWidget):
         self.preview, self.split = self.comparison.preview, self.comparison.split
         self.divider = self.comparison.divider
         self.progress = ProgressBar()
-        self.words, self.resources = TextLabel(), TextLabel()
+        self.status, self.resources = TextLabel(), TextLabel()
         self.curve = TrainingCurve()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(_row(self.pause_button, self.stop_button, self.discard_button))
         column.addWidget(self.progress)
-        column.addWidget(self.words)
+        column.addWidget(self.status)
         column.addWidget(self.resources)
         column.addWidget(self.comparison)
 
@@ -81,7 +81,7 @@ class RunPanel(QWidget):
             (self._viewer.events.theme, self._use_theme),
             (session.started, self._show_state),
             (session.stepped, self._show_step),
-            (session.message_changed, self.words.setText),
+            (session.message_changed, self.status.setText),
             (session.denoising_progressed, self.progress.show_share),
             (session.paused_changed, self._show_state),
             (session.finished, self._show_state),
@@ -111,7 +111,7 @@ class RunPanel(QWidget):
         self.stop_button.setEnabled(running)
         for one in (self.pause_button, self.stop_button, self.discard_button, self.progress):
             one.setVisible(running)
-        self._show_words()
+        self._show_status()
         self.resources.setText(self._resources() if running else "")
         self.curve.show_steps(session.curve)
         self.curve.setVisible(bool(session.curve) or running)
@@ -122,17 +122,17 @@ class RunPanel(QWidget):
     def show_welcome(self, shown: bool) -> None:
         """Show or hide the text that asks for recordings; messages of a run replace it."""
         self._welcoming = shown
-        self._show_words()
+        self._show_status()
 
-    def _show_words(self) -> None:
-        self.words.setText(self.session.message or (_WELCOME if self._welcoming else ""))
+    def _show_status(self) -> None:
+        self.status.setText(self.session.message or (_WELCOME if self._welcoming else ""))
 
     def _show_step(self, step: TrainingStep) -> None:
         self.progress.show_share(step.progress, step.remaining)
         self.pause_button.setEnabled(self.session.learning)
         score = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB on held-out blocks"
         if not self.session.paused:  # a step may arrive after the pause
-            self.words.setText(f"Step {step.step}{score}")
+            self.status.setText(f"Step {step.step}{score}")
         self.resources.setText(self._resources())
         self.curve.show_steps(self.session.curve)
 
