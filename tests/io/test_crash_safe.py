@@ -5,12 +5,11 @@ from conftest import refused
 
 from napari_n2n.io.crash_safe import (
     Journal,
-    check_disk_space,
-    check_overwrite,
     journal_path,
     read_journal,
     rename_into_place,
 )
+from napari_n2n.io.output_path import check_disk_space, check_overwrite
 from napari_n2n.io.writers import checked_output
 
 JOB = {"model": "abc", "turns": False, "_tile": [64, 64]}

@@ -21,7 +21,7 @@ from napari_n2n.cli.options import (
 from napari_n2n.cli.terminal import describe_step, print_json, progress, say, stop_on_interrupt
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput
-from napari_n2n.io.crash_safe import check_overwrite
+from napari_n2n.io.output_path import check_overwrite
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:

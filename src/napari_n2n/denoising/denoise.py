@@ -19,8 +19,9 @@ from napari_n2n.denoising.cluster import ClusterJob, shards_on_cluster
 from napari_n2n.denoising.plan import Plan, make_plan
 from napari_n2n.denoising.predictor import Predictor, fitting_tile
 from napari_n2n.generators import as_steps
-from napari_n2n.io.crash_safe import Journal, check_disk_space, journal_path, partial_path
+from napari_n2n.io.crash_safe import Journal, journal_path, partial_path
 from napari_n2n.io.header import Region
+from napari_n2n.io.output_path import check_disk_space
 from napari_n2n.io.writers import Writer, checked_output, open_writer
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import choose_device

@@ -6,6 +6,7 @@ a part is flushed to the disk before the journal lists it.
 
 import json
 import os
+import secrets
 import shutil
 import sys
 from pathlib import Path
@@ -17,44 +18,6 @@ from napari_n2n.errors import BadInput
 def partial_path(path: Path) -> Path:
     """Return the name of a result that is not complete yet."""
     return path.with_name(path.name + ".partial")
-
-
-def check_overwrite(path: Path, *, overwrite: bool) -> None:
-    """Raise if the output exists and overwrite is False.
-
-    Raises
-    ------
-    BadInput
-        If `path` exists and `overwrite` is False.
-    """
-    if path.exists() and not overwrite:
-        raise BadInput(
-            f"{path}: already exists: choose another name or folder, or add --overwrite", "exists"
-        )
-
-
-def check_disk_space(path: Path, size: int) -> None:
-    """Raise if the disk is too full.
-
-    Parameters
-    ----------
-    path
-        Where the result will be; its folder exists.
-    size
-        Its size in bytes.
-
-    Raises
-    ------
-    BadInput
-        If fewer bytes are free.
-    """
-    free = shutil.disk_usage(path.absolute().parent).free
-    if free < size:
-        raise BadInput(
-            f"{path}: not enough disk space: at least {size / 1e9:.3g} GB needed, "
-            f"{free / 1e9:.3g} GB free: delete files, or choose another disk",
-            "disk",
-        )
 
 
 def flush_to_disk(path: Path) -> None:
@@ -83,6 +46,28 @@ def rename_into_place(built: Path, path: Path) -> Path:
         shutil.rmtree(old, ignore_errors=True)
     flush_to_disk(path.parent)
     return path
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write a file so that after a crash it is either the old or the new one; return `path`.
+
+    While it is written it has a random name in the same folder, so no other file is replaced.
+    """
+    partial = path.with_name(f".napari-n2n-{secrets.token_hex(4)}.partial")
+    with open(partial, "xb") as handle:
+        try:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        except BaseException:
+            handle.close()
+            partial.unlink()
+            raise
+    try:
+        return rename_into_place(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 class Journal:

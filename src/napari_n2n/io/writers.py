@@ -6,8 +6,9 @@ from pathlib import Path
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, tiff
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.io.crash_safe import check_overwrite, journal_path
+from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.io.header import Header
+from napari_n2n.io.output_path import check_overwrite
 
 # Side of a shard of planes, in pixels: 4 million float32 pixels are 16 MB. Larger: fewer files, and
 # fewer pixels computed twice at borders; smaller: less memory, and less to repeat after a crash.

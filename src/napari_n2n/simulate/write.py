@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_n2n.generators import as_steps
 from napari_n2n.io.acquisition import Acquisition, check_finite, read_finite
-from napari_n2n.io.crash_safe import check_overwrite
+from napari_n2n.io.output_path import check_overwrite
 from napari_n2n.io.writers import Writer, open_writer
 from napari_n2n.simulate.corruption import Noise, Range, value_range
 
