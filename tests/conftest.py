@@ -1,5 +1,6 @@
 """A small scene that every test may use, a model trained on it for a moment, and patience."""
 
+import gc
 import os
 import shlex
 import threading
@@ -18,6 +19,16 @@ from napari_n2n.denoising.predictor import Predictor
 # A slow machine is no failure: a test has pytest's time limit, not one for each example.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_collection_finish():
+    """Exclude the imported modules from garbage collection: napari collects at each removed layer.
+
+    A collection visits a million objects of torch and napari, half a second each time, and frees
+    none of them.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def blobs(shape=(96, 96), seed=0):

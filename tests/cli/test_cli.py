@@ -106,10 +106,10 @@ def test_inspect_works_on_a_tiny_field_of_view(monkeypatch, capsys, tmp_path, si
 def test_train_denoise_and_score_from_files(monkeypatch, capsys, folder, tmp_path):
     a, b, truth = (folder / f"{name}.tif" for name in ("a", "b", "truth"))
     model, clean = tmp_path / "cells.n2n", tmp_path / "clean.ome.zarr"
-    status, _, err = call(monkeypatch, capsys, "train", a, b, "-o", model, "--steps", 60)
+    status, _, err = call(monkeypatch, capsys, "train", a, b, "-o", model, "--steps", 5)
     assert "noise: Noise that averages out to the signal: L2 finds its mean." in err
     assert status == 0, err
-    assert load(model).record.steps == 60
+    assert load(model).record.steps == 5
     assert call(monkeypatch, capsys, "denoise", model, a, "-o", clean)[0] == 0
     assert Acquisition.open(clean).shape == (96, 96)
     status, out, _ = call(
@@ -269,32 +269,35 @@ def test_one_stack_is_split_into_even_and_odd_frames(monkeypatch, capsys, tmp_pa
     assert status == 2 and "lots: not a size: write it as 500MB or 4GB" in err
 
 
-def test_a_killed_denoising_resumes_to_the_same_bytes(folder, tmp_path):
+def test_a_killed_denoising_resumes_to_the_same_bytes(monkeypatch, capsys, folder, tmp_path):
     stack = np.stack([noisy(blobs((256, 256)), seed) for seed in range(30)])
     tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "TYX"})
     script = "from napari_n2n.cli import main; main()"
-    command = [sys.executable, "-c", script, "denoise", str(folder / "model.n2n")]
-    command += [str(tmp_path / "stack.tif"), "--axes", "TYX", "--device", "cpu", "-o"]
+    words = ["denoise", str(folder / "model.n2n"), str(tmp_path / "stack.tif")]
+    words += ["--axes", "TYX", "--device", "cpu", "-o"]
     whole, killed = tmp_path / "whole.tif", tmp_path / "killed.tif"
-    subprocess.run([*command, str(whole)], check=True, timeout=60)
-    run = subprocess.Popen([*command, str(killed)])
+    assert call(monkeypatch, capsys, *words, whole)[0] == 0
+    run = subprocess.Popen([sys.executable, "-c", script, *words, str(killed)])
     journal = tmp_path / "killed.tif.journal"
     while run.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
         time.sleep(0.01)
     run.kill()
     run.wait()
     assert journal.exists() and not killed.exists()
-    subprocess.run([*command, str(killed), "--resume"], check=True, timeout=60)
+    assert call(monkeypatch, capsys, *words, killed, "--resume")[0] == 0
     same = killed.read_bytes() == whole.read_bytes()
     assert same
     assert not journal.exists()
 
 
-def test_ctrl_c_keeps_a_usable_model_and_resume_continues(folder, tmp_path):
+def test_ctrl_c_keeps_a_usable_model_and_resume_continues(monkeypatch, capsys, folder, tmp_path):
     model = tmp_path / "cells.n2n"
-    command = [sys.executable, "-c", "from napari_n2n.cli import main; main()", "train"]
-    command += [str(folder / "a.tif"), str(folder / "b.tif"), "-o", str(model), "--device", "cpu"]
-    run = subprocess.Popen([*command, "--minutes", "10"], stderr=subprocess.PIPE, text=True)
+    words = ["train", str(folder / "a.tif"), str(folder / "b.tif"), "-o", str(model)]
+    words += ["--device", "cpu", "--patch", "32", "--batch", "2"]
+    script = "from napari_n2n.cli import main; main()"
+    run = subprocess.Popen(
+        [sys.executable, "-c", script, *words, "--minutes", "10"], stderr=subprocess.PIPE, text=True
+    )
     for line in run.stderr:
         if line.startswith("training"):
             break
@@ -304,7 +307,7 @@ def test_ctrl_c_keeps_a_usable_model_and_resume_continues(folder, tmp_path):
     assert run.returncode == 0 and "--resume" in err
     steps = load(model).record.steps
     assert steps > 0
-    subprocess.run([*command, "--steps", str(steps + 5), "--resume"], check=True, timeout=120)
+    assert call(monkeypatch, capsys, *words, "--steps", steps + 5, "--resume")[0] == 0
     assert load(model).record.steps == steps + 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.n2n"]
 

@@ -387,7 +387,9 @@ def test_every_channel_is_denoised_by_its_own_statistics(scene):
 def test_volumes_are_denoised_by_a_3d_network(tmp_path):
     volume = blobs((24, 64, 64), 2)
     a, b = (Acquisition.open(noisy(volume, seed, 50.0), axes="ZYX") for seed in (1, 2))
-    denoiser = train(Pair.open(a, b), TrainingSettings(steps=100, dims=3, device="cpu"))
+    denoiser = train(
+        Pair.open(a, b), TrainingSettings(steps=80, dims=3, patch=32, batch=2, device="cpu")
+    )
     assert len(denoiser.stride) == 3
     clean = denoise(denoiser, a, device="cpu")
     raw = a.read((slice(None),) * 3)

@@ -1,5 +1,7 @@
 """Patches and block cache: draws from stacks that fit into memory, and from larger ones."""
 
+from functools import cache
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -60,7 +62,12 @@ def open_patches(*given, **options):
 
 
 def adu(pairs, values):
-    return normalise(pairs)[0].scale.inverse(values.numpy())
+    return scale(tuple(pairs)).inverse(values.numpy())
+
+
+@cache
+def scale(pairs):
+    return normalise(pairs)[0].scale
 
 
 @pytest.mark.parametrize("memory", [10**9, 1_600_000], ids=["in memory", "streamed"])

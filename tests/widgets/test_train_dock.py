@@ -42,6 +42,7 @@ def open_dock(viewer):
     dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
     widget.minutes.value = 0.02
     widget.device.value = "cpu"
+    widget.form.patch.value, widget.form.batch.value = 32, 2
     return dock, widget
 
 

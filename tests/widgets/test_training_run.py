@@ -38,18 +38,25 @@ def add_pair(viewer, shape=(64, 64), wrap=np.asarray, **more):
     return viewer.layers["first"]
 
 
+def open_dock(viewer):
+    """Open the dock with the settings of a long run of short steps."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    widget.minutes.value, widget.device.value = 60, "cpu"
+    widget.form.patch.value, widget.form.batch.value = 32, 2
+    return dock, widget
+
+
 def begin(viewer):
     """Open the dock and start a long run."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    widget.minutes.value, widget.device.value = 60, "cpu"
+    _, widget = open_dock(viewer)
     widget.train()
     return widget
 
 
 def run(viewer, qtbot):
     """Open the dock, and wait for a short run to end."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    widget.form.steps.value, widget.device.value = 3, "cpu"
+    _, widget = open_dock(viewer)
+    widget.form.steps.value = 3
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
     return widget
@@ -120,9 +127,8 @@ def test_the_preview_follows_the_slider(viewer, qtbot, paused):
 def test_the_preview_shows_the_channel_or_the_depth_on_screen(viewer, qtbot, axis, dims):
     source = add_pair(viewer, (8, 64, 64), axis_labels=(axis, "y", "x"))
     viewer.dims.set_current_step(0, 1)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    widget.form.dims.value, widget.form.patch.value = dims, 32
-    widget.minutes.value, widget.device.value = 60, "cpu"
+    _, widget = open_dock(viewer)
+    widget.form.dims.value = dims
     widget.train()
     layer = wait_for_preview(viewer, qtbot)
     for plane in (1, 6):
@@ -155,8 +161,7 @@ def test_of_a_large_plane_the_part_on_screen_is_previewed(make_napari_viewer, qt
 
 
 def test_of_files_the_middle_plane_is_previewed(viewer, qtbot, tmp_path):
-    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    widget.minutes.value, widget.device.value = 60, "cpu"
+    _, widget = open_dock(viewer)
     widget.source.value = "files"
     scene = blobs((5, 64, 64))
     for edit, seed in ((widget.file_a, 1), (widget.file_b, 2)):
@@ -350,7 +355,7 @@ def test_a_failed_run_keeps_the_previous_model_and_its_recipe(viewer, qtbot, mon
 
     monkeypatch.setattr(training_job, "fit", broken)
     add_pair(viewer)
-    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    _, widget = open_dock(viewer)
     widget.session.denoiser, widget.session.recipe = before = object(), object()
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
@@ -418,8 +423,7 @@ def test_two_viewers_do_not_disturb_each_other(make_napari_viewer, qtbot):
 
 def test_a_reopened_dock_shows_preview_divider_and_pause(viewer, qtbot):
     add_pair(viewer)
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    widget.minutes.value, widget.device.value = 60, "cpu"
+    dock, widget = open_dock(viewer)
     widget.train()
     wait_for_preview(viewer, qtbot)
     widget.run_panel.split.click()
