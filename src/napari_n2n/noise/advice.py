@@ -98,6 +98,8 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
             f"{figures.outlier_shift:.2g} ADU; the median would be off by "
             f"{abs(figures.median_shift):.2g} ADU, so L2."
         )
+    if figures.pulse_share > _FEWEST_OUTLIERS:
+        return "l2", _of_pulses(figures)
     raised = figures.clipped_mean_shift - figures.clipped_median_shift
     if raised > max(abs(figures.median_shift), _CLIPPED * figures.noise):
         return "l1", (
@@ -111,6 +113,20 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
         off = min(abs(figures.median_shift) / figures.signal, 1.0)
         return "l2", f"{photons}, skewed: the median would read {off:.1%} {side}, so L2."
     return "l2", f"{photons} that averages out to the signal: L2 finds its mean."
+
+
+def _of_pulses(figures: NoiseFigures) -> str:
+    """Return the reason for the mean if few pixels have large pulses."""
+    share = f"{figures.pulse_share:.1%} of the pixels"
+    if figures.pulses_certain:
+        return (
+            f"Photon pulses on {share}, more of them where the image is brighter: L2 keeps their "
+            "light, the median would lose it."
+        )
+    return (
+        f"{share} are far brighter than the others. The scene has too little contrast to tell "
+        "photon pulses from outliers: L2 keeps all light; choose L1 if they are outliers."
+    )
 
 
 def _correlated(figures: NoiseFigures) -> bool:

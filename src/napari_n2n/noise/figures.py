@@ -33,6 +33,9 @@ class NoiseFigures:
         By how much the outliers shift the mean, in ADU.
     outliers_clustered
         True if the outliers form patches (text, dust) rather than single pixels.
+    pulse_share, pulses_certain
+        Share of the pixels with a pulse of light, which is no outlier; and whether it is certain
+        that these are light.
     noise_correlation, correlation_length
         Noise correlation at lag 1; and the width of the Gaussian blur that would correlate white
         noise as much. None if outliers leave too few pixels.
@@ -80,6 +83,8 @@ class NoiseFigures:
     outlier_brighter: float
     outlier_shift: float
     outliers_clustered: bool
+    pulse_share: float
+    pulses_certain: bool
     noise_correlation: tuple[float, float] | None
     correlation_length: tuple[float, float] | None
     correlation_area: float

@@ -99,6 +99,8 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         outlier_brighter=outliers.brighter,
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
+        pulse_share=outliers.pulse_share,
+        pulses_certain=outliers.pulses_certain,
         noise_correlation=correlation.of_neighbours,
         correlation_length=correlation.length if correlation.of_neighbours else None,
         correlation_area=correlation.area,

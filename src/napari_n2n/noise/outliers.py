@@ -1,7 +1,7 @@
 """Measure outliers: pixels with errors other than noise, such as hot pixels, dust and text.
 
 The results are their share, the share of pixels without a value, their effect on the mean, and
-whether they form patches.
+whether they form patches. Pulses of single photons look like outliers, but are light.
 """
 
 import math
@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_n2n.noise.mixture import Mixture, fit_mixture
+from napari_n2n.noise.pulses import measure_pulses
 from napari_n2n.noise.sample import Sample, step_of
 from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
@@ -28,6 +29,9 @@ _MOSTLY_HIT = 0.6
 _FAR_SHARE = 5e-4
 # Difference of A and B, in standard deviations, beyond which a pixel counts as an outlier.
 _OUTLYING = 4.0
+# Limit for a pulse of light, as a part of that for an outlier: 2.4 standard deviations. It is
+# lower, because ordinary noise in both directions cancels.
+_OF_PULSES = 0.6
 # Missing pixels leave a gap above zero: largest number of pixels in it, per missing pixel.
 _BETWEEN = 0.1
 # Steps of the pixel values that a difference must exceed, so that photon counts are not outliers.
@@ -68,6 +72,9 @@ class Outliers:
         Difference in ADU beyond which a pixel is an outlier.
     pixels
         True where A and B differ by more than `limit` or a pixel is missing; shape (planes, Y, X).
+    pulse_share, pulses_certain
+        Share of the pixels with a pulse of light, which are no outliers; and whether it is certain
+        that they are light.
     """
 
     share: float
@@ -79,6 +86,8 @@ class Outliers:
     clustered: bool
     limit: float
     pixels: np.ndarray
+    pulse_share: float = 0.0
+    pulses_certain: bool = True
 
     @property
     def around(self) -> np.ndarray:
@@ -89,13 +98,25 @@ class Outliers:
 
 
 def find_outliers(sample: Sample) -> Outliers:
-    """Distinguish outliers from noise, and measure their effect on the mean."""
+    """Distinguish outliers from noise and pulses of light, and measure their effect on the mean."""
     missing, absent = _missing(sample)
     mixture = _mixture(sample.without(absent))
-    if mixture.share == 0 and missing == 0:
-        return Outliers(0.0, mixture.error, 0.0, 0.5, 0.0, 0.0, False, math.inf, absent)
     limit = _OUTLYING * math.sqrt(2) * mixture.noise if mixture.share else math.inf
     far = sample.valid & (absent | (np.abs(sample.difference) > limit))
+    if mixture.share:
+        large = sample.valid & ~absent & (np.abs(sample.difference) > _OF_PULSES * limit)
+        pulses = measure_pulses(sample, large, _level(sample, far))
+        if pulses.are_light or (pulses.may_be_light and not _clustered(far, sample)):
+            found = _with_outliers(sample, replace(mixture, share=0.0), missing, absent)
+            return replace(found, pulse_share=mixture.share, pulses_certain=pulses.are_light)
+    return _with_outliers(sample, mixture, missing, far, limit)
+
+
+def _with_outliers(
+    sample: Sample, mixture: Mixture, missing: float, far: np.ndarray, limit: float = math.inf
+) -> Outliers:
+    if mixture.share == 0 and missing == 0:
+        return Outliers(0.0, mixture.error, 0.0, 0.5, 0.0, 0.0, False, math.inf, far)
     centre = _level(sample, far)
     return Outliers(
         missing + (1 - missing) * mixture.share,
@@ -103,7 +124,7 @@ def find_outliers(sample: Sample) -> Outliers:
         missing,
         _brighter(sample, far, centre, limit if mixture.share else 0.0),
         *_shift(sample, far, centre),
-        _clustered(far),
+        _clustered(far, sample),
         limit,
         far,
     )
@@ -224,8 +245,14 @@ def _level(sample: Sample, far: np.ndarray) -> np.ndarray:
     )
 
 
-def _clustered(far: np.ndarray) -> bool:
-    """Return whether outliers have outliers as neighbours more often than by chance."""
-    share = float(far.mean())
-    beside = float((far[..., 1:] & far[..., :-1]).mean())
-    return beside - share**2 > _CLUSTERED * (share - share**2)
+def _clustered(far: np.ndarray, sample: Sample) -> bool:
+    """Return whether outliers have outliers as neighbours more often than by chance.
+
+    Outliers that are merely more frequent in some places are as often in A as in B next to each
+    other; those of one patch are in the same acquisition.
+    """
+    share, of_a = float(far.mean()), sample.difference > 0
+    beside = far[..., 1:] & far[..., :-1]
+    alike = of_a[..., 1:] == of_a[..., :-1]
+    excess = float((beside & alike).mean()) - float((beside & ~alike).mean())
+    return excess > _CLUSTERED * (share - share**2)

@@ -1,0 +1,72 @@
+"""The recommended loss keeps the light of detectors whose photons give large pulses."""
+
+import numpy as np
+import pytest
+from conftest import blobs
+
+from napari_n2n import Pair, measure_noise
+
+LIGHT = blobs((160, 160), 3) - 95
+LIGHT /= LIGHT.mean()
+
+
+def emccd(photons, rng, gain=30.0):
+    """A Gamma-distributed pulse of `gain` ADU per electron, read noise of 4 ADU."""
+    electrons = rng.poisson(photons)
+    pulses = rng.gamma(np.maximum(electrons, 1e-9), gain) * (electrons > 0)
+    return np.round(pulses + rng.normal(100, 4, photons.shape)).astype(np.uint16)
+
+
+def pmt(photons, rng):
+    """Analog photomultiplier, 8 bit: pulses of variation 0.8, electronic noise of 2 ADU."""
+    count = rng.poisson(photons)
+    pulses = rng.gamma(np.maximum(count / 0.64, 1e-9), 12 * 0.64) * (count > 0)
+    return np.clip(np.round(pulses + rng.normal(6, 2, photons.shape)), 0, 255).astype(np.uint8)
+
+
+def qcmos(photons, rng):
+    electrons = rng.poisson(photons) + rng.normal(0, 0.27, photons.shape)
+    return np.round(9.3 * electrons + 200).astype(np.uint16)
+
+
+def scmos(photons, rng):
+    return np.round(2.2 * (rng.poisson(photons) + rng.normal(0, 1.5, photons.shape)) + 100)
+
+
+def measured(draw, light):
+    return measure_noise(Pair.open(*(draw(light, np.random.default_rng(k)) for k in range(2))))
+
+
+@pytest.mark.parametrize(
+    ("draw", "photons"),
+    [(emccd, 0.05), (emccd, 0.3), (emccd, 0.8), (pmt, 0.05), (pmt, 0.3), (qcmos, 0.03)],
+)
+def test_photon_pulses_are_light_not_outliers(draw, photons):
+    report = measured(draw, photons * LIGHT)
+    assert report.loss == "l2" and report.outlier_share == 0 and not report.outliers_clustered
+    assert "outliers of any value" not in report.reason and "text or dust" not in report.reason
+    codes = {warning.code for warning in report.warnings}
+    assert not codes & {"motion", "drift", "duplicate"}
+
+
+def test_the_photon_gain_of_an_electron_multiplying_camera_is_measured():
+    report = measured(emccd, 0.3 * LIGHT)
+    assert report.photon_gain == pytest.approx(2 * 30, rel=0.1)
+    assert report.pedestal == pytest.approx(100, abs=1)
+
+
+@pytest.mark.parametrize("share", [0.005, 0.05])
+def test_bright_outliers_on_a_camera_are_still_outliers(share):
+    def hit(photons, rng):
+        values = scmos(photons, rng)
+        return values + (rng.random(values.shape) < share) * rng.uniform(200, 1500, values.shape)
+
+    report = measured(hit, 30 * LIGHT)
+    assert report.loss == "l1" and report.pulse_share == 0
+    assert report.outlier_share == pytest.approx(share, rel=0.5)
+
+
+def test_a_scene_without_contrast_keeps_its_light_and_says_why():
+    report = measured(emccd, np.full((160, 160), 0.1))
+    assert report.loss == "l2" and not report.pulses_certain
+    assert "too little contrast" in report.reason and "L1" in report.reason
