@@ -405,10 +405,25 @@ def test_volumes_are_denoised_by_a_3d_network(tmp_path):
 def test_channel_names_and_colours_are_kept(tmp_path, denoiser):
     source = tmp_path / "two.ome.tif"
     stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(2)]).astype(np.uint16)
-    channels = {"Name": ["DAPI", "GFP"], "Color": [65535, 16711935]}
+    channels = {"Name": ["DAPI", "GFP"], "Color": [65535, -16776961]}
     tifffile.imwrite(source, stack, metadata={"axes": "CYX", "Channel": channels})
     for ending in (".ome.zarr", ".ome.tif"):
         out = denoise(denoiser, source, out=tmp_path / f"clean{ending}", device="cpu")
         kept = Acquisition.open(out).channels
         assert [channel.name for channel in kept] == ["DAPI", "GFP"]
-        assert [channel.colour for channel in kept] == ["0000FF", "00FF00"]
+        assert [channel.colour for channel in kept] == ["0000FF", "FF0000"]
+    with tifffile.TiffFile(out) as written:
+        assert 'Color="-16776961"' in written.ome_metadata, "OME's numbers of colours are signed"
+
+
+def test_the_disk_space_for_a_tiff_is_that_of_its_pixels(tmp_path, monkeypatch):
+    asked = {}
+
+    def check(path, size):
+        asked[path.suffix] = size
+
+    monkeypatch.setattr("napari_n2n.denoising.denoise.check_disk_space", check)
+    plane = np.zeros((40, 50), np.float32)
+    for name in ("a.tif", "a.ome.zarr"):
+        denoise(UNTRAINED, plane, out=tmp_path / name, axes="YX", device="cpu")
+    assert asked[".tif"] == plane.nbytes > asked[".zarr"]

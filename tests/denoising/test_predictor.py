@@ -9,7 +9,7 @@ from conftest import noisy
 from napari_n2n import Acquisition, TrainingSettings, denoise, load, train
 from napari_n2n.denoising.denoise import denoise_by_shards
 from napari_n2n.denoising.plan import make_plan
-from napari_n2n.denoising.predictor import Cancelled, Predictor
+from napari_n2n.denoising.predictor import Cancelled, Predictor, fitting_tile
 from napari_n2n.denoising.preview import Preview
 
 CPU = torch.device("cpu")
@@ -113,3 +113,13 @@ def test_a_copy_on_a_device_is_the_same_model(tmp_path, denoiser, scene):
     np.testing.assert_array_equal(
         denoise(again, scene, device="cpu"), denoise(denoiser, scene, device="cpu")
     )
+
+
+@pytest.mark.parametrize("free", [3e7, 1e8])
+def test_on_a_graphics_card_a_tile_leaves_four_tenths_of_its_memory_free(
+    denoiser, monkeypatch, free
+):
+    work = make_plan(denoiser, np.zeros((3000, 3000), np.float32), axes="YX")
+    as_much_on_the_cpu = fitting_tile(denoiser, work, CPU, int(1.2 * free))  # it takes half of that
+    monkeypatch.setattr("napari_n2n.denoising.predictor.free_memory", lambda _: int(free))
+    assert fitting_tile(denoiser, work, CPU, 10**12) == as_much_on_the_cpu

@@ -1,5 +1,7 @@
 """Simulated noise is measured correctly, and the advice follows from it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from scipy import ndimage, stats
 
 from napari_n2n import Pair, measure_noise
+from napari_n2n.noise.advice import one_side
+from napari_n2n.noise.measure import measure_with_curves
+from napari_n2n.noise.panels import panels
 from napari_n2n.simulate.registry import parse
 from napari_n2n.simulate.samples import sample
 
@@ -314,6 +319,29 @@ def test_standard_errors_agree_with_the_scatter_of_figures():
         scatter = np.std([getattr(report, name) for report in reports], ddof=1)
         said = np.median([report.errors[name] for report in reports])
         assert said / 3 < scatter < 3 * said, name
+
+
+@pytest.mark.parametrize(
+    ("brighter", "side"), [(1.0, "bright"), (0.0, "dark"), (0.5, None), (0.2, None), (0.8, None)]
+)
+def test_outliers_on_both_sides_are_not_called_bright_or_dark(brighter, side):
+    assert one_side(brighter) == side
+
+
+def test_a_figure_is_rounded_to_its_error_and_without_one_to_three_digits():
+    report = measured(gaussian(9, 1))
+    known = replace(report, noise_a=9.0123, errors={"noise_a": 0.03})
+    assert known.with_error("noise_a") == "9.01 ± 0.03"
+    assert replace(known, errors={}).with_error("noise_a") == "9.01"
+
+
+def test_the_histogram_of_integer_pixels_has_whole_bins_and_the_height_of_its_gaussian():
+    views = [np.rint(view).astype(np.uint16) for view in gaussian(4, 1)]
+    _, histogram, _, _ = panels(*measure_with_curves(Pair.open(*views)))
+    pixels, bell = histogram.series
+    steps = np.diff(pixels.x) * np.sqrt(2)
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-6)
+    assert max(bell.y) == pytest.approx(max(pixels.y), rel=0.1)
 
 
 def test_every_warning_contains_a_fix():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_n2n import Pair
+from napari_n2n.pair.checks import _displacement
 from napari_n2n.simulate.additive import Brown, Gaussian
 from napari_n2n.training.held_out import HeldOutMask
 from napari_n2n.training.normalisation import maps, normalise
@@ -61,6 +62,12 @@ def test_whole_pixel_shifts_are_cropped_away(dy, dx, seed):
     assert first.shape == second.shape == (160 - abs(dy), 160 - abs(dx))
     smooth = [ndimage.gaussian_filter(plane, 1.5) for plane in (first, second)]
     assert np.corrcoef(smooth[0].ravel(), smooth[1].ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize(("shift", "said"), [((0, 3), "cropped"), ((0.3, 0.3), "blur a little")])
+def test_a_shift_along_one_axis_is_said_to_be_cropped_away(shift, said):
+    (finding,) = _displacement(*shift)
+    assert said in finding.message
 
 
 def scenes():

@@ -100,6 +100,14 @@ def test_a_run_without_limits_ends_when_the_score_stops_improving(pair, monkeypa
     assert not denoiser.record.stopped
 
 
+def test_after_the_last_improvement_the_rate_falls_over_four_tenths_of_the_run(pair, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training.fit.VALIDATE_EVERY", 6)
+    ended = "napari_n2n.training.schedule.Schedule.has_plateaued"
+    monkeypatch.setattr(ended, lambda _, curve: curve[-1].step == 6)
+    settings = QUICK.model_copy(update={"steps": None, "patch": 32})
+    assert train(pair, settings).record.steps == 10
+
+
 @pytest.mark.parametrize(
     ("known", "quick"),
     [({"avx512_bf16": True}, True), ({"avx2": True, "avx512_bf16": False}, False), ({}, False)],

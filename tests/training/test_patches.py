@@ -163,10 +163,12 @@ def test_volumes_are_drawn_with_their_depth():
     depth = np.broadcast_to(STEP * np.arange(24, dtype=np.float32)[:, None, None], (24, 64, 64))
     volumes = [Acquisition.open(noisy(depth, seed, 1.0), axes="ZYX") for seed in (1, 2)]
     pairs = [Pair.open(*volumes)]
-    batch = open_patches(pairs, 10**9, side=(16, 32, 32)).draw(0, 3)
-    assert batch.input.shape == (6, 1, 16, 32, 32)
+    batch = open_patches(pairs, 10**9, side=(16, 32, 32)).draw(0, 8)
+    assert batch.input.shape == (16, 1, 16, 32, 32)
     planes = np.rint(adu(pairs, batch.input)[:, 0].mean((2, 3)) / STEP)
-    assert (np.abs(np.diff(planes, axis=1)) == 1).all()
+    steps = np.diff(planes, axis=1)
+    assert (steps == steps[:, :1]).all()
+    assert set(steps[:, 0]) == {-1, 1}, "upwards and, flipped along the depth, downwards"
 
 
 def test_repeats_channels_and_fields_become_pairs():
