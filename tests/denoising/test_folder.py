@@ -37,12 +37,12 @@ def pixels(path):
     return Acquisition.open(path).plane(0)
 
 
-def stopped_within(number, denoiser, series, shards=0, **options):
+def stopped_within(number, denoiser, job, shards=0, **options):
     """Close a run once it has done so many shards of a recording."""
-    run = denoise_fields_of_view(denoiser, series, **options)
-    for _ in series.fields:  # each is opened first
+    run = denoise_fields_of_view(denoiser, job, **options)
+    for _ in job.fields:  # each is opened first
         next(run)
-    name = series.results[number].name
+    name = job.results[number].name
     while (step := next(run)).name != name:
         pass
     for _ in range(shards):
@@ -72,20 +72,20 @@ def test_recordings_of_one_name_in_two_folders_are_averaged(denoiser, folder, tm
 
 
 def test_an_interrupted_run_is_resumed(denoiser, another, folder, tmp_path):
-    series = FolderJob.of([folder], tmp_path / "clean")
-    stopped_within(1, denoiser, series)
-    there = series.results[0].stat().st_mtime_ns
+    job = FolderJob.of([folder], tmp_path / "clean")
+    stopped_within(1, denoiser, job)
+    there = job.results[0].stat().st_mtime_ns
     with refused("unfinished", match="1 of 3 results"):
-        denoise_folder(denoiser, folder, out=series.folder)
+        denoise_folder(denoiser, folder, out=job.folder)
     with refused("resume", match="another model"):
-        denoise_folder(another, folder, out=series.folder, resume=True)
-    denoise_folder(denoiser, folder, out=series.folder, resume=True)
-    assert series.results[0].stat().st_mtime_ns == there
-    assert all(path.exists() for path in series.results)
+        denoise_folder(another, folder, out=job.folder, resume=True)
+    denoise_folder(denoiser, folder, out=job.folder, resume=True)
+    assert job.results[0].stat().st_mtime_ns == there
+    assert all(path.exists() for path in job.results)
     with refused("resume", match="another model"):
-        denoise_folder(another, folder, out=series.folder, resume=True)
+        denoise_folder(another, folder, out=job.folder, resume=True)
     with refused("resume", match="another turns"):
-        denoise_folder(denoiser, folder, out=series.folder, resume=True, turns=True)
+        denoise_folder(denoiser, folder, out=job.folder, resume=True, turns=True)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -95,24 +95,24 @@ def test_a_run_interrupted_within_a_movie_is_resumed_or_overwritten(
     movie = np.stack([noisy(blobs((64, 64)), seed) for seed in range(4)])
     for path in folder.iterdir():
         tifffile.imwrite(path, movie, photometric="minisblack", metadata={"axes": "TYX"})
-    series = FolderJob.of([folder], tmp_path / "clean")
-    stopped_within(1, denoiser, series, shards=3)
-    assert journal_path(series.results[1]).exists() and not series.results[1].exists()
+    job = FolderJob.of([folder], tmp_path / "clean")
+    stopped_within(1, denoiser, job, shards=3)
+    assert journal_path(job.results[1]).exists() and not job.results[1].exists()
     if overwrite:  # by another model, and that is stopped and resumed, too
-        stopped_within(0, another, series, shards=2, overwrite=True)
+        stopped_within(0, another, job, shards=2, overwrite=True)
     model = another if overwrite else denoiser
-    denoise_folder(model, folder, out=series.folder, resume=True)
-    for path in series.results:
+    denoise_folder(model, folder, out=job.folder, resume=True)
+    for path in job.results:
         clean = denoise(model, folder / path.name)
         np.testing.assert_allclose(tifffile.imread(path), clean, rtol=1e-6)
 
 
 def test_results_to_be_overwritten_do_not_count_as_done(denoiser, another, folder, tmp_path):
-    series = FolderJob.of([folder], tmp_path / "clean")
-    denoise_folder(denoiser, folder, out=series.folder)
-    stopped_within(1, another, series, overwrite=True)
-    denoise_folder(another, folder, out=series.folder, resume=True)
-    for path in series.results:
+    job = FolderJob.of([folder], tmp_path / "clean")
+    denoise_folder(denoiser, folder, out=job.folder)
+    stopped_within(1, another, job, overwrite=True)
+    denoise_folder(another, folder, out=job.folder, resume=True)
+    for path in job.results:
         np.testing.assert_allclose(pixels(path), denoise(another, folder / path.name), rtol=1e-6)
 
 

@@ -13,11 +13,11 @@ QUICK = TrainingSettings(steps=40, patch=64, batch=1, device="cpu", start="cold"
 CPU = torch.device("cpu")
 
 
-def whole(*leading):
+def plane_at(*leading):
     return (*(slice(k, k + 1) for k in leading), slice(0, 96), slice(0, 96))
 
 
-def look(denoiser, source, region, axes=None):
+def preview_of(denoiser, source, region, axes=None):
     preview = Preview(Acquisition.open(source, axes=axes), CPU, 10**9)
     return preview.denoise(denoiser, region)
 
@@ -28,9 +28,9 @@ def test_every_step_shows_the_network_as_it_is_then(pair, scene, monkeypatch):
     for step in fit(pair, QUICK):
         if step.step in (1, QUICK.steps):
             kept.append(step.denoiser())
-            clean = look(kept[-1], pair.first, whole()).pixels
+            clean = preview_of(kept[-1], pair.first, plane_at()).pixels
             errors.append(float(np.mean((clean - scene) ** 2)))
-            assert np.array_equal(look(kept[0], pair.first, whole()).pixels, clean) == (
+            assert np.array_equal(preview_of(kept[0], pair.first, plane_at()).pixels, clean) == (
                 len(kept) == 1
             )
     assert errors[-1] < 0.7 * errors[0]
@@ -40,7 +40,7 @@ def test_every_step_shows_the_network_as_it_is_then(pair, scene, monkeypatch):
 def test_a_preview_equals_the_plane_of_the_result(denoiser, scene):
     stack = np.stack([noisy(scene, 1), noisy(scene, 2), noisy(scene, 3)])
     result = denoise(denoiser, Acquisition.open(stack, axes="TYX"), device="cpu")
-    seen = look(denoiser, stack, whole(1), axes="TYX")
+    seen = preview_of(denoiser, stack, plane_at(1), axes="TYX")
     np.testing.assert_allclose(seen.pixels, np.asarray(result)[1:2], rtol=1e-5, atol=1e-3)
 
 
@@ -53,14 +53,14 @@ def test_only_the_plane_on_screen_is_read(denoiser, scene):
         meta=np.empty((0, 0, 0), np.float32),
     )
     preview = Preview(Acquisition.open(stack, axes="TYX"), CPU, 10**9)
-    first, again = (preview.denoise(denoiser, whole(0)) for _ in range(2))
+    first, again = (preview.denoise(denoiser, plane_at(0)) for _ in range(2))
     assert np.array_equal(first.pixels, again.pixels)
     assert read == [(0, 0, 0)]
 
 
 def test_of_a_large_plane_the_middle_of_the_view_is_shown(denoiser):
     plane = np.zeros((700, 3000), np.float32)
-    seen = look(denoiser, plane, (slice(0, 700), slice(1000, 3000)))
+    seen = preview_of(denoiser, plane, (slice(0, 700), slice(1000, 3000)))
     assert seen.region == (slice(94, 606), slice(1744, 2256))
     assert seen.pixels.shape == (512, 512)
 
@@ -72,7 +72,7 @@ def test_a_plane_of_a_volume_sees_its_neighbours():
         now = step.denoiser()
     here = (slice(7, 8), slice(0, 64), slice(0, 64))
     result = denoise(now, volume[0], device="cpu")
-    seen = look(now, volume[0], here)
+    seen = preview_of(now, volume[0], here)
     np.testing.assert_allclose(seen.pixels, np.asarray(result)[7:8], rtol=1e-4, atol=1e-2)
 
 
@@ -82,9 +82,9 @@ def test_channels_whose_training_has_not_begun_are_not_shown(scene):
     settings = QUICK.model_copy(update={"channels": "separate", "steps": 3})
     steps = fit(pairs, settings)
     first = next(steps).denoiser()
-    assert look(first, both[0], whole(0), axes="CYX").pixels.shape == (1, 96, 96)
-    assert look(first, both[0], whole(1), axes="CYX") is None
-    later = (look(step.denoiser(), both[0], whole(1), axes="CYX") for step in steps)
+    assert preview_of(first, both[0], plane_at(0), axes="CYX").pixels.shape == (1, 96, 96)
+    assert preview_of(first, both[0], plane_at(1), axes="CYX") is None
+    later = (preview_of(step.denoiser(), both[0], plane_at(1), axes="CYX") for step in steps)
     bright = next(found for found in later if found is not None).pixels
     assert bright.mean() == pytest.approx(both[0][1].mean(), rel=0.2)
 
@@ -96,13 +96,13 @@ def test_previews_cost_a_tenth_of_the_time_but_a_new_plane_is_shown_at_once(monk
     for _ in range(3000):
         clock[0] += 0.2
         pace.earn(0.2)
-        if pace.allows(whole(0), idle=False):
+        if pace.allows(plane_at(0), idle=False):
             clock[0] += 0.7
             spent += 0.7
-            pace.spend(0.7, whole(0), idle=False)
+            pace.spend(0.7, plane_at(0), idle=False)
     assert 0.08 < spent / clock[0] < 0.11
-    assert pace.allows(whole(1), idle=False)
+    assert pace.allows(plane_at(1), idle=False)
     for plane in range(1, 9):
-        pace.spend(0.7, whole(plane), idle=False)
-    assert not pace.allows(whole(9), idle=False), "a slider that plays leaves time for training"
-    assert pace.allows(whole(9), idle=True) and not pace.allows(whole(8), idle=True)
+        pace.spend(0.7, plane_at(plane), idle=False)
+    assert not pace.allows(plane_at(9), idle=False), "a slider that plays leaves time for training"
+    assert pace.allows(plane_at(9), idle=True) and not pace.allows(plane_at(8), idle=True)

@@ -135,7 +135,7 @@ class DenoiseWidget(Dock):
         self.output.suggest(sources, self.axes.letters)
 
     def _update(self, _message: Any = None) -> None:
-        """Suggest an output and check the model for choices made during a run."""
+        """After a run, suggest an output and check the model: the choices may have changed."""
         self._suggest_output()
         self._compare()
 

@@ -92,7 +92,10 @@ class Measuring:
         return self.recordings is not None and self.measured is None and self.problem is None
 
     def measure(self, recordings: Recordings | None, *, again: bool = False) -> None:
-        """Measure recordings, the same ones only if `again` is True; None stops measuring."""
+        """Measure recordings; None stops measuring.
+
+        Recordings that were measured before are measured again only if `again` is True.
+        """
         if recordings == self.recordings and not again:
             return
         self._follow_layers(self.recordings, "disconnect")
