@@ -273,3 +273,15 @@ def test_channels_trained_one_after_the_other_report_one_progress(scene, monkeyp
     denoiser = train(pairs, settings, lambda step: seen.append(step.progress))
     assert seen == sorted(seen) and seen[0] < 0.2 and seen[-1] == 1.0
     assert len(denoiser.networks) == 2
+
+
+def test_each_channel_is_trained_with_its_own_loss(scene):
+    rng = np.random.default_rng(0)
+    hit = [np.where(rng.random(scene.shape) < 0.1, 900, noisy(scene, seed, 5)) for seed in (3, 4)]
+    both = [np.stack([noisy(scene, seed, 5), view]) for seed, view in enumerate(hit)]
+    pairs = open_pairs([Acquisition.open(stack, axes="CYX") for stack in both])
+    denoiser = train(pairs, QUICK.model_copy(update={"steps": 4}))
+    assert [one.loss for one in denoiser.record.of_channels] == ["l2", "l1"]
+    assert denoiser.record.loss == "l2, l1"
+    alike = train(pairs, QUICK.model_copy(update={"steps": 4, "loss": "l2"}))
+    assert len(alike.networks) == 1 and alike.record.loss == "l2"

@@ -162,6 +162,7 @@ def merge_channels(parts: Sequence[Denoiser]) -> Denoiser:
         "values": [values for record in records for values in record.values],
         "noise": [noise for record in records for noise in record.noise],
         "of_channels": records,
+        "loss": ", ".join(dict.fromkeys(record.loss for record in records)),
     }
     return Denoiser(
         tuple(network for part in parts for network in part.networks),

@@ -75,7 +75,7 @@ class ModelRecord(_Value):
     settings
         Fields of the `TrainingSettings`.
     loss
-        Name of the loss.
+        Name of the loss; if channels have different ones, their names.
     acquisitions
         The acquisitions of every pair.
     values

@@ -1,7 +1,7 @@
 """Recommend a loss for the noise figures of a pair, and warn of problems to correct first."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from napari_n2n.noise.correlation import CORRELATED
@@ -24,8 +24,6 @@ _LONGEST = 4.0
 # Figures above which a warning is given: share of the noise in common; share of pixels at zero;
 # share of the field of view that moved; drift over the spread of the signal.
 _SHARED, _BLACK, _MOVED, _DRIFTED = 0.15, 0.01, 2e-3, 0.1
-# Losses from the least to the most robust against outliers.
-_ROBUSTNESS = ("hdr", "l2", "l1", "l0")
 
 
 @dataclass(frozen=True)
@@ -60,11 +58,6 @@ def advise(figures: NoiseFigures) -> Advice:
             f"{factor:.1f} times."
         )
     return Advice(loss, reason, tuple(_warnings(figures)), factor)
-
-
-def advised_loss(advices: Sequence[Advice]) -> str:
-    """Return the loss that suits all channels: the one that tolerates the most outliers."""
-    return max((advice.loss for advice in advices), key=_ROBUSTNESS.index)
 
 
 def one_side(brighter: float) -> str | None:

@@ -17,7 +17,7 @@ from napari_n2n.training.initial_weights import initial_network
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.patches import batch_size, patch_side
-from napari_n2n.training.prepare import chosen_loss
+from napari_n2n.training.prepare import chosen_loss, trains_separately
 from napari_n2n.training.schedule import usual_steps
 from napari_n2n.training.settings import PRESETS, TrainingSettings
 
@@ -88,7 +88,7 @@ def estimate_time(
         If the device is not available, or the settings ask for volumes and an image has no Z axis.
     """
     device = choose_device(settings.device)
-    _, network = initial_network(settings, chosen_loss(settings, reports), pairs)
+    _, network = initial_network(settings, chosen_loss(settings, reports[0]), pairs)
     network = network.moved_to(device)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
     fitting = count
@@ -101,7 +101,7 @@ def estimate_time(
             if fitting == 1:
                 raise out_of_memory(device) from error
             fitting //= 2
-    networks = len(reports) if settings.channels == "separate" else 1
+    networks = len(reports) if trains_separately(settings, reports) else 1
     pixels = sum(pair.pixels for pair in pairs) // networks
     steps = networks * usual_steps(reports, pixels, 2 * count * math.prod(side))
     return TimeEstimate(step_seconds, timed, steps, networks, device.type)

@@ -30,7 +30,7 @@ from napari_n2n.pair.pair import Pair
 from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import Loss, masked_mean
 from napari_n2n.training.normalisation import Batch
-from napari_n2n.training.prepare import Parts, prepare
+from napari_n2n.training.prepare import Parts, prepare, trains_separately
 from napari_n2n.training.provenance import record_of_run
 from napari_n2n.training.schedule import RAMP_DOWN, learning_rate
 from napari_n2n.training.settings import TrainingSettings
@@ -120,7 +120,7 @@ def fit(
     stop = stop or threading.Event()
     reports = reports or measure_channels(pairs)
     channels = len(reports)
-    if settings.channels == "together" or channels == 1:
+    if not trains_separately(settings, reports):
         return (yield from _fit_network(pairs, settings, reports, stop, checkpoint, resume))
     models: list[Denoiser] = []
     for channel in range(channels):

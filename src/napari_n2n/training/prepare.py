@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from napari_n2n.model.device import choose_device, computes_in_bfloat16
-from napari_n2n.noise.advice import advised_loss
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.block_cache import BlockCache
@@ -26,9 +25,19 @@ from napari_n2n.training.state import TrainState
 _log = logging.getLogger("napari_n2n")
 
 
-def chosen_loss(settings: TrainingSettings, reports: Sequence[NoiseReport]) -> Loss:
-    """Return the loss of the settings, or the recommended one."""
-    return LOSSES[advised_loss(reports) if settings.loss == "auto" else settings.loss]
+def chosen_loss(settings: TrainingSettings, report: NoiseReport) -> Loss:
+    """Return the loss of the settings, or the one recommended for a channel."""
+    return LOSSES[report.loss if settings.loss == "auto" else settings.loss]
+
+
+def trains_separately(settings: TrainingSettings, reports: Sequence[NoiseReport]) -> bool:
+    """Return whether each channel gets its own network.
+
+    This is so if the settings ask for it, or if the noise of the channels calls for different
+    losses: outliers in one channel must not change the loss of another.
+    """
+    losses = {chosen_loss(settings, report).name for report in reports}
+    return len(reports) > 1 and (settings.channels == "separate" or len(losses) > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ def prepare(
 ) -> Parts:
     """Build and return the parts of a run; the caller must close the cache afterwards."""
     device = choose_device(settings.device)
-    loss = chosen_loss(settings, reports)
+    loss = chosen_loss(settings, reports[0])  # all have the same: see `trains_separately`
     normalisations = normalise(pairs)
     mean = float(np.mean([one.mean for one in normalisations]))
     architecture, network = initial_network(settings, loss, pairs, mean)
@@ -87,8 +96,7 @@ def prepare(
 def _log_decisions(
     parts: Parts, settings: TrainingSettings, reports: Sequence[NoiseReport]
 ) -> None:
-    chosen = (report.reason for report in reports if report.loss == parts.loss.name)
-    reason = next(chosen, "recommended") if settings.loss == "auto" else "chosen in the settings"
+    reason = reports[0].reason if settings.loss == "auto" else "chosen in the settings"
     start = "pretrained" if is_pretrained(settings, parts.loss) else "random"
     cache = parts.cache
     streamed = f"streamed, {cache.slots} of {cache.block_count} blocks in memory"

@@ -10,7 +10,6 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.noise.advice import advised_loss
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings
@@ -138,13 +137,13 @@ def _reason(name: str, reports: list[NoiseReport]) -> Iterator[str]:
         yield loss.right_when
     elif not reports:
         yield "The measured noise decides."
-    if reports:
-        advised = advised_loss(reports)
-        report = next(one for one in reports if one.loss == advised)
+    several = len({report.loss for report in reports}) > 1
+    for number, report in enumerate(reports if several else reports[:1]):
+        channel = f"Channel {number}: " if several else ""
         if loss is None:
-            yield report.reason
-        elif loss.name != advised:
-            yield f"The measured noise calls for {advised.upper()}. {report.reason}"
+            yield channel + report.reason
+        elif loss.name != report.loss:
+            yield f"{channel}The measured noise calls for {report.loss.upper()}. {report.reason}"
 
 
 def _noise(reports: list[NoiseReport]) -> str:
