@@ -45,3 +45,9 @@ def test_tiles_are_as_large_as_memory_allows():
         rows, columns = chosen(pixels)
         assert pixels / 3 < (rows + 128) * (columns + 128) <= pixels
     assert max(chosen(1)) <= 64  # smaller tiles are not tried, however little memory there is
+
+
+def test_a_small_plane_is_one_tile_if_it_fits_into_memory_with_its_mirrored_edges():
+    numbers = ((64, 64), (59, 59), (8, 8), (16, 16))
+    needed = (64 + 2 * 16 + 8) ** 2
+    assert choose_tile(*numbers, longest=(2048, 2048), pixels=needed) == (64, 64)

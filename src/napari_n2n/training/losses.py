@@ -1,7 +1,7 @@
 """Losses, and the statistic that a network trained with each one converges to.
 
-A network trained to predict one noisy acquisition from another cannot predict the noise; what it
-converges to is, per pixel, the value that minimises the expected loss over all noisy targets. The
+A network trained to predict one noisy acquisition from another cannot predict the noise. In each
+pixel, it converges to the value that minimises the expected loss over all noisy targets. The
 choice of the loss is therefore the choice of a statistic (Lehtinen et al. 2018, sec. 2). The table
 `LOSSES` is the only place where losses are listed: command line, widgets, advice and docs read it.
 """

@@ -104,7 +104,7 @@ class Measuring:
         self._restart()
 
     def refuse(self, error: BadInput) -> None:
-        """Set the error of recordings that cannot be opened as the problem, if any are chosen."""
+        """Stop measuring, and report why the chosen recordings cannot be opened."""
         self.measure(None)
         self.problem = None if error.code == "not_chosen" else Finding(error.code, str(error))
         self.changed.emit()
