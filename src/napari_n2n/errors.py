@@ -18,7 +18,8 @@ Code = Literal[
     "single",  # one acquisition or frame where two are needed
     "duplicate",  # the same image twice
     "constant",  # all pixels have one value
-    "not_finite",  # NaN or infinite pixels
+    "not_finite",  # NaN, infinite, far too large or masked pixels
+    "precision",  # an offset so large that float32 has too few digits for the structure
     # options, resources and output
     "option",  # a value that an option does not accept
     "device",  # a compute device that is not available
@@ -48,5 +49,5 @@ class BadInput(ValueError):
     """
 
     def __init__(self, message: str, code: Code) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.splitlines()))  # names of files may have line breaks
         self.code: Code = code

@@ -2,7 +2,7 @@
 
 All other packages read pixels through `Acquisition`, whatever file or array they come from.
 Cropping, choosing a channel and taking every other frame return views: no pixels are copied.
-`read_finite` refuses NaN and infinite pixels, and its message names their plane.
+`read_finite` refuses pixels that cannot be computed with, and its message names their plane.
 """
 
 import math
@@ -16,6 +16,8 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Channel, Header, Region
+from napari_n2n.io.pixel_values import as_float32, check_values, usable
+from napari_n2n.io.reading import Guarded, read_pixels
 from napari_n2n.io.sources import AXES, Source, checked_axes, open_source
 
 # Side of a sampled plane, in pixels. Larger: a better estimate of the value range; smaller: less
@@ -136,7 +138,8 @@ class Acquisition:
             )
             chunks = getattr(array, "shards", None) or getattr(array, "chunks", None) or plane
             # Without name=False dask would read the whole file to hash its content.
-            array = da.from_array(array, chunks=chunks, name=False, inline_array=True)
+            whole = Guarded(array, str(self.path or self.name), self.path is not None)
+            array = da.from_array(whole, chunks=chunks, name=False, inline_array=True)
         kept = sorted(self.order)
         return array[self.window].transpose([kept.index(dimension) for dimension in self.order])
 
@@ -190,16 +193,23 @@ class Acquisition:
         return tuple(found)
 
     def read(self, region: Region) -> np.ndarray:
-        """Read a region of the stack, one slice per axis, in the pixel type of the stack."""
+        """Read a region of the stack, one slice per axis, in the pixel type of the stack.
+
+        Raises
+        ------
+        BadInput
+            If it cannot be read, or pixels are masked.
+        """
         picked = list(self.window)
         for dimension, part in zip(self.order, region, strict=True):
             picked[dimension] = _sub_slice(self.window[dimension], part)
-        values = self.source[tuple(picked)]
-        if isinstance(values, da.Array):
-            values = values.compute(scheduler="synchronous")
-        kept = sorted(self.order)
-        turned = np.asarray(values).transpose([kept.index(dimension) for dimension in self.order])
-        return np.ascontiguousarray(turned, self.dtype)
+        return read_pixels(
+            self.source,
+            picked,
+            self.order,
+            name=str(self.path or self.name),
+            is_file=self.path is not None,
+        )
 
     def plane(self, index: int) -> np.ndarray:
         """Read the plane at an index over all leading axes, in its pixel type; shape (Y, X)."""
@@ -218,6 +228,11 @@ class Acquisition:
         """Yield index and float32 pixels of up to `count` planes, evenly spread over the stack.
 
         Planes larger than `side` pixels are cropped to their middle.
+
+        Raises
+        ------
+        BadInput
+            If they cannot be read, or computed with in float32.
         """
         middle = [
             slice((length - cut) // 2, (length - cut) // 2 + cut)
@@ -226,7 +241,7 @@ class Acquisition:
         ]
         view = self.cropped(*middle)
         for index in evenly_spaced(self.plane_count, count):
-            yield index, view.plane(index).astype(np.float32)
+            yield index, as_float32(view.plane(index), self.name, index)
 
     def cropped(self, rows: slice, columns: slice) -> "Acquisition":
         """Return a view of a part of every plane."""
@@ -348,40 +363,27 @@ def _chunks(array: Any) -> tuple[int, ...]:
 
 
 def check_finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.ndarray:
-    """Return a plane, or a part of one, if all its pixels are finite.
-
-    Parameters
-    ----------
-    plane
-        Shape (Y, X).
-    acquisition, index
-        Source of the plane, and its index there; both are named in the message.
+    """Return a plane of an acquisition, or a part of one, if its values can be used.
 
     Raises
     ------
     BadInput
-        If a pixel is NaN or infinite.
+        See `check_values`.
     """
-    good = np.isfinite(plane)
-    if not good.all():
-        raise BadInput(
-            f"{acquisition.name}: {1 - good.mean():.2%} of plane {index} is NaN or infinite: "
-            "crop these pixels or fill them with the background level",
-            "not_finite",
-        )
+    check_values(plane, acquisition.name, index)
     return plane
 
 
 def read_finite(acquisition: Acquisition, region: Region) -> np.ndarray:
-    """Read a region, one slice per axis, and check that its pixels are finite.
+    """Read a region, one slice per axis, and check that its values can be used.
 
     Raises
     ------
     BadInput
-        If a pixel is NaN or infinite.
+        See `check_values`.
     """
     values = acquisition.read(region)
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
+    if not usable(values):
         for place in np.ndindex(*values.shape[:-2]):
             where = [part.start + i for part, i in zip(region[:-2], place, strict=True)]
             index = np.ravel_multi_index(where, acquisition.shape[:-2]) if where else 0

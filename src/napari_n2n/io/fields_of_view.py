@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff
+from napari_n2n.io.sources import expanded
 
 FIELD_SEPARATOR = "+"
 # Endings of files that are common in folders of acquisitions but are not images.
@@ -46,7 +47,7 @@ def fields_of_view(sources: Sequence[str | Path]) -> list[list[Path]]:
     for between, group in groupby(texts, key=lambda text: text == FIELD_SEPARATOR):
         if not between:
             try:
-                found += _fields([Path(text) for text in group])
+                found += _fields([expanded(Path(text)) for text in group])
             except OSError as error:
                 raise BadInput(
                     f"{error.filename}: cannot be read ({error.strerror}): check the disk and "
@@ -77,6 +78,7 @@ def _fields(sources: list[Path]) -> list[list[Path]]:
 
 def is_folder(path: Path) -> bool:
     """Return whether a path is a folder of files, not a zarr."""
+    path = expanded(path)
     return path.is_dir() and not ngff.is_zarr(path)
 
 

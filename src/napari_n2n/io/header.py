@@ -1,5 +1,7 @@
 """Describe stacks (shape, axes, pixel sizes, channels, name) and regions of stacks."""
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -73,9 +75,27 @@ class Header:
         return dict(zip(self.axes, zip(self.scale, self.units, strict=True), strict=True))
 
 
-def unit_name(unit: str) -> str:
-    """Return the name that OME-Zarr and napari use for a unit ("um" -> "micrometer")."""
-    return _UNIT_NAMES.get(unit.strip(), unit.strip())
+def unit_name(unit: object) -> str:
+    """Return the name that OME-Zarr and napari use for a unit ("um" -> "micrometer").
+
+    A unit that is not a text is unknown: "pixel".
+    """
+    named = unit.strip() if isinstance(unit, str) else ""
+    return _UNIT_NAMES.get(named, _UNIT_NAMES.get(named.lower(), named))
+
+
+def number(value: object) -> float:
+    """Return a number from the metadata of a file, or NaN if it is none."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def channel(name: object, colour: object) -> Channel:
+    """Return a channel from the metadata of a file, without what is no name and no RRGGBB."""
+    known = isinstance(colour, str) and re.fullmatch("[0-9A-Fa-f]{6}", colour)
+    return Channel(name if isinstance(name, str) else "", str(colour) if known else "")
 
 
 Region = tuple[slice, ...]

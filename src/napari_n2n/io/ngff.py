@@ -1,4 +1,4 @@
-"""Read and write OME-Zarr: a sharded full resolution, a pyramid, axes, pixel sizes and channels.
+"""Write OME-Zarr: a sharded full resolution, a pyramid, axes, pixel sizes and channels.
 
 The format written is OME-NGFF 0.5. Until a store is complete it has the suffix ``.partial``, an
 attribute that says so and no `ome` metadata, so other programs do not open it by mistake.
@@ -14,12 +14,11 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
-from napari_n2n.io.header import Channel, Header, Region, grid, unit_name
+from napari_n2n.io.header import Header, Region, grid
 
-_AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
-_UNFINISHED = "napari-n2n: unfinished"
+AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
+UNFINISHED = "napari-n2n: unfinished"
 # Sides of a chunk in pixels, along Y and X, and along Z. Viewers read whole chunks, so larger ones
 # are slower to browse; smaller ones compress less and need a larger index.
 CHUNK_SIDE, CHUNK_DEPTH = 256, 16
@@ -32,76 +31,10 @@ def is_zarr(path: Path) -> bool:
     return any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def read(path: Path) -> tuple[zarr.Array, Header]:
-    """Open a zarr array or the highest resolution of an OME-Zarr 0.4 or 0.5 image.
-
-    Raises
-    ------
-    BadInput
-        If the folder has no image, several arrays, or an image that is still being written.
-    """
-    try:
-        node: Any = zarr.open(path, mode="r")
-    except Exception as error:
-        raise BadInput(
-            f"{path}: is not a readable zarr ({type(error).__name__}): "
-            "check that all its files were copied",
-            "unreadable",
-        ) from error
-    if isinstance(node, zarr.Array):
-        xarrays: Any = node.attrs.get("_ARRAY_DIMENSIONS")
-        names = getattr(node.metadata, "dimension_names", None) or xarrays or ()
-        axes = "".join(str(name) for name in names).upper()
-        fits = len(axes) == node.ndim and set(axes) <= set(_AXIS_TYPES)
-        return node, _plain_header(node, axes if fits else "")
-    attributes: dict[str, Any] = dict(node.attrs)
-    if _UNFINISHED in attributes:
-        raise BadInput(
-            f"{path}: is an unfinished result: repeat its command with --resume, or delete it",
-            "unfinished",
-        )
-    ome = attributes.get("ome", attributes)
-    if not ome.get("multiscales"):
-        arrays = [name for name, _ in node.arrays()]
-        if len(arrays) == 1:
-            return node[arrays[0]], _plain_header(node[arrays[0]], "")
-        listed = ", ".join(arrays) or "none"
-        raise BadInput(
-            f"{path}: has no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME",
-            "format",
-        )
-    image = ome["multiscales"][0]
-    array = node[image["datasets"][0]["path"]]
-    scale = [1.0] * array.ndim
-    for transforms in (
-        image["datasets"][0].get("coordinateTransformations", ()),
-        image.get("coordinateTransformations", ()),
-    ):
-        for transform in transforms:
-            if transform.get("type") == "scale":
-                scale = [a * b for a, b in zip(scale, transform["scale"], strict=True)]
-    return array, Header(
-        shape=array.shape,
-        dtype=array.dtype,
-        axes="".join(axis["name"] for axis in image["axes"]).upper(),
-        scale=tuple(scale),
-        units=tuple(unit_name(axis.get("unit", "pixel")) for axis in image["axes"]),
-        name=str(image.get("name", "")),
-        channels=tuple(
-            Channel(str(channel.get("label", "")), str(channel.get("color", "")))
-            for channel in ome.get("omero", {}).get("channels", ())
-        ),
-    )
-
-
 def levels(path: Path) -> list[zarr.Array]:
     """Open all resolutions of a finished result, the highest first."""
     group = zarr.open_group(path, mode="r")
     return [array for _, array in sorted(group.arrays(), key=lambda level: int(level[0]))]
-
-
-def _plain_header(array: zarr.Array, axes: str) -> Header:
-    return Header(array.shape, array.dtype, axes, (1.0,) * len(axes), ("pixel",) * len(axes))
 
 
 class Writer:
@@ -130,7 +63,7 @@ class Writer:
             shutil.rmtree(self._partial, ignore_errors=True)
             self._partial.parent.mkdir(parents=True, exist_ok=True)
             self._group = zarr.open_group(self._partial, mode="w", zarr_format=3)
-            self._group.attrs[_UNFINISHED] = "this result is still being written"
+            self._group.attrs[UNFINISHED] = "this result is still being written"
         self._levels = [
             self._open_level(level, shape, shard) for level, shape in enumerate(self._shapes())
         ]
@@ -262,5 +195,5 @@ def _named_shards(array: zarr.Array, level: int) -> Iterator[tuple[str, Region]]
 
 
 def _axis(letter: str, unit: str) -> dict[str, str]:
-    axis = {"name": letter.lower(), "type": _AXIS_TYPES[letter]}
+    axis = {"name": letter.lower(), "type": AXIS_TYPES[letter]}
     return axis | {"unit": unit} if unit != "pixel" and letter != "C" else axis

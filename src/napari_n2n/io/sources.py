@@ -1,22 +1,30 @@
 """Open files, arrays and layers as pixels with a header.
 
 Only this module distinguishes kinds of sources. It reads metadata, and pixels only of formats that
-cannot be read in parts.
+cannot be read in parts (see `picture`).
 """
 
+import logging
+import math
 import os
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io import ngff, tiff
+from napari_n2n.io import ngff, ngff_reader, picture, tiff_reader
 from napari_n2n.io.header import Header, unit_name
+from napari_n2n.io.reading import OneLine
 
 AXES = "RTCZYX"
-_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+_log = logging.getLogger(__name__)
+# Smallest and largest pixel size that is taken as one, in its unit: an angstrom in metres is 1e-10,
+# and the numbers of damaged or empty metadata (0, -1, 1e300) are outside.
+_SMALLEST_STEP, _LARGEST_STEP = 1e-12, 1e12
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +65,22 @@ def open_source(source: Any, axes: str | None = None) -> Source:
         If the source cannot be read, is not an image, or its axes do not fit.
     """
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source), axes)
-    if hasattr(source, "multiscale") and hasattr(source, "axis_labels"):
-        return _open_layer(source, axes)
-    if hasattr(source, "dims") and hasattr(source, "coords"):
-        named = _as_axes("".join(str(dim) for dim in source.dims).upper(), source.ndim)
-        return _from_array(source.data, str(source.name or "array"), axes or named)
-    if hasattr(source, "shape") and hasattr(source, "dtype"):
-        return _from_array(source, "array", axes)
+        return _open_path(Path(os.fspath(source)), axes)
+    kind = type(source).__name__
+    with OneLine(f"{kind}: cannot be used as an image", "give a numpy array instead"):
+        if hasattr(source, "multiscale") and hasattr(source, "axis_labels"):
+            return _open_layer(source, axes)
+        if hasattr(source, "dims") and hasattr(source, "coords"):
+            named = _as_axes("".join(str(dim) for dim in source.dims).upper(), source.ndim)
+            return _from_array(source.data, str(source.name or "array"), axes or named)
+        if hasattr(source, "detach") and hasattr(source, "cpu"):  # a tensor of PyTorch
+            source = source.detach().cpu().numpy()
+        if hasattr(source, "toarray"):
+            raise BadInput(f"{kind}: is a sparse array: convert it with .toarray()", "format")
+        if hasattr(source, "shape") and hasattr(source, "dtype"):
+            return _from_array(source, "array", axes)
     raise BadInput(
-        f"{type(source).__name__}: not an image: give a file, an array or a napari image layer",
-        "format",
+        f"{kind}: not an image: give a file, a numpy array or a napari image layer", "format"
     )
 
 
@@ -76,68 +89,69 @@ def _as_axes(letters: str, count: int) -> str | None:
     return letters if len(letters) == count and set(letters) <= set(AXES) else None
 
 
-def _open_path(path: Path, axes: str | None) -> Source:
-    if not path.exists():
-        raise BadInput(f"{path}: no such file: check the spelling and the folder", "not_found")
+def _open_path(given: Path, axes: str | None) -> Source:
+    path = expanded(given)
+    with OneLine(f"{path}: cannot be opened", "check the disk and your permissions"):
+        _check_kind(path)
+        is_zarr = ngff.is_zarr(path)
     suffix = path.suffix.lower()
     readers = {
-        **dict.fromkeys(tiff.SUFFIXES, tiff.read),
-        **dict.fromkeys(_PICTURE_SUFFIXES, _read_picture),
-        ".zarr": ngff.read,
+        **dict.fromkeys(tiff_reader.SUFFIXES, lambda path: tiff_reader.read(path, bool(axes))),
+        **dict.fromkeys(picture.SUFFIXES, picture.read),
+        ".zarr": ngff_reader.read,
         ".npy": _read_npy,
     }
-    read = ngff.read if ngff.is_zarr(path) else readers.get(suffix)
+    read = ngff_reader.read if is_zarr else readers.get(suffix)
+    if path.is_dir() and read is not ngff_reader.read:
+        raise BadInput(f"{path}: is a folder but not a zarr: name the files in it", "format")
     if read is None:
-        if path.is_dir():
-            raise BadInput(f"{path}: is a folder but not a zarr: name the files in it", "format")
         raise BadInput(
             f"{path}: cannot read {suffix or 'such'} files: "
             "save it as TIFF or OME-Zarr, or open it in napari and choose the layer",
             "format",
         )
-    try:
+    with OneLine(f"{path}: cannot be read as {suffix or 'zarr'}", "save or copy the file again"):
         pixels, header = read(path)
-    except BadInput:
-        raise
-    except Exception as error:
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(
-            f"{path}: cannot be read as {suffix or 'zarr'} ({cause}): save or copy the file again",
-            "unreadable",
-        ) from error
-    if "S" in header.axes and axes is None:
-        raise _colour_error(str(path))
-    named = axes or _as_axes(header.axes, len(header.shape))
-    opened = _from_array(pixels, _stem(path), named, header)
+        if "S" in header.axes and axes is None:
+            raise _colour_error(str(path), header.shape)
+        named = axes or _as_axes(header.axes, len(header.shape))
+        opened = _from_array(pixels, _stem(path), named, header, str(path))
     return replace(opened, path=path.absolute())
+
+
+def expanded(path: Path) -> Path:
+    """Return a path with ``~`` replaced by the home folder."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user: a file with this name may exist
+        return path
+
+
+def _check_kind(path: Path) -> None:
+    """Raise if a path is neither a file nor a folder: a pipe would be waited for without end."""
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise BadInput(
+            f"{path}: no such file: check the spelling and the folder", "not_found"
+        ) from error
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise BadInput(
+            f"{path}: is a pipe, socket or device, not a file: save the image to a file first",
+            "format",
+        )
 
 
 def _read_npy(path: Path) -> tuple[Any, Header]:
     pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    mapped = tiff.Mapped(path, pixels.offset, pixels.shape, pixels.dtype)
-    return (mapped if pixels.flags.c_contiguous else pixels), _unlabelled(pixels)
-
-
-def _read_picture(path: Path) -> tuple[Any, Header]:
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture)
-    if pixels.ndim == 3:
-        colours = pixels[..., :3]
-        if not (colours == colours[..., :1]).all():
-            raise _colour_error(str(path))
-        pixels = colours[..., 0]
-    return pixels, _unlabelled(pixels)
-
-
-def _unlabelled(pixels: np.ndarray) -> Header:
-    return Header(pixels.shape, pixels.dtype, "", (), ())
+    mapped = tiff_reader.Mapped(path, pixels.offset, pixels.shape, pixels.dtype)
+    header = Header(pixels.shape, pixels.dtype, "", (), ())
+    return (mapped if pixels.flags.c_contiguous else pixels), header
 
 
 def _open_layer(layer: Any, axes: str | None) -> Source:
     if getattr(layer, "rgb", False):
-        raise _colour_error(str(layer.name))
+        raise _colour_error(str(layer.name), getattr(layer.data, "shape", ()))
     data = layer.data[0] if layer.multiscale else layer.data
     labels = _as_axes("".join(str(label) for label in layer.axis_labels).upper(), layer.ndim)
     units = tuple(unit_name(str(unit)) for unit in layer.units)
@@ -146,35 +160,76 @@ def _open_layer(layer: Any, axes: str | None) -> Source:
     return _from_array(data, str(layer.name), axes or labels, header)
 
 
-def _from_array(array: Any, name: str, axes: str | None, header: Header | None = None) -> Source:
-    """Return the source of an array; guess unlabelled axes of up to three dimensions (ZYX)."""
+def _from_array(
+    array: Any, name: str, axes: str | None, header: Header | None = None, place: str = ""
+) -> Source:
+    """Return the source of an array; guess unlabelled axes of up to three dimensions (ZYX).
+
+    `place` is its name in messages, if that is not `name`.
+    """
+    place = place or name
     shape = tuple(int(length) for length in array.shape)
     if len(shape) < 2:
         raise BadInput(
-            f"{name}: shape {shape} is not an image: give an array with rows and columns", "format"
+            f"{place}: shape {shape} is not an image: give an array with rows and columns", "format"
+        )
+    if 0 in shape:
+        raise BadInput(
+            f"{place}: shape {shape} contains no pixel: check that it was saved completely", "size"
+        )
+    _check_chunk(array, place)
+    if np.ma.is_masked(array):
+        raise BadInput(
+            f"{place}: has masked pixels: crop them away, or fill them with the background level",
+            "not_finite",
         )
     # Three or four values per pixel are taken as RGB(A). With 16 or fewer rows or columns the
     # array is more likely a short stack of narrow planes.
     if axes is None and len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 16:
-        raise _colour_error(name)
+        raise _colour_error(place, shape)
     if axes is None and len(shape) > 3:
         raise BadInput(
-            f"{name}: the {len(shape)} axes of shape {shape} are unlabelled: say which are time, "
+            f"{place}: the {len(shape)} axes of shape {shape} are unlabelled: say which are time, "
             f"channels and depth, as in --axes {AXES[-len(shape) :]} (in napari: axis labels)",
             "axes",
         )
     named = {2: "YX", 3: "ZYX"}[len(shape)] if axes is None else axes
+    letters = checked_axes(place, shape, np.dtype(array.dtype), named)
     known = header if header is not None and len(header.scale) == len(shape) else None
+    steps = zip(letters, known.scale, known.units, strict=True) if known else ()
+    usable = [_usable_step(place, *step) for step in steps] or [(1.0, "pixel")] * len(shape)
     found = Header(
         shape,
         np.dtype(array.dtype),
-        checked_axes(name, shape, np.dtype(array.dtype), named),
-        known.scale if known else (1.0,) * len(shape),
-        known.units if known else ("pixel",) * len(shape),
+        letters,
+        tuple(step for step, _ in usable),
+        tuple(unit for _, unit in usable),
         name,
         header.channels if header else (),
     )
     return Source(array, found, axes_assumed=axes is None and len(shape) > 2)
+
+
+def _usable_step(place: str, axis: str, step: float, unit: str) -> tuple[float, str]:
+    """Return a pixel size and its unit; 1 pixel, and a line in the log, if it cannot be right."""
+    if _SMALLEST_STEP <= step <= _LARGEST_STEP:
+        return step, unit
+    _log.warning("%s: a pixel size of %s along %s is taken as unknown", place, step, axis)
+    return 1.0, "pixel"
+
+
+def _check_chunk(array: Any, place: str) -> None:
+    """Raise if a single chunk is larger than the memory of this computer."""
+    chunks = getattr(array, "chunks", None)
+    if not isinstance(chunks, tuple) or not all(isinstance(side, int) for side in chunks):
+        return
+    size, memory = math.prod(chunks) * np.dtype(array.dtype).itemsize, psutil.virtual_memory().total
+    if size > memory:
+        raise BadInput(
+            f"{place}: one chunk ({'x'.join(map(str, chunks))} pixels) takes {size / 1e9:.3g} GB, "
+            f"this computer has {memory / 1e9:.3g} GB of memory: save it in smaller chunks",
+            "memory",
+        )
 
 
 def checked_axes(name: str, shape: tuple[int, ...], dtype: np.dtype, axes: str) -> str:
@@ -200,7 +255,7 @@ def checked_axes(name: str, shape: tuple[int, ...], dtype: np.dtype, axes: str) 
         )
     if not {"Y", "X"} <= set(letters):
         raise BadInput(f"{name}: axes '{letters}' lack rows Y or columns X: set --axes", "axes")
-    if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)):
+    if dtype.kind not in "iuf":
         raise BadInput(
             f"{name}: pixels are {dtype}, not numbers: convert to integers or floats", "format"
         )
@@ -215,9 +270,16 @@ def _stem(path: Path) -> str:
     return path.stem
 
 
-def _colour_error(name: str) -> BadInput:
-    return BadInput(
-        f"{name}: is a colour (RGB) picture: give one grey-scale channel "
-        "(in napari: Layers > Data > Split RGB)",
-        "format",
-    )
+def _colour_error(name: str, shape: tuple[int, ...]) -> BadInput:
+    """Return the error for a picture in colours; three or four planes may also be a short stack."""
+    if shape[-1] == 2:
+        return BadInput(
+            f"{name}: has two values per pixel, such as grey and alpha: save it without alpha, or "
+            "add --axes YXR if these are two recordings of one scene",
+            "format",
+        )
+    fix = "give one grey-scale channel (in napari: Layers > Data > Split RGB)"
+    if len(shape) == 3:
+        axes = "RYX" if shape[0] in (3, 4) and shape[-1] > 4 else "YXR"
+        fix += f"; if these are {min(shape)} recordings of one scene, add --axes {axes}"
+    return BadInput(f"{name}: is a colour (RGB) picture: {fix}", "format")

@@ -1,147 +1,19 @@
-"""Read TIFF files lazily; write them strip by strip, and rename them once they are complete."""
+"""Write TIFF files strip by strip, and rename them once they are complete."""
 
 import math
 import os
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
-import zarr
 
 from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
-from napari_n2n.io.header import Channel, Header, Region, grid, unit_name
+from napari_n2n.io.header import Header, Region, grid
 
-SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")  # the grey-scale types of ImageJ
 _CLASSIC_LIMIT = 2**31  # bytes: many readers treat the offsets of classic TIFF as signed 32 bit
-
-
-class Mapped:
-    """Uncompressed pixels of a file, memory-mapped again for every read.
-
-    A map that stays open would keep all pages that were read in the memory of the process.
-
-    Parameters
-    ----------
-    path, offset
-        File, and position of the first pixel in it, in bytes.
-    shape, dtype
-        Shape and type of the pixels, in C order.
-    """
-
-    def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.path, self.offset, self.shape, self.dtype = path, offset, shape, dtype
-        self.ndim = len(shape)
-
-    def __getitem__(self, where: Any) -> np.ndarray:
-        pixels = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
-        return np.array(pixels[where])
-
-
-class Paged:
-    """Compressed pixels of a file, decoded page by page.
-
-    Only the path is pickled, for the workers of a cluster.
-
-    Parameters
-    ----------
-    path
-        The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        store = tifffile.imread(path, aszarr=True, series=0, level=0)
-        self._array: Any = zarr.open_array(store, mode="r")
-        self.shape, self.dtype = self._array.shape, self._array.dtype
-        self.ndim, self.chunks = len(self.shape), self._array.chunks
-
-    def __getitem__(self, where: Any) -> np.ndarray:
-        return np.asarray(self._array[where])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Paged, (self.path,)
-
-
-def read(path: Path) -> tuple[Any, Header]:
-    """Open a TIFF's first image without reading its pixels.
-
-    Returns
-    -------
-    tuple
-        The pixels (`Mapped`, or `Paged` if they are compressed) and the header, whose axes are the
-        file's own letters. These may not be in ``RTCZYX``, such as S for colours.
-    """
-    with tifffile.TiffFile(path) as tif:
-        series = tif.series[0]
-        shape, dtype, axes = tuple(series.shape), np.dtype(series.dtype), str(series.axes)
-        if series.keyframe.is_final and series.dataoffset is not None:
-            byteorder = dtype.newbyteorder(tif.byteorder)
-            pixels: Any = Mapped(path, series.dataoffset, shape, byteorder)
-        else:
-            pixels = Paged(path)
-            if pixels.shape != shape:
-                pixels = np.asarray(pixels[...]).reshape(shape)
-        steps = _steps(tif)
-        channels = _channels(tif)
-    known = [steps.get(axis, (1.0, "pixel")) for axis in axes]
-    return pixels, Header(
-        shape=shape,
-        dtype=dtype,
-        axes=axes,
-        scale=tuple(step for step, _ in known),
-        units=tuple(unit for _, unit in known),
-        channels=channels,
-    )
-
-
-def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
-    """Return the ``Pixels`` element of the first image in the OME metadata, or an empty dict."""
-    if not (tif.is_ome and tif.ome_metadata):
-        return {}
-    image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
-    found: dict[str, Any] = (image[0] if isinstance(image, list) else image)["Pixels"]
-    return found
-
-
-def _steps(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    """Return pixel size and unit by axis, as far as OME or ImageJ metadata contain them."""
-    found: dict[str, tuple[float, str]] = {}
-    pixels = _ome_pixels(tif)
-    for axis, key, unit in (
-        *((axis, f"PhysicalSize{axis}", "µm") for axis in "XYZ"),
-        ("T", "TimeIncrement", "s"),
-    ):
-        if key in pixels:
-            found[axis] = (float(pixels[key]), unit_name(pixels.get(f"{key}Unit", unit)))
-    if tif.is_imagej and not found:
-        metadata = tif.imagej_metadata or {}
-        unit = unit_name(str(metadata.get("unit", "pixel")))
-        for axis in "XY":
-            resolution = tif.pages.first.tags.get(f"{axis}Resolution")
-            if resolution is not None and resolution.value[0]:
-                found[axis] = (resolution.value[1] / resolution.value[0], unit)
-        if "spacing" in metadata:
-            found["Z"] = (float(metadata["spacing"]), unit)
-        if "finterval" in metadata:
-            found["T"] = (float(metadata["finterval"]), "second")
-    return found
-
-
-def _channels(tif: tifffile.TiffFile) -> tuple[Channel, ...]:
-    listed = _ome_pixels(tif).get("Channel", ())
-    channels = listed if isinstance(listed, list | tuple) else [listed]
-    return tuple(
-        Channel(str(one.get("Name", "")), _hexadecimal(one.get("Color"))) for one in channels
-    )
-
-
-def _hexadecimal(colour: Any) -> str:
-    """Turn OME's signed RGBA number into RRGGBB."""
-    return "" if colour is None else f"{int(colour) & 0xFFFFFFFF:08X}"[:6]
 
 
 class Writer:

@@ -10,7 +10,7 @@ from typing import Any
 from napari.layers import Image
 from psygnal import Signal
 
-from napari_n2n.io import ngff
+from napari_n2n.io import ngff_reader
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.simulate.corruption import Noise
 from napari_n2n.simulate.write import SimulationStep, simulate_by_planes
@@ -72,7 +72,7 @@ class SimulationSession(Session):
                 shutil.rmtree(path, ignore_errors=True)
         elif viewer is not None and source is not None and clean is not None:
             for path in paths:
-                viewer.add_image(**layer_arguments(*ngff.read(path), source, clean.order))
+                viewer.add_image(**layer_arguments(*ngff_reader.read(path), source, clean.order))
             message = f"Made two noisy copies of '{source.name}'."
         self._end()
         self._say(message)

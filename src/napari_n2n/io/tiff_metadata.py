@@ -1,0 +1,70 @@
+"""Read pixel sizes, units and channels from the metadata of a TIFF."""
+
+import logging
+from typing import Any
+
+import tifffile
+
+from napari_n2n.io.header import Channel, channel, number, unit_name
+
+_log = logging.getLogger(__name__)
+# Value of the tag ResolutionUnit for a resolution without a unit. In inches and centimetres the
+# resolution of an ImageJ file without a pixel size is that of a printer.
+_NO_UNIT = 1
+
+
+def pixel_sizes(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+    """Return pixel size and unit by axis, as far as OME or ImageJ metadata contain them."""
+    found: dict[str, tuple[float, str]] = {}
+    pixels = _ome_pixels(tif)
+    for axis, key, unit in (
+        *((axis, f"PhysicalSize{axis}", "µm") for axis in "XYZ"),
+        ("T", "TimeIncrement", "s"),
+    ):
+        if key in pixels:
+            found[axis] = (number(pixels[key]), unit_name(pixels.get(f"{key}Unit", unit)))
+    if tif.is_imagej and not found:
+        metadata = tif.imagej_metadata or {}
+        unit = unit_name(metadata.get("unit", "pixel"))
+        tags = tif.pages.first.tags
+        for axis in "XY":
+            resolution = tags.valueof(f"{axis}Resolution")
+            if resolution is None or (unit == "pixel" and tags.valueof(296) != _NO_UNIT):
+                continue
+            per_unit, units = resolution
+            found[axis] = (units / per_unit if per_unit else 0.0, unit)
+        if "spacing" in metadata:
+            found["Z"] = (number(metadata["spacing"]), unit)
+        if "finterval" in metadata:
+            found["T"] = (number(metadata["finterval"]), "second")
+    return found
+
+
+def channels_of(tif: tifffile.TiffFile) -> tuple[Channel, ...]:
+    """Return the names and colours of the channels in OME metadata."""
+    listed = _ome_pixels(tif).get("Channel", ())
+    channels = listed if isinstance(listed, list | tuple) else [listed]
+    return tuple(
+        channel(one.get("Name"), _hexadecimal(one.get("Color")))
+        for one in channels
+        if isinstance(one, dict)
+    )
+
+
+def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
+    """Return the ``Pixels`` element of the first image in the OME metadata, or an empty dict."""
+    if not (tif.is_ome and tif.ome_metadata):
+        return {}
+    try:
+        image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
+        found = (image[0] if isinstance(image, list) else image)["Pixels"]
+    except Exception as error:  # whatever the parser of damaged XML raises
+        _log.warning("%s: its OME metadata cannot be read (%s)", tif.filename, error)
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _hexadecimal(colour: Any) -> str:
+    """Turn OME's signed RGBA number into RRGGBB; return nothing if it is no number."""
+    value = number(colour)
+    return f"{int(value) & 0xFFFFFFFF:08X}"[:6] if value == value and abs(value) < 2**63 else ""

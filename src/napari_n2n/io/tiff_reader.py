@@ -1,0 +1,361 @@
+"""Read TIFF files lazily, and compare the planes that they describe with those that they contain.
+
+tifffile logs what does not fit and replaces missing planes by zeros. Here such a file is refused,
+unless its axes are given: then the complete planes in it are read as one stack.
+"""
+
+import logging
+import math
+import re
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+import zarr
+
+from napari_n2n.errors import BadInput
+from napari_n2n.io.header import Header
+from napari_n2n.io.tiff_metadata import channels_of, pixel_sizes
+
+SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
+_log = logging.getLogger(__name__)
+# Most tags of a page; tifffile takes more for damage, too. Real pages have 10 to 100.
+_MOST_TAGS = 4096
+# What tifffile logs if it may deliver wrong pixels: broken chains of pages, series that do not fit
+# their description, and unreadable tags of the baseline (their codes are below 400).
+_SERIOUS = re.compile(
+    r"series|corrupted|invalid (page )?offset|circular|predictor|ByteCounts|StripOffsets"
+    r"|incompletely|TiffTag [23]\d\d "
+)
+# Largest chunk in bytes that may be compressed by more than the factor: deflate reaches 1032, and
+# blank images in zstd or LZMA more, but a damaged width or length easily exceeds both.
+_LARGE_CHUNK, _MOST_COMPRESSION = 2**28, 10_000
+# Smallest share of the steps of a palette that become brighter if its indices are intensities.
+_RISING = 0.9
+
+
+class Mapped:
+    """Uncompressed pixels of a file, memory-mapped again for every read.
+
+    A map that stays open would keep all pages that were read in the memory of the process.
+
+    Parameters
+    ----------
+    path, offset
+        File, and position of the first pixel in it, in bytes.
+    shape, dtype
+        Shape and type of the pixels, in C order.
+    """
+
+    def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.path, self.offset, self.shape, self.dtype = path, offset, shape, dtype
+        self.ndim = len(shape)
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        pixels = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        return np.array(pixels[where])
+
+
+class Paged:
+    """Pixels of a file that are decoded chunk by chunk.
+
+    Only the path is pickled, for the workers of a cluster.
+
+    Parameters
+    ----------
+    path
+        The file.
+    lenient
+        Read the complete planes of a file that describes others.
+    series
+        What to read; default: opened from the path.
+    """
+
+    def __init__(
+        self, path: Path, lenient: bool, series: tifffile.TiffPageSeries | None = None
+    ) -> None:
+        self.path, self._lenient = path, lenient
+        if series is None:
+            with tifffile.TiffFile(path) as tif:
+                series = _checked_series(path, tif, lenient)
+        self._array: Any = zarr.open_array(series.aszarr(level=0), mode="r")
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+        self.ndim, self.chunks = len(self.shape), self._array.chunks
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        return np.asarray(self._array[where])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Paged, (self.path, self._lenient)
+
+
+class _Remarks(logging.Filter):
+    """Collect what tifffile logs in this thread, instead of showing it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self._thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.thread != self._thread:
+            return True
+        self.texts.append(record.getMessage())
+        return False
+
+    def __enter__(self) -> "_Remarks":
+        logging.getLogger("tifffile").addFilter(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        logging.getLogger("tifffile").removeFilter(self)
+
+
+def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
+    """Open a TIFF without reading its pixels.
+
+    Of several images the largest is chosen; equal ones, such as planes that were appended one by
+    one, are read as one stack.
+
+    Parameters
+    ----------
+    path
+        The file.
+    lenient
+        Read the complete planes of a file that describes more, as one stack, instead of refusing.
+
+    Returns
+    -------
+    tuple
+        The pixels (`Mapped`, or `Paged` if they are compressed) and the header, whose axes are the
+        file's own letters. These may not be in ``RTCZYX``, such as S for colours.
+
+    Raises
+    ------
+    BadInput
+        If the file describes more planes than it contains, or pixels that are not grey values.
+    """
+    with tifffile.TiffFile(path) as tif:
+        series = _checked_series(path, tif, lenient)
+        shape, dtype, axes = tuple(series.shape), np.dtype(series.dtype), str(series.axes)
+        if not lenient:
+            _check_palette(path, series.keyframe)
+        offset = _contiguous_from(series)
+        if offset is not None:
+            pixels: Any = Mapped(path, offset, shape, dtype.newbyteorder(tif.byteorder))
+        else:
+            pixels = Paged(path, lenient, series)
+        steps = pixel_sizes(tif)
+        channels = channels_of(tif)
+    known = [steps.get(axis, (1.0, "pixel")) for axis in axes]
+    return pixels, Header(
+        shape=shape,
+        dtype=dtype,
+        axes=axes,
+        scale=tuple(step for step, _ in known),
+        units=tuple(unit for _, unit in known),
+        channels=channels,
+    )
+
+
+def _checked_series(path: Path, tif: tifffile.TiffFile, lenient: bool) -> tifffile.TiffPageSeries:
+    """Return the pages to read, once they are known to be complete."""
+    with _Remarks() as remarks:
+        _check_chain(tif)
+        chosen = _chosen(path, tif)
+        present = _complete_planes(chosen)
+    declared = max(len(chosen), _described(tif))
+    serious = [text for text in remarks.texts if _SERIOUS.search(text)]
+    if len(tif.pages) > 1 and declared <= present == len(chosen):
+        # Pages were appended to a file of tifffile by another program: all are read.
+        serious = [text for text in serious if "invalid shaped series metadata" not in text]
+    if declared <= present and not serious:
+        return chosen
+    planes = _planes(chosen)
+    if not chosen.is_multifile:
+        planes = max(planes, _equal_pages(tif), _following_planes(tif, declared), key=len)
+    if lenient and planes:
+        return _stack(planes)
+    count = len(planes)
+    fix = "copy the file again"
+    if count:
+        axes = "YX" if count == 1 else "TYX"
+        fix += f", or read what it contains with --axes {axes}"
+    if declared != count:
+        problem = f"describes {_counted(declared)} but contains {count} complete"
+    else:
+        problem = f"its pages do not fit their description ({serious[0].split('> ', 1)[-1]})"
+    raise BadInput(f"{path}: {problem}: {fix}", "unreadable")
+
+
+def _counted(planes: int) -> str:
+    return f"{planes} plane{'s' if planes != 1 else ''}"
+
+
+def _check_chain(tif: tifffile.TiffFile) -> None:
+    """Raise if the pages of a file form a loop; tifffile finds only some of these."""
+    seen: set[int] = set()
+    handle, tiff, offset = tif.filehandle, tif.tiff, tif.pages.first.offset
+    while offset and offset < handle.size:
+        if offset in seen:
+            raise tifffile.TiffFileError(f"its {len(seen)} pages form a loop")
+        seen.add(offset)
+        handle.seek(offset)
+        head = handle.read(tiff.tagnosize)
+        if len(head) < tiff.tagnosize:
+            return
+        tags = struct.unpack(tiff.tagnoformat, head)[0]
+        handle.seek(offset + tiff.tagnosize + tags * tiff.tagsize)
+        tail = handle.read(tiff.offsetsize)
+        if tags > _MOST_TAGS or len(tail) < tiff.offsetsize:
+            return
+        offset = struct.unpack(tiff.offsetformat, tail)[0]
+
+
+def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """Return the largest series; equal series without OME metadata are one stack."""
+    groups: dict[Any, list[tifffile.TiffPageSeries]] = {}
+    for series in tif.series:
+        groups.setdefault((series.keyframe.hash, series.shape), []).append(series)
+    if not groups:
+        raise tifffile.TiffFileError("it contains no image")
+    largest = max(groups.values(), key=lambda group: len(group) * group[0].nbytes)
+    if len(largest) > 1 and largest[0].kind in ("shaped", "generic", "uniform", "imagej"):
+        chosen, used = _stack([page for one in largest for page in _planes(one)]), len(largest)
+    else:
+        chosen, used = largest[0], 1
+    others = [one for one in tif.series if not one.keyframe.is_reduced]
+    if len(others) > used:
+        named = f" '{chosen.name}'" if chosen.name else ""
+        _log.warning(
+            "%s: contains %d images: reads the largest%s, of shape %s, and ignores the others",
+            path,
+            len(others) - used + 1,
+            named,
+            tuple(chosen.shape),
+        )
+    return chosen
+
+
+def _stack(pages: Sequence[Any]) -> tifffile.TiffPageSeries:
+    """Return pages of one shape as a stack with an unlabelled first axis."""
+    first = pages[0].keyframe
+    many = len(pages) > 1
+    return tifffile.TiffPageSeries(
+        pages,
+        (len(pages), *first.shape) if many else first.shape,
+        first.dtype,
+        "I" + first.axes if many else first.axes,
+        multifile=any(page.parent is not first.parent for page in pages),
+    )
+
+
+def _contiguous_from(series: tifffile.TiffPageSeries) -> int | None:
+    """Return the position in the file, in bytes, of planes stored one after the other, or None."""
+    return series.dataoffset if series.keyframe.is_final and not series.is_multifile else None
+
+
+def _complete_planes(series: tifffile.TiffPageSeries) -> int:
+    """Return how many planes of a series are complete in the file."""
+    offset = _contiguous_from(series)
+    if offset is not None:
+        there = series.keyframe.parent.filehandle.size - offset
+        return max(0, min(len(series), there // max(1, series.keyframe.nbytes)))
+    return len(_planes(series))
+
+
+def _planes(series: tifffile.TiffPageSeries) -> list[Any]:
+    """Return the complete pages of a series; for contiguous planes with one page, one for each."""
+    offset = _contiguous_from(series)
+    if offset is not None:
+        return _planes_from(series.keyframe, offset, _complete_planes(series))
+    return [page for page in _pages(series) if page is not None and _is_complete(page)]
+
+
+def _planes_from(page: tifffile.TiffPage, offset: int, count: int) -> list[Any]:
+    """Return contiguous planes like a page, the first one at an offset in the file, in bytes."""
+    return [
+        tifffile.TiffFrame(
+            page.parent,
+            index=page.index,
+            offset=page.offset,
+            keyframe=page,
+            dataoffsets=(offset + plane * page.nbytes,),
+            databytecounts=(page.nbytes,),
+        )
+        for plane in range(count)
+    ]
+
+
+def _following_planes(tif: tifffile.TiffFile, described: int) -> list[Any]:
+    """Return the complete planes after the first page of ImageJ and tifffile.
+
+    They write uncompressed planes one after the other, and the pages that point to them at the end
+    of the file, where these are the first to be lost.
+    """
+    page = tif.pages.first
+    if not (page.is_final and (tif.is_imagej or tif.is_shaped)):
+        return []
+    start = page.dataoffsets[0]
+    there = (tif.filehandle.size - start) // max(1, page.nbytes)
+    return _planes_from(page, start, max(0, min(described, there)))
+
+
+def _pages(series: tifffile.TiffPageSeries) -> Iterator[Any]:
+    """Yield the pages of a series, up to the last one that the file contains."""
+    for index in range(len(series)):
+        try:
+            yield series[index]
+        except IndexError:
+            return
+
+
+def _equal_pages(tif: tifffile.TiffFile) -> list[Any]:
+    """Return all complete pages of a file that are like its first one, whatever is described."""
+    pages = [tif.pages.get(index, aspage=True) for index in range(len(tif.pages))]
+    return [page for page in pages if page.hash == pages[0].hash and _is_complete(page)]
+
+
+def _is_complete(page: Any) -> bool:
+    """Return whether all chunks of a page are in the file."""
+    keyframe, end = page.keyframe, page.parent.filehandle.size
+    offsets, sizes = page.dataoffsets, page.databytecounts
+    chunk = math.prod(keyframe.chunks) * keyframe.dtype.itemsize
+    return len(offsets) == len(sizes) == math.prod(keyframe.chunked) and all(
+        offset > 0
+        and size > 0
+        and offset + size <= end
+        and (chunk <= _LARGE_CHUNK or chunk <= size * _MOST_COMPRESSION)
+        for offset, size in zip(offsets, sizes, strict=True)
+    )
+
+
+def _described(tif: tifffile.TiffFile) -> int:
+    """Return how many planes the description in the first page mentions; 0 if it does not."""
+    first = tif.pages.first
+    if tif.is_imagej:
+        metadata = tif.imagej_metadata or {}
+        counted = ("frames", "slices", "channels") if first.samplesperpixel == 1 else ("frames",)
+        planes = math.prod(int(metadata.get(key, 1)) for key in counted)
+        return max(planes, int(metadata.get("images", 1)) if first.samplesperpixel == 1 else 1)
+    if tif.is_shaped and first.shaped_description:
+        shape = tifffile.tifffile.shaped_description_metadata(first.shaped_description)["shape"]
+        return math.prod(shape) // max(1, first.size)
+    return 0
+
+
+def _check_palette(path: Path, page: tifffile.TiffPage) -> None:
+    """Raise if the pixels are indices of colours, not intensities shown in colours."""
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or page.colormap is None:
+        return
+    steps = np.diff(np.asarray(page.colormap, np.float64).sum(axis=0))
+    if np.mean(steps >= 0) < _RISING:
+        raise BadInput(
+            f"{path}: its pixels are indices of a colour palette: save it in grey values, or read "
+            "the indices as intensities with --axes YX",
+            "format",
+        )
