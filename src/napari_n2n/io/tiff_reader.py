@@ -67,21 +67,14 @@ class Paged:
 
     Parameters
     ----------
-    path
-        The file.
-    lenient
-        Read the complete planes of a file that describes others.
+    path, lenient
+        See `read`.
     series
-        What to read; default: opened from the path.
+        The pages, in a file that is open.
     """
 
-    def __init__(
-        self, path: Path, lenient: bool, series: tifffile.TiffPageSeries | None = None
-    ) -> None:
+    def __init__(self, path: Path, lenient: bool, series: tifffile.TiffPageSeries) -> None:
         self.path, self._lenient = path, lenient
-        if series is None:
-            with tifffile.TiffFile(path) as tif:
-                series = _checked_series(path, tif, lenient)
         self._array: Any = zarr.open_array(series.aszarr(level=0), mode="r")
         self.shape, self.dtype = self._array.shape, self._array.dtype
         self.ndim, self.chunks = len(self.shape), self._array.chunks
@@ -90,7 +83,11 @@ class Paged:
         return np.asarray(self._array[where])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Paged, (self.path, self._lenient)
+        return _reopened, (self.path, self._lenient)
+
+
+def _reopened(path: Path, lenient: bool) -> Any:
+    return read(path, lenient)[0]
 
 
 class _Remarks(logging.Filter):

@@ -1,0 +1,488 @@
+"""Damaged files, lies in headers and odd arrays: the right pixels, or one line that says why."""
+
+import json
+import os
+import pickle
+import socket
+import struct
+
+import dask.array as da
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from conftest import refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from napari_n2n import Acquisition, BadInput, Pair
+from napari_n2n.io import sources
+
+STACK = np.random.default_rng(0).integers(90, 600, (6, 40, 50)).astype(np.uint16)
+PLANE = STACK[0]
+
+
+def pixels(source, **options):
+    """Open a source and read all of it."""
+    opened = Acquisition.open(source, **options)
+    return opened.read((slice(None),) * len(opened.axes))
+
+
+def as_tiff(folder, **options):
+    path = folder / "a.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", **options)
+    return path
+
+
+def as_zarr(folder, name="a.zarr", values=STACK, version=3):
+    chunks = (*(1,) * (values.ndim - 2), 20, 50)
+    options = {"shape": values.shape, "dtype": values.dtype, "chunks": chunks}
+    array = zarr.create_array(folder / name, zarr_format=version, **options)
+    array[:] = values
+    return folder / name
+
+
+def as_ome_zarr(folder, attributes, values=STACK, version=3):
+    group = zarr.open_group(folder / "a.ome.zarr", mode="w", zarr_format=version)
+    as_zarr(folder, "a.ome.zarr/0", values, version)
+    group.attrs.put(attributes)
+    return folder / "a.ome.zarr"
+
+
+def multiscales(axes=("t", "y", "x"), scale=(1, 0.5, 0.5)):
+    transform = [{"type": "scale", "scale": list(scale)}]
+    named = [{"name": axis} for axis in axes]
+    datasets = [{"path": "0", "coordinateTransformations": transform}]
+    return {"multiscales": [{"axes": named, "datasets": datasets}]}
+
+
+def chunk_files(path):
+    names = ("zarr.json", ".zarray", ".zattrs", ".zgroup")
+    return sorted(f for f in path.rglob("*") if f.is_file() and f.name not in names)
+
+
+# --- damage -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "zstd"])
+def test_a_tiff_that_was_cut_off_says_how_many_planes_are_left(tmp_path, compression, bigtiff):
+    path = as_tiff(tmp_path, compression=compression, bigtiff=bigtiff)
+    np.testing.assert_array_equal(pixels(path), STACK)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.9)])
+    with refused("unreadable", match=r"a\.tif: describes 6 planes but contains 5 complete: .*TYX"):
+        Acquisition.open(path)
+    np.testing.assert_array_equal(pixels(path, axes="TYX"), STACK[:5])
+
+
+def test_a_damaged_plane_is_named_when_it_is_read(tmp_path):
+    path = as_tiff(tmp_path, compression="zlib")
+    with tifffile.TiffFile(path) as tif:
+        offset = tif.pages[3].dataoffsets[0] + 50
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 20] = bytes(20)
+    path.write_bytes(content)
+    opened = Acquisition.open(path)
+    np.testing.assert_array_equal(opened.plane(2), STACK[2])
+    with refused("unreadable", match=r"a\.tif: plane 3 cannot be read \(.*Deflate.*\): copy"):
+        opened.plane(3)
+    with refused("unreadable", match="plane 3"):
+        opened.split("Z")[1].plane(1)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_damaged_chunk_of_a_zarr_is_named_when_it_is_read(tmp_path, version):
+    path = as_zarr(tmp_path, version=version)
+    damaged = chunk_files(path)[7]
+    damaged.write_bytes(damaged.read_bytes()[:10])
+    opened = Acquisition.open(path)
+    np.testing.assert_array_equal(opened.plane(2), STACK[2])
+    with refused("unreadable", match=r"a\.zarr: plane 3 cannot be read"):
+        opened.plane(3)
+    with refused("unreadable", match=r"a\.zarr: plane 3 cannot be read"):
+        opened.data[3].compute()
+
+
+def test_a_plane_without_any_chunk_is_refused_and_a_missing_chunk_is_logged(tmp_path, caplog):
+    path = as_zarr(tmp_path)
+    files = chunk_files(path)
+    files[3].unlink()
+    assert not pixels(path)[1, 20:].any()
+    assert "chunks that are not stored: read as 0" in caplog.text
+    files[2].unlink()
+    with refused("unreadable", match="plane 1 is not stored"):
+        pixels(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda offsets: (offsets[-1], offsets[1]), "pages form a loop"),
+        (lambda offsets: (offsets[2], 10**8), "invalid page offset"),
+        (lambda offsets: (offsets[2], 3), "do not fit their description"),
+    ],
+)
+def test_a_broken_chain_of_pages_is_refused(tmp_path, change, words):
+    path = tmp_path / "a.tif"
+    for plane in STACK:
+        tifffile.imwrite(path, plane, append=True, photometric="minisblack")
+    with tifffile.TiffFile(path) as tif:
+        page, target = change([page.offset for page in tif.pages])
+    content = bytearray(path.read_bytes())
+    (tags,) = struct.unpack_from("<H", content, page)
+    struct.pack_into("<I", content, page + 2 + 12 * tags, target)
+    path.write_bytes(content)
+    with refused("unreadable", match=words):
+        pixels(path)
+
+
+def test_a_file_that_changes_after_opening_is_refused(tmp_path):
+    path = as_tiff(tmp_path)
+    opened = Acquisition.open(path)
+    path.write_bytes(path.read_bytes()[:9000])
+    with refused("unreadable", match=r"a\.tif: plane 5 cannot be read"):
+        opened.plane(5)
+
+
+_KINDS = ("none.tif", "zlib.tif", "v2.zarr", "v3.zarr", "a.npy")
+
+
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory):
+    """For each kind, the content of the file that is damaged, and where it is."""
+    folder, found = tmp_path_factory.mktemp("files"), {}
+    small = STACK[:2, :24, :24]
+    for kind in _KINDS:
+        path = folder / kind
+        if kind.endswith(".tif"):
+            compression = None if kind == "none.tif" else "zlib"
+            tifffile.imwrite(path, small, compression=compression, photometric="minisblack")
+        elif kind.endswith(".npy"):
+            np.save(path, small)
+        else:
+            as_zarr(folder, kind, small, int(kind[1]))
+        damaged = chunk_files(path)[1] if path.is_dir() else path
+        found[kind] = (path, damaged, damaged.read_bytes())
+    return small, found
+
+
+@given(
+    kind=st.sampled_from(_KINDS),
+    where=st.floats(0, 1, exclude_max=True),
+    how=st.sampled_from(["flip", "cut", "zero"]),
+    amount=st.integers(1, 255),
+)
+@settings(max_examples=150, derandomize=True)
+def test_random_damage_gives_what_the_file_holds_or_one_line(undamaged, kind, where, how, amount):
+    small, files = undamaged
+    path, damaged, before = files[kind]
+    content, at = bytearray(before), int(where * len(before))
+    if how == "flip":
+        content[at] ^= amount
+    elif how == "cut":
+        del content[at:]
+    else:
+        content[at : at + amount] = bytes(len(content[at : at + amount]))
+    damaged.write_bytes(content)
+    try:
+        found = pixels(path)
+    except BadInput as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+        assert error.code in ("unreadable", "format", "axes", "size", "not_found", "memory")
+        return
+    finally:
+        damaged.write_bytes(before)
+    # Only uncompressed pixels and headers can change unnoticed: one flipped or zeroed place.
+    if how == "cut" and kind != "none.tif":
+        np.testing.assert_array_equal(found, small)
+
+
+# --- headers that do not tell the truth ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("declared", "axes"), [(9, "TYX"), (3, "TYX")])
+def test_ome_metadata_that_describe_another_number_of_planes_are_refused(tmp_path, declared, axes):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", metadata={"axes": axes})
+    path.write_bytes(path.read_bytes().replace(b'SizeT="6"', f'SizeT="{declared}"'.encode()))
+    with refused("unreadable", match=f"describes {declared} planes but contains 6 complete"):
+        Acquisition.open(path)
+    np.testing.assert_array_equal(pixels(path, axes=axes), STACK)
+
+
+def test_a_cut_imagej_hyperstack_opens_with_its_axes_given(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "TYX"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with refused("unreadable", match="describes 6 planes but contains 3 complete"):
+        Acquisition.open(path)
+    np.testing.assert_array_equal(pixels(path, axes="TYX"), STACK[:3])
+
+
+def test_an_ome_tiff_whose_second_file_is_missing_is_refused(tmp_path):
+    for name in ("a", "b"):
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", STACK[:3], metadata={"axes": "TYX"})
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffFile(path) as tif:
+        header = tif.ome_metadata
+    frames = "".join(
+        f'<TiffData FirstT="{t}" IFD="{t % 3}" PlaneCount="1"><UUID FileName="{name}.ome.tif">'
+        f"urn:uuid:{name}</UUID></TiffData>"
+        for t, name in enumerate("aaabbb")
+    )
+    start, end = header.index("<TiffData"), header.index("</Pixels>")
+    header = (header[:start] + frames + header[end:]).replace('SizeT="3"', 'SizeT="6"')
+    tifffile.imwrite(path, STACK[:3], photometric="minisblack", description=header, metadata=None)
+    (tmp_path / "b.ome.tif").unlink()
+    with refused("unreadable", match="6 planes but contains 3 complete"):
+        Acquisition.open(path)
+
+
+def test_planes_that_were_appended_one_by_one_are_one_stack(tmp_path):
+    path = tmp_path / "a.tif"
+    for plane in STACK:
+        tifffile.imwrite(path, plane, append=True, photometric="minisblack", compression="zlib")
+    opened = Acquisition.open(path)
+    np.testing.assert_array_equal(opened.plane(4), STACK[4])
+    assert opened.axes_assumed
+    copied = pickle.loads(pickle.dumps(opened.source))  # as for the workers of a cluster
+    np.testing.assert_array_equal(copied[4], STACK[4])
+
+
+def test_of_several_images_the_largest_is_read_and_the_others_are_named(tmp_path, caplog):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PLANE[:20, :20], photometric="minisblack")
+    tifffile.imwrite(path, STACK, append=True, photometric="minisblack")
+    np.testing.assert_array_equal(pixels(path), STACK)
+    assert "contains 2 images: reads the largest, of shape (6, 40, 50)" in caplog.text
+
+
+def test_axes_of_ome_zarr_must_fit_its_array(tmp_path):
+    for axes, code in (("yx", "axes"), ("tzyx", "axes"), ("yyx", "axes")):
+        path = as_ome_zarr(tmp_path, {"ome": multiscales(axes, (1,) * len(axes))})
+        with refused(code):
+            Acquisition.open(path)
+    np.testing.assert_array_equal(pixels(path / "0", axes="ZYX"), STACK)
+
+
+def test_first_versions_of_ome_zarr_open(tmp_path):
+    datasets = {"datasets": [{"path": "0"}]}
+    third = {"multiscales": [{"version": "0.3", "axes": ["t", "y", "x"], **datasets}]}
+    assert Acquisition.open(as_ome_zarr(tmp_path, third, version=2)).axes == "TYX"
+    first = {"multiscales": [{"version": "0.1", **datasets}]}
+    path = as_ome_zarr(tmp_path, first, STACK[:, None, None], version=2)
+    assert Acquisition.open(path).axes == "TCZYX"
+
+
+@pytest.mark.parametrize("step", [0, -1, float("nan"), float("inf"), 1e300, "small", None])
+def test_an_impossible_pixel_size_is_taken_as_unknown_and_logged(tmp_path, caplog, step):
+    opened = Acquisition.open(as_ome_zarr(tmp_path, {"ome": multiscales(scale=(1, step, 0.5))}))
+    assert (opened.scale, opened.units[1]) == ((1, 1, 0.5), "pixel")
+    assert "along Y is taken as unknown" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "omero", [None, 5, "x", {"channels": None}, {"channels": [None, {"color": None, "label": 3}]}]
+)
+def test_odd_names_and_colours_of_channels_are_left_out(tmp_path, omero):
+    path = as_ome_zarr(tmp_path, {"ome": multiscales("cyx") | {"omero": omero}})
+    assert not any(one.name or one.colour for one in Acquisition.open(path).channels)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"ome": {"multiscales": 5}},
+        {"ome": {"multiscales": [5]}},
+        {"ome": {"multiscales": [{"datasets": [{"path": "9"}]}]}},
+    ],
+)
+def test_ome_zarr_metadata_of_wrong_types_are_refused(tmp_path, attributes):
+    with pytest.raises(BadInput, match=r"^[^\n]*a\.ome\.zarr: [^\n]*$"):
+        Acquisition.open(as_ome_zarr(tmp_path, attributes))
+
+
+def test_absurd_sizes_and_depths_in_a_zarr_are_refused(tmp_path):
+    path = as_zarr(tmp_path)
+    header = json.loads((path / "zarr.json").read_text())
+    header["shape"] = header["chunk_grid"]["configuration"]["chunk_shape"] = [10**6] * 3
+    (path / "zarr.json").write_text(json.dumps(header))
+    with refused("memory", match="one chunk"):
+        Acquisition.open(path)
+    (path / "zarr.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    with refused("unreadable"):
+        Acquisition.open(path)
+
+
+@pytest.mark.parametrize(("colour", "code"), [(True, "format"), (False, None)])
+def test_palettes_are_colours_unless_they_are_grey(tmp_path, colour, code):
+    values = (PLANE % 256).astype(np.uint8)
+    ramp = np.zeros((3, 256), np.uint16)
+    ramp[1] = np.arange(256) * 257
+    shuffled = np.random.default_rng(0).integers(0, 65536, (3, 256)).astype(np.uint16)
+    path = tmp_path / "a.tif"
+    palette = shuffled if colour else ramp
+    tifffile.imwrite(path, values, photometric="palette", colormap=palette)
+    picture = Image.fromarray(values)
+    if colour:
+        picture = Image.fromarray(STACK[:3].T.astype(np.uint8))
+    picture.convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "a.png")
+    for name in ("a.tif", "a.png"):
+        if code:
+            with refused(code):
+                Acquisition.open(tmp_path / name)
+        else:
+            np.testing.assert_array_equal(pixels(tmp_path / name), values)
+
+
+def test_a_png_keeps_its_16_bits_beside_alpha_and_as_colours(tmp_path):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    for planes in ([PLANE] * 3, [PLANE, STACK[1]]):
+        (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(np.stack(planes, -1)))
+        np.testing.assert_array_equal(pixels(tmp_path / "a.png"), PLANE)
+
+
+# --- what is no file -----------------------------------------------------------------------------
+
+
+def test_pipes_sockets_and_devices_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tif")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "socket.tif"))
+        for path in (tmp_path / "pipe.tif", tmp_path / "socket.tif", "/dev/null"):
+            with refused("format", match="pipe, socket or device"):
+                Acquisition.open(path)
+
+
+def test_paths_that_lead_nowhere_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "a.tif").symlink_to(tmp_path / "b.tif")
+    (tmp_path / "b.tif").symlink_to(tmp_path / "a.tif")
+    (tmp_path / "c.tif").write_bytes(b"")
+    (tmp_path / "d.tif").mkdir()
+    wrong = {
+        tmp_path / "a.tif": "unreadable",
+        tmp_path / "c.tif": "unreadable",
+        tmp_path / "c.tif" / "e.tif": "not_found",
+        tmp_path / "d.tif": "format",
+        tmp_path / "line\nbreak.tif": "not_found",
+        "nul\0.tif": "not_found",
+        "x" * 3000 + ".tif": "unreadable",
+    }
+    for path, code in wrong.items():
+        with refused(code):
+            Acquisition.open(path)
+    tifffile.imwrite(tmp_path / "f.tif", STACK, photometric="minisblack")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.testing.assert_array_equal(pixels("~/f.tif"), STACK)
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
+    def denied(path, lenient):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(sources.tiff_reader, "read", denied)
+    with refused("unreadable", match=r"a\.tif: .*\(Permission denied\)"):
+        Acquisition.open(as_tiff(tmp_path))
+
+
+@pytest.mark.parametrize("shape", [(0, 40, 50), (6, 0, 50), (6, 40, 0)])
+def test_arrays_without_a_pixel_are_refused(tmp_path, shape):
+    empty = np.zeros(shape, np.uint16)
+    np.save(tmp_path / "a.npy", empty)
+    for source in (empty, tmp_path / "a.npy", zarr.zeros(shape), da.zeros(shape)):
+        with refused("size"):
+            Acquisition.open(source)
+
+
+def test_npy_files_with_objects_or_several_arrays_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}] * 3, object), allow_pickle=True)
+    np.savez(tmp_path / "b.npz", STACK)
+    (tmp_path / "b.npz").rename(tmp_path / "b.npy")
+    for name in ("a.npy", "b.npy"):
+        with refused("unreadable"):
+            Acquisition.open(tmp_path / name)
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">u2", ">f4", "<i8", "<u8", "<f8", "<i4", "longdouble"])
+def test_every_kind_of_number_opens(dtype):
+    np.testing.assert_array_equal(pixels(STACK.astype(dtype)), STACK)
+
+
+@pytest.mark.parametrize("dtype", ["?", "c8", "O", "U3", "M8[s]", "m8[s]", [("a", "u2")]])
+def test_pixels_that_are_no_numbers_are_refused(dtype):
+    with refused("format"):
+        Acquisition.open(np.zeros((40, 50), dtype))
+
+
+def test_masked_pixels_are_refused_and_an_empty_mask_is_not():
+    with refused("not_finite"):
+        Acquisition.open(np.ma.masked_less(STACK, 100))
+    lazy = Acquisition.open(da.ma.masked_less(da.from_array(STACK, chunks=(1, 40, 50)), 100))
+    with refused("not_finite", match="plane 3: .* masked"):
+        lazy.plane(3)
+    np.testing.assert_array_equal(pixels(np.ma.array(STACK)), STACK)
+
+
+def _fails(block):
+    raise RuntimeError("two\nlines")
+
+
+def _stops(block):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "function",
+    [_fails, lambda block: block[:, :3], lambda block: block * 1.5, lambda block: block * (1 + 0j)],
+)
+def test_a_dask_graph_that_fails_or_breaks_its_promise_names_the_plane(function):
+    lazy = da.map_blocks(function, da.from_array(STACK, chunks=(1, 40, 50)), meta=STACK[:0])
+    with refused("unreadable", match="plane 2 cannot be read"):
+        Acquisition.open(lazy).plane(2)
+
+
+def test_ctrl_c_in_a_dask_graph_stays_ctrl_c():
+    lazy = da.from_array(STACK, chunks=(1, 40, 50)).map_blocks(_stops, meta=STACK[:0])
+    with pytest.raises(KeyboardInterrupt):
+        Acquisition.open(lazy).plane(2)
+
+
+def test_tensors_open_like_arrays_or_are_refused():
+    values = torch.from_numpy(STACK.astype(np.float32))
+    np.testing.assert_array_equal(pixels(values), STACK)
+    np.testing.assert_array_equal(pixels(values.requires_grad_() * 1), STACK)
+    for odd in (values.bfloat16(), values.to("meta"), torch.eye(50).to_sparse()):
+        with refused("unreadable", match="numpy array"):
+            Acquisition.open(odd)
+
+
+def test_sparse_arrays_tables_and_lists_are_refused():
+    from scipy import sparse
+
+    for odd in (sparse.eye(50), [[1, 2], [3, 4]], {"a": PLANE}):
+        with refused("format"):
+            Acquisition.open(odd)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda values: values * 1e30, "not_finite"),
+        (lambda values: values * 1e300, "not_finite"),
+        (lambda values: (values * 1e30).astype(np.float32), "not_finite"),
+        (lambda values: values + 1e12, "precision"),
+        (lambda values: (values + 1e12).astype(np.int64), "precision"),
+        (lambda values: values / 1000 + 1e7, "precision"),
+        (lambda values: np.rint(values / 100 + 1e7).astype(np.int32), "precision"),
+    ],
+)
+def test_values_that_float32_cannot_hold_are_refused_with_their_size(scene, change, code):
+    rng = np.random.default_rng(0)
+    a, b = (change(scene + rng.normal(0, 20, scene.shape)) for _ in range(2))
+    with refused(code, match=r"plane 0 .*e\+"):
+        Pair.open(a, b)
