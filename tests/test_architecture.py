@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "recipe": ENGINE,
     "__init__": ENGINE,
     "cli": ENGINE | {"recipe", "__init__"},
+    "__main__": {"cli"},
     "widgets": ENGINE | {"recipe", "__init__"},
 }
 

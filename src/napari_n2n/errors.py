@@ -1,5 +1,10 @@
-"""The error for input that users can correct; its message names the input, cause and fix."""
+"""The error for input that users can correct, and the description of all other errors."""
 
+import errno
+import os
+import platform
+import traceback
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 Code = Literal[
@@ -51,3 +56,49 @@ class BadInput(ValueError):
     def __init__(self, message: str, code: Code) -> None:
         super().__init__(" ".join(message.splitlines()))  # names of files may have line breaks
         self.code: Code = code
+
+
+# Part of torch's message when the computer is out of memory, which raises only a RuntimeError.
+_NO_MEMORY = "can't allocate memory"
+
+
+def explain(error: BaseException) -> str | None:
+    """Return one line for an error that users can correct: cause and fix; None for others."""
+    if isinstance(error, BadInput):
+        return str(error)
+    if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+        return "not enough memory: set a smaller --memory, --patch or --batch, or close programs"
+    if isinstance(error, OSError) and error.errno is not None:
+        where = error.filename if isinstance(error.filename, str | bytes) else "file system"
+        where = os.fsdecode(where)
+        return f"{where}: {error.strerror}: {_FIXES.get(error.errno, _OTHER_FIX)}"
+    return None
+
+
+_OTHER_FIX = "check that the file exists and its disk is connected"
+_FIXES = {
+    errno.ENOSPC: "free some disk space, or choose another disk",
+    errno.EACCES: "choose a folder in which you may write, or close the program that uses the file",
+    errno.EROFS: "the disk is read-only: choose another one",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "close other programs, or raise the limit of open files (ulimit -n)",
+}
+_FIXES[errno.EFBIG] = _FIXES[errno.ENOSPC]
+if hasattr(errno, "EDQUOT"):  # not on Windows
+    _FIXES[errno.EDQUOT] = _FIXES[errno.ENOSPC]
+_FIXES[errno.EPERM] = _FIXES[errno.EACCES]
+
+
+def bug_report(error: BaseException) -> str:
+    """Return the versions and the traceback of an unexpected error, for a bug report."""
+    names = ("napari-n2n", "napari", "torch", "numpy", "dask", "zarr", "tifffile", "pydantic")
+    found = [f"{name} {_version(name)}" for name in names]
+    python = f"Python {platform.python_version()} on {platform.platform()}"
+    return "\n".join([python, *found, "", *traceback.format_exception(error)])
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

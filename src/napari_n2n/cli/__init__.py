@@ -2,36 +2,51 @@
 
 import sys
 
-import typer
-
-from napari_n2n.cli.commands import app
-from napari_n2n.cli.terminal import forward_library_warnings, say
-from napari_n2n.errors import BadInput
+from napari_n2n.cli.signals import SIGNALS
 
 
 def main() -> None:
-    """Run the command line: exit status 0, 2 for bad input with one line, 130 for Ctrl-C."""
-    forward_library_warnings()
+    """Run the command line.
+
+    Exit status: 0; 2 for bad input, with one line; 70 for a bug, with two lines; 128 plus the
+    number of a signal that ended the run, such as 130 for Ctrl-C.
+    """
+    with SIGNALS.handled():
+        status = _run(sys.argv[1:])
+    sys.exit(status)
+
+
+def _run(words: list[str]) -> int:
+    try:  # imported here, so that a signal during the import ends the program without a traceback
+        from napari_n2n.cli.terminal import TERMINAL, say
+    except BaseException:
+        if SIGNALS.raised:
+            return SIGNALS.status
+        raise
+    with TERMINAL.opened():
+        status = _run_command(words)
+        if SIGNALS.raised:
+            say("interrupted")
+            return SIGNALS.status
+        return status
+
+
+def _run_command(words: list[str]) -> int:
+    from napari_n2n.cli.terminal import READER_GONE, give_up_stdout
+
     try:
-        status = app(sys.argv[1:] or ["--help"], prog_name=app.info.name, standalone_mode=False)
-    except typer.Exit as leave:
-        status = leave.exit_code
-    except BadInput as error:
-        say(f"error: {error}")
-        status = 2
-    except OSError as error:
-        where = error.filename or "file system"
-        say(f"error: {where}: {error.strerror or error}: choose another folder or free some space")
-        status = 2
-    except (KeyboardInterrupt, typer.Abort):
-        say("interrupted")
-        status = 130
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # click's usage errors: a wrong word or option
-            raise
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else app.info.name
-        cause = error.format_message().rstrip(".").replace("Value error, ", "")  # pydantic's words
-        say(f"error: {cause} (see {command} --help)")
-        status = 2
-    sys.exit(status or 0)
+        from napari_n2n.cli.commands import app
+
+        status = app(words or ["--help"], prog_name=app.info.name, standalone_mode=False) or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return int(status)
+    except SystemExit:  # typer's answer to a closed pipe
+        give_up_stdout()
+        return READER_GONE
+    except BaseException as error:
+        if SIGNALS.raised:  # whatever the exception of the signal has led to
+            return SIGNALS.status
+        from napari_n2n.cli.last_resort import end
+
+        return end(error)

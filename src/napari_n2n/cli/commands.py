@@ -1,5 +1,7 @@
 """The commands: each parses its options and calls one function of the Python API."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -13,19 +15,26 @@ from napari_n2n.cli.options import (
     Json,
     Memory,
     Overwrite,
+    Resume,
     Sources,
     Split,
+    common_options,
     open_sources,
     with_settings,
 )
-from napari_n2n.cli.terminal import describe_step, print_json, progress, say, stop_on_interrupt
+from napari_n2n.cli.outputs import check_finished, checkpoints, folder_for_results
+from napari_n2n.cli.signals import SIGNALS
+from napari_n2n.cli.terminal import describe_step, print_json, progress, say, show
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput
+from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.io.output_path import check_overwrite
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_n2n.model.denoiser import Denoiser
+    from napari_n2n.pair.pair import Pair
+    from napari_n2n.training.fit import TrainingStep
 
 app = typer.Typer(
     name="napari-n2n",
@@ -36,7 +45,28 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from napari_n2n import __version__
+
+        show(f"napari-n2n {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
+@common_options
 def inspect(
     sources: Sources,
     plot: Annotated[Path | None, typer.Option(help="Also plot the noise: PLOT.png.")] = None,
@@ -66,12 +96,13 @@ def inspect(
         return
     for pair, report in zip(channels, reports, strict=True):
         if len(channels) > 1:
-            print(pair.first.name)
+            show(pair.first.name)
         for line in report.lines():
-            print(line)
+            show(line)
 
 
 @app.command()
+@common_options
 @with_settings
 def train(
     sources: Sources,
@@ -79,57 +110,79 @@ def train(
     settings: TrainingSettings,
     axes: Axes = None,
     split: Split = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Train on two or more acquisitions of one scene. Ctrl-C stops and keeps the model."""
     if output.suffix != ".n2n":
         raise BadInput(f"{output}: unknown ending: must be .n2n", "output")
     check_overwrite(output, overwrite=overwrite or resume)
     checkpoint = output.with_name(output.name + ".checkpoint")
-    if resume and not _checkpoints(checkpoint):
-        raise BadInput(f"{checkpoint}: no run to resume: leave out --resume", "resume")
-    output.parent.mkdir(parents=True, exist_ok=True)  # fail before the training, not after it
+    resume = resume and bool(checkpoints(checkpoint))
+    if output.exists() and not (overwrite or resume):
+        check_finished(output, settings)
+        say(f"{output}: already finished: add --overwrite to train it again")
+        return
+    from napari_n2n.model.device import choose_device
 
+    choose_device(settings.device)  # fail before the acquisitions are read
+    with folder_for_results(output.parent):
+        pairs = open_sources(sources, axes, split)
+        denoiser = _train(pairs, settings, checkpoint, resume=resume)
+        denoiser.save(output)
+    if denoiser.record.stopped:
+        say(f"stopped: {output} has the best weights so far; continue with --resume")
+    else:
+        for file in checkpoints(checkpoint):
+            file.unlink()
+        say(f"saved {output}")
+    if as_json:
+        print_json({"model": output} | denoiser.record.model_dump(exclude={"curve"}))
+    if denoiser.record.stopped:
+        raise typer.Exit(SIGNALS.status)
+
+
+def _train(
+    pairs: "list[Pair]", settings: TrainingSettings, checkpoint: Path, *, resume: bool
+) -> "Denoiser":
+    """Say what the noise is and what is unusual, then train with a display of the progress."""
     from napari_n2n import train as train_on
     from napari_n2n.model.device import choose_device, unused_card
     from napari_n2n.noise.measure import measure_channels
 
-    device = choose_device(settings.device)  # fail before the acquisitions are read
-    pairs = open_sources(sources, axes, split)
     reports = measure_channels(pairs)
     for pair, report in zip(pairs, reports, strict=False):  # the first field of view
         say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
     found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
     for message in dict.fromkeys(finding.message for finding in found):
         say(f"note: {message}")
-    if device.type == "cpu" and (advice := unused_card()) is not None:
+    cpu = choose_device(settings.device).type == "cpu"
+    if cpu and (advice := unused_card()) is not None:
         say(f"note: to be many times faster, {advice}")
-    with stop_on_interrupt() as stop, progress("training") as show:
-        denoiser = train_on(
+    with progress("training") as follow:
+
+        def on_step(step: "TrainingStep") -> None:
+            SIGNALS.stop_gently(_say_stopping)  # before the first step there is nothing to keep
+            follow(step.progress, describe_step(step))
+
+        return train_on(
             pairs,
             settings,
-            on_step=lambda step: show(step.progress, describe_step(step)),
+            on_step=on_step,
             reports=reports,
-            stop=stop,
+            stop=SIGNALS.stop,
             checkpoint=checkpoint,
             resume=resume,
         )
-    denoiser.save(output)
-    if denoiser.record.stopped:
-        say(f"stopped: {output} has the best weights so far; continue with --resume")
-    else:
-        for file in _checkpoints(checkpoint):
-            file.unlink()
-        say(f"saved {output}")
 
 
-def _checkpoints(checkpoint: Path) -> list[Path]:
-    """Return the checkpoint files of a run: a single file, or one per channel."""
-    return list(checkpoint.parent.glob(f"{checkpoint.name}*"))
+def _say_stopping() -> None:
+    say("stopping: the model so far is kept (again to stop at once, without the latest steps)")
 
 
 @app.command()
+@common_options
 def denoise(
     model: Annotated[Path, typer.Argument(help="A trained model, MODEL.n2n.")],
     a: Annotated[
@@ -160,8 +213,9 @@ def denoise(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler whose workers compute.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Denoise an acquisition, or the average of several acquisitions of one scene.
 
@@ -172,7 +226,7 @@ def denoise(
 
     denoiser, sources = load(model), [a, *(more or [])]
     run = _denoise_folders if all(is_folder(source) for source in sources) else _denoise_scene
-    try:
+    with _say_if_resumable(output):
         run(
             denoiser,
             sources,
@@ -186,10 +240,20 @@ def denoise(
             overwrite=overwrite,
             scheduler=scheduler,
         )
-    except (KeyboardInterrupt, OSError):
-        say(f"stopped: the finished part of {output} is kept; continue with --resume")
-        raise
     say(f"saved {output}")
+    if as_json:
+        print_json({"output": output, "model": model, "inputs": sources})
+
+
+@contextmanager
+def _say_if_resumable(output: Path) -> Iterator[None]:
+    """If a run ends early, say whether it can be resumed."""
+    try:
+        yield
+    except BaseException:
+        if journal_path(output).exists():
+            say(f"stopped: the finished part of {output} is kept; continue with --resume")
+        raise
 
 
 def _denoise_scene(
@@ -209,9 +273,9 @@ def _denoise_scene(
     for warning in work.warnings:
         say(f"warning: {warning}")
     run = denoise_by_shards(denoiser, work, output, **options)
-    with progress("denoising") as show:
+    with progress("denoising") as follow:
         for step in run:
-            show(step.progress, f"shard {step.done} of {step.total}")
+            follow(step.progress, f"shard {step.done} of {step.total}")
 
 
 def _denoise_folders(
@@ -221,15 +285,16 @@ def _denoise_folders(
 
     run = denoise_fields_of_view(denoiser, FolderJob.of(folders, output), **options)
     warned: set[str] = set()
-    with progress("denoising") as show:
+    with progress("denoising") as follow:
         for step in run:
             if step.warnings and step.name not in warned:
                 warned.add(step.name)
                 say(f"warning: {step.name}: {' '.join(step.warnings)}")
-            show(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
+            follow(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
 
 
 @app.command()
+@common_options
 def split(
     stack: Annotated[Path, typer.Argument(help="A movie or stack with little motion.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
@@ -247,14 +312,15 @@ def split(
     opened = Acquisition.open(stack, axes=axes)
     halves = opened.split(axis.upper())
     paths = [output / f"{opened.name}_{name}.tif" for name in ("even", "odd")]
-    with progress("splitting") as show:
+    with progress("splitting") as follow:
         for number, (half, path) in enumerate(zip(halves, paths, strict=True)):
             for share in copy(half, path, overwrite=overwrite):
-                show((number + share) / 2, half.name)
+                follow((number + share) / 2, half.name)
     say(f"saved {' and '.join(str(path) for path in paths)}")
 
 
 @app.command()
+@common_options
 def simulate(
     clean: Annotated[Path, typer.Argument(help="An image without noise.")],
     noise: Annotated[
@@ -279,13 +345,14 @@ def simulate(
 
     kind, image = parse(noise), Acquisition.open(clean, axes=axes)
     out = [output / f"{image.name}_{view}.tif" for view in "ab"]
-    with progress("simulating") as show:
+    with progress("simulating") as follow:
         for step in simulate_by_planes(image, kind, out, seed=seed, overwrite=overwrite):
-            show(step.progress, f"plane {step.done} of {step.total}")
+            follow(step.progress, f"plane {step.done} of {step.total}")
     say(f"saved {' and '.join(str(path) for path in out)} with {kind}")
 
 
 @app.command()
+@common_options
 def score(
     out: Annotated[Path, typer.Argument(help="The result to score.")],
     against: Annotated[Path, typer.Option(help="An acquisition that was not used for the result.")],
@@ -304,10 +371,11 @@ def score(
         print_json(asdict(result))
         return
     for line in result.lines():
-        print(line)
+        show(line)
 
 
 @app.command()
+@common_options
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path(
         "napari-n2n-demo"
@@ -316,7 +384,7 @@ def demo(
     """Train on the sample pair; write the result and a before/after picture; print scores."""
     from napari_n2n.cli.demo import run
 
-    with progress("training") as show:
-        lines = run(output, lambda step: show(step.progress, describe_step(step)))
+    with progress("training") as follow:
+        lines = run(output, lambda step: follow(step.progress, describe_step(step)))
     for line in lines:
-        print(line)
+        show(line)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_n2n.cli.outputs import folder_for_results
 from napari_n2n.denoising.denoise import denoise
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.pair.pair import Pair
@@ -19,8 +20,12 @@ MINUTES = 1.0
 
 def run(folder: Path, on_step: Callable[[TrainingStep], None]) -> list[str]:
     """Write model, result and picture into `folder`; return the lines to print."""
+    with folder_for_results(folder):
+        return _run(folder, on_step)
+
+
+def _run(folder: Path, on_step: Callable[[TrainingStep], None]) -> list[str]:
     a, b, truth = (sample("cells", view) for view in ("a", "b", "truth"))
-    folder.mkdir(parents=True, exist_ok=True)  # fail before the training, not after it
     pair = Pair.open(a, b)
     denoiser = train(pair, TrainingSettings(minutes=MINUTES), on_step)
     model = denoiser.save(folder / "cells.n2n")

@@ -1,6 +1,7 @@
 """The options that commands share; those of `train` are generated from `TrainingSettings`."""
 
 import inspect
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from napari_n2n.cli.terminal import TERMINAL, ProgressKind
 from napari_n2n.errors import BadInput
 from napari_n2n.training.settings import DeviceName, TrainingSettings
 
@@ -32,8 +34,9 @@ def _option_for(name: str) -> Any:
     flag, text = f"--{name.replace('_', '-')}", field.description
     if field.annotation is not ByteSize:
         return typer.Option(flag, help=text)
-    shown = ByteSize(field.default).human_readable(decimal=True, separator=" ")
-    return typer.Option(flag, help=text, parser=_parse_bytes, metavar="SIZE", show_default=shown)
+    # As part of the help, because typer puts a default that is a text into brackets.
+    text = f"{text}  [default: {field.default / 10**9:g} GB]"
+    return typer.Option(flag, help=text, parser=_parse_bytes, metavar="SIZE", show_default=False)
 
 
 Axes = Annotated[
@@ -52,7 +55,59 @@ Sources = Annotated[
 Split = Annotated[
     str | None, typer.Option(help="Use even and odd frames along this axis as two acquisitions.")
 ]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Continue an interrupted run; start if there is none, end if it is done."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing output.")]
+
+
+_COMMON = {
+    "verbose": Annotated[
+        bool, typer.Option("-v", "--verbose", help="Also print what is logged, such as tile sizes.")
+    ],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")],
+    "progress": Annotated[
+        ProgressKind,
+        typer.Option("--progress", help="Progress on stderr; json: one JSON object per line."),
+    ],
+}
+_DEFAULTS = {"verbose": False, "quiet": False, "progress": "auto"}
+
+
+def common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of all commands; a `~` at the start of a path is the home folder."""
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        shown = {name: values.pop(name) for name in _COMMON}
+        with TERMINAL.used_by(**shown):
+            command(**{name: _expanded(value) for name, value in values.items()})
+
+    parameters = [
+        *inspect.signature(command).parameters.values(),
+        *(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=_DEFAULTS[name],
+                annotation=annotation,
+            )
+            for name, annotation in _COMMON.items()
+        ),
+    ]
+    keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    return run
+
+
+def _expanded(value: Any) -> Any:
+    """Expand a `~` that the shell has not expanded, as in --output=~/model.n2n."""
+    if isinstance(value, list):
+        return [_expanded(one) for one in value]
+    return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
 
 def open_sources(sources: list[Path], axes: str | None, split: str | None) -> "list[Pair]":

@@ -1,67 +1,245 @@
-"""Messages and progress on stderr, JSON on stdout, and the handling of Ctrl-C."""
+"""Results on stdout, messages and progress on stderr; nothing else reaches the terminal.
 
+What libraries print, log or warn of goes to a log of its own: `-v` shows it, and the report of an
+unexpected error contains its last lines.
+"""
+
+import codecs
+import io
 import json
 import logging
-import signal
+import math
+import os
+import re
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
+
+import typer
+
+from napari_n2n.cli.signals import SIGNALS
+from napari_n2n.errors import BadInput
 
 if TYPE_CHECKING:
     from napari_n2n.training.fit import TrainingStep
 
 # Seconds between two lines of progress in a log file: shorter would fill it within hours.
 _LINE_SECONDS = 10.0
+# Lines of the log in a report: enough for the events of the last minutes of a run.
+_RECENT_LINES = 200
+# Exit status of a program whose reader has closed the pipe (128 + SIGPIPE), as shells report it.
+READER_GONE = 141
+# For terminals that cannot show these characters.
+_PLAIN = str.maketrans(
+    {"±": "+-", "×": "x", "–": "-", "—": "-", "−": "-", "µ": "u", "μ": "u", "σ": "sigma"}
+    | {"…": "...", "°": "deg", "²": "2", "·": ".", "≥": ">=", "≤": "<=", "→": "->"}
+)
+
+ProgressKind = Literal["auto", "json"]
+
+
+def _without_special_characters(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that the encoding of a stream lacks; an error handler for codecs."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    plain = missing.translate(_PLAIN)
+    return plain.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+codecs.register_error("napari_n2n", _without_special_characters)
+
+
+class _Log(logging.Handler):
+    """Keeps the latest records of all loggers, and shows those of a level or above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recent: deque[str] = deque(maxlen=_RECENT_LINES)
+        self.shown: int = logging.WARNING
+
+    def emit(self, record: logging.LogRecord) -> None:
+        own = record.name == "napari_n2n"
+        text = f"{record.levelname.lower()}: {'' if own else f'{record.name}: '}"
+        text += record.getMessage()
+        self.recent.append(f"{time.strftime('%H:%M:%S')} {text}")
+        if record.levelno >= self.shown and (own or self.shown < logging.WARNING):
+            _write(text)
+
+
+class _IntoLog(io.TextIOBase):
+    """Stands in for stdout and stderr while a command runs, because libraries print to them."""
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            if line.strip():
+                logging.getLogger("print").info("%s", line.rstrip())
+        return len(text)
+
+
+class Terminal:
+    """The streams of this process, and how much is shown.
+
+    Attributes
+    ----------
+    out, err
+        Streams for results and messages; None if they are closed.
+    log
+        The records of all loggers.
+    quiet
+        Show errors only.
+    progress
+        "auto" for a bar or lines, "json" for a JSON object per line.
+    above_bar
+        Prints a line above the progress bar, while there is one.
+    """
+
+    def __init__(self) -> None:
+        self.log = _Log()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.out: TextIO | None = sys.stdout
+        self.err: TextIO | None = sys.stderr
+        self.quiet, self.progress = False, "auto"
+        self.above_bar: Callable[[str], None] | None = None
+        self.log.recent.clear()
+        self.log.shown = logging.WARNING
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Use the streams of the process, whatever their encoding, even if they are closed."""
+        _occupy_closed_streams()
+        self._reset()
+        for stream in (self.out, self.err):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="napari_n2n")
+        root, own = logging.getLogger(), logging.getLogger("napari_n2n")
+        root.addHandler(self.log)
+        level = own.level
+        own.setLevel(logging.INFO)
+        logging.getLogger("print").setLevel(logging.INFO)
+        logging.captureWarnings(True)
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            own.setLevel(level)
+            root.removeHandler(self.log)
+
+    @contextmanager
+    def used_by(self, *, verbose: bool, quiet: bool, progress: ProgressKind) -> Iterator[None]:
+        """Set how much is shown, and keep what libraries print off the terminal."""
+        self.quiet, self.progress = quiet, progress
+        self.log.shown = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+        with ExitStack() as stack:
+            stack.enter_context(redirect_stdout(_IntoLog()))
+            stack.enter_context(redirect_stderr(_IntoLog()))
+            yield
+
+
+def _occupy_closed_streams() -> None:
+    """Open the null device in place of closed standard streams.
+
+    Otherwise the next file that is opened, perhaps the result, would get the number of the closed
+    stream, and messages would be written into it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+TERMINAL = Terminal()
+"""The terminal of this process."""
+
+
+def _one_line(text: str) -> str:
+    """Escape control characters, which a file name may contain."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)
+
+
+def _write(line: str) -> None:
+    """Print a line on stderr; a terminal that was closed must not end a run."""
+    line = _one_line(line)
+    if TERMINAL.above_bar is not None:
+        TERMINAL.above_bar(line)
+        return
+    try:
+        print(line, file=TERMINAL.err, flush=True)
+    except (OSError, ValueError):
+        TERMINAL.err = None
 
 
 def say(line: str) -> None:
-    """Print a message for the user on stderr; stdout is for results."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a message for the user on stderr, unless it should be quiet."""
+    if not TERMINAL.quiet:
+        _write(line)
+
+
+def say_error(line: str) -> None:
+    """Print an error on stderr."""
+    _write(f"error: {line}")
+
+
+def show(line: str) -> None:
+    """Print a line of the result on stdout.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be written.
+    typer.Exit
+        If its reader needs no more lines.
+    """
+    if TERMINAL.out is None:
+        raise BadInput("standard output: is closed: write the result to a file or pipe", "output")
+    try:
+        print(_one_line(line), file=TERMINAL.out, flush=True)
+    except BrokenPipeError as error:
+        give_up_stdout()
+        raise typer.Exit(READER_GONE) from error
+    except OSError as error:
+        give_up_stdout()
+        raise BadInput(
+            f"standard output: {error.strerror}: write the result elsewhere", "disk"
+        ) from error
+
+
+def give_up_stdout() -> None:
+    """Discard what is left to print on stdout, so that Python does not fail when it exits."""
+    TERMINAL.out = None
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """Print a JSON object as one line on stdout."""
-    print(json.dumps(result, allow_nan=False))
+    """Print a JSON object as one line on stdout; values that are not finite are null."""
+    show(json.dumps(_finite(result), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Return plain JSON: None for NaN and infinity, text for paths and other objects."""
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if hasattr(value, "tolist"):  # numpy
+        return _finite(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def describe_step(step: "TrainingStep") -> str:
     """Return step, loss and validation score of a training run, for a line of progress."""
     psnr = "" if step.psnr is None else f", PSNR about {step.psnr:.1f} dB"
     return f"step {step.step}, loss {step.loss:.3g}{psnr}"
-
-
-class _ForwardToLog(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        logging.getLogger("napari_n2n").info("%s: %s", record.name, record.getMessage())
-
-
-def forward_library_warnings() -> None:
-    """Send the warnings of libraries to the log `napari_n2n`, instead of the terminal."""
-    logging.captureWarnings(True)
-    for name in ("py.warnings", "tifffile"):
-        if not logging.getLogger(name).handlers:
-            logging.getLogger(name).addHandler(_ForwardToLog())
-
-
-@contextmanager
-def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Set an event at the first Ctrl-C; the second one raises KeyboardInterrupt."""
-    stop = threading.Event()
-
-    def interrupt(signum: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        say("stopping: the model so far is kept (Ctrl-C again to abort)")
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class ShowProgress(Protocol):
@@ -73,27 +251,54 @@ class ShowProgress(Protocol):
 
 @contextmanager
 def progress(title: str) -> Iterator[ShowProgress]:
-    """Show the progress of one job: a bar on a terminal, plain lines elsewhere."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    """Show the progress of one job: a bar on a terminal, plain lines or JSON elsewhere.
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"),
+    The function that shows it raises `Interrupted` if a signal has interrupted the run.
+    """
+    err = TERMINAL.err
+    bar = err is not None and err.isatty() and TERMINAL.progress == "auto" and not TERMINAL.quiet
+    with _bar(title, err) if bar and err is not None else _lines(title) as shown:
+
+        def checked(share: float, text: str = "") -> None:
+            SIGNALS.check()
+            shown(share, text)
+
+        yield checked
+
+
+@contextmanager
+def _bar(title: str, stream: TextIO) -> Iterator[ShowProgress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    )
+    console = Console(file=stream)
+    shown = Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
+    with shown as bars:
+        task = bars.add_task(title, total=1.0, text="")
+        TERMINAL.above_bar = lambda line: console.print(
+            line, markup=False, highlight=False, soft_wrap=True
         )
-        with Progress(*columns, console=Console(stderr=True)) as bars:
-            task = bars.add_task(title, total=1.0, text="")
+        try:
             yield lambda share, text="": bars.update(task, completed=share, text=text)
-        return
+        finally:
+            TERMINAL.above_bar = None
 
+
+@contextmanager
+def _lines(title: str) -> Iterator[ShowProgress]:
     printed = time.monotonic() - _LINE_SECONDS
 
     def print_line(share: float, text: str = "") -> None:
         nonlocal printed
-        if share >= 1.0 or time.monotonic() - printed >= _LINE_SECONDS:
+        if TERMINAL.progress == "json":
+            _write(json.dumps(_finite({"job": title, "progress": share, "text": text})))
+        elif share >= 1.0 or time.monotonic() - printed >= _LINE_SECONDS:
             printed = time.monotonic()
             say(f"{title}: {share:4.0%} {text}".rstrip())
 

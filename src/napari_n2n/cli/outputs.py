@@ -1,0 +1,53 @@
+"""The output of a command: its folder, and what `train --resume` finds there."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from napari_n2n.errors import BadInput
+from napari_n2n.training.settings import TrainingSettings
+
+
+@contextmanager
+def folder_for_results(folder: Path) -> Iterator[None]:
+    """Create a folder before a long run, not after it; remove it if the run leaves it empty."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty
+            for one in missing:
+                one.rmdir()
+        raise
+
+
+def checkpoints(checkpoint: Path) -> list[Path]:
+    """Return the checkpoint files of a run: a single file, or one per channel."""
+    names = re.compile(re.escape(checkpoint.name) + r"(\.\d+)?")
+    folder = checkpoint.parent
+    found = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in found if names.fullmatch(path.name)]
+
+
+def check_finished(output: Path, settings: TrainingSettings) -> None:
+    """Raise if a model has no checkpoint, and is not the result of a finished run like this one."""
+    from napari_n2n.model.denoiser import load
+
+    record = load(output).record
+    if record.stopped:
+        raise BadInput(
+            f"{output}: was stopped early, and its checkpoint is gone: "
+            "add --overwrite to train it again",
+            "resume",
+        )
+    # Other devices and limits give the same model.
+    wanted = settings.model_dump(exclude={"device", "memory"})
+    for name in wanted:
+        if name in record.settings and record.settings[name] != wanted[name]:
+            raise BadInput(
+                f"{output}: is finished, and was trained with --{name.replace('_', '-')} "
+                f"{record.settings[name]}: choose another name, or add --overwrite",
+                "resume",
+            )

@@ -1,0 +1,109 @@
+"""Signals that end a run: the first one ends it cleanly, the second one at once.
+
+SIGTERM, which the scheduler of a cluster sends before it kills a job, is handled like Ctrl-C. The
+exit status is 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+# SIGBREAK is Ctrl-Break on Windows, SIGHUP a closed terminal elsewhere.
+_ENDING = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
+]
+# Seconds in which the same signal counts once: a program that starts this one may forward the
+# signal that the terminal has already sent. A second key press takes longer.
+_ECHO_SECONDS = 0.2
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised in the main thread by the first signal."""
+
+
+class Signals:
+    """The signals that this process has received.
+
+    Attributes
+    ----------
+    received
+        Number of the first signal that asks the program to end; 0 if there was none.
+    stop
+        Set by the first signal once `stop_gently` was called.
+    save
+        Set by SIGUSR1: write a checkpoint and continue.
+    """
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.received, self._when = 0, 0.0
+        self.stop, self.save = threading.Event(), threading.Event()
+        self._on_stop: Callable[[], None] | None = None
+
+    @property
+    def status(self) -> int:
+        """Exit status of a program that a signal has ended."""
+        return 128 + self.received
+
+    @property
+    def raised(self) -> bool:
+        """Whether a signal has interrupted the run, rather than asked it to stop."""
+        return self.received != 0 and not self.stop.is_set()
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Handle the signals of this process; for the main thread only."""
+        self._reset()
+        handlers: dict[int, Any] = dict.fromkeys(_ENDING, self._end)
+        if hasattr(signal, "SIGUSR1"):
+            handlers[signal.SIGUSR1] = self._save
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            del handlers[signal.SIGHUP]  # nohup: the run continues without its terminal
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop_gently(self, on_stop: Callable[[], None]) -> None:
+        """Let the first signal from now on set `stop` and call a function, and not raise."""
+        self._on_stop = on_stop
+
+    def check(self) -> None:
+        """Raise again if the exception of the first signal was lost, for example in a finaliser.
+
+        Raises
+        ------
+        Interrupted
+            If a signal has interrupted the run.
+        """
+        if self.raised:
+            raise Interrupted
+
+    def _end(self, number: int, _frame: Any) -> None:
+        if self.received:
+            if number != self.received or time.monotonic() - self._when > _ECHO_SECONDS:
+                os._exit(128 + number)  # a clean end would wait for the parts in progress
+            return
+        self.received, self._when = number, time.monotonic()
+        if self._on_stop is None:
+            raise Interrupted
+        self.stop.set()
+        with suppress(RuntimeError):  # the signal came while the main thread was printing
+            self._on_stop()
+
+    def _save(self, _number: int, _frame: Any) -> None:
+        self.save.set()
+
+
+SIGNALS = Signals()
+"""The signals of this process."""
