@@ -88,7 +88,11 @@ def parts(monkeypatch):
 def shown(monkeypatch):
     """The errors of which napari notifies the user."""
     errors = []
-    monkeypatch.setattr("napari_n2n.widgets.dock.show_error", errors.append)
+    dock = "napari_n2n.widgets.dock"
+    monkeypatch.setattr(f"{dock}.show_error", errors.append)
+    monkeypatch.setattr(
+        f"{dock}.show_with_details", lambda message, _details: errors.append(message)
+    )
     return errors
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import re
 import traceback
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
@@ -58,20 +59,22 @@ class BadInput(ValueError):
         self.code: Code = code
 
 
-# Part of torch's message when the computer is out of memory, which raises only a RuntimeError.
-_NO_MEMORY = "can't allocate memory"
+# In torch's message when computer or card are out of memory, which raises only a RuntimeError.
+_NO_MEMORY = re.compile("can't allocate memory|out of memory")
 
 
 def explain(error: BaseException) -> str | None:
     """Return one line for an error that users can correct: cause and fix; None for others."""
     if isinstance(error, BadInput):
         return str(error)
-    if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+    no_memory = isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
+    if isinstance(error, MemoryError) or no_memory:
         return "not enough memory: set a smaller --memory, --patch or --batch, or close programs"
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, OSError) and str(error):
         where = error.filename if isinstance(error.filename, str | bytes) else "file system"
         where = os.fsdecode(where)
-        return f"{where}: {error.strerror}: {_FIXES.get(error.errno, _OTHER_FIX)}"
+        cause = error.strerror or " ".join(str(error).split())
+        return f"{where}: {cause}: {_FIXES.get(error.errno or 0, _OTHER_FIX)}"
     return None
 
 

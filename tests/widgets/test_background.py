@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QCoreApplication, QEvent
+from qtpy.QtGui import QGuiApplication
 
 from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.widgets import background
@@ -110,7 +111,11 @@ def test_an_answer_that_cannot_be_shown_does_not_block_the_next_request(viewer, 
     requests.run(job, "refused", on_return=refuse, on_failure=received.append)
     requests.run(job, "shown", on_return=received.append, on_failure=received.append)
     qtbot.waitUntil(lambda: len(received) == 2)
-    assert received == ["FileNotFoundError: gone", "result"] and not requests.busy
+    assert (
+        received
+        == ["file system: gone: check that the file exists and its disk is connected", "result"]
+        and not requests.busy
+    )
 
 
 def test_a_closing_window_ends_the_request_and_begins_no_other(viewer, qtbot):
@@ -167,7 +172,25 @@ def test_an_error_of_torch_arrives_as_one_line(viewer, qtbot):
     received = Received()
     background.start(job, "failing", **received.callbacks)
     qtbot.waitUntil(lambda: len(received.all) == 2)
-    assert received.all == [0, "failed: RuntimeError: CUDA error"]
+    assert received.all == [0, "failed: Unexpected error, probably a bug: RuntimeError: CUDA error"]
+
+
+def test_the_details_of_an_unexpected_error_can_be_copied(viewer, qtbot, monkeypatch):
+    sent = []
+    monkeypatch.setattr("napari_n2n.widgets.dock.notification_manager.dispatch", sent.append)
+
+    def job():
+        yield from steps(1)
+        raise KeyError("a key")
+
+    received, requests = [], background.LatestOnly()
+    requests.run(job, "failing", on_failure=received.append)
+    qtbot.waitUntil(lambda: bool(received))
+    ((label, copy),) = sent[0].actions
+    copy(sent[0])
+    copied = QGuiApplication.clipboard().text()
+    assert label == "Copy details" and len(sent) == 1
+    assert received[0] in copied and "Traceback" in copied and "Python 3." in copied
 
 
 @pytest.mark.parametrize(
@@ -181,7 +204,7 @@ def test_an_error_of_torch_arrives_as_one_line(viewer, qtbot):
 )
 def test_common_errors_come_with_a_fix(error, way_out):
     words = background.one_line(error)
-    assert way_out in words and type(error).__name__ in words and "\n" not in words
+    assert way_out in words and "\n" not in words and not hasattr(words, "details")
 
 
 def test_a_job_that_outlives_its_window_does_not_abort_python(qtbot):

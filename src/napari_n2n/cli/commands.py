@@ -28,7 +28,7 @@ from napari_n2n.cli.terminal import describe_step, print_json, progress, say, sh
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import journal_path
-from napari_n2n.io.output_path import check_overwrite
+from napari_n2n.io.output_path import check_overwrite, output_path
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def inspect(
     from napari_n2n.noise.panels import draw_noise
     from napari_n2n.pair.recordings import first_field
 
-    channels = first_field(open_sources(sources, axes, split))
+    channels = first_field(open_sources(sources, axes, split, output=plot))
     measured = [measure_with_curves(pair) for pair in channels]
     if plot is not None:
         for number, (report, curves) in enumerate(measured):
@@ -117,6 +117,7 @@ def train(
     """Train on two or more acquisitions of one scene. Ctrl-C stops and keeps the model."""
     if output.suffix != ".n2n":
         raise BadInput(f"{output}: unknown ending: must be .n2n", "output")
+    output_path(output)  # fail before anything is read or created
     check_overwrite(output, overwrite=overwrite or resume)
     checkpoint = output.with_name(output.name + ".checkpoint")
     resume = resume and bool(checkpoints(checkpoint))
@@ -128,7 +129,7 @@ def train(
 
     choose_device(settings.device)  # fail before the acquisitions are read
     with folder_for_results(output.parent):
-        pairs = open_sources(sources, axes, split)
+        pairs = open_sources(sources, axes, split, output=output)
         denoiser = _train(pairs, settings, checkpoint, resume=resume)
         denoiser.save(output)
     if denoiser.record.stopped:

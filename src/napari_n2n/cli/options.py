@@ -4,6 +4,7 @@ import inspect
 import os
 from collections.abc import Callable
 from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,12 +111,24 @@ def _expanded(value: Any) -> Any:
     return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
 
-def open_sources(sources: list[Path], axes: str | None, split: str | None) -> "list[Pair]":
-    """Open the values of `Sources`, `Axes` and `Split`: a pair per field of view and channel."""
+def open_sources(
+    sources: list[Path], axes: str | None, split: str | None, *, output: Path | None = None
+) -> "list[Pair]":
+    """Open the values of `Sources`, `Axes` and `Split`: a pair per field of view and channel.
+
+    Raises
+    ------
+    BadInput
+        If a source cannot be used, or writing the output would replace it.
+    """
     from napari_n2n import open_pairs
     from napari_n2n.io.fields_of_view import fields_of_view
+    from napari_n2n.io.output_path import check_keeps_inputs, output_path
 
-    return open_pairs(*fields_of_view(sources), axes=axes, split=split and split.upper())
+    fields = fields_of_view(sources)
+    if output is not None:
+        check_keeps_inputs(output_path(output), chain.from_iterable(fields))
+    return open_pairs(*fields, axes=axes, split=split and split.upper())
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

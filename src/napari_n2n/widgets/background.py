@@ -7,7 +7,6 @@ reading a plane from a slow disk. `LatestOnly` runs one job or call at a time, a
 latest of those requested meanwhile.
 """
 
-import errno
 import logging
 from collections import deque
 from collections.abc import Callable, Generator
@@ -21,8 +20,8 @@ from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
 from qtpy.QtCore import QObject, Qt, QThreadPool, Signal, Slot
 
-from napari_n2n.errors import BadInput
-from napari_n2n.widgets.dock import in_field_names
+from napari_n2n.errors import bug_report, explain
+from napari_n2n.widgets.dock import UnexpectedError, in_field_names, notify
 
 Outcome = TypeVar("Outcome")
 Job = Generator[Any, None, Any]
@@ -75,8 +74,6 @@ def read_in_thread(work: Callable[[], Outcome], then: Callable[[Outcome | None],
 
 # Steps of napari's progress bar: 0.1 %, finer than a bar of a few hundred pixels can show.
 _PROGRESS_STEPS = 1000
-# Part of torch's message when the computer is out of memory, which raises only a RuntimeError.
-_NO_MEMORY = "can't allocate memory"
 
 _log = logging.getLogger("napari_n2n")
 
@@ -247,13 +244,18 @@ class LatestOnly:
     ) -> None:
         """Request a job; parameters as in `start`."""
 
+        def failed(words: str) -> None:
+            if isinstance(words, UnexpectedError):
+                notify(words)  # others are shown only where the answer would be
+            on_failure(words)
+
         def begin(cancelled: Event) -> None:
             start(
                 job,
                 title,
                 on_yield=lambda message: None if cancelled.is_set() else on_yield(message),
                 on_return=lambda result: self._end(cancelled, partial(on_return, result)),
-                on_failure=lambda words: self._end(cancelled, partial(on_failure, words)),
+                on_failure=lambda words: self._end(cancelled, partial(failed, words)),
                 on_abort=lambda: self._end(cancelled, _ignore),
                 on_quit=self.cancel,
             )
@@ -289,16 +291,14 @@ class LatestOnly:
 
 
 def one_line(error: Exception) -> str:
-    """Say in one line what went wrong and, if known, the fix; log unexpected errors in full."""
-    if isinstance(error, BadInput):
-        return in_field_names(error)
-    lines = str(error).strip().splitlines()
-    first = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"{first}: free some disk space, or save the result to another disk"
-    if isinstance(error, PermissionError):
-        return f"{first}: choose a folder in which you may write"
-    if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
-        return f"{first}: set a smaller Memory, Patch size or Batch size, or close other programs"
+    """Say in one line what went wrong and, if known, the fix; log unexpected errors in full.
+
+    The line about an unexpected error is an `UnexpectedError`.
+    """
+    line = explain(error)
+    if line is not None:
+        return in_field_names(line)
     _log.error("unexpected error", exc_info=error)
-    return first
+    first = next(iter(str(error).strip().splitlines()), "")
+    cause = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return UnexpectedError(f"Unexpected error, probably a bug: {cause}", bug_report(error))

@@ -170,7 +170,7 @@ class DenoiseWidget(Dock):
         flags = {"resume": resume, "overwrite": overwrite}
         try:
             denoiser, sources = self.model.chosen(), self.picker.chosen()
-            out = self.output.chosen(**flags)
+            out = self.output.chosen(sources, **flags)
             self.session.refuse_a_second()
         except BadInput as error:
             self.status.setText(notify(error))

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, FileEdit
-from napari.utils.notifications import show_error
+from napari.utils.notifications import (
+    Notification,
+    NotificationSeverity,
+    notification_manager,
+    show_error,
+)
 from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
@@ -152,11 +158,36 @@ def in_field_names(error: BadInput | str) -> str:
     return re.sub(r"--([a-z-]*[a-z])", label, str(error))
 
 
+class UnexpectedError(str):
+    """One line about an error that is probably a bug, and the details for a report."""
+
+    details: str
+
+    def __new__(cls, line: str, details: str) -> "UnexpectedError":
+        """Return the line with the details attached."""
+        made = super().__new__(cls, line)
+        made.details = details
+        return made
+
+
 def notify(error: BadInput | str) -> str:
     """Show an error as a notification of napari; return its text, for the dock to show as well."""
     message = in_field_names(error)
-    show_error(message)
+    if isinstance(error, UnexpectedError):
+        show_with_details(message, error.details)
+    else:
+        show_error(message)
     return message
+
+
+def show_with_details(message: str, details: str) -> None:
+    """Show a notification with a button that copies the details to the clipboard."""
+
+    def copy(_notification: Any = None) -> None:
+        QGuiApplication.clipboard().setText(f"{message}\n\n{details}")
+
+    actions = [("Copy details", copy)]
+    notification_manager.dispatch(Notification(message, NotificationSeverity.ERROR, actions))
 
 
 class TextLabel(QLabel):

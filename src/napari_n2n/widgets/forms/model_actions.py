@@ -1,6 +1,7 @@
 """Buttons for a trained model: save it, apply it elsewhere, or copy the run as a script."""
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.output_path import check_keeps_inputs
 from napari_n2n.recipe import Recipe
 from napari_n2n.widgets.dock import button, connect_while_alive, notify, open_dock
 from napari_n2n.widgets.sessions.training_session import TrainingSession
@@ -67,8 +69,13 @@ class ModelActions(QWidget):
         """Save the model of the last run."""
         if self._session.denoiser is None:
             return
+        recipe = self._session.recipe
         try:
+            check_keeps_inputs(path, chain(*recipe.recordings.fields) if recipe else ())
             saved = self._session.denoiser.save(path)
+        except BadInput as error:
+            notify(error)
+            return
         except OSError as error:
             notify(f"{path}: cannot be written ({error.strerror}): choose another folder")
             return

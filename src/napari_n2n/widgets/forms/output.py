@@ -12,6 +12,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.io.fields_of_view import fields_of_view, is_folder
+from napari_n2n.io.output_path import check_keeps_inputs
 from napari_n2n.io.writers import checked_output
 from napari_n2n.widgets.dock import keep_narrow
 from napari_n2n.widgets.preferences import preferences
@@ -76,20 +77,25 @@ class OutputPicker:
         """Return the recordings to preview: the sources, or the first field of view in folders."""
         return list(self._scenes[0]) if self._scenes else sources
 
-    def chosen(self, *, overwrite: bool, resume: bool) -> Path | FolderJob | None:
+    def chosen(
+        self, sources: list[Any], *, overwrite: bool, resume: bool
+    ) -> Path | FolderJob | None:
         """Return the checked output; None if the result is not saved.
 
         Raises
         ------
         BadInput
-            If the output is not valid.
+            If the output is not valid, or would replace one of the sources.
         """
         path = self.path
         if self._folders:
             if path is None:
                 raise BadInput("Choose a folder for the results under 'Save to'", "not_chosen")
             return FolderJob.of(self._folders, path)
-        return path and checked_output(path, overwrite=overwrite, resume=resume)
+        if path is None:
+            return None
+        check_keeps_inputs(path, sources)
+        return checked_output(path, overwrite=overwrite, resume=resume)
 
     def existing(self, unsaved: Path | None) -> tuple[bool, bool, str]:
         """Return whether the output exists, whether it is unfinished, and a message.
