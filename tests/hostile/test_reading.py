@@ -120,8 +120,8 @@ def test_a_plane_without_any_chunk_is_refused_and_a_missing_chunk_is_logged(tmp_
     ("change", "words"),
     [
         (lambda offsets: (offsets[-1], offsets[1]), "pages form a loop"),
-        (lambda offsets: (offsets[2], 10**8), "invalid page offset"),
-        (lambda offsets: (offsets[2], 3), "do not fit their description"),
+        (lambda offsets: (offsets[2], 10**8), "page 3 is damaged or outside"),
+        (lambda offsets: (offsets[2], 3), "page [34] is damaged"),
     ],
 )
 def test_a_broken_chain_of_pages_is_refused(tmp_path, change, words):
@@ -136,6 +136,26 @@ def test_a_broken_chain_of_pages_is_refused(tmp_path, change, words):
     path.write_bytes(content)
     with refused("unreadable", match=words):
         pixels(path)
+
+
+def test_a_damaged_first_page_is_not_taken_for_a_preview(tmp_path):
+    path = as_tiff(tmp_path, compression="zlib")
+    content = bytearray(path.read_bytes())
+    content[12:60] = bytes(48)  # the first four tags of the first page
+    path.write_bytes(content)
+    with refused("unreadable"):
+        Acquisition.open(path)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.9])
+def test_a_file_of_appended_planes_that_was_cut_off_is_refused(tmp_path, caplog, share):
+    path = tmp_path / "a.tif"
+    for plane in STACK:
+        tifffile.imwrite(path, plane, append=True, photometric="minisblack")
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    caplog.set_level("CRITICAL", logger="tifffile")
+    with refused("unreadable", match="complete|outside"):
+        Acquisition.open(path)
 
 
 def test_a_file_that_changes_after_opening_is_refused(tmp_path):

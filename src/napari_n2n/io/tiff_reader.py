@@ -31,6 +31,8 @@ _SERIOUS = re.compile(
     r"series|corrupted|invalid (page )?offset|circular|predictor|ByteCounts|StripOffsets"
     r"|incompletely|TiffTag [23]\d\d "
 )
+# Kinds of series that tifffile makes of all pages of a file, in their order.
+_OWN_PAGES = ("shaped", "generic", "uniform", "imagej")
 # Largest chunk in bytes that may be compressed by more than the factor: deflate reaches 1032, and
 # blank images in zstd or LZMA more, but a damaged width or length easily exceeds both.
 _LARGE_CHUNK, _MOST_COMPRESSION = 2**28, 10_000
@@ -162,11 +164,14 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
 def _checked_series(path: Path, tif: tifffile.TiffFile, lenient: bool) -> tifffile.TiffPageSeries:
     """Return the pages to read, once they are known to be complete."""
     with _Remarks() as remarks:
-        _check_chain(tif)
+        broken = _broken_chain(tif)
         chosen = _chosen(path, tif)
         present = _complete_planes(chosen)
     declared = max(len(chosen), _described(tif))
-    serious = [text for text in remarks.texts if _SERIOUS.search(text)]
+    serious = [broken] if broken else []
+    if chosen.kind in _OWN_PAGES:
+        serious += _damaged_others(tif, chosen)
+    serious += [text for text in remarks.texts if _SERIOUS.search(text)]
     if len(tif.pages) > 1 and declared <= present == len(chosen):
         # Pages were appended to a file of tifffile by another program: all are read.
         serious = [text for text in serious if "invalid shaped series metadata" not in text]
@@ -193,24 +198,31 @@ def _counted(planes: int) -> str:
     return f"{planes} plane{'s' if planes != 1 else ''}"
 
 
-def _check_chain(tif: tifffile.TiffFile) -> None:
-    """Raise if the pages of a file form a loop; tifffile finds only some of these."""
+def _broken_chain(tif: tifffile.TiffFile) -> str:
+    """Return where the chain of pages leaves the file; empty if it does not.
+
+    tifffile only logs this, and the program that calls may have switched off logging.
+
+    Raises
+    ------
+    TiffFileError
+        If the pages form a loop; tifffile finds only some of these.
+    """
     seen: set[int] = set()
     handle, tiff, offset = tif.filehandle, tif.tiff, tif.pages.first.offset
-    while offset and offset < handle.size:
+    while offset:
         if offset in seen:
             raise tifffile.TiffFileError(f"its {len(seen)} pages form a loop")
         seen.add(offset)
         handle.seek(offset)
         head = handle.read(tiff.tagnosize)
-        if len(head) < tiff.tagnosize:
-            return
-        tags = struct.unpack(tiff.tagnoformat, head)[0]
+        tags = struct.unpack(tiff.tagnoformat, head)[0] if len(head) == tiff.tagnosize else 0
         handle.seek(offset + tiff.tagnosize + tags * tiff.tagsize)
         tail = handle.read(tiff.offsetsize)
-        if tags > _MOST_TAGS or len(tail) < tiff.offsetsize:
-            return
+        if not 0 < tags <= _MOST_TAGS or len(tail) < tiff.offsetsize:
+            return f"page {len(seen) - 1} is damaged or outside the file"
         offset = struct.unpack(tiff.offsetformat, tail)[0]
+    return ""
 
 
 def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
@@ -221,8 +233,8 @@ def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     if not groups:
         raise tifffile.TiffFileError("it contains no image")
     largest = max(groups.values(), key=lambda group: len(group) * group[0].nbytes)
-    if len(largest) > 1 and largest[0].kind in ("shaped", "generic", "uniform", "imagej"):
-        chosen, used = _stack([page for one in largest for page in _planes(one)]), len(largest)
+    if len(largest) > 1 and largest[0].kind in _OWN_PAGES:
+        chosen, used = _stack([page for one in largest for page in _pages(one)]), len(largest)
     else:
         chosen, used = largest[0], 1
     others = [one for one in tif.series if not one.keyframe.is_reduced]
@@ -238,6 +250,19 @@ def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     return chosen
 
 
+def _damaged_others(tif: tifffile.TiffFile, chosen: tifffile.TiffPageSeries) -> Iterator[str]:
+    """Say which pages that are not chosen are no images: another size may be due to damage."""
+    used = sum(len(level) for series in tif.series for level in series.levels)
+    if used < len(tif.pages):
+        yield f"{len(tif.pages) - used} of its {len(tif.pages)} pages are no images"
+    for series in tif.series:
+        if series.keyframe.hash != chosen.keyframe.hash:
+            try:
+                series.keyframe.asarray()
+            except Exception:  # whatever the decoders raise
+                yield f"page {series.keyframe.index} is damaged"
+
+
 def _stack(pages: Sequence[Any]) -> tifffile.TiffPageSeries:
     """Return pages of one shape as a stack with an unlabelled first axis."""
     first = pages[0].keyframe
@@ -247,6 +272,7 @@ def _stack(pages: Sequence[Any]) -> tifffile.TiffPageSeries:
         (len(pages), *first.shape) if many else first.shape,
         first.dtype,
         "I" + first.axes if many else first.axes,
+        kind="generic",
         multifile=any(page.parent is not first.parent for page in pages),
     )
 
@@ -266,10 +292,7 @@ def _complete_planes(series: tifffile.TiffPageSeries) -> int:
 
 
 def _planes(series: tifffile.TiffPageSeries) -> list[Any]:
-    """Return the complete pages of a series; for contiguous planes with one page, one for each."""
-    offset = _contiguous_from(series)
-    if offset is not None:
-        return _planes_from(series.keyframe, offset, _complete_planes(series))
+    """Return the complete pages of a series."""
     return [page for page in _pages(series) if page is not None and _is_complete(page)]
 
 
@@ -303,7 +326,11 @@ def _following_planes(tif: tifffile.TiffFile, described: int) -> list[Any]:
 
 
 def _pages(series: tifffile.TiffPageSeries) -> Iterator[Any]:
-    """Yield the pages of a series, up to the last one that the file contains."""
+    """Yield the pages of a series up to the last one in the file; None for missing ones."""
+    offset = _contiguous_from(series)
+    if offset is not None:
+        yield from _planes_from(series.keyframe, offset, len(series))
+        return
     for index in range(len(series)):
         try:
             yield series[index]
