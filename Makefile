@@ -1,13 +1,14 @@
 # make demo    install into .venv, then denoise the sample data: pictures and scores in demo/
 # make test    run all tests, on a virtual screen   (make test ARGS="-k noise" for some)
 # make test-pyside   run the tests that open a window, with PySide6 instead of PyQt6
+# make test-lowest    run the fast tests without windows, with the oldest supported dependencies
 # make lint    check style and types
 # make docs    build the documentation site into site/
 # make clean   delete everything that make created
 #
 # Needs Python 3.11 or newer; PYTHON=/path/to/python chooses one.
 
-.PHONY: demo test test-pyside lint docs clean
+.PHONY: demo test test-pyside test-lowest lint docs clean
 
 ifndef PYTHON
 PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
@@ -42,6 +43,10 @@ test-pyside: .venv-pyside/installed
 	OMP_NUM_THREADS=1 QT_API=pyside6 PYTEST_QT_API=pyside6 .venv-pyside/bin/python $(PYTEST) \
 		$$(grep -rl make_napari_viewer tests --include='test_*.py') $(ARGS)
 
+test-lowest: .venv-lowest/installed
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python $(PYTEST) tests/io tests/pair tests/stats tests/model \
+		tests/simulate tests/noise tests/cli tests/hostile/test_command_line.py $(ARGS)
+
 lint: .venv/installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -51,7 +56,7 @@ docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv .venv-pyside build dist demo site .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-pyside .venv-lowest build dist demo site .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f src/napari_n2n/napari.yaml
 
 # The installed* files are stamps: pip runs again only when a requirement has changed.
@@ -74,6 +79,13 @@ clean:
 	$(BIN)/python -c 'import sysconfig; \
 		print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> $$(.venv-pyside/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth
+	touch $@
+
+.venv-lowest/installed: pyproject.toml | $(BIN)/pip$(EXE)
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install uv
+	.venv-lowest/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
+		--torch-backend cpu -e ".[all,test]"
 	touch $@
 
 # On Debian, `python3 -m venv` needs a separate package.

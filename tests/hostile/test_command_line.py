@@ -145,6 +145,11 @@ def test_the_second_signal_ends_at_once(monkeypatch):
     assert ended == [130]
 
 
+def test_a_request_for_a_checkpoint_does_not_end_the_run():
+    with signals.Signals().handled():
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
 def test_nohup_keeps_a_run_alive_when_its_terminal_is_closed():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -353,6 +353,55 @@ def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
     assert viewer.layers[-1].name == "cells denoised" and len(viewer.layers) == 2
 
 
+def test_an_output_that_would_replace_the_recording_is_refused(
+    viewer, qtbot, model, shown, tmp_path
+):
+    movie = tmp_path / "movie.ome.zarr"
+    denoise(MODEL, STACK, axes="TYX", out=movie, device="cpu")
+    before = files(movie)
+    (tmp_path / "link").symlink_to(tmp_path)
+    _, widget = open_dock(viewer, model)
+    drop(widget, movie)
+    for out in (movie, tmp_path / "link" / "movie.ome.zarr", movie / "result.ome.zarr"):
+        shown.clear()
+        widget.out.value = out
+        widget.overwrite()
+        assert len(shown) == 1 and "the input" in shown[0] and "\n" not in shown[0]
+        assert widget.status.text() == shown[0] and not widget.session.running
+    assert files(movie) == before
+
+
+def test_a_recording_and_a_model_that_vanish_during_a_run_are_reported_once(
+    viewer, qtbot, model, shown, parts, tmp_path
+):
+    movie, broken = np.concatenate([STACK, STACK]), [False]  # two frames are read ahead
+
+    def frame(block, block_info=None):
+        if broken[0]:
+            raise FileNotFoundError(2, "No such file or directory", "movie.zarr/0/2.0.0")
+        return block
+
+    lazy = da.from_array(movie, chunks=(1, -1, -1)).map_blocks(frame, dtype=movie.dtype)
+    viewer.add_image(lazy, name="cells", **LOOKS)
+    _, widget = open_dock(viewer, model, tmp_path / "clean.tif")
+    widget.button.click()
+    parts.release(2)
+    qtbot.waitUntil(some_done(widget), timeout=20_000)
+    broken[0] = True
+    model.write_bytes(b"another model")
+    parts.release(9)
+    wait_until_ready(qtbot, widget)
+    assert len(shown) == 1 and "\n" not in shown[0] and widget.status.text() == shown[0]
+    assert "No such file" in shown[0]
+    broken[0] = False
+    model.unlink()
+    MODEL.save(model)
+    widget.model.file.value = model
+    run(widget, qtbot)
+    assert len(shown) == 1 and "Saved as" in widget.status.text()
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "clean.tif")[:4], CLEAN, rtol=1e-6)
+
+
 def test_the_model_just_trained_is_offered_first_with_its_card(viewer, qtbot, denoiser):
     _, widget = open_dock(viewer)
     assert "train a model" in widget.model.card.text()

@@ -36,8 +36,6 @@ class Signals:
         Number of the first signal that asks the program to end; 0 if there was none.
     stop
         Set by the first signal once `stop_gently` was called.
-    save
-        Set by SIGUSR1: write a checkpoint and continue.
     """
 
     def __init__(self) -> None:
@@ -45,7 +43,7 @@ class Signals:
 
     def _reset(self) -> None:
         self.received, self._when = 0, 0.0
-        self.stop, self.save = threading.Event(), threading.Event()
+        self.stop = threading.Event()
         self._on_stop: Callable[[], None] | None = None
 
     @property
@@ -64,7 +62,9 @@ class Signals:
         self._reset()
         handlers: dict[int, Any] = dict.fromkeys(_ENDING, self._end)
         if hasattr(signal, "SIGUSR1"):
-            handlers[signal.SIGUSR1] = self._save
+            # Asks for a checkpoint, and by default would end the run: training writes one every
+            # half minute, and denoising keeps every finished part.
+            handlers[signal.SIGUSR1] = signal.SIG_IGN
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             del handlers[signal.SIGHUP]  # nohup: the run continues without its terminal
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -100,9 +100,6 @@ class Signals:
         self.stop.set()
         with suppress(RuntimeError):  # the signal came while the main thread was printing
             self._on_stop()
-
-    def _save(self, _number: int, _frame: Any) -> None:
-        self.save.set()
 
 
 SIGNALS = Signals()
