@@ -58,6 +58,9 @@ class BadInput(ValueError):
         super().__init__(" ".join(message.splitlines()))  # names of files may have line breaks
         self.code: Code = code
 
+    def __reduce__(self) -> tuple[type, tuple[str, Code]]:
+        """Keep the code when the error is sent from another process."""
+        return type(self), (str(self), self.code)
 
 # In torch's message when computer or card are out of memory, which raises only a RuntimeError.
 _NO_MEMORY = re.compile("can't allocate memory|out of memory")

@@ -278,7 +278,7 @@ def test_a_killed_denoising_resumes_to_the_same_bytes(monkeypatch, capsys, folde
     whole, killed = tmp_path / "whole.tif", tmp_path / "killed.tif"
     assert call(monkeypatch, capsys, *words, whole)[0] == 0
     run = subprocess.Popen([sys.executable, "-c", script, *words, str(killed)])
-    journal = tmp_path / "killed.tif.journal"
+    journal = tmp_path / "killed.tif.napari-n2n.journal"
     while run.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
         time.sleep(0.01)
     run.kill()

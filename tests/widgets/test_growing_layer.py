@@ -8,7 +8,6 @@ import zarr
 
 from napari_n2n import Acquisition
 from napari_n2n.denoising.denoise import DenoisingStep
-from napari_n2n.io.crash_safe import partial_path
 from napari_n2n.io.writers import open_writer
 from napari_n2n.widgets.layers import growing_layer
 from napari_n2n.widgets.layers.growing_layer import CachedPlane, GrowingLayer, ResultStarted
@@ -23,7 +22,7 @@ def result(make_napari_viewer, tmp_path):
     header = replace(opened.header, name="cells denoised")
     writer = open_writer(out, header)
     growing = GrowingLayer(viewer, ResultStarted(out, header, opened.order, (0, 5), (), source))
-    step = DenoisingStep(1, 2, 0.5, partial_path(out))
+    step = DenoisingStep(1, 2, 0.5, writer.partial)
     growing.follow(step)
     return growing, writer, step, viewer
 

@@ -5,9 +5,13 @@ growing result lists every shard that has been flushed to the disk, so that an i
 be resumed and gives the same bytes.
 """
 
+import hashlib
+import json
+import logging
 import math
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +22,27 @@ from napari_n2n.defaults import MEMORY
 from napari_n2n.denoising.cluster import ClusterJob, shards_on_cluster
 from napari_n2n.denoising.plan import Plan, make_plan
 from napari_n2n.denoising.predictor import Predictor, fitting_tile
+from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
-from napari_n2n.io.crash_safe import Journal, journal_path, partial_path
+from napari_n2n.io.crash_safe import (
+    Check,
+    Journal,
+    discard_unfinished,
+    journal_path,
+    read_journal,
+    restore,
+)
+from napari_n2n.io.fingerprint import fingerprint
 from napari_n2n.io.header import Region
-from napari_n2n.io.output_path import check_disk_space
-from napari_n2n.io.writers import Writer, checked_output, open_writer
+from napari_n2n.io.output_path import check_disk_space, check_keeps_inputs, output_path
+from napari_n2n.io.run_lock import locked
+from napari_n2n.io.writers import Writer, check_ending, checked_output, open_writer, read_tag
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import choose_device
 
 Part = tuple[str, Region]
+
+_log = logging.getLogger("napari_n2n")
 
 # Smallest share of its uncompressed size that a zarr needs on disk: a low estimate, so that a run
 # that might fit is not refused.
@@ -67,10 +83,12 @@ def denoise_by_shards(
     resume: bool = False,
     scheduler: str | None = None,
     cancelled: Callable[[], bool] | None = None,
+    sources: Sequence[Any] = (),
 ) -> Generator[DenoisingStep, None, Path]:
     """Denoise into a file; a generator that yields after every shard and returns the path.
 
-    It yields once before the first shard, as soon as the empty result can be shown. If it is closed
+    It yields once before the first shard, as soon as the empty result can be shown; a resumed run
+    that is already finished yields nothing. If it is closed
     or cancelled after a shard has been written, the unfinished result is kept and can be resumed.
 
     Parameters
@@ -81,70 +99,97 @@ def denoise_by_shards(
         See `make_plan`.
     cancelled
         Called before every layer of the network; the run ends if it returns True.
+    sources
+        What the plan was made from, if it was more than paths: napari layers name their file.
 
     Raises
     ------
     BadInput
-        If `out` or the device cannot be used.
+        If `out` or the device cannot be used, another run writes `out`, or a pixel of the result
+        is not finite.
     Cancelled
         If `cancelled` returned True.
     """
-    path = checked_output(Path(out), overwrite=overwrite, resume=resume)
+    path = output_path(out)
+    check_ending(path)
+    check_keeps_inputs(
+        path, [one for scene in plan.scenes for one in scene.acquisitions] + list(sources)
+    )
     chosen = choose_device(device)
     tile = fitting_tile(denoiser, plan, chosen, memory)
-    journal, writer = _open_output(path, denoiser, plan, tile, resume)
-    tile = tuple(journal.job["_tile"])
+    with locked(path):
+        job = _job(denoiser, plan) | {"_tile": tile, "_overwrite": overwrite}
+        if resume and _is_finished(path, job):
+            _log.info("%s: is already finished", path)
+            return path
+        journal, writer = _open_output(path, denoiser, plan, job, resume)
+        tile = tuple(journal.job["_tile"])
 
-    def write_shards(parts: list[Part]) -> Iterator[str]:
-        if scheduler is not None:
-            job = ClusterJob(denoiser.to_bytes(), plan, path, device, memory, tile)
-            return shards_on_cluster(scheduler, parts, job)
-        predictor = Predictor(denoiser, plan, chosen, memory, tile=tile, cancelled=cancelled)
-        return _shards(parts, predictor, writer)
+        def write_shards(parts: list[Part]) -> Iterator[tuple[str, Check | None]]:
+            if scheduler is not None:
+                cluster_job = ClusterJob(
+                    denoiser.to_bytes(), plan, path, journal.token, device, memory, tile
+                )
+                return shards_on_cluster(scheduler, parts, cluster_job, writer)
+            predictor = Predictor(denoiser, plan, chosen, memory, tile=tile, cancelled=cancelled)
+            return _shards(parts, predictor, writer)
 
-    try:
-        yield from _steps(writer, journal, write_shards, partial_path(path))
-    except BaseException:
-        if not journal.done:  # nothing to resume
-            writer.discard()
-            journal.remove()
-        else:
-            writer.close()
-        raise
-    writer.finish()
-    journal.remove()
-    return path
+        try:
+            yield from _steps(writer, journal, write_shards)
+            writer.finish()
+        except BaseException as error:
+            if not journal.done:  # nothing to resume
+                writer.discard()
+                journal.remove()
+            else:
+                writer.close()
+                if isinstance(error, BadInput) and error.code != "unfinished":
+                    kept = f"{error} (what is finished is kept for --resume)"
+                    raise BadInput(kept, error.code) from error
+            raise
+        journal.remove()
+        return path
 
 
 def _steps(
     writer: Writer,
     journal: Journal,
-    write_shards: Callable[[list[Part]], Iterator[str]],
-    growing: Path,
+    write_shards: Callable[[list[Part]], Iterator[tuple[str, Check | None]]],
 ) -> Iterator[DenoisingStep]:
-    """Write all shards that are not in the journal, coarser levels last; yield the progress."""
+    """Write all shards that the journal does not list, or that are not on the disk as listed.
+
+    Coarser levels are written last. Yield the progress.
+    """
     parts, coarser = list(writer.shards()), list(writer.pyramid())
-    left = [part for part in parts if part[0] not in journal.done]
     total_cost = len(parts) + _COARSER_COST * len(coarser)
-    done = len(parts) - len(left)
-    averaged = len(journal.done) - done
+    done, averaged = 0, 0
+    left: list[Part] = []
 
     def step() -> DenoisingStep:
-        return DenoisingStep(
-            done, len(parts), (done + _COARSER_COST * averaged) / total_cost, growing
-        )
+        progress = (done + _COARSER_COST * averaged) / total_cost
+        return DenoisingStep(done, len(parts), progress, writer.partial)
 
     yield step()
-    for name in write_shards(left):
-        journal.add(name)
+    for part in parts:
+        if _is_written(part[0], writer, journal):
+            done += 1
+            yield step()
+        else:
+            left.append(part)
+    for name, check in write_shards(left):
+        journal.add(name, check)
         done += 1
         yield step()
     for name, average in coarser:
-        if name not in journal.done:
+        if not _is_written(name, writer, journal):
             average()
-            journal.add(name)
-            averaged += 1
-            yield step()
+            journal.add(name, writer.check(name))
+        averaged += 1
+        yield step()
+
+
+def _is_written(name: str, writer: Writer, journal: Journal) -> bool:
+    return name in journal.done and writer.check(name) == journal.done[name] is not None
 
 
 def denoise(
@@ -177,7 +222,8 @@ def denoise(
     overwrite
         Overwrite existing output.
     resume
-        Resume an interrupted run.
+        Resume an interrupted run of the same model on the same input, return at once if `out` is
+        already its result, or else start.
     scheduler
         Address of a `dask.distributed` scheduler whose workers compute the shards; `memory` and
         `device` are then those of each worker.
@@ -205,6 +251,7 @@ def denoise(
             overwrite=overwrite,
             resume=resume,
             scheduler=scheduler,
+            sources=sources,
         )
         return run.finish(on_step)
     predictor = Predictor(denoiser, plan, choose_device(device), memory)
@@ -219,45 +266,88 @@ def denoise(
     return result
 
 
-def _open_output(
-    path: Path, denoiser: Denoiser, plan: Plan, tile: tuple[int, ...], resume: bool
-) -> tuple[Journal, Writer]:
-    """Open journal and writer; the journal of a resumed run contains the tile of the first run."""
+def _job(denoiser: Denoiser, plan: Plan) -> dict[str, Any]:
+    """Return what decides the pixels of a result, as plain JSON."""
     header = plan.header
-    job = {
+    return {
         "model": denoiser.fingerprint(),
-        "input": [[one.name, one.shape] for scene in plan.scenes for one in scene.acquisitions],
+        "input": [fingerprint(one) for scene in plan.scenes for one in scene.acquisitions],
         "output": [header.shape, str(header.dtype), header.axes],
         "turns": plan.turns,
-        "_tile": tile,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not resume:
+
+
+def _tag(job: dict[str, Any]) -> str:
+    """Return a hash of a job; times of files do not matter."""
+    what = {key: value for key, value in job.items() if not key.startswith("_")}
+    what["input"] = [one["pixels"] for one in job["input"]]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _is_finished(path: Path, job: dict[str, Any]) -> bool:
+    """Return whether `path` is the result of a job; remove what its run could not."""
+    if not path.exists() or read_tag(path) != _tag(job):
+        return False
+    discard_unfinished(path)
+    return True
+
+
+def _open_output(
+    path: Path, denoiser: Denoiser, plan: Plan, job: dict[str, Any], resume: bool
+) -> tuple[Journal, Writer]:
+    """Open journal and writer: those of the interrupted run, or new ones."""
+    header, dims, tag = plan.header, denoiser.dims, _tag(job)
+    journal = read_journal(journal_path(path)) if resume else None
+    if journal is not None:
+        restore(path, journal)
+    overwrite = job["_overwrite"] or (journal is not None and journal.job.get("_overwrite", False))
+    checked_output(path, overwrite=overwrite, resume=resume)
+    if journal is not None:
+        journal.check_same(job)
+        with suppress(FileNotFoundError):
+            writer = open_writer(path, header, dims=dims, token=journal.token, tag=tag, resume=True)
+            if any(_is_written(name, writer, journal) for name in journal.done):
+                return journal, writer
+            writer.close()
+        _log.warning("%s: the unfinished result is lost: starting again", path)
+        journal.restart()
+    else:
+        discard_unfinished(path)
+        journal = Journal.begin(journal_path(path), job)
+    try:
         size = math.prod(header.shape) * header.dtype.itemsize
         share = _COMPRESSED if path.suffix.lower() == ".zarr" else 1.0
         check_disk_space(path, round(share * size))
-    journal = Journal(journal_path(path), job, resume=resume)
-    resumed = bool(journal.done)
-    return journal, open_writer(path, header, dims=denoiser.dims, resume=resumed)
+        writer = open_writer(path, header, dims=dims, token=journal.token, tag=tag)
+        journal.claim(writer.partial)
+    except BaseException:
+        journal.remove()
+        raise
+    return journal, writer
 
 
-def _shards(parts: list[Part], predictor: Predictor, writer: Writer) -> Iterator[str]:
-    """Yield the name of every shard after it has been written; read and write in the background."""
+def _shards(
+    parts: list[Part], predictor: Predictor, writer: Writer
+) -> Iterator[tuple[str, Check | None]]:
+    """Yield name and check of every written shard; read and write in the background."""
+
+    def write(name: str, region: Region, values: np.ndarray) -> tuple[str, Check | None]:
+        writer.write(region, values)
+        return name, writer.check(name)
+
     with (
         ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-reader") as reading,
         ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-writer") as writing,
     ):
         ahead = [reading.submit(predictor.read, region) for _, region in parts[:1]]
-        behind: list[tuple[str, Any]] = []
+        behind: list[Future[tuple[str, Check | None]]] = []
         for number, (name, region) in enumerate(parts):
             inputs = ahead.pop().result()
             ahead += [reading.submit(predictor.read, r) for _, r in parts[number + 1 : number + 2]]
             values = predictor.compute(region, inputs)
             del inputs
-            for earlier, written in behind:
-                written.result()
-                yield earlier
-            behind = [(name, writing.submit(writer.write, region, values))]
-        for earlier, written in behind:
-            written.result()
-            yield earlier
+            for written in behind:
+                yield written.result()
+            behind = [writing.submit(write, name, region, values)]
+        for written in behind:
+            yield written.result()

@@ -1,7 +1,7 @@
 """Denoise all recordings in a folder, one field of view after another, into another folder."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,8 +13,11 @@ from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
 from napari_n2n.io import ngff
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.io.crash_safe import Journal, journal_path, read_journal
+from napari_n2n.io.crash_safe import Journal, discard_unfinished, journal_path, read_journal
 from napari_n2n.io.fields_of_view import fields_of_view
+from napari_n2n.io.fingerprint import state_of
+from napari_n2n.io.output_path import check_keeps_inputs
+from napari_n2n.io.run_lock import locked
 from napari_n2n.io.writers import ENDINGS
 from napari_n2n.model.denoiser import Denoiser
 
@@ -66,9 +69,13 @@ class FolderJob:
         folder = self.folder
         if folder.is_file() or folder.name.lower().endswith(ENDINGS) or ngff.is_zarr(folder):
             raise BadInput(f"{folder}: is an image: choose a folder for the results", "output")
-        beside = {path.parent for sources in self.fields for path in sources}
-        if folder.resolve() in {one.resolve() for one in beside}:
-            raise BadInput(f"{folder}: contains the recordings: choose another folder", "output")
+        for source in chain.from_iterable(self.fields):
+            if folder.exists() and folder.samefile(source.parent):
+                raise BadInput(
+                    f"{folder}: contains the recordings: choose another folder", "output"
+                )
+        for result in self.results:
+            check_keeps_inputs(result, chain.from_iterable(self.fields))
         first: dict[Path, Path] = {}
         for (source, *_), result in zip(self.fields, self.results, strict=True):
             if result in first:
@@ -82,7 +89,7 @@ class FolderJob:
     @classmethod
     def of(cls, folders: Sequence[str | Path], out: str | Path) -> "FolderJob":
         """Create a job for the files in folders; files of the same name show one field of view."""
-        return cls(tuple(map(tuple, fields_of_view(folders))), Path(out))
+        return cls(tuple(map(tuple, fields_of_view(folders))), Path(out).expanduser())
 
     @property
     def results(self) -> list[Path]:
@@ -108,7 +115,8 @@ class FolderJob:
             return 0, False
         names = {path.name for path in self.folder.iterdir()}
         exists = [path.name in names for path in self.results]
-        listed = read_journal(self.journal)
+        journal = read_journal(self.journal)
+        listed = journal.done if journal is not None else {}
         done = [here and entry in listed for here, entry in zip(exists, self.entries, strict=True)]
         return sum(exists), self.journal.name in names and not all(done)
 
@@ -127,64 +135,95 @@ def denoise_fields_of_view(
 ) -> Generator[FolderStep, None, list[Path]]:
     """Denoise one field of view after another; a generator that returns the paths of the results.
 
-    Whenever it ends, every result is complete, can be resumed, or has not been started. Recordings
-    that cannot be opened raise an error before denoising starts. See `denoise_folder` for the
-    parameters.
+    A resumed run that is already finished yields nothing. Whenever it ends, every result is
+    complete, can be resumed, or has not been started. Recordings that cannot be opened raise an
+    error before denoising starts. See `denoise_folder` for the parameters.
     """
-    total = len(job.fields)
+    how = {"axes": axes, "dtype": dtype, "turns": turns}
+    # A resumed run overwrites the remaining results if the first run had this option.
+    settings = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
+    # Locked from before the first look at the results until the last one is finished.
+    with locked(job.journal.with_suffix("")):
+        _check_results(job, overwrite=overwrite, resume=resume)
+        journal = read_journal(job.journal) if resume else None
+        if journal is not None:
+            journal.check_same(settings)
+        left = _left(job, journal)
+        for number in left:
+            for source in job.fields[number]:
+                yield FolderStep(0, len(job.fields), 0.0, source.name, ())
+                Acquisition.open(source, axes=axes)
+        if journal is None:
+            for out in job.results:
+                with locked(out):
+                    discard_unfinished(out)
+            journal = Journal.begin(job.journal, settings)
+        try:
+            yield from _denoise_each(
+                denoiser, job, journal, left, how, options | {"resume": resume}
+            )
+        except BaseException:
+            if not journal.done and not any(journal_path(out).exists() for out in job.results):
+                journal.remove()  # nothing to resume
+            raise
+        return job.results
+
+
+def _check_results(job: FolderJob, *, overwrite: bool, resume: bool) -> None:
     existing, unfinished = job.status()
     if (existing or unfinished) and not (overwrite or resume):
         raise BadInput(
-            f"{job.folder}: {existing} of {total} results already exist: "
+            f"{job.folder}: {existing} of {len(job.fields)} results already exist: "
             + ("add --resume to continue, or " if unfinished else "add ")
             + "--overwrite to replace them",
             "unfinished" if unfinished else "exists",
         )
-    for source in chain.from_iterable(job.fields):
-        yield FolderStep(0, total, 0.0, source.name, ())
-        Acquisition.open(source, axes=axes)
-    existed = job.folder.exists()
-    job.folder.mkdir(parents=True, exist_ok=True)
-    how = {"axes": axes, "dtype": dtype, "turns": turns}
-    # A resumed run overwrites the remaining results if the first run had this option.
-    settings = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
-    journal = Journal(job.journal, settings, resume=resume)
-    if not resume:
-        for out in job.results:
-            journal_path(out).unlink(missing_ok=True)
-    try:
-        yield from _denoise_each(denoiser, job, journal, how, options)
-    except BaseException:
-        if not journal.done and not any(journal_path(out).exists() for out in job.results):
-            journal.remove()  # nothing to resume
-            if not existed:
-                with suppress(OSError):
-                    job.folder.rmdir()
-        raise
-    return job.results
+
+
+def _left(job: FolderJob, journal: Journal | None) -> list[int]:
+    """Return the indices of the fields of view whose results are not finished.
+
+    Raises
+    ------
+    BadInput
+        If a recording has changed since its result was finished.
+    """
+    left = []
+    for number, (sources, out, entry) in enumerate(
+        zip(job.fields, job.results, job.entries, strict=True)
+    ):
+        if journal is None or entry not in journal.done or not out.exists():
+            left.append(number)
+            continue
+        for source, before in zip(sources, journal.done[entry] or (), strict=False):
+            if state_of(source) != before:
+                raise BadInput(
+                    f"{source}: has changed since {out} was finished: start again with "
+                    "--overwrite, or choose another folder for the results",
+                    "resume",
+                )
+    return left
 
 
 def _denoise_each(
     denoiser: Denoiser,
     job: FolderJob,
     journal: Journal,
+    left: list[int],
     how: dict[str, Any],
     options: dict[str, Any],
 ) -> Generator[FolderStep, None, None]:
     total = len(job.fields)
-    parts = zip(job.fields, job.results, job.entries, strict=True)
-    for number, (sources, out, entry) in enumerate(parts):
-        if entry in journal.done and out.exists():
-            continue
+    for number in left:
+        sources, out = job.fields[number], job.results[number]
+        states = [state_of(source) for source in sources]
         plan = make_plan(denoiser, *sources, **how)
-        run = denoise_by_shards(
-            denoiser, plan, out, overwrite=journal.job["_overwrite"], resume=True, **options
-        )
+        run = denoise_by_shards(denoiser, plan, out, overwrite=journal.job["_overwrite"], **options)
         with closing(run):
             for step in run:
                 share = (number + step.progress) / total
                 yield FolderStep(number, total, share, out.name, plan.warnings)
-        journal.add(entry)
+        journal.add(job.entries[number], states)
 
 
 def denoise_folder(
@@ -210,7 +249,7 @@ def denoise_folder(
     options
         axes, dtype, turns, device, memory, overwrite, resume and scheduler, as in `denoise`.
         `resume` continues an interrupted run, or adds new recordings to a complete one; model,
-        axes, dtype and turns must be the same as before.
+        axes, dtype, turns and finished recordings must be the same as before.
 
     Returns
     -------

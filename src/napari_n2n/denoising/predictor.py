@@ -135,7 +135,8 @@ class Predictor:
         Raises
         ------
         BadInput
-            If the device has too little memory even for small tiles.
+            If the device has too little memory even for small tiles, or a pixel of the result is
+            NaN or infinite, such as after an overflow.
         Cancelled
             If the callback returns True.
         """
@@ -151,7 +152,24 @@ class Predictor:
             total[one.target] += weight * scene.maps[one.index](denoised)
             weights[one.target] += weight
         full = tuple(part.stop - part.start for part in region)
-        return _as_type(total / weights, self.plan.header.dtype).reshape(full)
+        result = (total / weights).reshape(full)
+        if not np.isfinite(result).all():
+            raise self._not_finite(region, result)
+        return _as_type(result, self.plan.header.dtype)
+
+    def _not_finite(self, region: Region, result: np.ndarray) -> BadInput:
+        """Return the error for a region of the result with pixels that are NaN or infinite."""
+        bad = ~np.isfinite(result)
+        first = np.argwhere(bad)[0]
+        place = ", ".join(
+            f"{axis} {part.start + index}"
+            for axis, part, index in zip(self.plan.header.axes, region, first, strict=True)
+        )
+        return BadInput(
+            f"{self.plan.header.name}: {bad.mean():.2%} of the pixels of a part are NaN or "
+            f"infinite, the first at {place}: check the recording for extreme values there",
+            "not_finite",
+        )
 
     def _channel(self, region: Region) -> int:
         axes = self.plan.header.axes
@@ -212,7 +230,8 @@ class Predictor:
 
                 for tile in self._tiles(spatial, shape[-dims:]):
                     image = mirrored(read, shape[-dims:], tile.read)
-                    (output,) = self.denoiser.predict(image[None], channel, self.plan.turns)
+                    with np.errstate(over="ignore"):  # found in the result
+                        (output,) = self.denoiser.predict(image[None], channel, self.plan.turns)
                     denoised[_relative(tile.write, [p.start for p in spatial])] = output[tile.keep]
         except torch.OutOfMemoryError as error:
             if max(self.tile) // 2 < _SMALLEST_TILE:

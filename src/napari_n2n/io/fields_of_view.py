@@ -23,7 +23,7 @@ _NOT_IMAGES = {
     ".yml",
     ".yaml",
 }
-_NOT_IMAGES |= {".xlsx", ".docx", ".n2n", ".partial", ".journal", ".old"}
+_NOT_IMAGES |= {".xlsx", ".docx", ".n2n", ".partial", ".journal", ".old", ".lock"}
 
 
 def fields_of_view(sources: Sequence[str | Path]) -> list[list[Path]]:

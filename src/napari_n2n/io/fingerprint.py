@@ -33,7 +33,7 @@ def fingerprint(acquisition: Acquisition) -> dict[str, Any]:
     for index in evenly_spaced(view.plane_count, _PLANES):
         digest.update(view.plane(index).tobytes())
     return {
-        "file": None if acquisition.path is None else _state_of(acquisition.path),
+        "file": None if acquisition.path is None else state_of(acquisition.path),
         "pixels": [
             list(acquisition.shape),
             str(acquisition.dtype),
@@ -44,7 +44,7 @@ def fingerprint(acquisition: Acquisition) -> dict[str, Any]:
     }
 
 
-def _state_of(path: Path) -> list[int]:
+def state_of(path: Path) -> list[int]:
     """Return number, size and time of the last change of a file, or of the files of a folder."""
     files = [path]
     if path.is_dir():

@@ -4,7 +4,6 @@ The format written is OME-NGFF 0.5. Until a store is complete it has the suffix 
 attribute that says so and no `ome` metadata, so other programs do not open it by mistake.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,20 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
+from napari_n2n.errors import BadInput
+from napari_n2n.io.crash_safe import (
+    Check,
+    check_of,
+    flush_to_disk,
+    partial_path,
+    remove,
+    rename_into_place,
+)
 from napari_n2n.io.header import Header, Region, grid
 
 AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
-UNFINISHED = "napari-n2n: unfinished"
+UNFINISHED = "napari-n2n: unfinished"  # attribute of an unfinished store: its token
+_TAG = "napari-n2n: job"  # attribute of a result: the tag of its job
 # Sides of a chunk in pixels, along Y and X, and along Z. Viewers read whole chunks, so larger ones
 # are slower to browse; smaller ones compress less and need a larger index.
 CHUNK_SIDE, CHUNK_DEPTH = 256, 16
@@ -29,6 +37,14 @@ PYRAMID_TOP = 256
 def is_zarr(path: Path) -> bool:
     """Return whether a folder is a zarr array or group, of format 2 or 3."""
     return any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def read_tag(path: Path) -> str:
+    """Return the tag of the job that wrote a store; empty if it is not known."""
+    try:
+        return str(zarr.open_group(path, mode="r").attrs.get(_TAG, ""))
+    except Exception:
+        return ""
 
 
 def levels(path: Path) -> list[zarr.Array]:
@@ -43,30 +59,71 @@ class Writer:
     Parameters
     ----------
     path
-        Name of the finished store. Until `finish` it is ``path + ".partial"``.
+        Name of the finished store.
     header
         Description of the full resolution.
     shard
         Largest sides of a shard along the last axes, in pixels: multiples of a chunk's, or smaller.
+    token
+        Part of the name of the unfinished store, and an attribute of it.
+    tag
+        Identifies the job in the finished store; see `read_tag`.
     resume
-        Continue the unfinished store of an interrupted run.
+        Open the unfinished store with this token, and never create one.
+
+    Attributes
+    ----------
+    partial
+        The unfinished store.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it shall be resumed, but there is no such store.
     """
 
     def __init__(
-        self, path: Path, header: Header, *, shard: tuple[int, ...], resume: bool = False
+        self,
+        path: Path,
+        header: Header,
+        *,
+        shard: tuple[int, ...],
+        token: str,
+        tag: str = "",
+        resume: bool = False,
     ) -> None:
-        self.path, self.header = path, header
-        self._partial = partial_path(path)
-        if resume and (self._partial / "zarr.json").exists():
-            self._group = zarr.open_group(self._partial, mode="r+")
+        self.path, self.header, self._token, self._tag = path, header, token, tag
+        self.partial = partial_path(path, token)
+        if resume:
+            self._group = self._reopened()
         else:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.parent.mkdir(parents=True, exist_ok=True)
-            self._group = zarr.open_group(self._partial, mode="w", zarr_format=3)
-            self._group.attrs[UNFINISHED] = "this result is still being written"
+            self.partial.mkdir()  # raises if there is one
+            self._group = zarr.open_group(self.partial, mode="w-", zarr_format=3)
+            self._group.attrs[UNFINISHED] = token
         self._levels = [
-            self._open_level(level, shape, shard) for level, shape in enumerate(self._shapes())
+            self._existing_level(level, shape) if resume else self._new_level(level, shape, shard)
+            for level, shape in enumerate(self._shapes())
         ]
+
+    def _reopened(self) -> zarr.Group:
+        try:
+            group = zarr.open_group(self.partial, mode="r+")
+        except Exception as error:
+            raise FileNotFoundError(f"{self.partial}: no such unfinished result") from error
+        attributes = dict(group.attrs)
+        # A crash between adding the metadata and renaming leaves a store without the attribute.
+        if attributes.get(UNFINISHED, self._token) != self._token:
+            raise FileNotFoundError(f"{self.partial}: belongs to another run")
+        return group
+
+    def _existing_level(self, level: int, shape: tuple[int, ...]) -> zarr.Array:
+        try:
+            array = zarr.open_array(self.partial / str(level), mode="r+")
+        except Exception as error:
+            raise FileNotFoundError(f"{self.partial}: lacks level {level}") from error
+        if array.shape != shape or array.dtype != self.header.dtype:
+            raise FileNotFoundError(f"{self.partial}: has another shape or pixel type")
+        return array.with_config({"write_empty_chunks": True})
 
     @property
     def array(self) -> zarr.Array:
@@ -80,10 +137,7 @@ class Writer:
             shape = (*shape[:-2], -(-shape[-2] // 2), -(-shape[-1] // 2))
             yield shape
 
-    def _open_level(self, level: int, shape: tuple[int, ...], shard: tuple[int, ...]) -> zarr.Array:
-        if str(level) in self._group:
-            existing: Any = self._group[str(level)]
-            return existing
+    def _new_level(self, level: int, shape: tuple[int, ...], shard: tuple[int, ...]) -> zarr.Array:
         chunks, shards = [1] * len(shape), [1] * len(shape)
         for axis, side in zip(range(-len(shard), 0), shard, strict=True):
             most = CHUNK_SIDE if axis > -3 else CHUNK_DEPTH
@@ -98,6 +152,7 @@ class Writer:
             shards=tuple(shards),
             compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")],
             dimension_names=[axis.lower() for axis in self.header.axes],
+            config={"write_empty_chunks": True},  # so that a missing shard is noticed
         )
 
     def shards(self) -> Iterator[tuple[str, Region]]:
@@ -110,14 +165,36 @@ class Writer:
 
     def _write(self, level: int, region: Region, values: np.ndarray) -> None:
         array = self._levels[level]
-        whole = array.shards or array.chunks
-        place = tuple(part.start // side for part, side in zip(region, whole, strict=True))
-        file = self._partial / str(level) / array.metadata.encode_chunk_key(place)
+        place = tuple(
+            part.start // side for part, side in zip(region, _shard_shape(array), strict=True)
+        )
+        file = self._file(level, place)
         file.unlink(missing_ok=True)  # may be incomplete after an interrupted run
         array[region] = values
-        if file.exists():  # zarr does not store a shard of fill values
-            for name in (file, *file.parents[: len(place) + 1]):
-                flush_to_disk(name)
+        for name in (file, *file.parents[: len(place) + 1]):
+            flush_to_disk(name)
+
+    def _file(self, level: int, place: tuple[int, ...]) -> Path:
+        key = self._levels[level].metadata.encode_chunk_key(place)
+        return self.partial / str(level) / key
+
+    def _named_file(self, name: str) -> Path:
+        level, *place = map(int, name.split("/"))
+        return self._file(level, tuple(place))
+
+    def check(self, name: str) -> Check | None:
+        """Return the check of a shard as it is on the disk; None if it is missing."""
+        try:
+            return check_of(self._named_file(name).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def has_size(self, name: str, size: int) -> bool:
+        """Return whether a shard is on the disk and has this size in bytes."""
+        try:
+            return self._named_file(name).stat().st_size == size
+        except (OSError, ValueError):
+            return False
 
     def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield the name of every shard of the coarser levels, and a function that writes it."""
@@ -135,18 +212,45 @@ class Writer:
         self._write(level, region, halve(np.asarray(finer[(*region[:-2], *source)])))
 
     def finish(self) -> Path:
-        """Add the metadata, rename the complete store to `path`, and return it."""
-        self._group.attrs.put({"ome": self._metadata()})
-        for file in (self._partial / "zarr.json", self._partial):
+        """Add the metadata, verify the store, rename it to `path`, and return `path`.
+
+        Raises
+        ------
+        BadInput
+            If shards are missing.
+        """
+        self._verify()
+        attributes = {"ome": self._metadata()}
+        self._group.attrs.put(attributes | ({_TAG: self._tag} if self._tag else {}))
+        for file in (self.partial / "zarr.json", self.partial):
             flush_to_disk(file)
-        return rename_into_place(self._partial, self.path)
+        return rename_into_place(self.partial, self.path, self._token)
+
+    def _verify(self) -> None:
+        """Open the store again and count the shards of every level."""
+        for level, written in enumerate(self._levels):
+            try:
+                array = zarr.open_array(self.partial / str(level), mode="r")
+                right = (array.shape, array.dtype) == (written.shape, written.dtype)
+            except Exception:
+                right = False
+            total = sum(1 for _ in _named_shards(written, level))
+            folder = self.partial / str(level)
+            found = sum(file.name != "zarr.json" for file in folder.rglob("*") if file.is_file())
+            if not right or found != total:
+                raise BadInput(
+                    f"{self.path}: {max(0, total - found)} of {total} shards are missing from "
+                    f"{self.partial.name}, which another program changed: repeat the command with "
+                    "--resume",
+                    "unfinished",
+                )
 
     def close(self) -> None:
         """Keep the unfinished store, so that it can be resumed."""
 
     def discard(self) -> None:
         """Delete the unfinished store."""
-        shutil.rmtree(self._partial, ignore_errors=True)
+        remove(self.partial)
 
     def _metadata(self) -> dict[str, Any]:
         header = self.header
@@ -189,9 +293,12 @@ def halve(values: np.ndarray) -> np.ndarray:
 
 
 def _named_shards(array: zarr.Array, level: int) -> Iterator[tuple[str, Region]]:
-    whole = array.shards or array.chunks
-    for name, region in grid(array.shape, whole):
+    for name, region in grid(array.shape, _shard_shape(array)):
         yield f"{level}/{name}", region
+
+
+def _shard_shape(array: zarr.Array) -> tuple[int, ...]:
+    return array.shards or array.chunks
 
 
 def _axis(letter: str, unit: str) -> dict[str, str]:

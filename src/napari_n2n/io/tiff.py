@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -9,9 +10,18 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
+from napari_n2n.errors import BadInput
+from napari_n2n.io.crash_safe import (
+    Check,
+    check_of,
+    flush_to_disk,
+    partial_path,
+    remove,
+    rename_into_place,
+)
 from napari_n2n.io.header import Header, Region, grid
 
+_TAG = "napari-n2n-job"  # key, in the description of a file, of the tag of its job
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")  # the grey-scale types of ImageJ
 _CLASSIC_LIMIT = 2**31  # bytes: many readers treat the offsets of classic TIFF as signed 32 bit
 
@@ -22,44 +32,84 @@ class Writer:
     Parameters
     ----------
     path
-        Name of the finished file. Until `finish` it is ``path + ".partial"``.
+        Name of the finished file.
     header
         Description of the stack.
     shard
         Sides in pixels along the last axes: a strip has as many pixels or fewer, but at least one
         complete row.
+    token
+        Part of the name of the unfinished file.
+    tag
+        Identifies the job in the finished file; see `read_tag`.
     resume
-        Continue the unfinished file of an interrupted run.
+        Open the unfinished file with this token, and never create one.
+
+    Attributes
+    ----------
+    partial
+        The unfinished file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it shall be resumed, but there is no such file.
     """
 
     def __init__(
-        self, path: Path, header: Header, *, shard: tuple[int, ...], resume: bool = False
+        self,
+        path: Path,
+        header: Header,
+        *,
+        shard: tuple[int, ...],
+        token: str,
+        tag: str = "",
+        resume: bool = False,
     ) -> None:
-        self.path, self.header, self._shard = path, header, shard
-        self._partial = partial_path(path)
-        if not (resume and self._partial.exists()):
-            self._partial.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.header, self._shard, self._tag = path, header, shard, tag
+        self.partial = partial_path(path, token)
+        self._size = math.prod(header.shape) * header.dtype.itemsize
+        if not resume:
+            self.partial.touch(exist_ok=False)
             self._create()
-        with tifffile.TiffFile(self._partial) as tif:
-            self._offset = tif.series[0].dataoffset
-        self._file = open(self._partial, "r+b", buffering=0)
+        offset = self._pixels_at()
+        if offset is None:
+            raise FileNotFoundError(f"{self.partial}: no such unfinished result")
+        self._offset = offset
+        self._regions = dict(self.shards())
+        self._file = open(self.partial, "r+b", buffering=0)
+
+    def _pixels_at(self) -> int | None:
+        """Open the unfinished file and return where its pixels begin; None if it is damaged."""
+        header = self.header
+        try:
+            with tifffile.TiffFile(self.partial) as tif:
+                series = tif.series[0]
+                planes = [length for length in header.shape if length > 1]
+                same = [length for length in series.shape if length > 1] == planes
+                offset = series.dataoffset
+                if not same or np.dtype(series.dtype) != header.dtype or offset is None:
+                    return None
+        except Exception:
+            return None
+        return int(offset) if self.partial.stat().st_size >= offset + self._size else None
 
     def _create(self) -> None:
         header, steps = self.header, self.header.steps
-        size = int(np.prod(header.shape)) * header.dtype.itemsize
+        size = self._size
         named_ome = self.path.name.lower().endswith((".ome.tif", ".ome.tiff"))
         plain = not named_ome and str(header.dtype) in _IMAGEJ_TYPES and size < _CLASSIC_LIMIT
         in_order = header.axes == "".join(axis for axis in "TZCYX" if axis in header.axes)
         imagej = plain and in_order and not header.channels
         tifffile.imwrite(
-            self._partial,
+            self.partial,
             shape=header.shape,
             dtype=header.dtype,
             imagej=imagej,
             ome=not imagej,
             bigtiff=size >= _CLASSIC_LIMIT,
             photometric="minisblack",
-            metadata=_imagej(header) if imagej else _ome(header),
+            metadata=_imagej(header, self._tag) if imagej else _ome(header, self._tag),
             resolution=(1 / steps["X"][0], 1 / steps["Y"][0]),
             resolutionunit="NONE",
         )
@@ -75,28 +125,62 @@ class Writer:
 
     def write(self, region: Region, values: np.ndarray) -> None:
         """Write complete rows of some planes and flush them to the disk."""
-        *leading, rows, columns = self.header.shape
-        frames = [range(part.start, part.stop) for part in region[:-2]]
-        for frame, plane in zip(
-            product(*frames), values.reshape(-1, *values.shape[-2:]), strict=True
-        ):
-            index = int(np.ravel_multi_index(frame, leading)) if leading else 0
-            first = (index * rows + region[-2].start) * columns * self.header.dtype.itemsize
+        planes = values.reshape(-1, *values.shape[-2:])
+        for place, plane in zip(self._places(region), planes, strict=True):
             content = memoryview(np.ascontiguousarray(plane, self.header.dtype).tobytes())
-            self._file.seek(self._offset + first)
+            self._file.seek(place)
             while content:
                 content = content[self._file.write(content) :]
         os.fsync(self._file.fileno())
+
+    def _places(self, region: Region) -> Iterator[int]:
+        """Yield where in the file the rows of a region begin, plane by plane."""
+        *leading, rows, columns = self.header.shape
+        for frame in product(*(range(part.start, part.stop) for part in region[:-2])):
+            index = int(np.ravel_multi_index(frame, leading)) if leading else 0
+            first = (index * rows + region[-2].start) * columns
+            yield self._offset + first * self.header.dtype.itemsize
+
+    def check(self, name: str) -> Check | None:
+        """Return the check of a strip as it is on the disk; None if it is missing."""
+        region = self._regions.get(name)
+        if region is None:
+            return None
+        lines = region[-2].stop - region[-2].start
+        size = lines * self.header.shape[-1] * self.header.dtype.itemsize
+        content = bytearray()
+        with open(self.partial, "rb") as file:
+            for place in self._places(region):
+                file.seek(place)
+                content += file.read(size)
+        return check_of(bytes(content))
+
+    def has_size(self, name: str, size: int) -> bool:
+        """Return whether the file contains a strip of this size in bytes."""
+        found = self.check(name)
+        return found is not None and found[0] == size
 
     def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield nothing: this TIFF has a single resolution."""
         return iter(())
 
     def finish(self) -> Path:
-        """Rename the complete file to `path`, and return it."""
+        """Verify the complete file, rename it to `path`, and return `path`.
+
+        Raises
+        ------
+        BadInput
+            If the file is damaged.
+        """
         self.close()
-        flush_to_disk(self._partial)
-        return rename_into_place(self._partial, self.path)
+        if self._pixels_at() != self._offset:
+            raise BadInput(
+                f"{self.path}: {self.partial.name} is incomplete, because another program changed "
+                "it: repeat the command with --resume",
+                "unfinished",
+            )
+        flush_to_disk(self.partial)
+        return rename_into_place(self.partial, self.path)
 
     def close(self) -> None:
         """Keep the unfinished file, so that it can be resumed."""
@@ -105,16 +189,29 @@ class Writer:
     def discard(self) -> None:
         """Delete the unfinished file."""
         self.close()
-        self._partial.unlink(missing_ok=True)
+        remove(self.partial)
 
 
-def _imagej(header: Header) -> dict[str, object]:
+def read_tag(path: Path) -> str:
+    """Return the tag of the job that wrote a TIFF; empty if it is not known."""
+    try:
+        with tifffile.TiffFile(path) as tif:
+            description = str(tif.pages.first.description)
+    except Exception:
+        return ""
+    found = re.search(rf"{_TAG}=(\w+)", description)
+    return found[1] if found else ""
+
+
+def _imagej(header: Header, tag: str) -> dict[str, object]:
     steps = header.steps
     metadata: dict[str, object] = {"axes": header.axes, "unit": _imagej_unit(steps["X"][1])}
     if "Z" in steps:
         metadata["spacing"] = steps["Z"][0]
     if "T" in steps:
         metadata["finterval"] = steps["T"][0]
+    if tag:
+        metadata[_TAG] = tag
     return metadata
 
 
@@ -122,9 +219,11 @@ def _imagej_unit(unit: str) -> str:
     return {"micrometer": "um", "nanometer": "nm", "millimeter": "mm"}.get(unit, unit)
 
 
-def _ome(header: Header) -> dict[str, object]:
+def _ome(header: Header, tag: str) -> dict[str, object]:
     symbols = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "second": "s"}
     metadata: dict[str, object] = {"axes": header.axes, "Name": header.name}
+    if tag:
+        metadata["Description"] = f"{_TAG}={tag}"
     for axis, (step, unit) in header.steps.items():
         if unit == "pixel" or axis == "C":
             continue

@@ -1,14 +1,16 @@
 """Choose the writer of a result by the ending of its name, and check that it may be written."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, tiff
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.io.crash_safe import journal_path
+from napari_n2n.io.crash_safe import journal_path, new_token
 from napari_n2n.io.header import Header
-from napari_n2n.io.output_path import check_overwrite
+from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
+from napari_n2n.io.run_lock import locked
 
 # Side of a shard of planes, in pixels: 4 million float32 pixels are 16 MB. Larger: fewer files, and
 # fewer pixels computed twice at borders; smaller: less memory, and less to repeat after a crash.
@@ -22,54 +24,92 @@ def shard_sides(dims: int) -> tuple[int, ...]:
     return (SHARD_SIDE, SHARD_SIDE) if dims == 2 else (64, 512, 512)  # 4 times the pixels of 2D
 
 
-def open_writer(path: Path, header: Header, *, dims: int = 2, resume: bool = False) -> Writer:
-    """Create a result, or continue an unfinished one.
+def open_writer(
+    path: Path,
+    header: Header,
+    *,
+    dims: int = 2,
+    token: str | None = None,
+    tag: str = "",
+    resume: bool = False,
+) -> Writer:
+    """Create a result, or continue an unfinished one; the caller holds the lock of `path`.
 
     Parameters
     ----------
-    path, header, resume
+    path, header, tag, resume
         See `ngff.Writer` and `tiff.Writer`.
     dims
         2 for results computed plane by plane, 3 for volumes.
+    token
+        See `ngff.Writer`; by default a new one.
     """
-    kind = tiff.Writer if path.suffix.lower() in (".tif", ".tiff") else ngff.Writer
-    return kind(path, header, shard=shard_sides(dims), resume=resume)
+    kind = tiff.Writer if _is_tiff(path) else ngff.Writer
+    shard = shard_sides(dims)
+    return kind(path, header, shard=shard, token=token or new_token(), tag=tag, resume=resume)
 
 
-def copy(acquisition: Acquisition, path: Path, *, overwrite: bool = False) -> Iterator[float]:
+def read_tag(path: Path) -> str:
+    """Return the tag that `open_writer` was given for a finished result; empty if it has none."""
+    return tiff.read_tag(path) if _is_tiff(path) else ngff.read_tag(path)
+
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in (".tif", ".tiff")
+
+
+def copy(acquisition: Acquisition, out: Path, *, overwrite: bool = False) -> Iterator[float]:
     """Write an acquisition to a file in its own pixel type; yield the fraction done, 0 to 1.
 
     Raises
     ------
     BadInput
-        If `path` exists and `overwrite` is False.
+        If `out` exists and `overwrite` is False, is being written, or is the acquisition's file.
     """
-    check_overwrite(path, overwrite=overwrite)
-    writer = open_writer(path, acquisition.header)
-    try:
-        parts = list(writer.shards())
-        for number, (_, region) in enumerate(parts):
-            writer.write(region, acquisition.read(region))
-            yield (number + 1) / len(parts)
-        writer.finish()
-    except BaseException:
-        writer.discard()
-        raise
+    path = output_path(out)
+    check_keeps_inputs(path, [acquisition])
+    with locked(path):
+        check_overwrite(path, overwrite=overwrite)
+        writer = open_writer(path, acquisition.header)
+        try:
+            parts = list(writer.shards())
+            for number, (_, region) in enumerate(parts):
+                writer.write(region, acquisition.read(region))
+                yield (number + 1) / len(parts)
+            for _, average in writer.pyramid():
+                average()
+            writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
 
 
-def checked_output(path: Path, *, overwrite: bool, resume: bool = False) -> Path:
-    """Return `path` if a result may be written there.
+def check_ending(path: Path) -> None:
+    """Raise if no writer has the ending of a name.
 
     Raises
     ------
     BadInput
-        If its ending is unknown, or a finished or unfinished result exists and may not be replaced.
+        If its ending is unknown.
     """
     if not path.name.lower().endswith(ENDINGS):
         raise BadInput(
             f"{path}: unknown ending: choose a name that ends in {', '.join(ENDINGS[:3])}", "output"
         )
-    if path.exists():
+
+
+def checked_output(out: Path, *, overwrite: bool, resume: bool = False) -> Path:
+    """Return the absolute path of a result if it may be written.
+
+    Raises
+    ------
+    BadInput
+        If its name cannot be used, or a finished or unfinished result exists and may not be
+        replaced.
+    """
+    path = output_path(out)
+    check_ending(path)
+    if os.path.lexists(path):
         check_overwrite(path, overwrite=overwrite)
         if path.is_dir() and not ngff.is_zarr(path):
             raise BadInput(

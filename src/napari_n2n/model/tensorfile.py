@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io.crash_safe import flush_to_disk, partial_path, rename_into_place
+from napari_n2n.io.crash_safe import write_atomically
 
 _KEY = "napari-n2n"  # key of our note in the safetensors metadata
 
@@ -32,10 +32,7 @@ def write(path: Path, kind: str, tensors: dict[str, Tensor], note: dict[str, Any
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    partial.write_bytes(to_bytes(kind, tensors, note))
-    flush_to_disk(partial)
-    rename_into_place(partial, path)
+    write_atomically(path, to_bytes(kind, tensors, note))
 
 
 def to_bytes(kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> bytes:

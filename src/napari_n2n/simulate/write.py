@@ -2,15 +2,18 @@
 
 import math
 import string
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
 from napari_n2n.io.acquisition import Acquisition, check_finite, read_finite
-from napari_n2n.io.output_path import check_overwrite
+from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
+from napari_n2n.io.run_lock import locked
 from napari_n2n.io.writers import Writer, open_writer
 from napari_n2n.simulate.corruption import Noise, Range, value_range
 
@@ -58,45 +61,62 @@ def simulate_by_planes(
     Raises
     ------
     BadInput
-        If `clean` has pixels that are not finite, or a file of `out` exists.
+        If `clean` has pixels that are not finite, or a file of `out` exists, is being written, or
+        is that of `clean`.
     """
-    for path in out:
-        check_overwrite(path, overwrite=overwrite)
+    paths = [output_path(path) for path in out]
+    for path in paths:
+        check_keeps_inputs(path, [clean])
+    with ExitStack() as held:
+        for path in paths:
+            held.enter_context(locked(path))
+            check_overwrite(path, overwrite=overwrite)
+        writers: list[Writer] = []
+        try:
+            for path, letter in zip(paths, string.ascii_lowercase, strict=False):
+                name = f"{clean.name} {letter}"
+                header = replace(clean.header, dtype=np.dtype(np.float32), name=name)
+                writers.append(open_writer(path, header))
+            yield from _write_planes(clean, noise, writers, seed)
+            for writer in writers:
+                for _, make in writer.pyramid():
+                    make()
+            return [writer.finish() for writer in writers]
+        except BaseException:
+            for writer in writers:
+                writer.discard()
+            raise
+
+
+def _write_planes(
+    clean: Acquisition, noise: Noise, writers: Sequence[Writer], seed: int
+) -> Iterator[SimulationStep]:
     data_range = _stack_range(clean) if noise.uses_range else None
-    writers: list[Writer] = []
-    try:
-        for path, letter in zip(out, string.ascii_lowercase, strict=False):
-            name = f"{clean.name} {letter}"
-            writers.append(
-                open_writer(path, replace(clean.header, dtype=np.dtype(np.float32), name=name))
+    # All channels of a plane are read and written together.
+    lengths = [n if axis in "CYX" else 1 for axis, n in zip(clean.axes, clean.shape, strict=True)]
+    counts = [n // length for n, length in zip(clean.shape, lengths, strict=True)]
+    together = math.prod(lengths[:-2])
+    for index, place in enumerate(np.ndindex(*counts)):
+        where = tuple(slice(i, i + length) for i, length in zip(place, lengths, strict=True))
+        planes = read_finite(clean, where)
+        for view, writer in enumerate(writers):
+            rng = np.random.default_rng((seed, index, view))
+            noisy = noise.apply(
+                planes.reshape(together, *clean.plane_shape),
+                rng,
+                channels=together > 1,
+                data_range=data_range,
             )
-        # All channels of a plane are read and written together.
-        lengths = [
-            n if axis in "CYX" else 1 for axis, n in zip(clean.axes, clean.shape, strict=True)
-        ]
-        counts = [n // length for n, length in zip(clean.shape, lengths, strict=True)]
-        together = math.prod(lengths[:-2])
-        for index, place in enumerate(np.ndindex(*counts)):
-            where = tuple(slice(i, i + length) for i, length in zip(place, lengths, strict=True))
-            planes = read_finite(clean, where)
-            for view, writer in enumerate(writers):
-                rng = np.random.default_rng((seed, index, view))
-                noisy = noise.apply(
-                    planes.reshape(together, *clean.plane_shape),
-                    rng,
-                    channels=together > 1,
-                    data_range=data_range,
+            with np.errstate(over="ignore"):  # found by the check
+                noisy = noisy.reshape(planes.shape).astype(np.float32, copy=False)
+            if not np.isfinite(noisy).all():
+                raise BadInput(
+                    f"{clean.name}: with the noise, plane {index * together} has values that "
+                    "float32 cannot store: divide the image by a constant first",
+                    "not_finite",
                 )
-                writer.write(where, noisy.reshape(planes.shape))
-            yield SimulationStep((index + 1) * together, clean.plane_count)
-        for writer in writers:
-            for _, make in writer.pyramid():
-                make()
-        return [writer.finish() for writer in writers]
-    except BaseException:
-        for writer in writers:
-            writer.discard()
-        raise
+            writer.write(where, noisy)
+        yield SimulationStep((index + 1) * together, clean.plane_count)
 
 
 def _stack_range(clean: Acquisition) -> Range:

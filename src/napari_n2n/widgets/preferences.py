@@ -9,7 +9,7 @@ from pathlib import Path
 
 from napari.settings import get_plugin_settings
 
-from napari_n2n.io.crash_safe import partial_path
+from napari_n2n.io.crash_safe import journal_path
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Preferences:
 def free_path(folder: Path, name: str) -> Path:
     """Return a path for a result of this name, with a number if the name is already used."""
     number, path = 1, _path_in(folder, name)
-    while path.exists() or partial_path(path).exists():
+    while path.exists() or journal_path(path).exists():
         number += 1
         path = _path_in(folder, f"{name} {number}")
     return path

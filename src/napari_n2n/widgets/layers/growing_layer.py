@@ -19,7 +19,6 @@ from superqt.utils import qthrottled
 
 from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.io.crash_safe import partial_path
 from napari_n2n.io.header import Header
 from napari_n2n.io.ngff import levels as levels_of
 from napari_n2n.widgets.background import LatestOnly
@@ -120,6 +119,7 @@ class GrowingLayer:
         self._viewer = ref(viewer)
         self._source = result.source if isinstance(result.source, Image) else None
         self._layer: Image | None = None
+        self._store: Path | None = None  # where the result grows
         self._name = f"{result.header.name} (unfinished)"
         self._refresh = qthrottled(self._read_again, timeout=_REFRESH_MS)
         self._requests = LatestOnly()
@@ -137,6 +137,7 @@ class GrowingLayer:
 
     def follow(self, step: DenoisingStep) -> None:
         """Show the shards that have been written."""
+        self._store = step.growing
         if self._layer is not None:
             self._refresh()
         elif step.growing.is_dir():
@@ -177,7 +178,7 @@ class GrowingLayer:
             viewer.layers.remove(layer)
 
     def _grows(self) -> bool:
-        return partial_path(self.result.out).exists()
+        return self._store is not None and self._store.exists()
 
     def _read_again(self) -> None:
         layer = self.layer

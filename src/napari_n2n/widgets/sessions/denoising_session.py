@@ -59,7 +59,7 @@ def denoise_recording(
     plan = make_plan(denoiser, *opened, turns=turns)
     limits = contrast_limits(opened[0].sample_plane())
     yield ResultStarted(out, plan.header, opened[0].order, limits, plan.warnings, sources[0])
-    run = denoise_by_shards(denoiser, plan, out, cancelled=stop.is_set, **options)
+    run = denoise_by_shards(denoiser, plan, out, cancelled=stop.is_set, sources=sources, **options)
     return out if (yield from _until_stopped(run, stop)) else None
 
 

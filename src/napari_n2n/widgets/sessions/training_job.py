@@ -1,6 +1,5 @@
 """The training job: open, measure, train with a preview, denoise; it yields messages."""
 
-import shutil
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -14,7 +13,8 @@ from napari_n2n.denoising.predictor import Cancelled
 from napari_n2n.denoising.preview import Pace, Preview, PreviewImage
 from napari_n2n.generators import Steps
 from napari_n2n.io.acquisition import Acquisition, Region
-from napari_n2n.io.crash_safe import journal_path, partial_path
+from napari_n2n.io.crash_safe import discard_unfinished, remove
+from napari_n2n.io.run_lock import locked
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import choose_device, use_threads
 from napari_n2n.pair.recordings import Recordings
@@ -197,10 +197,9 @@ def _with_folder_name(source: Any, recordings: Recordings) -> Any:
 
 def _remove(result: Path) -> None:
     """Delete a result, whether complete or unfinished."""
-    for path in (result, partial_path(result), journal_path(result)):
-        shutil.rmtree(path, ignore_errors=True)
-        if path.is_file():
-            path.unlink()
+    with locked(result):
+        remove(result)
+        discard_unfinished(result)
 
 
 def _with_preview(
