@@ -164,10 +164,8 @@ def _check_workers(client: Any, job: ClusterJob) -> None:
         _problem, job.path, job.plan.header, dims, job.token, inputs, _version(), on_error="return"
     )
     for worker, problem in found.items():
-        if isinstance(problem, ImportError):
-            problem = f"cannot import napari-n2n ({_first_line(problem)}): install it there"
-        elif isinstance(problem, Exception):
-            problem = f"failed ({type(problem).__name__}: {_first_line(problem)})"
+        if isinstance(problem, Exception):  # its function cannot be imported there
+            problem = f"lacks this napari-n2n ({_first_line(problem)}): install the same version"
         if problem:
             raise BadInput(f"worker {worker}: {problem}", "cluster")
 

@@ -143,7 +143,7 @@ def denoise_fields_of_view(
     # A resumed run overwrites the remaining results if the first run had this option.
     settings = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
     # Locked from before the first look at the results until the last one is finished.
-    with locked(job.journal.with_suffix("")):
+    with locked(job.journal.with_suffix(""), title=job.folder):
         _check_results(job, overwrite=overwrite, resume=resume)
         journal = read_journal(job.journal) if resume else None
         if journal is not None:

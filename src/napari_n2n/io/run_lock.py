@@ -37,21 +37,28 @@ def lock_path(path: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, title: Path | None = None) -> Iterator[None]:
     """Hold the lock of an output: a file, a store, or a model with its checkpoint.
 
     Missing folders above the output are created, and removed again if an error leaves them empty.
+
+    Parameters
+    ----------
+    path
+        The output; the lock file is beside it.
+    title
+        What a message calls it, if not by its path.
 
     Raises
     ------
     BadInput
         If another run, in this process or another one, writes this output.
     """
-    path = path.absolute()
+    path, title = path.absolute(), title or path
     created = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with _held_here(path), _held_by_the_system(path):
+        with _held_here(path, title), _held_by_the_system(path, title):
             yield
     except BaseException:
         for folder in created:
@@ -61,11 +68,11 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _held_here(path: Path) -> Iterator[None]:
+def _held_here(path: Path, title: Path) -> Iterator[None]:
     key = os.path.join(os.path.realpath(path.parent), path.name)
     with _changing:
         if key in _held:
-            raise _busy(path, "another run of this program")
+            raise _busy(title, "another run of this program")
         _held.add(key)
     try:
         yield
@@ -75,9 +82,9 @@ def _held_here(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _held_by_the_system(path: Path) -> Iterator[None]:
+def _held_by_the_system(path: Path, title: Path) -> Iterator[None]:
     file = lock_path(path)
-    handle = _acquire(path, file)
+    handle = _acquire(title, file)
     try:
         yield
     finally:
@@ -85,14 +92,14 @@ def _held_by_the_system(path: Path) -> Iterator[None]:
             _release(handle, file)
 
 
-def _acquire(path: Path, file: Path) -> int | None:
+def _acquire(title: Path, file: Path) -> int | None:
     """Return the handle of the locked file; None if the file system has no locks."""
     while True:
         handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
             holder = _holder(handle, file)
             if not _try_lock(handle):
-                raise _busy(path, holder)
+                raise _busy(title, holder)
             # The previous holder deletes the file: a lock on a deleted file excludes no one.
             if _is_at(handle, file):
                 _write_holder(handle)
@@ -102,7 +109,7 @@ def _acquire(path: Path, file: Path) -> int | None:
             if error.errno not in _NO_LOCKS:
                 raise
             file.unlink(missing_ok=True)
-            _log.warning("%s: its disk has no locks: start only one run for this output", path)
+            _log.warning("%s: its disk has no locks: start only one run for this output", title)
             return None
         except BaseException:
             os.close(handle)
@@ -178,7 +185,7 @@ def _holder(handle: int, file: Path) -> str:
     return f"process {pid} on {host} (since {since})"
 
 
-def _busy(path: Path, holder: str) -> BadInput:
+def _busy(title: Path, holder: str) -> BadInput:
     return BadInput(
-        f"{path}: {holder} is writing it: wait until it ends, or choose another name", "busy"
+        f"{title}: {holder} is writing it: wait until it ends, or choose another name", "busy"
     )
