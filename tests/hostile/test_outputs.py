@@ -56,7 +56,7 @@ def test_a_second_process_is_refused_and_learns_who_writes(tmp_path, holder):
         pass
 
 
-def test_a_killed_process_blocks_nobody_and_leaves_no_lock_behind(tmp_path, holder):
+def test_a_killed_process_blocks_no_later_run_and_leaves_no_lock(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert lock_path(tmp_path / "out.tif").exists()

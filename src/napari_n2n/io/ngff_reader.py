@@ -26,7 +26,7 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
         If the folder has no image, several arrays, or an image that is still being written.
     """
     with OneLine(f"{path}: is not a readable zarr", "check that all its files were copied"):
-        node: Any = zarr.open(path, mode="r")
+        node: Any = zarr.open(path.absolute(), mode="r")
     if isinstance(node, zarr.Array):
         xarrays: Any = node.attrs.get("_ARRAY_DIMENSIONS")
         names = getattr(node.metadata, "dimension_names", None) or xarrays or ()

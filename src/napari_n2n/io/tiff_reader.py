@@ -54,7 +54,8 @@ class Mapped:
     """
 
     def __init__(self, path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.path, self.offset, self.shape, self.dtype = path, offset, shape, dtype
+        self.path = path.absolute()  # a worker of a cluster has another current folder
+        self.offset, self.shape, self.dtype = offset, shape, dtype
         self.ndim = len(shape)
 
     def __getitem__(self, where: Any) -> np.ndarray:
@@ -76,7 +77,7 @@ class Paged:
     """
 
     def __init__(self, path: Path, lenient: bool, series: tifffile.TiffPageSeries) -> None:
-        self.path, self._lenient = path, lenient
+        self.path, self._lenient = path.absolute(), lenient
         self._array: Any = zarr.open_array(series.aszarr(level=0), mode="r")
         self.shape, self.dtype = self._array.shape, self._array.dtype
         self.ndim, self.chunks = len(self.shape), self._array.chunks
