@@ -62,6 +62,7 @@ class BadInput(ValueError):
         """Keep the code when the error is sent from another process."""
         return type(self), (str(self), self.code)
 
+
 # In torch's message when computer or card are out of memory, which raises only a RuntimeError.
 _NO_MEMORY = re.compile("can't allocate memory|out of memory")
 

@@ -228,7 +228,7 @@ def denoise(
     denoiser, sources = load(model), [a, *(more or [])]
     run = _denoise_folders if all(is_folder(source) for source in sources) else _denoise_scene
     with _say_if_resumable(output):
-        run(
+        worked = run(
             denoiser,
             sources,
             output,
@@ -241,7 +241,7 @@ def denoise(
             overwrite=overwrite,
             scheduler=scheduler,
         )
-    say(f"saved {output}")
+    say(f"saved {output}" if worked else f"{output}: already finished")
     if as_json:
         print_json({"output": output, "model": model, "inputs": sources})
 
@@ -251,8 +251,9 @@ def _say_if_resumable(output: Path) -> Iterator[None]:
     """If a run ends early, say whether it can be resumed."""
     try:
         yield
-    except BaseException:
-        if journal_path(output).exists():
+    except BaseException as error:
+        # The message of a BadInput says it, and the journal may be that of another run.
+        if not isinstance(error, BadInput) and journal_path(output).exists():
             say(f"stopped: the finished part of {output} is kept; continue with --resume")
         raise
 
@@ -266,7 +267,8 @@ def _denoise_scene(
     dtype: str,
     turns: bool,
     **options: Any,
-) -> None:
+) -> bool:
+    """Denoise with a display of the progress; return False if there was nothing left to do."""
     from napari_n2n.denoising.denoise import denoise_by_shards
     from napari_n2n.denoising.plan import make_plan
 
@@ -274,24 +276,31 @@ def _denoise_scene(
     for warning in work.warnings:
         say(f"warning: {warning}")
     run = denoise_by_shards(denoiser, work, output, **options)
+    worked = False
     with progress("denoising") as follow:
         for step in run:
+            worked = True
             follow(step.progress, f"shard {step.done} of {step.total}")
+    return worked
 
 
 def _denoise_folders(
     denoiser: "Denoiser", folders: list[Path], output: Path, **options: Any
-) -> None:
+) -> bool:
+    """Denoise with a display of the progress; return False if there was nothing left to do."""
     from napari_n2n.denoising.folder import FolderJob, denoise_fields_of_view
 
     run = denoise_fields_of_view(denoiser, FolderJob.of(folders, output), **options)
     warned: set[str] = set()
+    worked = False
     with progress("denoising") as follow:
         for step in run:
+            worked = True
             if step.warnings and step.name not in warned:
                 warned.add(step.name)
                 say(f"warning: {step.name}: {' '.join(step.warnings)}")
             follow(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
+    return worked
 
 
 @app.command()
