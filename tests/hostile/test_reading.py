@@ -241,7 +241,8 @@ def test_a_cut_imagej_hyperstack_opens_with_its_axes_given(tmp_path):
     np.testing.assert_array_equal(pixels(path, axes="TYX"), STACK[:3])
 
 
-def test_an_ome_tiff_whose_second_file_is_missing_is_refused(tmp_path):
+@pytest.mark.parametrize("same", [False, True])
+def test_an_ome_tiff_whose_second_file_is_missing_is_refused(tmp_path, same):
     for name in ("a", "b"):
         tifffile.imwrite(tmp_path / f"{name}.ome.tif", STACK[:3], metadata={"axes": "TYX"})
     path = tmp_path / "a.ome.tif"
@@ -249,7 +250,7 @@ def test_an_ome_tiff_whose_second_file_is_missing_is_refused(tmp_path):
         header = tif.ome_metadata
     frames = "".join(
         f'<TiffData FirstT="{t}" IFD="{t % 3}" PlaneCount="1"><UUID FileName="{name}.ome.tif">'
-        f"urn:uuid:{name}</UUID></TiffData>"
+        f"urn:uuid:{'a' if same else name}</UUID></TiffData>"
         for t, name in enumerate("aaabbb")
     )
     start, end = header.index("<TiffData"), header.index("</Pixels>")

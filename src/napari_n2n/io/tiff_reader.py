@@ -182,6 +182,7 @@ def _checked_series(path: Path, tif: tifffile.TiffFile, lenient: bool) -> tifffi
     if not chosen.is_multifile:
         planes = max(planes, _equal_pages(tif), _following_planes(tif, declared), key=len)
     if lenient and planes:
+        _log.warning("%s: reads the %s that are complete", path, _counted(len(planes)))
         return _stack(planes)
     count = len(planes)
     fix = "copy the file again"
@@ -293,8 +294,11 @@ def _complete_planes(series: tifffile.TiffPageSeries) -> int:
 
 
 def _planes(series: tifffile.TiffPageSeries) -> list[Any]:
-    """Return the complete pages of a series."""
-    return [page for page in _pages(series) if page is not None and _is_complete(page)]
+    """Return the complete pages of a series, each once, even if its description repeats some."""
+    there = (page for page in _pages(series) if page is not None and _is_complete(page))
+    return list(
+        {(page.parent.filehandle.name, page.dataoffsets[0]): page for page in there}.values()
+    )
 
 
 def _planes_from(page: tifffile.TiffPage, offset: int, count: int) -> list[Any]:
