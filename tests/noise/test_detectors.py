@@ -70,3 +70,43 @@ def test_a_scene_without_contrast_keeps_its_light_and_says_why():
     report = measured(emccd, np.full((160, 160), 0.1))
     assert report.loss == "l2" and not report.pulses_certain
     assert "too little contrast" in report.reason and "L1" in report.reason
+
+
+def with_rays(count, rng, view, low=1000.0, high=40000.0):
+    """Cosmic rays of one or two pixels."""
+    view = view.astype(np.float64)
+    for y, x in rng.integers(0, view.shape[0] - 1, (count, 2)):
+        view[y, x] += rng.uniform(low, high)
+        view[y, x + 1] += rng.choice([0, rng.uniform(low, high)])
+    return np.clip(view, 0, 65535).astype(np.uint16)
+
+
+def ccd_pair(seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        np.round(rng.poisson(30 * LIGHT) + rng.normal(300, 6, LIGHT.shape)).astype(np.uint16)
+        for _ in range(2)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 10, 20])
+def test_a_handful_of_cosmic_rays_changes_no_figure(count):
+    clean = measure_noise(Pair.open(*ccd_pair()))
+    rng = np.random.default_rng(5)
+    pair = Pair.open(*(with_rays(count, rng, view) for view in ccd_pair()))
+    report = measure_noise(pair)
+    assert 2 * count - 3 <= report.hits <= 2 * count and report.loss == "l2"
+    for name in ("noise_a", "photon_gain", "pedestal", "snr", "moved_share", "drift", "skewness"):
+        near = max(abs(0.03 * getattr(clean, name)), 2 * clean.errors[name], 1e-6)
+        assert getattr(report, name) == pytest.approx(getattr(clean, name), abs=near), name
+    assert {warning.code for warning in report.warnings} == {"hits"}
+    assert clean.hits == 0
+
+
+def test_photon_pulses_and_moving_objects_are_no_cosmic_rays():
+    assert measured(emccd, 0.03 * LIGHT).hits == 0
+    a, b = ccd_pair()
+    y, x = np.mgrid[:160, :160]
+    a = a + 3000 * np.exp(-((y - 60) ** 2 + (x - 60) ** 2) / 4)
+    b = b + 3000 * np.exp(-((y - 70) ** 2 + (x - 66) ** 2) / 4)
+    assert measure_noise(Pair.open(a, b)).hits == 0

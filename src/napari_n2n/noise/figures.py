@@ -33,6 +33,8 @@ class NoiseFigures:
         By how much the outliers shift the mean, in ADU.
     outliers_clustered
         True if the outliers form patches (text, dust) rather than single pixels.
+    hits
+        Number of sharp bright spots in one acquisition only (cosmic rays) in the sampled planes.
     pulse_share, pulses_certain
         Share of the pixels with a pulse of light, which is no outlier; and whether it is certain
         that these are light.
@@ -83,6 +85,7 @@ class NoiseFigures:
     outlier_brighter: float
     outlier_shift: float
     outliers_clustered: bool
+    hits: int
     pulse_share: float
     pulses_certain: bool
     noise_correlation: tuple[float, float] | None

@@ -99,6 +99,7 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         outlier_brighter=outliers.brighter,
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
+        hits=pair.hits.count if pair.hits else 0,
         pulse_share=outliers.pulse_share,
         pulses_certain=outliers.pulses_certain,
         noise_correlation=correlation.of_neighbours,

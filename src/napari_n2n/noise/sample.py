@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from napari_n2n.pair.hits import without_hits
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.statistics import groups_of_blocks, neighbourhood
 
@@ -28,12 +29,12 @@ class Sample:
     Attributes
     ----------
     a, b
-        Shape (planes, Y, X).
+        Shape (planes, Y, X). Where one is hit, it has the value of the other.
     surroundings
         Smoothed mean of A and B around each pixel, without the pixel itself, so that it does not
         depend on the pixel's noise.
     valid
-        False for excluded pixels: initially those that are saturated in A or B.
+        False for excluded pixels: initially those that are saturated or hit in A or B.
     saturated, cut, cut_twice
         True where A or B has its largest possible value; where A or B is zero, its smallest
         possible value; and where both are zero.
@@ -68,6 +69,10 @@ class Sample:
             for one in (first, second)
         )
         b = pair.matches[1].inverse(raw)
+        hit = np.zeros(a.shape, bool)
+        if pair.hits is not None:
+            seen, (a, b) = (a, b), without_hits((a, b), pair.hits)
+            hit = (a != seen[0]) | (b != seen[1])
         saturated = np.stack(
             [values >= one.saturation for values, one in ((a, first), (raw, second))]
         )
@@ -76,7 +81,7 @@ class Sample:
             a=a,
             b=b,
             surroundings=neighbourhood((a + b) / 2),
-            valid=~(saturated[0] | saturated[1]),
+            valid=~(saturated[0] | saturated[1] | hit),
             saturated=saturated[0] | saturated[1],
             cut=black[0] | black[1],
             cut_twice=black[0] & black[1],

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.pair.hits import Hits
 from napari_n2n.pair.registration import whole_pixels
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import noise_level
@@ -47,6 +48,7 @@ def findings_of(
     sampled: Sequence[Sequence[np.ndarray]],
     matches: Sequence[Affine],
     shift: tuple[float, float],
+    hits: Hits | None = None,
 ) -> Iterator[Finding]:
     """Yield the findings about the acquisitions of a pair.
 
@@ -60,10 +62,19 @@ def findings_of(
         For each acquisition, the map from the intensities of the first one to its own.
     shift
         Largest displacement (y, x) before cropping, in pixels.
+    hits
+        Sharp bright pixels in one acquisition only.
     """
     first = acquisitions[0]
     yield from _unnamed_axis(first)
     yield from _displacement(*shift)
+    if hits is not None:
+        yield Finding(
+            "hits",
+            f"{hits.count} sharp bright spots, up to {hits.largest:.3g} ADU high, are in one "
+            "acquisition only (cosmic rays): left out of measuring and training. Check the result "
+            "at these places, or use a third acquisition.",
+        )
     for acquisition, match in zip(acquisitions[1:], matches[1:], strict=True):
         if abs(match.gain - 1) > _GAIN:
             yield Finding(

@@ -142,7 +142,8 @@ def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
     error = np.sqrt(np.maximum(variance, 1e-12) / count)
     fit = optimize.least_squares(
         lambda line: (mean_b - line[0] * (mean_a - centre) - line[1]) / error,
-        x0=(1.0, centre),
+        x0=np.polyfit(mean_a - centre, mean_b, 1, w=1 / error),
+        x_scale="jac",  # the values may be of any size
         loss="soft_l1",
     )
     covariance = np.linalg.inv(fit.jac.T @ fit.jac)

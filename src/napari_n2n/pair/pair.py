@@ -15,6 +15,7 @@ import numpy as np
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, check_finite
 from napari_n2n.pair.checks import Finding, find_ceilings, findings_of, refuse_duplicate
+from napari_n2n.pair.hits import Hits, find_hits, without_hits
 from napari_n2n.pair.matching import match_intensity, noise_levels
 from napari_n2n.pair.registration import measure_shift, whole_pixels
 from napari_n2n.stats.affine import Affine
@@ -44,6 +45,8 @@ class Pair:
         small to be measured beside that of the others.
     offsets
         For each, the row and column of its original plane at which its cropped part starts.
+    hits
+        Sharp bright pixels in one acquisition only, such as cosmic rays; None if there are none.
     findings
         What the user should know about the pair.
     channel
@@ -56,6 +59,7 @@ class Pair:
     shift: tuple[float, float]
     offsets: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
+    hits: Hits | None = None
     channel: int = 0
 
     @classmethod
@@ -104,6 +108,11 @@ class Pair:
             for one, level in zip(cropped, find_ceilings(sampled), strict=True)
         ]
         matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
+        hits = find_hits(_on_first_scale(sampled, matches))
+        if hits is not None:
+            views = without_hits(_on_first_scale(sampled, matches), hits)
+            sampled = [list(match(view)) for match, view in zip(matches, views, strict=True)]
+            matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
         return cls(
             acquisitions=tuple(cropped),
@@ -111,7 +120,8 @@ class Pair:
             noise=noise_levels(sampled, matches),
             shift=largest,
             offsets=offsets,
-            findings=tuple(findings_of(cropped, sampled, matches, largest)),
+            findings=tuple(findings_of(cropped, sampled, matches, largest, hits)),
+            hits=hits,
             channel=channel,
         )
 
@@ -176,6 +186,13 @@ def _sample(acquisition: Acquisition) -> list[np.ndarray]:
             "constant",
         )
     return planes
+
+
+def _on_first_scale(
+    sampled: Sequence[Sequence[np.ndarray]], matches: Sequence[Affine]
+) -> list[np.ndarray]:
+    """Return the sampled planes of each acquisition on the intensity scale of the first."""
+    return [match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)]
 
 
 def _crop(

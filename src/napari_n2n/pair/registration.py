@@ -38,6 +38,7 @@ def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tup
     details = [
         (_detail(plane_a), _detail(plane_b))
         for plane_a, plane_b in zip(planes_a, planes_b, strict=True)
+        if np.ptp(plane_a) > 0 and np.ptp(plane_b) > 0
     ]
     found = []
     for smooth_a, smooth_b in details:

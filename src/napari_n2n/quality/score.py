@@ -9,6 +9,7 @@ import numpy as np
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.noise.measure import measure_noise
+from napari_n2n.pair.hits import without_hits
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import Measurement
@@ -102,6 +103,10 @@ def score_result(
         _check_shape(made, pair.first)
         a, b = (_stack(one) for one in pair.acquisitions)
         b = pair.matches[1].inverse(b)
+        weight = np.ones(a.shape)
+        if pair.hits is not None:
+            weight = 1.0 - (pair.hits.where(a, b) | pair.hits.where(b, a))
+            a, b = without_hits((a, b), pair.hits)
         finest = image_quality.resolution(a, b)
         outliers = measure_noise(pair).outlier_share
         if outliers > _MOST_OUTLIERS:
@@ -109,7 +114,7 @@ def score_result(
                 f"outliers on {outliers:.1%} of the pixels make a mean squared error meaningless"
             )
         else:
-            error = image_quality.reference_free_error(clean, a, b)
+            error = image_quality.reference_free_error(clean, a, b, weight)
             estimate = image_quality.psnr_reference_free(error, scale)
             if estimate.value is None:
                 reason = (

@@ -233,11 +233,11 @@ def _images(
     for source in range(len(images)):
         target = (source + 1) % len(images)
         to = maps(pair, normalisations, source, target)
-        parts.append(
-            (
-                scale(images[source]),
-                images[target] * np.float32(to.target_gain) + np.float32(to.target_offset),
-                np.broadcast_to(core, shape) & (images[target] < to.limit),
-            )
-        )
+        first = scale(images[source])
+        second = images[target] * np.float32(to.target_gain) + np.float32(to.target_offset)
+        counted = np.broadcast_to(core, shape) & (images[target] < to.limit)
+        if pair.hits is not None:
+            hits = pair.hits.on(scale.after(pair.matches[source]))
+            counted &= ~(hits.where(first, second) | hits.where(second, first))
+        parts.append((first, second, counted))
     return tuple(np.stack(part)[:, None].astype(np.float32) for part in zip(*parts, strict=True))

@@ -5,6 +5,7 @@ contains aligned noisy images of the same places: input, target, and the weight 
 pixel.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from napari_n2n.pair.hits import without_hits
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
 
@@ -20,6 +22,8 @@ from napari_n2n.stats.affine import Affine
 _PLANES = 8
 _SIDE = 1024
 _EVERY = 7
+# Number of planes that are read of each pair if some of the first ones are blank.
+_TRIED = 24
 _BLACK_PERCENTILE = 1  # black level; the minimum would follow a single outlier
 
 
@@ -47,13 +51,37 @@ def normalise(pairs: Sequence[Pair]) -> tuple[Normalisation, ...]:
     by_channel: dict[int, list[np.ndarray]] = {}
     each = max(1, _PLANES // len(pairs))
     for pair in pairs:
-        planes = [plane.ravel()[::_EVERY] for _, plane in pair.first.spread_planes(each, _SIDE)]
+        planes = [plane.ravel()[::_EVERY] for plane in _planes(pair, each)]
         by_channel.setdefault(pair.channel, []).extend(planes)
     return tuple(_of_sample(np.concatenate(planes)) for _, planes in sorted(by_channel.items()))
 
 
+def _planes(pair: Pair, count: int) -> list[np.ndarray]:
+    """Return sampled planes of the first acquisition; more if some are blank, which are left out.
+
+    Hits have the value of the second acquisition.
+    """
+    planes = _without_hits(pair, count)
+    lit = [plane for plane in planes if np.ptp(plane) > 0]
+    if len(lit) < len(planes):
+        lit = [plane for plane in _without_hits(pair, _TRIED) if np.ptp(plane) > 0]
+    return lit or planes
+
+
+def _without_hits(pair: Pair, count: int) -> list[np.ndarray]:
+    first, second = (
+        [plane for _, plane in one.spread_planes(count, _SIDE)]
+        for one in (pair.acquisitions[:2] if pair.hits else (pair.first, pair.first))
+    )
+    if pair.hits is None:
+        return first
+    return list(
+        without_hits((np.stack(first), pair.matches[1].inverse(np.stack(second))), pair.hits)[0]
+    )
+
+
 def _of_sample(values: np.ndarray) -> Normalisation:
-    deviation = float(values.std())
+    deviation = float(values.std(dtype=np.float64))
     black = float(np.percentile(values, _BLACK_PERCENTILE))
     scale = Affine(1 / deviation, -black / deviation)
     extremes = float(values.min()), float(values.max())
@@ -90,6 +118,8 @@ class Maps(NamedTuple):
         Map from the target's pixels (ADU) to normalised units on the input's intensity scale.
     limit
         Pixels of the target at or above this value (ADU) are saturated.
+    hit_gain, hit_offset, hit_smallest
+        Limits of `Hits` in the input's normalised units.
     """
 
     gain: float
@@ -97,6 +127,9 @@ class Maps(NamedTuple):
     target_gain: float
     target_offset: float
     limit: float
+    hit_gain: float = 0.0
+    hit_offset: float = 0.0
+    hit_smallest: float = math.inf
 
 
 def maps(pair: Pair, normalisations: Sequence[Normalisation], source: int, target: int) -> Maps:
@@ -114,4 +147,8 @@ def maps(pair: Pair, normalisations: Sequence[Normalisation], source: int, targe
     scale = normalisations[pair.channel].scale
     to_target = scale.after(pair.match(target, source))
     limit = pair.acquisitions[target].saturation
-    return Maps(scale.gain, scale.offset, to_target.gain, to_target.offset, limit)
+    given = Maps(scale.gain, scale.offset, to_target.gain, to_target.offset, limit)
+    if pair.hits is None:
+        return given
+    hits = pair.hits.on(scale.after(pair.matches[source]))
+    return given._replace(hit_gain=hits.gain, hit_offset=hits.offset, hit_smallest=hits.smallest)

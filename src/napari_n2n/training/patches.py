@@ -61,6 +61,7 @@ class Patches:
 
     def __init__(self, cache: BlockCache, pixel_swap: PixelSwap | None = None) -> None:
         self._cache, self._swap = cache, pixel_swap
+        self._hits = any(pair.hits is not None for pair in cache.pairs)
         self._grids = [grid.to(cache.device) for grid in _grids(cache.side)]
 
     def draw(self, step: int, count: int) -> Batch:
@@ -115,7 +116,7 @@ class Patches:
         first, second, counted, turn, *steps = (
             torch.tensor(whole, dtype=torch.int64).to(cache.device, non_blocking=True).unbind(1)
         )
-        gain, offset, target_gain, target_offset, limit, input_limit = (
+        gain, offset, target_gain, target_offset, limit, *of_hits, input_limit = (
             column.view(shape)
             for column in torch.tensor(real).to(cache.device, non_blocking=True).unbind(1)
         )
@@ -128,13 +129,26 @@ class Patches:
         target = cache.pixels(second.view(shape) + inside)
         valid = target < limit
         images = source * gain + offset, target * target_gain + target_offset
+        if self._hits:
+            valid &= ~_is_hit(images[1], images[0], *of_hits)
         if self._swap is not None:
             swapped = self._swap.draw(grids[-2:], (cache.side[-2], cache.side[-1]), seed)
-            valid = torch.where(swapped, source < input_limit, valid)
+            valid_input = source < input_limit
+            if self._hits:
+                valid_input &= ~_is_hit(*images, *of_hits)
+            valid = torch.where(swapped, valid_input, valid)
             a, b = images
             images = torch.where(swapped, b, a), torch.where(swapped, a, b)
         weight = cache.counted(counted.view(shape) + in_plane) & valid
         return Batch(*(part[:, None] for part in (*images, weight.float())))
+
+
+def _is_hit(
+    values: Tensor, others: Tensor, gain: Tensor, offset: Tensor, smallest: Tensor
+) -> Tensor:
+    """Return where values are hit, as `Hits.where` does; all on one scale."""
+    above = (values - others).clamp(min=0.0)
+    return above**2 > torch.maximum(gain * others + offset, smallest)
 
 
 def _start(rng: np.random.Generator, length: int, side: int) -> int:

@@ -1,0 +1,29 @@
+"""Intensities of any size are matched, and blank planes do not spoil the training units."""
+
+import numpy as np
+import pytest
+from conftest import blobs, noisy
+
+from napari_n2n import Pair
+from napari_n2n.training.normalisation import normalise
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e5, 1e10])
+def test_the_gain_is_measured_at_values_of_any_size(size):
+    a, b = (noisy(blobs((96, 96)), seed, 10) for seed in (1, 2))
+    pair = Pair.open(size * a, 1.3 * size * b)
+    assert pair.matches[1].gain == pytest.approx(1.3, rel=0.02)
+    assert pair.noise == pytest.approx((10 * size, 13 * size), rel=0.1)
+
+
+def test_a_blank_first_plane_does_not_spoil_the_training_units():
+    pairs = []
+    for field in range(5):
+        stacks = [
+            np.stack([noisy(blobs((64, 64), field), seed + k) for k in range(4)]) for seed in (1, 9)
+        ]
+        whole = normalise([Pair.open(*stacks)])[0].scale.gain
+        for stack in stacks:
+            stack[0] = 0
+        pairs.append(Pair.open(*stacks))
+    assert normalise(pairs)[0].scale.gain == pytest.approx(whole, rel=0.3)
