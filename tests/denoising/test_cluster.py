@@ -5,7 +5,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +13,7 @@ import tifffile
 import torch
 from conftest import blobs, noisy, refused
 
-from napari_n2n import Acquisition, BadInput, denoise
+from napari_n2n import BadInput, denoise
 from napari_n2n.denoising import cluster as on_cluster
 
 distributed = pytest.importorskip("distributed")
@@ -108,21 +107,6 @@ def scheduler_with_worker(tmp_path, **environment):
             process.wait()
 
 
-def test_a_worker_in_another_folder_writes_where_the_client_looks(
-    tmp_path, denoiser, cluster, monkeypatch
-):
-    stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(3)])
-    monkeypatch.chdir(tmp_path)
-    tifffile.imwrite("a.tif", stack, metadata={"axes": "TYX"})
-    for out in ("clean.ome.zarr", "clean.tif"):
-        options = {"scheduler": cluster.scheduler_address, "device": "cpu"}
-        first = denoise(denoiser, "a.tif", out=out, **options)
-        assert first == tmp_path / out
-        clean = Acquisition.open(first).read((slice(None),) * 3)
-        np.testing.assert_allclose(clean, denoise(denoiser, "a.tif", device="cpu"), rtol=1e-5)
-        assert denoise(denoiser, "a.tif", out=out, resume=True, **options) == first
-
-
 def test_a_worker_without_the_package_is_named_in_one_line(tmp_path, denoiser, scene):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
@@ -137,7 +121,6 @@ def test_a_worker_without_the_package_is_named_in_one_line(tmp_path, denoiser, s
 @pytest.mark.parametrize(
     ("problem", "words"),
     [
-        ("version", "has napari-n2n 9.9, and .* runs here"),
         ("source", r"does not see .*a\.tif"),
         ("result", "does not see .* as it is here"),
         ("shards", "is not visible here"),
@@ -150,9 +133,7 @@ def test_a_worker_that_cannot_do_the_job_is_named(
     find = on_cluster._problem
 
     def elsewhere(path, header, dims, token, inputs, version):
-        """What a worker finds that has other disks or another version."""
-        if problem == "version":
-            monkeypatch.setattr(on_cluster, "_version", lambda: "9.9")
+        """What a worker finds that has other disks."""
         if problem == "source":
             (tmp_path / "a.tif").rename(tmp_path / "gone")
         place = tmp_path / "none" / "x.tif" if problem == "result" else path
@@ -177,27 +158,6 @@ def test_a_worker_that_cannot_do_the_job_is_named(
             device="cpu",
         )
     assert not (tmp_path / "clean.tif").exists()
-
-
-def test_a_lost_scheduler_ends_the_run_with_one_line_and_a_resumable_result(
-    tmp_path, denoiser, monkeypatch
-):
-    monkeypatch.setattr(on_cluster, "_TIMEOUT", 2)
-    stack = np.stack([noisy(blobs((128, 128)), seed) for seed in range(60)])
-    out = tmp_path / "clean.ome.zarr"
-    options = {"axes": "TYX", "device": "cpu"}
-    with scheduler_with_worker(tmp_path) as (address, (scheduler, _)):
-
-        def lose(step):
-            if step.done == 3:
-                scheduler.kill()
-
-        began = time.monotonic()
-        with refused("cluster", match="connection to the scheduler was lost.*--resume"):
-            denoise(denoiser, stack, out=out, scheduler=address, on_step=lose, **options)
-        assert time.monotonic() - began < 60
-    denoise(denoiser, stack, out=out, resume=True, **options)
-    assert Acquisition.open(out).shape == stack.shape
 
 
 def test_an_error_from_a_worker_keeps_its_code():
