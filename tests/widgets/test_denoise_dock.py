@@ -477,6 +477,27 @@ def test_a_run_in_one_window_leaves_another_window_alone(make_napari_viewer, qtb
     assert viewers[0].layers[-1].name == "cells denoised"
 
 
+def test_two_windows_do_not_write_to_the_same_output(
+    make_napari_viewer, qtbot, model, parts, shown, tmp_path
+):
+    out = tmp_path / "clean.tif"
+    viewers = [make_napari_viewer(), make_napari_viewer()]
+    for viewer in viewers:
+        viewer.add_image(STACK, name="cells", **LOOKS)
+    one, other = (open_dock(viewer, model, out)[1] for viewer in viewers)
+    one.button.click()
+    parts.release(2)
+    qtbot.waitUntil(some_done(one), timeout=20_000)
+    other.button.click()
+    wait_until_ready(qtbot, other)
+    assert len(shown) == 1 and "\n" not in shown[0] and other.status.text() == shown[0]
+    assert "another" in shown[0].lower()
+    parts.release(9)
+    wait_until_ready(qtbot, one)
+    assert len(shown) == 1 and "Saved as" in one.status.text()
+    np.testing.assert_allclose(tifffile.imread(out), CLEAN, rtol=1e-6)
+
+
 @pytest.mark.parametrize("asked", ["file_a", "out", "model file", "folder for results"])
 def test_files_and_folders_can_be_chosen_in_a_dialog(viewer, model, monkeypatch, tmp_path, asked):
     (tmp_path / "raw").mkdir()
