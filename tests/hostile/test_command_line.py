@@ -298,6 +298,15 @@ def test_files_beside_a_model_with_a_similar_name_are_kept(call, folder):
     assert [(folder / name).read_text() for name in others] == ["mine"] * 3
 
 
+def test_a_result_never_replaces_its_model(call, folder):
+    (folder / "out.ome.zarr").mkdir()
+    (folder / "model.n2n").rename(folder / "out.ome.zarr" / "model.n2n")
+    words = ("denoise", "out.ome.zarr/model.n2n", "a.tif", "-o", "out.ome.zarr", "--overwrite")
+    status, _, err = call(*words)
+    assert status == 2 and "out.ome.zarr: contains the input out.ome.zarr/model.n2n" in err
+    assert (folder / "out.ome.zarr" / "model.n2n").exists()
+
+
 def test_a_tilde_is_the_home_folder(monkeypatch, call, folder, tmp_path):
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("USERPROFILE", str(folder))

@@ -1,5 +1,6 @@
 """What is left of an interrupted run is verified: computed again or refused, never wrong pixels."""
 
+import json
 import os
 import shutil
 
@@ -88,6 +89,28 @@ def test_damaged_shards_of_an_unfinished_result_are_computed_again(tmp_path, sma
     denoise(small, STACK, out=out, resume=True, **OPTIONS)
     np.testing.assert_array_equal(pixels(out), denoise(small, STACK, **OPTIONS))
     assert out.name in names(tmp_path) and not journal_path(out).exists()
+
+
+@ENDINGS
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_run_killed_before_its_first_shard_leaves_nothing_behind(
+    tmp_path, small, ending, claimed
+):
+    out, aside = tmp_path / f"out{ending}", tmp_path / "aside"
+    run = run_of(small, STACK, out)
+    left = [next(run).growing, journal_path(out)]
+    aside.mkdir()
+    for path in left:  # what the end of the run would remove, and a kill would not
+        path.rename(aside / path.name)
+    run.close()
+    for path in left:
+        (aside / path.name).rename(path)
+    aside.rmdir()
+    if not claimed:
+        header = json.loads(left[1].read_text())
+        left[1].write_text(json.dumps(header | {"file": None}) + "\n")
+    denoise(small, STACK, out=out, resume=True, **OPTIONS)
+    assert names(tmp_path) == [out.name]
 
 
 @ENDINGS

@@ -28,7 +28,7 @@ from napari_n2n.cli.terminal import describe_step, print_json, progress, say, sh
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import journal_path
-from napari_n2n.io.output_path import check_overwrite, output_path
+from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -226,12 +226,12 @@ def denoise(
     from napari_n2n.model.denoiser import load
 
     denoiser, sources = load(model), [a, *(more or [])]
-    run = _denoise_folders if all(is_folder(source) for source in sources) else _denoise_scene
+    run = _denoise_folders if all(map(is_folder, sources)) else _denoise_scene
+    if run is _denoise_scene:
+        check_keeps_inputs(output_path(output), [model])
     with _say_if_resumable(output):
         worked = run(
-            denoiser,
-            sources,
-            output,
+            *(denoiser, sources, output),
             axes=axes,
             dtype=dtype,
             turns=turns,

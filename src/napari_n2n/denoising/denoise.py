@@ -29,6 +29,7 @@ from napari_n2n.io.crash_safe import (
     Journal,
     discard_unfinished,
     journal_path,
+    partial_path,
     read_journal,
     restore,
 )
@@ -309,8 +310,9 @@ def _open_output(
             if any(_is_written(name, writer, journal) for name in journal.done):
                 return journal, writer
             writer.close()
-        _log.warning("%s: the unfinished result is lost: starting again", path)
-        journal.restart()
+        if journal.done:
+            _log.warning("%s: the unfinished result is lost: starting again", path)
+        journal.restart(partial_path(path, journal.token))
     else:
         discard_unfinished(path)
         journal = Journal.begin(journal_path(path), job)

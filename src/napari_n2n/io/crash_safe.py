@@ -174,8 +174,13 @@ class Journal:
         first = {"napari-n2n": "journal", "token": self.token, "file": self._file, "job": self.job}
         write_atomically(self.path, json.dumps(first).encode() + b"\n")
 
-    def restart(self) -> None:
-        """Begin again with another token: the unfinished result is not the one of this journal."""
+    def restart(self, partial: Path) -> None:
+        """Begin again with another token, because no part of the unfinished result is as listed.
+
+        It is removed if it was just created, and kept if parts were listed: it may be another's.
+        """
+        if not self.done and self.created(partial):
+            remove(partial)
         self.token, self._file = new_token(), None
         self.done.clear()
         self._write()
@@ -187,7 +192,8 @@ class Journal:
 
     def created(self, partial: Path) -> bool:
         """Return whether the unfinished result is the one that was claimed, and not another's."""
-        return partial.exists() and partial.stat().st_ino == self._file
+        # Without a number the run was killed before it claimed the file; the name has the token.
+        return partial.exists() and self._file in (None, partial.stat().st_ino)
 
     def check_same(self, job: dict[str, Any]) -> None:
         """Raise if the interrupted job was another one.
