@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import tifffile
 import torch
 from conftest import blobs, noisy, refused
 
-from napari_n2n import BadInput, denoise
+from napari_n2n import Acquisition, BadInput, denoise
 from napari_n2n.denoising import cluster as on_cluster
 
 distributed = pytest.importorskip("distributed")
@@ -107,6 +108,21 @@ def scheduler_with_worker(tmp_path, **environment):
             process.wait()
 
 
+def test_a_worker_in_another_folder_writes_where_the_client_looks(
+    tmp_path, denoiser, cluster, monkeypatch
+):
+    stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(3)])
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("a.tif", stack, metadata={"axes": "TYX"}, photometric="minisblack")
+    for out in ("clean.ome.zarr", "clean.tif"):
+        options = {"scheduler": cluster.scheduler_address, "device": "cpu"}
+        first = denoise(denoiser, "a.tif", out=out, **options)
+        assert first == tmp_path / out
+        clean = Acquisition.open(first).read((slice(None),) * 3)
+        np.testing.assert_allclose(clean, denoise(denoiser, "a.tif", device="cpu"), rtol=1e-5)
+        assert denoise(denoiser, "a.tif", out=out, resume=True, **options) == first
+
+
 def test_a_worker_without_the_package_is_named_in_one_line(tmp_path, denoiser, scene):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
@@ -158,6 +174,31 @@ def test_a_worker_that_cannot_do_the_job_is_named(
             device="cpu",
         )
     assert not (tmp_path / "clean.tif").exists()
+
+
+def test_a_lost_scheduler_ends_the_run_with_one_line_and_a_resumable_result(
+    tmp_path, denoiser, monkeypatch
+):
+    monkeypatch.setattr(on_cluster, "_TIMEOUT", 2)
+    stack = np.stack([noisy(blobs((128, 128)), seed) for seed in range(60)])
+    out = tmp_path / "clean.ome.zarr"
+    options = {"axes": "TYX", "device": "cpu"}
+    with scheduler_with_worker(tmp_path) as (address, (scheduler, _)):
+
+        def lose(step):
+            if step.done == 3:
+                scheduler.kill()
+
+        with refused("cluster", match="connection to the scheduler was lost.*--resume"):
+            denoise(denoiser, stack, out=out, scheduler=address, on_step=lose, **options)
+    denoise(denoiser, stack, out=out, resume=True, **options)
+    assert Acquisition.open(out).shape == stack.shape
+
+
+def test_a_worker_with_another_version_says_which(tmp_path):
+    header = Acquisition.open(np.zeros((8, 8))).header
+    problem = on_cluster._problem(tmp_path / "a.tif", header, 2, "abc", [], "9.9")
+    assert re.search("has napari-n2n .*, and 9.9 runs here: install", problem)
 
 
 def test_an_error_from_a_worker_keeps_its_code():
