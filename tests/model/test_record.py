@@ -10,8 +10,8 @@ def file_with(tmp_path, denoiser):
     """Save a model whose file has another record, and return its path."""
 
     def save(record):
-        tensors, note = tensorfile.read(denoiser.save(tmp_path / "model.n2n"), "model")
-        tensorfile.write(tmp_path / "model.n2n", "model", tensors, note | {"record": record})
+        note = denoiser._note() | {"record": record}
+        tensorfile.write(tmp_path / "model.n2n", "model", denoiser._tensors(), note)
         return tmp_path / "model.n2n"
 
     return save

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model import tensorfile
-from napari_n2n.model.network import Network, build_network, folded
-from napari_n2n.model.record import ModelRecord
+from napari_n2n.model.network import Network, folded, network_without_weights
+from napari_n2n.model.record import Architecture, ModelNote, ModelRecord
 from napari_n2n.stats.affine import Affine
 
 SUFFIX = ".n2n"
@@ -180,30 +180,47 @@ def load(path: str | Path) -> Denoiser:
     BadInput
         If the file is missing, damaged, or not a model of napari-n2n.
     """
-    return _built(*tensorfile.read(Path(path), "model"), str(path))
+    return _built(*tensorfile.read(Path(path), "model", _layout), str(path))
 
 
 def from_bytes(content: bytes) -> Denoiser:
     """Read a model from the bytes that `Denoiser.to_bytes` returned."""
-    return _built(*tensorfile.from_bytes(content, "model", "model"), "model")
+    return _built(*tensorfile.from_bytes(content, "model", "model", _layout), "model")
+
+
+def _layout(note: dict[str, Any], names: list[str]) -> dict[str, Tensor]:
+    """Return the tensors of the networks of a note, without memory; see `tensorfile.Layout`."""
+    weights = network_without_weights(_architecture(note)).state_dict()
+    count = len(names) // len(weights)  # a wrong number of names matches no layout
+    return {f"{k}.{name}": tensor for k in range(count) for name, tensor in weights.items()}
+
+
+def _architecture(note: dict[str, Any]) -> dict[str, Any]:
+    architecture = note["architecture"]
+    Architecture.model_validate(architecture)
+    return dict(architecture)
 
 
 def _built(tensors: dict[str, Tensor], note: dict[str, Any], name: str) -> Denoiser:
     try:
-        parts: dict[int, dict[str, Tensor]] = {}
-        for key, values in tensors.items():
-            number, rest = key.split(".", 1)
-            parts.setdefault(int(number), {})[rest] = values
+        checked, architecture = ModelNote.model_validate(note), _architecture(note)
+        count = 1 + max(int(key.split(".")[0]) for key in tensors)
+        if count not in (1, len(checked.scales)):
+            raise ValueError("networks and channels differ in number")
         networks = []
-        for _, weights in sorted(parts.items()):
-            networks.append(build_network(note["architecture"]))
-            networks[-1].load_state_dict(weights)
-        scales = tuple(Affine(*scale) for scale in note["scales"])
-        record = ModelRecord.model_validate(note["record"])
-        return Denoiser(tuple(networks), note["architecture"], scales, record)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        for number in range(count):
+            network = network_without_weights(architecture).to_empty(device="cpu")
+            weights = {key: tensors[f"{number}.{key}"] for key in network.state_dict()}
+            network.load_state_dict(weights)
+            networks.append(network)
+        scales = tuple(Affine(*scale) for scale in checked.scales)
+        model = Denoiser(tuple(networks), architecture, scales, checked.record)
+    except tensorfile.UNSUITABLE as error:
+        raise tensorfile.other_version(name, "model", error) from error
+    ready = (values for network in model.ready for values in network.state_dict().values())
+    if not all(bool(torch.isfinite(values).all()) for values in ready):
         raise BadInput(
-            f"{name}: was written by another version of napari-n2n ({type(error).__name__}): "
-            "train it again, or install the version that wrote it",
+            f"{name}: is damaged (its batch norms are not finite): copy it again, or train again",
             "model",
-        ) from error
+        )
+    return model

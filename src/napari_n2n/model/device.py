@@ -18,7 +18,7 @@ def choose_device(name: str) -> torch.device:
     Parameters
     ----------
     name
-        "auto" (CUDA, then MPS, then CPU), "cpu", "cuda" or "mps".
+        "auto" (CUDA, then MPS, then CPU), "cpu", "cuda", "cuda:1" for the second card, or "mps".
 
     Raises
     ------
@@ -32,15 +32,20 @@ def choose_device(name: str) -> torch.device:
     }
     if name == "auto":
         name = next(kind for kind, usable in available.items() if usable)
-    if name not in available:
+    kind, colon, number = name.partition(":")
+    if kind not in available or (colon and not (kind == "cuda" and number.isdecimal())):
         raise BadInput(f"device '{name}': unknown: choose auto, {', '.join(available)}", "option")
-    if not available[name]:
+    if not available[kind]:
         built = " (this torch was built without CUDA)" if not torch.version.cuda else ""
         fix = unused_card() or "install a torch that supports it"
         raise BadInput(
             f"device '{name}': not available to torch {torch.__version__}{built}: "
             f"use --device auto, or {fix}",
             "device",
+        )
+    if number and int(number) >= (cards := torch.cuda.device_count()):
+        raise BadInput(
+            f"device '{name}': there are {cards} cards: choose cuda:0 to cuda:{cards - 1}", "device"
         )
     return torch.device(name)
 
@@ -60,12 +65,13 @@ def unused_card() -> str | None:
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Return whether a device has bfloat16 instructions, which make training faster.
 
-    Without them torch emulates bfloat16, which is slower than float32.
+    Without them torch emulates bfloat16, which is slower than float32. NVIDIA cards have them from
+    compute capability 8 on (Ampere, 2020).
     """
     if device.type == "cpu":
         known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # since torch 2.11
         return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
-    return device.type == "cuda"
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
 
 
 def wait_for(device: torch.device) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
 
 Padding = Literal["zeros", "replicate"]
 
@@ -81,9 +82,15 @@ class _Block(nn.Sequential):
         for channels in (channels_in, channels_out):
             layers += [
                 convolution(
-                    channels, channels_out, 3, padding=1, bias=not norm, padding_mode=padding
+                    channels,
+                    channels_out,
+                    3,
+                    padding=1,
+                    bias=not norm,
+                    padding_mode=padding,
+                    dtype=torch.float32,
                 ),
-                batch_norm(channels_out) if norm else nn.Identity(),
+                batch_norm(channels_out, dtype=torch.float32) if norm else nn.Identity(),
                 nn.LeakyReLU(0.1, inplace=True),
             ]
         super().__init__(*layers)
@@ -162,7 +169,8 @@ class CompactUNet(Network):
             _Block(2 * width, width, dims, _padding(level), norm)
             for level in reversed(range(depth))
         )
-        self.head = (nn.Conv2d if dims == 2 else nn.Conv3d)(width, cells, 1)
+        head = nn.Conv2d if dims == 2 else nn.Conv3d
+        self.head = head(width, cells, 1, dtype=torch.float32)
         self._pool = F.max_pool2d if dims == 2 else F.max_pool3d
         self._mode = "bilinear" if dims == 2 else "trilinear"
 
@@ -263,6 +271,25 @@ def build_network(architecture: dict[str, Any], seed: int = 0) -> Network:
     """
     arguments = dict(architecture)
     kind = NETWORKS[arguments.pop("name")]
-    with _GLOBAL_SEED, torch.random.fork_rng(devices=[]):
+    with _GLOBAL_SEED, torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.random.default_generator.manual_seed(seed)  # weights are built on the CPU
         return kind(**arguments)
+
+
+def network_without_weights(architecture: dict[str, Any]) -> Network:
+    """Build a network on the meta device: its tensors have shapes, but take no memory."""
+    arguments = dict(architecture)
+    kind = NETWORKS[arguments.pop("name")]
+    with torch.device("meta"), _NoInitialValues():
+        return kind(**arguments)
+
+
+class _NoInitialValues(TorchFunctionMode):
+    """Skip `torch.nn.init`: on the meta device it would import a compiler, for seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **(kwargs or {}))

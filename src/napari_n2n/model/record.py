@@ -5,9 +5,17 @@ be loaded.
 """
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+)
 
 RECORD_VERSION = 1
 """Version of the layout: increased if a field changes its meaning, not if one is added."""
@@ -18,7 +26,29 @@ _Json = Annotated[dict[str, Any], BeforeValidator(lambda value: json.loads(json.
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+
+class _NoiseFigures(_Value):
+    """The figures of a `NoiseReport` that are used after training; the others are only shown."""
+
+    noise_a: float
+    outlier_share: float
+    noise_correlation: tuple[float, float] | None
+    photon_gain: float | None
+    read_noise: float | None
+    pedestal: float | None
+    gain_ratio: Annotated[float, Field(gt=0)] = 1.0
+    offset: float = 0.0
+    noise_excess: tuple[float | None, float | None] = (None, None)
+
+
+def _with_figures(noise: dict[str, Any]) -> dict[str, Any]:
+    _NoiseFigures.model_validate(noise)
+    return noise
+
+
+_Noise = Annotated[_Json, AfterValidator(_with_figures)]
 
 
 class HeldOutScore(_Value):
@@ -36,8 +66,8 @@ class HeldOutScore(_Value):
         Reference-free PSNR and its standard error, in dB; None if it could not be determined.
     """
 
-    step: int
-    seconds: float
+    step: NonNegativeInt
+    seconds: NonNegativeFloat
     loss: float | None
     held_out: float
     psnr: float | None
@@ -57,10 +87,10 @@ class AcquisitionRecord(_Value):
 
     name: str
     path: str | None = None
-    shape: tuple[int, ...] = ()
+    shape: tuple[NonNegativeInt, ...] = ()
     axes: str = ""
     dtype: str = ""
-    channel: int = 0
+    channel: NonNegativeInt = 0
     gain: float = 1.0
     offset: float = 0.0
 
@@ -92,6 +122,8 @@ class ModelRecord(_Value):
         All scores of the run.
     steps, seconds, stopped
         Length of the run in steps and seconds, and whether it was stopped before its end.
+    diverged
+        Step at which the loss was no longer finite, which ended the run; else None.
     device, precision
         Device and floating-point type of the training.
     date, versions
@@ -106,16 +138,59 @@ class ModelRecord(_Value):
     loss: str = ""
     acquisitions: list[AcquisitionRecord] = []
     values: list[tuple[float, float]] = []
-    noise: list[_Json] = []
+    noise: list[_Noise] = []
     score: HeldOutScore | None = None
     score_reason: str | None = None
-    data_range: list[float] = []
+    data_range: list[NonNegativeFloat] = []
     curve: list[HeldOutScore] = []
-    steps: int = 0
-    seconds: float = 0.0
+    steps: NonNegativeInt = 0
+    seconds: NonNegativeFloat = 0.0
     stopped: bool = False
+    diverged: NonNegativeInt | None = None
     device: str = ""
     precision: str = ""
     date: str | None = None
     versions: dict[str, str] = {}
     of_channels: list["ModelRecord"] = []
+
+
+# Most poolings of a network: 12 shift a plane by 8,192 pixels. More would only slow down reading a
+# file that claims them.
+_MOST_DEPTH = 12
+
+
+class Architecture(BaseModel):
+    """Name and arguments of a network, as in a model file; see `CompactUNet`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    channels: Literal[1] = 1
+    width: int = Field(default=32, ge=1)
+    depth: int = Field(default=2, ge=0, le=_MOST_DEPTH)
+    dims: int = Field(default=2, ge=2, le=3)
+    flat: int = Field(default=0, ge=0, le=_MOST_DEPTH + 1)
+    norm: bool = True
+
+
+# Beyond these limits, intensities overflow float32 (3e38) or lose all digits.
+_Gain = Annotated[float, Field(gt=1e-30, lt=1e30, strict=True)]
+_Offset = Annotated[float, Field(gt=-1e30, lt=1e30, strict=True)]
+
+
+class ModelNote(BaseModel):
+    """The note of a model file.
+
+    Attributes
+    ----------
+    architecture
+        Name and arguments of the networks.
+    scales
+        For each channel, gain and offset of the map from intensities (ADU) to normalised units.
+    record
+        Where the model comes from.
+    """
+
+    architecture: Architecture
+    scales: list[tuple[_Gain, _Offset]] = Field(min_length=1)
+    record: ModelRecord

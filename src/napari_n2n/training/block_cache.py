@@ -5,6 +5,7 @@ reads blocks before they are used; each replaces the oldest one. The blocks in t
 depend on seed and step only, never on timing, so runs can be repeated and resumed.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,8 @@ from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import over_blocks
 from napari_n2n.training.held_out import HeldOutMask
 from napari_n2n.training.normalisation import Normalisation
+
+_log = logging.getLogger("napari_n2n")
 
 # Sides of a block in pixels, [Z,] Y, X: 1 and 4 million pixels. Larger: fewer and longer reads;
 # smaller: more places of a large stack in the cache at once.
@@ -182,10 +185,7 @@ class BlockCache:
         self._plane = max(math.prod(grid.largest[-2:]) for grid in self._grids)
         self._images = max(len(pair.acquisitions) for pair in pairs)
         self.slots = self._fitting(memory)
-        self._pixels = torch.empty(
-            self.slots, self._images, self._volume, dtype=kind, device=device
-        )
-        self._counted = torch.empty(self.slots, self._plane, dtype=torch.bool, device=device)
+        self._pixels, self._counted = self._allocated(kind)
         self.nbytes = self._pixels.nbytes
         self._cached: list[CachedBlock | None] = [None] * self.slots
         self._weights = np.zeros(self.slots)
@@ -210,6 +210,26 @@ class BlockCache:
                 "memory",
             )
         return fitting
+
+    def _allocated(self, kind: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the cache's tensors, with fewer slots if the device has too little memory."""
+        while True:
+            try:
+                return (
+                    torch.empty(
+                        self.slots, self._images, self._volume, dtype=kind, device=self.device
+                    ),
+                    torch.empty(self.slots, self._plane, dtype=torch.bool, device=self.device),
+                )
+            except torch.OutOfMemoryError as error:
+                if self.slots < 4:  # two slots are needed
+                    raise BadInput(
+                        f"{self.device}: not enough memory for the acquisitions: close other "
+                        "programs that use it, or train on the CPU",
+                        "memory",
+                    ) from error
+            self.slots //= 2
+            _log.info("out of memory on %s: %d blocks in the cache", self.device, self.slots)
 
     def close(self) -> None:
         """Stop reading blocks in the background."""

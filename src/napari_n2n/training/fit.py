@@ -10,8 +10,8 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from napari_n2n.model.record import HeldOutScore, ModelRecord
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
+from napari_n2n.training.checkpoint import Checkpoint
 from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import Loss, masked_mean
 from napari_n2n.training.normalisation import Batch
@@ -34,14 +35,16 @@ from napari_n2n.training.prepare import Parts, prepare, trains_separately
 from napari_n2n.training.provenance import record_of_run
 from napari_n2n.training.schedule import RAMP_DOWN, learning_rate
 from napari_n2n.training.settings import TrainingSettings
-from napari_n2n.training.state import TrainState, load_checkpoint, save_checkpoint
+from napari_n2n.training.state import History, TrainState
 
 # Steps between validations. More: a coarser choice of weights; fewer: more time for validation.
 VALIDATE_EVERY = 100
 # Seconds between yields: short enough for a progress bar, and for an immediate reaction to Stop.
 _YIELD_SECONDS = 0.2
-# Seconds between checkpoints. More: more work lost by a crash; fewer: more time spent writing.
+# Seconds between checkpoints, and from the first step to the first one. More: more work lost by a
+# crash; fewer: more time spent writing.
 _CHECKPOINT_SECONDS = 30.0
+_FIRST_CHECKPOINT_SECONDS = 4.0
 
 _log = logging.getLogger("napari_n2n")
 
@@ -108,7 +111,7 @@ def fit(
     checkpoint
         File to which the state is saved every half minute, so that the run can be resumed.
     resume
-        Continue from `checkpoint`.
+        Continue from `checkpoint` if it exists.
 
     Raises
     ------
@@ -126,8 +129,7 @@ def fit(
     for channel in range(channels):
         own = [replace(pair, channel=0) for pair in pairs if pair.channel == channel]
         kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{channel}")
-        again = resume and kept is not None and kept.exists()
-        run = Steps(_fit_network(own, settings, reports[channel : channel + 1], stop, kept, again))
+        run = Steps(_fit_network(own, settings, reports[channel : channel + 1], stop, kept, resume))
         with closing(run):
             for step in run:
                 yield _of_all_channels(step, tuple(models), channels)
@@ -158,20 +160,24 @@ def _fit_network(
 ) -> Generator[TrainingStep, None, Denoiser]:
     """Train one network: draw, predict, loss, step, average, validate, yield."""
     parts = prepare(pairs, settings, reports)
-    state, schedule, normalisations = parts.state, parts.schedule, parts.normalisations
-    with closing(parts.cache):
-        if resume and checkpoint is not None:
-            load_checkpoint(checkpoint, state, settings, normalisations)
+    state, schedule = parts.state, parts.schedule
+    kept: Checkpoint | None = None
+    if checkpoint is not None:
+        kept = Checkpoint(checkpoint, settings, parts.normalisations, pairs)
+    with closing(parts.cache), _saved_after_error(kept, state):
+        if kept is not None:
+            kept.begin(state, resume=resume)
         history = state.history
         started = time.monotonic() - history.seconds
-        yielded = saved = time.monotonic()
+        yielded = time.monotonic()
+        save_at = yielded + _FIRST_CHECKPOINT_SECONDS
 
         if history.step == 0 and is_pretrained(settings, parts.loss):
             _validate(parts)  # pretrained weights may already be the best
         while (progress := schedule.progress(history)) < 1.0 and not stop.is_set():
-            batch = parts.patches.draw(history.step, state.batch_size)
             state.set_learning_rate(learning_rate(settings.learning_rate, history.step, progress))
             try:
+                batch = parts.patches.draw(history.step, state.batch_size)
                 loss = take_step(
                     state.network, state.optimizer, batch, parts.loss, progress, parts.bfloat16
                 )
@@ -179,37 +185,73 @@ def _fit_network(
                 _halve_batch(state, parts.cache.device, error)
                 continue
             state.finish_step(loss, settings.averaging)
+            if history.diverged is not None:
+                break
             history.seconds = time.monotonic() - started
             if history.step % VALIDATE_EVERY == 0:
                 _validate(parts)
             now = time.monotonic()
-            if checkpoint is not None and now - saved > _CHECKPOINT_SECONDS:
-                save_checkpoint(checkpoint, state, settings, normalisations)
-                saved = time.monotonic()
+            if kept is not None and now > save_at:
+                _save(kept, state)
+                save_at = time.monotonic() + _CHECKPOINT_SECONDS
             if now - yielded > _YIELD_SECONDS:
                 yield _status(parts)
                 # Time for which the caller pauses the generator is not training time.
                 started += time.monotonic() - now
                 yielded = time.monotonic()
 
-        if checkpoint is not None:
-            save_checkpoint(checkpoint, state, settings, normalisations)
+        if kept is not None:
+            _save(kept, state)
         _validate(parts)
         yield _status(parts)
+        _check_divergence(history, settings)
         record = record_of_run(
             pairs,
             settings,
             reports,
-            normalisations,
+            parts.normalisations,
             parts.held_out,
             history,
-            stopped=progress < 1.0,
+            stopped=progress < 1.0 and history.diverged is None,
             device=str(parts.cache.device),
             precision="bfloat16" if parts.bfloat16 else "float32",
         )
         state.average.load_state_dict(state.best)
-        scales = tuple(one.scale for one in normalisations)
+        scales = tuple(one.scale for one in parts.normalisations)
         return Denoiser((state.average,), parts.architecture, scales, record)
+
+
+@contextmanager
+def _saved_after_error(kept: Checkpoint | None, state: TrainState) -> Iterator[None]:
+    """If a run ends by an error, for example of a disk, save its checkpoint first."""
+    try:
+        yield
+    except Exception:
+        if kept is not None and state.history.step > 0:
+            _save(kept, state)
+        raise
+
+
+def _save(kept: Checkpoint, state: TrainState) -> None:
+    """Save a checkpoint; a full disk does not end the run, and keeps the previous checkpoint."""
+    if not state.is_finite():
+        state.history.diverged = state.history.step
+        return
+    try:
+        kept.save(state)
+    except OSError as error:
+        _log.warning("%s: not saved (%s): the run continues", kept.path, error.strerror)
+
+
+def _check_divergence(history: History, settings: TrainingSettings) -> None:
+    """Log if training diverged, and raise if there are no weights from before."""
+    if history.diverged is None:
+        return
+    what = f"training diverged at step {history.diverged}: its loss is not finite"
+    fix = f"set a lower learning rate (--learning-rate, now {settings.learning_rate:g})"
+    if history.best is None:
+        raise BadInput(f"{what}: {fix}, or check the acquisitions for extreme values", "option")
+    _log.warning("%s: the model has the weights of step %d: %s", what, history.best.step, fix)
 
 
 def take_step(
@@ -250,6 +292,9 @@ def _validate(parts: Parts) -> None:
         score = parts.held_out.score(parts.state.average)
     except torch.OutOfMemoryError as error:
         raise out_of_memory(parts.cache.device) from error
+    if not math.isfinite(score.error):
+        history.diverged = history.step
+        return
     parts.state.add_score(
         HeldOutScore(
             step=history.step,

@@ -6,9 +6,9 @@ same settings and data give the same weights on the CPU.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
 from napari_n2n.defaults import MEMORY
 
@@ -57,7 +57,9 @@ class TrainingSettings(BaseModel):
     `unset` is shown for None; `step` and `maximum` belong to the spin box.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     loss: LossName = Field(default="auto", title="Loss", json_schema_extra={"form": "main"})
     """Training loss; auto: chosen from the measured noise."""
@@ -70,6 +72,7 @@ class TrainingSettings(BaseModel):
     minutes: float | None = Field(
         default=None,
         gt=0,
+        le=7 * 24 * 60,  # a week
         title="Minutes",
         json_schema_extra={
             "form": "advanced",
@@ -83,6 +86,7 @@ class TrainingSettings(BaseModel):
     steps: int | None = Field(
         default=None,
         ge=1,
+        le=10**7,  # weeks, even on a fast graphics card
         title="Steps",
         json_schema_extra={"form": "advanced", "unset": "automatic", "step": 100, "maximum": 10**7},
     )
@@ -106,19 +110,29 @@ class TrainingSettings(BaseModel):
     """Where to compute; auto: the graphics card if there is one, else the CPU."""
 
     memory: ByteSize = Field(
-        default=ByteSize(MEMORY), ge=1, title="Memory", json_schema_extra={"form": "advanced"}
+        default=ByteSize(MEMORY),
+        ge=1,
+        le=2**50,  # more than any computer has
+        title="Memory",
+        json_schema_extra={"form": "advanced"},
     )
     """Memory limit for pixels, e.g. 500MB or 4GB; larger data are streamed."""
 
     seed: int = Field(
-        default=0, ge=0, title="Seed", json_schema_extra={"form": "advanced", "maximum": 2**31 - 1}
+        default=0,
+        ge=0,
+        le=2**31 - 1,  # the largest that the dock's spin box can hold
+        title="Seed",
+        json_schema_extra={"form": "advanced", "maximum": 2**31 - 1},
     )
     """Random seed; the same seed and steps give the same weights on the CPU."""
 
-    # Larger: more context, slower steps; below 32, most of a patch is close to its edges.
+    # Larger: more context, slower steps; below 32, most of a patch is close to its edges. Sixteen
+    # patches of 1024 pixels take more than 10 GB in a step.
     patch: int = Field(
         default=64,
         ge=32,
+        le=1024,
         title="Patch size",
         json_schema_extra={"form": "advanced", "step": 16, "maximum": 1024},
     )
@@ -128,6 +142,7 @@ class TrainingSettings(BaseModel):
     batch: int = Field(
         default=16,
         ge=1,
+        le=1024,  # of the smallest patches, more than 10 GB in a step
         title="Batch size",
         json_schema_extra={"form": "advanced", "maximum": 1024},
     )
@@ -138,9 +153,17 @@ class TrainingSettings(BaseModel):
 
     # 1.5e-3 was as good as lower rates from pretrained weights, and works from random ones
     # (benchmarks/README.md, "What was tried").
-    learning_rate: float = Field(default=1.5e-3, gt=0, title="Learning rate")
+    # Steps of Adam are about as long as the rate: above 1, weights change by more than themselves.
+    learning_rate: float = Field(default=1.5e-3, gt=0, le=1, title="Learning rate")
     """Peak learning rate of Adam."""
 
     # 0.998 averages over about 500 steps. Larger: less noise in the weights; smaller: less lag.
     averaging: float = Field(default=0.998, ge=0, lt=1, title="Averaging")
     """Decay per step of the exponential moving average of the weights; 0: no averaging."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth_value(cls, value: Any) -> Any:
+        if isinstance(value, bool):  # pydantic takes True for 1
+            raise ValueError("must not be true or false")
+        return value

@@ -1,21 +1,15 @@
-"""The state that changes during a run, and its checkpoint file."""
+"""The state that changes during a run."""
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from napari_n2n.errors import BadInput
-from napari_n2n.model import tensorfile
 from napari_n2n.model.network import Network
 from napari_n2n.model.record import HeldOutScore
-from napari_n2n.training.normalisation import Normalisation
-from napari_n2n.training.settings import TrainingSettings
 
 # Relative difference below which validation errors count as equal. The later weights are then kept,
 # which was never worse in seven runs (benchmarks/README.md, "What was tried").
@@ -42,6 +36,8 @@ class History:
         Scores of all validations.
     best
         Score of the best weights.
+    diverged
+        Step at which the loss or a score was not finite, which ends the run; else None.
     """
 
     step: int = 0
@@ -50,6 +46,7 @@ class History:
     loss: float = math.nan
     curve: list[HeldOutScore] = field(default_factory=list)
     best: HeldOutScore | None = None
+    diverged: int | None = None
 
 
 @dataclass(eq=False)
@@ -94,6 +91,8 @@ class TrainState:
     def finish_step(self, loss: Tensor, averaging: float) -> None:
         """Count an optimiser step, record its loss, and update the averaged weights.
 
+        If the loss is not finite, only `History.diverged` is set.
+
         Parameters
         ----------
         loss
@@ -104,6 +103,9 @@ class TrainState:
         history = self.history
         if history.step % _READ_LOSS_EVERY == 0:
             value = float(loss)
+            if not math.isfinite(value):
+                history.diverged = history.step
+                return
             before = value if math.isnan(history.loss) else history.loss
             history.loss = before + _LOSS_SMOOTHING * (value - before)
         history.step += 1
@@ -118,26 +120,55 @@ class TrainState:
             history.best = score
             self.best = _copied(self.average)
 
-    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the tensors and the plain values of the state."""
+    def is_finite(self) -> bool:
+        """Return whether weights and their average are finite; waits for the device."""
+        return all(
+            bool(torch.isfinite(values).all())
+            for network in (self.network, self.average)
+            for values in network.state_dict().values()
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of the state."""
         tensors = {f"average.{name}": values for name, values in self.average.state_dict().items()}
         tensors |= {f"network.{name}": values for name, values in self.network.state_dict().items()}
         tensors |= {f"best.{name}": values for name, values in self.best.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": values for name, values in moments.items()}
-        history = vars(self.history) | {
-            "curve": [score.model_dump() for score in self.history.curve],
-            "best": self.history.best and self.history.best.model_dump(),
-        }
-        return tensors, {"history": history, "places": self.batch_size}
+            # Numbers of steps have torch's default type, which a calling program can change.
+            tensors |= {f"optimizer.{index}.{name}": one.float() for name, one in moments.items()}
+        return tensors
 
-    def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned."""
-        device = next(self.network.parameters()).device
+    def layout(self, *, begun: bool) -> dict[str, Tensor]:
+        """Return tensors of the shapes and types of `tensors`, without memory.
+
+        Parameters
+        ----------
+        begun
+            Whether the optimiser has taken a step, and so has moments.
+        """
+        weights = self.network.state_dict()
+        parts = dict.fromkeys(("average", "network", "best"), weights)
+        if begun:
+            for index, values in enumerate(self.network.parameters()):
+                step = torch.empty((), dtype=torch.float32, device="meta")
+                moments = {"step": step, "exp_avg": values, "exp_avg_sq": values}
+                parts[f"optimizer.{index}"] = moments
+        return {
+            f"{part}.{name}": torch.empty_like(values, device="meta")
+            for part, tensors in parts.items()
+            for name, values in tensors.items()
+        }
+
+    def load(self, tensors: dict[str, Tensor], history: History, batch_size: int) -> None:
+        """Restore a state from its tensors, on the CPU, and its other values.
+
+        The tensors are copied to the device of the network, except Adam's numbers of steps: these
+        stay on the CPU, because Adam reads them in every step and would wait for the device.
+        """
         parts: dict[str, Any] = {}
         for name, tensor in tensors.items():
             part, rest = name.split(".", 1)
-            parts.setdefault(part, {})[rest] = tensor.to(device)
+            parts.setdefault(part, {})[rest] = tensor
         self.network.load_state_dict(parts["network"])
         self.average.load_state_dict(parts["average"])
         self.best = parts["best"]
@@ -146,11 +177,7 @@ class TrainState:
             index, key = name.split(".")
             optimizer["state"].setdefault(int(index), {})[key] = tensor
         self.optimizer.load_state_dict(optimizer)
-        history = values["history"]
-        curve = [HeldOutScore.model_validate(score) for score in history["curve"]]
-        best = history["best"] and HeldOutScore.model_validate(history["best"])
-        self.history = History(**history | {"curve": curve, "best": best})
-        self.batch_size = values["places"]
+        self.history, self.batch_size = history, batch_size
 
 
 def update_average(average: nn.Module, network: nn.Module, step: int, decay: float) -> None:
@@ -168,51 +195,5 @@ def update_average(average: nn.Module, network: nn.Module, step: int, decay: flo
             values.lerp_(current[name], 1 - decay)
 
 
-def save_checkpoint(
-    path: Path,
-    state: TrainState,
-    settings: TrainingSettings,
-    normalisations: Sequence[Normalisation],
-) -> None:
-    """Write the state to a file, with the settings and normalisation that it belongs to."""
-    tensors, values = state.state_dict()
-    values |= {"settings": settings.model_dump(), "scales": _scales(normalisations)}
-    tensorfile.write(path, "checkpoint", tensors, values)
-
-
-def load_checkpoint(
-    path: Path,
-    state: TrainState,
-    settings: TrainingSettings,
-    normalisations: Sequence[Normalisation],
-) -> None:
-    """Load a file written by `save_checkpoint` into `state`.
-
-    Raises
-    ------
-    BadInput
-        If the checkpoint cannot be read or belongs to other data or settings.
-    """
-    tensors, values = tensorfile.read(path, "checkpoint")
-    may_change = {"steps", "minutes", "device"}  # a run may become longer or use another device
-    before, now = values["settings"], settings.model_dump(exclude=may_change)
-    changed = [key for key in now if before.get(key) != now[key]]
-    if changed:
-        raise BadInput(
-            f"{path}: the run had another {changed[0]} ({before.get(changed[0])}): "
-            "resume with the same settings, or start again without --resume",
-            "resume",
-        )
-    if values["scales"] != _scales(normalisations):
-        raise BadInput(
-            f"{path}: the run had other acquisitions: start again without --resume", "resume"
-        )
-    state.load(tensors, values)
-
-
 def _copied(network: nn.Module) -> dict[str, Tensor]:
     return {name: values.clone() for name, values in network.state_dict().items()}
-
-
-def _scales(normalisations: Sequence[Normalisation]) -> list[list[float]]:
-    return [[one.scale.gain, one.scale.offset] for one in normalisations]

@@ -1,0 +1,144 @@
+"""The checkpoint of a run: a file with its state, from which an interrupted run is resumed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from napari_n2n.errors import BadInput
+from napari_n2n.io.acquisition import evenly_spaced
+from napari_n2n.io.fingerprint import fingerprint
+from napari_n2n.model import tensorfile
+from napari_n2n.model.record import HeldOutScore
+from napari_n2n.pair.pair import Pair
+from napari_n2n.training.normalisation import Normalisation
+from napari_n2n.training.settings import TrainingSettings
+from napari_n2n.training.state import History, TrainState
+
+# Pairs whose acquisitions are compared with those of the interrupted run. Of each, a few planes are
+# read, in about a second; the scales, which are also compared, depend on the pixels of all pairs.
+_COMPARED_PAIRS = 8
+_MAY_CHANGE = {"steps", "minutes", "device"}  # a run may become longer or use another device
+
+
+class _History(BaseModel):
+    """Fields of `History`, as plain JSON."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    step: NonNegativeInt
+    seconds: NonNegativeFloat
+    end: NonNegativeFloat | None
+    loss: float | None
+    curve: list[HeldOutScore]
+    best: HeldOutScore | None
+
+
+class _Note(BaseModel):
+    """The note of a checkpoint file."""
+
+    history: _History
+    places: PositiveInt
+    settings: dict[str, Any]
+    scales: list[list[float]]
+    inputs: list[Any] | None = Field(default=None)  # files of version 0.1 have none
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The checkpoint file of a run.
+
+    Attributes
+    ----------
+    path
+        Path of the file.
+    settings, normalisations, pairs
+        Those of the run; a checkpoint of other settings or data is refused.
+    """
+
+    path: Path
+    settings: TrainingSettings
+    normalisations: Sequence[Normalisation]
+    pairs: Sequence[Pair]
+
+    def begin(self, state: TrainState, *, resume: bool) -> None:
+        """Load the file into the state of a run, if it is resumed and the file exists.
+
+        Raises
+        ------
+        BadInput
+            If the checkpoint cannot be used, or saving would replace a file that is not one.
+        """
+        if not self.path.exists():
+            return
+        if resume:
+            self.load(state)
+        elif not tensorfile.is_kind(self.path, "checkpoint"):
+            raise BadInput(
+                f"{self.path}: is not a checkpoint of napari-n2n, which needs this name: "
+                "move the file, or choose another name for the model",
+                "output",
+            )
+
+    def save(self, state: TrainState) -> None:
+        """Write the state of the run, with what it belongs to."""
+        known = {name: getattr(state.history, name) for name in _History.model_fields}
+        loss = None if math.isnan(state.history.loss) else state.history.loss
+        note = {
+            "history": _History.model_validate(known | {"loss": loss}).model_dump(),
+            "places": state.batch_size,
+            "settings": self.settings.model_dump(),
+            "scales": self._scales(),
+            "inputs": self._inputs,
+        }
+        tensorfile.write(self.path, "checkpoint", state.tensors(), note)
+
+    def load(self, state: TrainState) -> None:
+        """Read the file into the state of the run.
+
+        Raises
+        ------
+        BadInput
+            If the checkpoint cannot be read or belongs to other data or settings.
+        """
+
+        def layout(note: dict[str, Any], names: list[str]) -> dict[str, Tensor]:
+            self._check_run(_Note.model_validate(note))
+            return state.layout(begun=any(name.startswith("optimizer.") for name in names))
+
+        tensors, values = tensorfile.read(self.path, "checkpoint", layout)
+        note = _Note.model_validate(values)
+        loss = math.nan if note.history.loss is None else note.history.loss
+        known = {name: getattr(note.history, name) for name in _History.model_fields}
+        state.load(tensors, History(**known | {"loss": loss}), note.places)
+
+    def _check_run(self, note: _Note) -> None:
+        now = self.settings.model_dump(exclude=_MAY_CHANGE)
+        changed = [key for key in now if note.settings.get(key) != now[key]]
+        if changed:
+            raise BadInput(
+                f"{self.path}: the run had another {changed[0]} "
+                f"({note.settings.get(changed[0])!s:.40}): "
+                "resume with the same settings, or start again without --resume",
+                "resume",
+            )
+        if note.scales != self._scales() or note.inputs not in (None, self._inputs):
+            raise BadInput(
+                f"{self.path}: the acquisitions have changed since the interrupted run: "
+                "start again without --resume",
+                "resume",
+            )
+
+    @cached_property
+    def _inputs(self) -> list[dict[str, Any]]:
+        """Return fingerprints of the acquisitions of some pairs."""
+        chosen = [self.pairs[i] for i in evenly_spaced(len(self.pairs), _COMPARED_PAIRS)]
+        return [fingerprint(one) for pair in chosen for one in pair.acquisitions]
+
+    def _scales(self) -> list[list[float]]:
+        return [[one.scale.gain, one.scale.offset] for one in self.normalisations]
