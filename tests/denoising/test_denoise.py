@@ -1,3 +1,4 @@
+import weakref
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -220,11 +221,15 @@ def test_too_little_disk_space_is_reported_before_anything_is_written(
 
 def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene, caplog):
     expected = denoise(UNTRAINED, scene, device="cpu")
-    predict = Denoiser.predict
+    predict, failed = Denoiser.predict, []
 
     def limited(self, images, *how):
         if images[0].size > 256 * 256:
+            tensor = torch.zeros(3)
+            failed.append(weakref.ref(tensor))
             raise torch.OutOfMemoryError("full")
+        # What the failed tile allocated is freed before the next attempt.
+        assert all(reference() is None for reference in failed)
         return predict(self, images, *how)
 
     monkeypatch.setattr(Denoiser, "predict", limited)

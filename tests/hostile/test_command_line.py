@@ -17,6 +17,7 @@ from conftest import blobs, noisy
 from napari_n2n import TrainingSettings, cli, load, train
 from napari_n2n.cli import commands, last_resort, signals, terminal
 from napari_n2n.errors import BadInput
+from napari_n2n.io.run_lock import locked
 
 STATUS = {"SIGINT": 130, "SIGTERM": 143}
 N2N = (sys.executable, "-m", "napari_n2n")
@@ -318,3 +319,22 @@ def test_the_version_is_the_same_everywhere(call):
     import napari_n2n
 
     assert call("--version") == (0, f"napari-n2n {napari_n2n.__version__}\n", "")
+
+
+def test_a_second_training_of_the_same_model_is_refused(call, folder):
+    with locked(folder / "new.n2n"):
+        status, _, said = call("train", "a.tif", "b.tif", "-o", "new.n2n", "--steps", 1)
+    assert status == 2 and "is writing it" in said
+    assert not list(folder.glob("new.n2n*"))
+
+
+def test_training_keeps_files_of_the_user_beside_the_model(call, folder):
+    """Names that a pattern, or the names of checkpoints of channels, would match."""
+    own = ["m1.n2n.checkpoint", "m[1].n2n.checkpoint_backup", "m[1].n2n.checkpoint.7"]
+    for name in own:
+        (folder / name).write_text("mine")
+    options = ("--steps", 1, "--patch", 32, "--batch", 1, "--device", "cpu")
+    status, _, said = call("train", "a.tif", "b.tif", "-o", "m[1].n2n", *options)
+    assert status == 0, said
+    assert all((folder / name).read_text() == "mine" for name in own)
+    assert not (folder / "m[1].n2n.checkpoint").exists()

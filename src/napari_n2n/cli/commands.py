@@ -22,19 +22,22 @@ from napari_n2n.cli.options import (
     open_sources,
     with_settings,
 )
-from napari_n2n.cli.outputs import check_finished, checkpoints, folder_for_results
+from napari_n2n.cli.outputs import check_finished, checkpoints
 from napari_n2n.cli.signals import SIGNALS
 from napari_n2n.cli.terminal import describe_step, print_json, progress, say, show
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
+from napari_n2n.io.run_lock import locked
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_n2n.model.denoiser import Denoiser
     from napari_n2n.pair.pair import Pair
     from napari_n2n.training.fit import TrainingStep
+
+_STOPPING = "stopping: the model so far is kept (again to stop at once, without the latest steps)"
 
 app = typer.Typer(
     name="napari-n2n",
@@ -128,15 +131,16 @@ def train(
     from napari_n2n.model.device import choose_device
 
     choose_device(settings.device)  # fail before the acquisitions are read
-    with folder_for_results(output.parent):
+    with locked(output):
         pairs = open_sources(sources, axes, split, output=output)
         denoiser = _train(pairs, settings, checkpoint, resume=resume)
         denoiser.save(output)
+        unneeded = [] if denoiser.record.stopped else checkpoints(checkpoint)
+        for file in unneeded:
+            file.unlink()
     if denoiser.record.stopped:
         say(f"stopped: {output} has the best weights so far; continue with --resume")
     else:
-        for file in checkpoints(checkpoint):
-            file.unlink()
         say(f"saved {output}")
     if as_json:
         print_json({"model": output} | denoiser.record.model_dump(exclude={"curve"}))
@@ -158,13 +162,13 @@ def _train(
     found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
     for message in dict.fromkeys(finding.message for finding in found):
         say(f"note: {message}")
-    cpu = choose_device(settings.device).type == "cpu"
-    if cpu and (advice := unused_card()) is not None:
+    if choose_device(settings.device).type == "cpu" and (advice := unused_card()):
         say(f"note: to be many times faster, {advice}")
     with progress("training") as follow:
 
         def on_step(step: "TrainingStep") -> None:
-            SIGNALS.stop_gently(_say_stopping)  # before the first step there is nothing to keep
+            # Before the first step there is nothing to keep.
+            SIGNALS.stop_gently(lambda: say(_STOPPING))
             follow(step.progress, describe_step(step))
 
         return train_on(
@@ -176,10 +180,6 @@ def _train(
             checkpoint=checkpoint,
             resume=resume,
         )
-
-
-def _say_stopping() -> None:
-    say("stopping: the model so far is kept (again to stop at once, without the latest steps)")
 
 
 @app.command()

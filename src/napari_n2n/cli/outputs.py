@@ -25,10 +25,12 @@ def folder_for_results(folder: Path) -> Iterator[None]:
 
 def checkpoints(checkpoint: Path) -> list[Path]:
     """Return the checkpoint files of a run: a single file, or one per channel."""
+    from napari_n2n.training.checkpoint import is_checkpoint
+
     names = re.compile(re.escape(checkpoint.name) + r"(\.\d+)?")
     folder = checkpoint.parent
     found = folder.iterdir() if folder.is_dir() else ()
-    return [path for path in found if names.fullmatch(path.name)]
+    return [path for path in found if names.fullmatch(path.name) and is_checkpoint(path)]
 
 
 def check_finished(output: Path, settings: TrainingSettings) -> None:

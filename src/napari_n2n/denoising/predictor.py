@@ -242,8 +242,10 @@ class Predictor:
                 ) from error
             self.tile = tuple(max(side // 2, 16) for side in self.tile)
             _log.info("out of memory: tiles of %s pixels", self.tile)
-            return self._denoised(one, shape, channel)
-        return result
+        else:
+            return result
+        # Not in the handler: its error keeps the tensors of the failed tile in memory.
+        return self._denoised(one, shape, channel)
 
     def _tiles(self, spatial: Region, shape: tuple[int, ...]) -> Iterator[Tile]:
         halo, stride = self.denoiser.receptive_field, self.denoiser.stride

@@ -49,6 +49,11 @@ class _Note(BaseModel):
     inputs: list[Any] | None = Field(default=None)  # files of version 0.1 have none
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a file is a checkpoint, of any run."""
+    return tensorfile.is_kind(path, "checkpoint")
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """The checkpoint file of a run.
@@ -78,7 +83,7 @@ class Checkpoint:
             return
         if resume:
             self.load(state)
-        elif not tensorfile.is_kind(self.path, "checkpoint"):
+        elif not is_checkpoint(self.path):
             raise BadInput(
                 f"{self.path}: is not a checkpoint of napari-n2n, which needs this name: "
                 "move the file, or choose another name for the model",
