@@ -3,6 +3,8 @@
 import json
 import math
 import pickle
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -324,3 +326,11 @@ def test_a_resumed_run_notices_a_pixel_that_has_changed(checkpoint):
     a[30, 30], a[31, 31] = a[31, 31], a[30, 30]
     with refused("resume", match="acquisitions have changed"):
         train(Pair.open(a, b), STEPS, checkpoint=checkpoint, resume=True)
+
+
+def test_opening_a_model_does_not_wait_for_a_compiler(tmp_path, content):
+    path = tmp_path / "cells.n2n"
+    path.write_bytes(content)
+    code = "import sys, napari_n2n; napari_n2n.load(sys.argv[1]); print('sympy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

@@ -209,9 +209,9 @@ def _built(tensors: dict[str, Tensor], note: dict[str, Any], name: str) -> Denoi
             raise ValueError("networks and channels differ in number")
         networks = []
         for number in range(count):
-            network = network_without_weights(architecture).to_empty(device="cpu")
-            weights = {key: tensors[f"{number}.{key}"] for key in network.state_dict()}
-            network.load_state_dict(weights)
+            network = network_without_weights(architecture)
+            weights = {key: tensors[f"{number}.{key}"].clone() for key in network.state_dict()}
+            network.load_state_dict(weights, assign=True)  # `to_empty` would import a compiler
             networks.append(network)
         scales = tuple(Affine(*scale) for scale in checked.scales)
         model = Denoiser(tuple(networks), architecture, scales, checked.record)
