@@ -1,5 +1,6 @@
 """What is left of an interrupted run is verified: computed again or refused, never wrong pixels."""
 
+import errno
 import json
 import os
 import shutil
@@ -317,6 +318,17 @@ def test_a_result_that_is_not_finite_is_refused_with_its_place(
     assert len(names(tmp_path)) == (0 if bad == 0 else 2) and not out.exists()
     with refused("not_finite"):
         denoise(small, stack, **OPTIONS)
+
+
+def test_a_tiff_that_the_disk_cannot_hold_leaves_nothing(tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr(tifffile, "imwrite", full)
+    image = Acquisition.open(STACK, axes="TYX")
+    with pytest.raises(OSError, match="too large"):
+        list(simulate_by_planes(image, parse("gaussian:5"), [tmp_path / "out.tif"]))
+    assert names(tmp_path) == []
 
 
 def test_a_simulation_that_overflows_leaves_nothing(tmp_path):

@@ -71,7 +71,11 @@ class Writer:
         self._size = math.prod(header.shape) * header.dtype.itemsize
         if not resume:
             self.partial.touch(exist_ok=False)
-            self._create()
+            try:
+                self._create()
+            except BaseException:
+                remove(self.partial)
+                raise
         offset = self._pixels_at()
         if offset is None:
             raise FileNotFoundError(f"{self.partial}: no such unfinished result")
