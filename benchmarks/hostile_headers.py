@@ -15,7 +15,7 @@ from bench import MODEL, Bench, Case, Pixels, Result, judge_denoised, pwned
 from damage import FORMATS, movie
 
 
-class Lie:
+class FalseHeader:
     """A recording whose header does not fit, or that is no recording.
 
     Parameters
@@ -257,214 +257,242 @@ _OME_MICRO = _imwrite(
 )
 
 
-def _lies() -> dict[str, Lie]:
+def _false() -> dict[str, FalseHeader]:
     stack, planes = movie(), movie()[:3]
     tiff, ome_zarr, zarr3 = "movie.tif", "movie.ome.zarr", "movie.zarr"
     return {
-        "ImageJ, cut off in frame 3": Lie(tiff, _cut(_IMAGEJ, 0.4)),
-        "ImageJ says 9 frames": Lie(
+        "ImageJ, cut off in frame 3": FalseHeader(tiff, _cut(_IMAGEJ, 0.4)),
+        "ImageJ says 9 frames": FalseHeader(
             tiff, _patched(_IMAGEJ, (b"frames=6", b"frames=9"), (b"images=6", b"images=9"))
         ),
-        "ImageJ says 3 frames": Lie(
+        "ImageJ says 3 frames": FalseHeader(
             tiff, _patched(_IMAGEJ, (b"frames=6", b"frames=3"), (b"images=6", b"images=3"))
         ),
-        "OME says 1000 frames": Lie(
+        "OME says 1000 frames": FalseHeader(
             "movie.ome.tif",
             _patched(
                 _imwrite(stack[:1], ome=True, metadata={"axes": "TYX"}),
                 (b'SizeT="1"', b'SizeT="9"'),
             ),
         ),
-        "OME-TIFF of two files, one missing": Lie("movie.ome.tif", _multi_file),
-        "OME-TIFF, axis sizes exchanged": Lie(
+        "OME-TIFF of two files, one missing": FalseHeader("movie.ome.tif", _multi_file),
+        "OME-TIFF, axis sizes exchanged": FalseHeader(
             "movie.ome.tif", _patched(_OME, (b'SizeX="40" SizeY="48"', b'SizeX="48" SizeY="40"'))
         ),
-        "OME-TIFF, broken XML": Lie(
+        "OME-TIFF, broken XML": FalseHeader(
             "movie.ome.tif", _patched(_OME, (b"</Pixels>", b"</Pixel >")), _MOVIE
         ),
-        "OME-TIFF, pixel size 0": Lie(
+        "OME-TIFF, pixel size 0": FalseHeader(
             "movie.ome.tif", _patched(_OME_MICRO, (b'"0.25"', b'"0.00"')), _MOVIE
         ),
-        "OME-TIFF, pixel size -1": Lie(
+        "OME-TIFF, pixel size -1": FalseHeader(
             "movie.ome.tif", _patched(_OME_MICRO, (b'"0.25"', b'"-1.0"')), _MOVIE
         ),
-        "OME-TIFF, pixel size NaN": Lie(
+        "OME-TIFF, pixel size NaN": FalseHeader(
             "movie.ome.tif", _patched(_OME_MICRO, (b'"0.25"', b'"NaN" ')), _MOVIE
         ),
-        "OME-TIFF, pixel size of letters": Lie(
+        "OME-TIFF, pixel size of letters": FalseHeader(
             "movie.ome.tif", _patched(_OME_MICRO, (b'"0.25"', b'"abcd"')), _MOVIE
         ),
-        "TIFF, endless chain of pages": Lie(tiff, _chained, axes="TYX"),
-        "TIFF, width of 2^31": Lie(tiff, _tag_set(_imwrite(stack, metadata=None), 256, 2**31)),
-        "TIFF, height of 10^6": Lie(
+        "TIFF, endless chain of pages": FalseHeader(tiff, _chained, axes="TYX"),
+        "TIFF, width of 2^31": FalseHeader(
+            tiff, _tag_set(_imwrite(stack, metadata=None), 256, 2**31)
+        ),
+        "TIFF, height of 10^6": FalseHeader(
             tiff, _tag_set(_imwrite(stack, metadata=None), 257, 10**6), axes="TYX"
         ),
-        "TIFF, compressed, height of 10^6": Lie(
+        "TIFF, compressed, height of 10^6": FalseHeader(
             tiff,
             _tag_set(_imwrite(stack, metadata=None, compression="zlib"), 257, 10**6),
             axes="TYX",
         ),
-        "TIFF, strips beyond the end": Lie(
+        "TIFF, strips beyond the end": FalseHeader(
             tiff, _tag_set(_imwrite(stack, metadata=None), 273, 10**8), axes="TYX"
         ),
-        "TIFF, unknown compression": Lie(
+        "TIFF, unknown compression": FalseHeader(
             tiff, _tag_set(_imwrite(stack, metadata=None), 259, 4711), axes="TYX"
         ),
-        "TIFF, one page cut off": Lie(tiff, _cut(_imwrite(stack, metadata=None), 0.9), axes="TYX"),
-        "TIFF, LZW, cut off": Lie(
+        "TIFF, one page cut off": FalseHeader(
+            tiff, _cut(_imwrite(stack, metadata=None), 0.9), axes="TYX"
+        ),
+        "TIFF, LZW, cut off": FalseHeader(
             tiff, _cut(_imwrite(stack, metadata=None, compression="lzw"), 0.5), axes="TYX"
         ),
-        "TIFF, written page by page": Lie(tiff, _appended, _MOVIE, axes="TYX"),
-        "TIFF, two sizes of pages": Lie(tiff, _two_sizes, _MOVIE),
-        "TIFF, big-endian": Lie(
+        "TIFF, written page by page": FalseHeader(tiff, _appended, _MOVIE, axes="TYX"),
+        "TIFF, two sizes of pages": FalseHeader(tiff, _two_sizes, _MOVIE),
+        "TIFF, big-endian": FalseHeader(
             tiff, _imwrite(stack, byteorder=">", metadata={"axes": "TYX"}), _MOVIE
         ),
-        "TIFF, float64": Lie(tiff, _imwrite(stack.astype("f8"), metadata={"axes": "TYX"}), _MOVIE),
-        "TIFF, int32": Lie(tiff, _imwrite(stack.astype("i4"), metadata={"axes": "TYX"}), _MOVIE),
-        "TIFF, RGB": Lie(
+        "TIFF, float64": FalseHeader(
+            tiff, _imwrite(stack.astype("f8"), metadata={"axes": "TYX"}), _MOVIE
+        ),
+        "TIFF, int32": FalseHeader(
+            tiff, _imwrite(stack.astype("i4"), metadata={"axes": "TYX"}), _MOVIE
+        ),
+        "TIFF, RGB": FalseHeader(
             tiff, lambda p: tifffile.imwrite(p, np.stack([stack[0]] * 3, -1), photometric="rgb")
         ),
-        "TIFF, one NaN in frame 4": Lie(tiff, _imwrite(_with(np.nan), metadata={"axes": "TYX"})),
-        "TIFF, one infinity": Lie(tiff, _imwrite(_with(np.inf), metadata={"axes": "TYX"})),
-        "TIFF, one value of 1e300": Lie(
+        "TIFF, one NaN in frame 4": FalseHeader(
+            tiff, _imwrite(_with(np.nan), metadata={"axes": "TYX"})
+        ),
+        "TIFF, one infinity": FalseHeader(tiff, _imwrite(_with(np.inf), metadata={"axes": "TYX"})),
+        "TIFF, one value of 1e300": FalseHeader(
             tiff, _imwrite(_with(1e300, "f8"), metadata={"axes": "TYX"})
         ),
-        "TIFF, all 1e30": Lie(
+        "TIFF, all 1e30": FalseHeader(
             tiff,
             _imwrite(stack.astype("f4") * 1e30, metadata={"axes": "TYX"}),
             lambda: stack.astype("f4") * np.float32(1e30),
         ),
-        "TIFF, all 3e38": Lie(
+        "TIFF, all 3e38": FalseHeader(
             tiff,
             _imwrite(stack.astype("f4") / stack.max() * 3.4e38, metadata={"axes": "TYX"}),
             lambda: (stack.astype("f4") / stack.max() * 3.4e38).astype("f4"),
         ),
-        "TIFF, no rows": Lie(tiff, _tag_set(_imwrite(stack, metadata=None), 257, 0), axes="TYX"),
-        "an empty TIFF": Lie(tiff, lambda p: p.write_bytes(b"")),
-        "a TIFF of a header": Lie(tiff, lambda p: p.write_bytes(b"II*\0\x08\0\0\0")),
-        "a text named .tif": Lie(tiff, lambda p: p.write_text("hello\n" * 100)),
-        "a picture named .tif": Lie(
+        "TIFF, no rows": FalseHeader(
+            tiff, _tag_set(_imwrite(stack, metadata=None), 257, 0), axes="TYX"
+        ),
+        "an empty TIFF": FalseHeader(tiff, lambda p: p.write_bytes(b"")),
+        "a TIFF of a header": FalseHeader(tiff, lambda p: p.write_bytes(b"II*\0\x08\0\0\0")),
+        "a text named .tif": FalseHeader(tiff, lambda p: p.write_text("hello\n" * 100)),
+        "a picture named .tif": FalseHeader(
             tiff, lambda p: p.write_bytes(b"\xff\xd8\xff\xe0" + bytes(500))
         ),
-        "a folder named .tif": Lie(tiff, lambda p: p.mkdir()),
-        "a named pipe": Lie(tiff, os.mkfifo),
-        "a pipe named .npy": Lie("movie.npy", os.mkfifo),
-        "a socket": Lie(tiff, _socket),
-        "a device": Lie(tiff, lambda p: p.symlink_to("/dev/zero")),
-        "a device named .npy": Lie("movie.npy", lambda p: p.symlink_to("/dev/zero")),
-        "a link to nothing": Lie(tiff, lambda p: p.symlink_to("nowhere.tif")),
-        "a link to itself": Lie(tiff, lambda p: p.symlink_to(p.name)),
-        "npy, pickled objects": Lie("movie.npy", lambda p: np.save(p, np.array([{}, []], object))),
-        "npy, 10^12 pixels": Lie(
+        "a folder named .tif": FalseHeader(tiff, lambda p: p.mkdir()),
+        "a named pipe": FalseHeader(tiff, os.mkfifo),
+        "a pipe named .npy": FalseHeader("movie.npy", os.mkfifo),
+        "a socket": FalseHeader(tiff, _socket),
+        "a device": FalseHeader(tiff, lambda p: p.symlink_to("/dev/zero")),
+        "a device named .npy": FalseHeader("movie.npy", lambda p: p.symlink_to("/dev/zero")),
+        "a link to nothing": FalseHeader(tiff, lambda p: p.symlink_to("nowhere.tif")),
+        "a link to itself": FalseHeader(tiff, lambda p: p.symlink_to(p.name)),
+        "npy, pickled objects": FalseHeader(
+            "movie.npy", lambda p: np.save(p, np.array([{}, []], object))
+        ),
+        "npy, 10^12 pixels": FalseHeader(
             "movie.npy",
             _npy_header("{'descr': '<u2', 'fortran_order': False, 'shape': (1000000, 1000000)}"),
         ),
-        "npy, negative shape": Lie(
+        "npy, negative shape": FalseHeader(
             "movie.npy", _npy_header("{'descr': '<u2', 'fortran_order': False, 'shape': (-10, 20)}")
         ),
-        "npy, code in the header": Lie(
+        "npy, code in the header": FalseHeader(
             "movie.npy", _npy_header("__import__('os').system('touch pwned')")
         ),
-        "npy, no frames": Lie("movie.npy", lambda p: np.save(p, stack[:0])),
-        "npy, no columns": Lie("movie.npy", lambda p: np.save(p, stack[..., :0])),
-        "npy, complex": Lie("movie.npy", lambda p: np.save(p, stack.astype(complex)), axes="TYX"),
-        "npy, text": Lie("movie.npy", lambda p: np.save(p, stack.astype(str)), axes="TYX"),
-        "npy, bool": Lie("movie.npy", lambda p: np.save(p, stack > 200), axes="TYX"),
-        "npy, fields": Lie(
+        "npy, no frames": FalseHeader("movie.npy", lambda p: np.save(p, stack[:0])),
+        "npy, no columns": FalseHeader("movie.npy", lambda p: np.save(p, stack[..., :0])),
+        "npy, complex": FalseHeader(
+            "movie.npy", lambda p: np.save(p, stack.astype(complex)), axes="TYX"
+        ),
+        "npy, text": FalseHeader("movie.npy", lambda p: np.save(p, stack.astype(str)), axes="TYX"),
+        "npy, bool": FalseHeader("movie.npy", lambda p: np.save(p, stack > 200), axes="TYX"),
+        "npy, fields": FalseHeader(
             "movie.npy",
             lambda p: np.save(p, np.zeros((9, 40, 40), [("a", "u2"), ("b", "f4")])),
             axes="TYX",
         ),
-        "npy, Fortran order": Lie(
+        "npy, Fortran order": FalseHeader(
             "movie.npy", lambda p: np.save(p, np.asfortranarray(stack)), _MOVIE, "TYX"
         ),
-        "npy, float16": Lie(
+        "npy, float16": FalseHeader(
             "movie.npy", lambda p: np.save(p, stack.astype("f2")), lambda: stack.astype("f2"), "TYX"
         ),
-        "npy, big-endian": Lie(
+        "npy, big-endian": FalseHeader(
             "movie.npy", lambda p: np.save(p, stack.astype(">u2")), _MOVIE, "TYX"
         ),
-        "npy, an offset of 1e9": Lie(
+        "npy, an offset of 1e9": FalseHeader(
             "movie.npy", lambda p: np.save(p, stack.astype("f8") / 100 + 1e9), axes="TYX"
         ),
-        "npz named .npy": Lie("movie.npy", lambda p: np.savez(open(p, "wb"), stack), axes="TYX"),
-        "zarr, no frames": Lie(zarr3, _array_json(shape=[0, 48, 40]), axes="TYX"),
-        "zarr, 10^15 pixels": Lie(zarr3, _array_json(shape=[10**9, 1000, 1000]), axes="TYX"),
-        "zarr, negative shape": Lie(zarr3, _array_json(shape=[-6, 48, 40]), axes="TYX"),
-        "zarr, more frames than chunks": Lie(
+        "npz named .npy": FalseHeader(
+            "movie.npy", lambda p: np.savez(open(p, "wb"), stack), axes="TYX"
+        ),
+        "zarr, no frames": FalseHeader(zarr3, _array_json(shape=[0, 48, 40]), axes="TYX"),
+        "zarr, 10^15 pixels": FalseHeader(
+            zarr3, _array_json(shape=[10**9, 1000, 1000]), axes="TYX"
+        ),
+        "zarr, negative shape": FalseHeader(zarr3, _array_json(shape=[-6, 48, 40]), axes="TYX"),
+        "zarr, more frames than chunks": FalseHeader(
             zarr3, _array_json(shape=[60, 48, 40]), lambda: _zeros_from(60, 6, 60), "TYX"
         ),
-        "zarr, unknown codec": Lie(
+        "zarr, unknown codec": FalseHeader(
             zarr3, _array_json(codecs=[{"name": "mine", "configuration": {}}]), axes="TYX"
         ),
-        "zarr, unknown type": Lie(zarr3, _array_json(data_type="qubit"), axes="TYX"),
-        "zarr, type of other size": Lie(zarr3, _array_json(data_type="float64"), axes="TYX"),
-        "zarr, no chunks": Lie(zarr3, _removed(_zarr_v3, "c"), lambda: _zeros_from(6, 0, 6), "TYX"),
-        "zarr, a plane missing": Lie(
+        "zarr, unknown type": FalseHeader(zarr3, _array_json(data_type="qubit"), axes="TYX"),
+        "zarr, type of other size": FalseHeader(
+            zarr3, _array_json(data_type="float64"), axes="TYX"
+        ),
+        "zarr, no chunks": FalseHeader(
+            zarr3, _removed(_zarr_v3, "c"), lambda: _zeros_from(6, 0, 6), "TYX"
+        ),
+        "zarr, a plane missing": FalseHeader(
             zarr3, _removed(_zarr_v3, "c/3"), lambda: _zeros_from(6, 3, 4), "TYX"
         ),
-        "zarr, metadata cut off": Lie(
+        "zarr, metadata cut off": FalseHeader(
             zarr3, lambda p: (_zarr_v3(p), os.truncate(p / "zarr.json", 100)), axes="TYX"
         ),
-        "zarr, metadata of 100,000 brackets": Lie(zarr3, _deep_json, _MOVIE, axes="TYX"),
-        "OME-Zarr 0.2": Lie(ome_zarr, _ome_zarr_02, _MOVIE),
-        "OME-Zarr 0.3": Lie(ome_zarr, _ome_zarr_03, _MOVIE),
-        "OME-Zarr 0.2 with --axes": Lie(ome_zarr, _ome_zarr_02, _MOVIE, "TYX"),
-        "OME-Zarr, fewer axes": Lie(ome_zarr, _axes_named("y", "x")),
-        "OME-Zarr, more axes": Lie(ome_zarr, _axes_named("t", "z", "y", "x")),
-        "OME-Zarr, an axis twice": Lie(ome_zarr, _axes_named("y", "y", "x")),
-        "OME-Zarr, axes without names": Lie(
+        "zarr, metadata of 100,000 brackets": FalseHeader(zarr3, _deep_json, _MOVIE, axes="TYX"),
+        "OME-Zarr 0.2": FalseHeader(ome_zarr, _ome_zarr_02, _MOVIE),
+        "OME-Zarr 0.3": FalseHeader(ome_zarr, _ome_zarr_03, _MOVIE),
+        "OME-Zarr 0.2 with --axes": FalseHeader(ome_zarr, _ome_zarr_02, _MOVIE, "TYX"),
+        "OME-Zarr, fewer axes": FalseHeader(ome_zarr, _axes_named("y", "x")),
+        "OME-Zarr, more axes": FalseHeader(ome_zarr, _axes_named("t", "z", "y", "x")),
+        "OME-Zarr, an axis twice": FalseHeader(ome_zarr, _axes_named("y", "y", "x")),
+        "OME-Zarr, axes without names": FalseHeader(
             ome_zarr, _attributes(lambda o: _first(o).update(axes=[{}, {}, {}]))
         ),
-        "OME-Zarr, axes null": Lie(ome_zarr, _attributes(lambda o: _first(o).update(axes=None))),
-        "OME-Zarr, no axes, --axes given": Lie(
+        "OME-Zarr, axes null": FalseHeader(
+            ome_zarr, _attributes(lambda o: _first(o).update(axes=None))
+        ),
+        "OME-Zarr, no axes, --axes given": FalseHeader(
             ome_zarr, _attributes(lambda o: _first(o).pop("axes")), _MOVIE, "TYX"
         ),
-        "OME-Zarr, no datasets": Lie(
+        "OME-Zarr, no datasets": FalseHeader(
             ome_zarr, _attributes(lambda o: _first(o).update(datasets=[]))
         ),
-        "OME-Zarr, dataset elsewhere": Lie(
+        "OME-Zarr, dataset elsewhere": FalseHeader(
             ome_zarr, _attributes(lambda o: _first(o)["datasets"][0].update(path="../a.tif"))
         ),
-        "OME-Zarr, dataset missing": Lie(
+        "OME-Zarr, dataset missing": FalseHeader(
             ome_zarr, _attributes(lambda o: _first(o)["datasets"][0].update(path="7"))
         ),
-        "OME-Zarr, multiscales a word": Lie(
+        "OME-Zarr, multiscales a word": FalseHeader(
             ome_zarr, _attributes(lambda o: o.update(multiscales="many"))
         ),
-        "OME-Zarr, pixel size 0": Lie(ome_zarr, _scaled(1, 0, 0), _MOVIE),
-        "OME-Zarr, pixel size -1": Lie(ome_zarr, _scaled(1, -1, -1), _MOVIE),
-        "OME-Zarr, pixel size NaN": Lie(ome_zarr, _scaled(1, float("nan"), 1), _MOVIE),
-        "OME-Zarr, pixel size 1e300": Lie(ome_zarr, _scaled(1, 1e300, 1e300), _MOVIE),
-        "OME-Zarr, pixel size of letters": Lie(ome_zarr, _scaled("a", "b", "c"), _MOVIE),
-        "OME-Zarr, two pixel sizes": Lie(ome_zarr, _scaled(1, 1), _MOVIE),
-        "OME-Zarr, scale null": Lie(
+        "OME-Zarr, pixel size 0": FalseHeader(ome_zarr, _scaled(1, 0, 0), _MOVIE),
+        "OME-Zarr, pixel size -1": FalseHeader(ome_zarr, _scaled(1, -1, -1), _MOVIE),
+        "OME-Zarr, pixel size NaN": FalseHeader(ome_zarr, _scaled(1, float("nan"), 1), _MOVIE),
+        "OME-Zarr, pixel size 1e300": FalseHeader(ome_zarr, _scaled(1, 1e300, 1e300), _MOVIE),
+        "OME-Zarr, pixel size of letters": FalseHeader(ome_zarr, _scaled("a", "b", "c"), _MOVIE),
+        "OME-Zarr, two pixel sizes": FalseHeader(ome_zarr, _scaled(1, 1), _MOVIE),
+        "OME-Zarr, scale null": FalseHeader(
             ome_zarr,
             _attributes(lambda o: _first(o)["datasets"][0].update(coordinateTransformations=None)),
             _MOVIE,
         ),
-        "OME-Zarr, omero null": Lie(ome_zarr, _omero(None), _MOVIE),
-        "OME-Zarr, omero channels null": Lie(ome_zarr, _omero({"channels": None}), _MOVIE),
-        "OME-Zarr, omero a list": Lie(ome_zarr, _omero([1, 2]), _MOVIE),
-        "OME-Zarr, colour a number": Lie(
+        "OME-Zarr, omero null": FalseHeader(ome_zarr, _omero(None), _MOVIE),
+        "OME-Zarr, omero channels null": FalseHeader(ome_zarr, _omero({"channels": None}), _MOVIE),
+        "OME-Zarr, omero a list": FalseHeader(ome_zarr, _omero([1, 2]), _MOVIE),
+        "OME-Zarr, colour a number": FalseHeader(
             ome_zarr, _omero({"channels": [{"color": 255, "label": None}]}), _MOVIE
         ),
-        "OME-Zarr, colour a name": Lie(ome_zarr, _omero({"channels": [{"color": "red"}]}), _MOVIE),
-        "OME-Zarr, units a number": Lie(
+        "OME-Zarr, colour a name": FalseHeader(
+            ome_zarr, _omero({"channels": [{"color": "red"}]}), _MOVIE
+        ),
+        "OME-Zarr, units a number": FalseHeader(
             ome_zarr, _attributes(lambda o: _first(o)["axes"][1].update(unit=7)), _MOVIE
         ),
-        "three frames of 3 columns": Lie(
+        "three frames of 3 columns": FalseHeader(
             "movie.npy", lambda p: np.save(p, np.moveaxis(planes, 0, -1))
         ),
     }
 
 
-_LIES = _lies()
+_FALSE = _false()
 
 
-def lie(bench: Bench, seed: int, number: int) -> tuple[str, Result]:
+def false_header(bench: Bench, seed: int, number: int) -> tuple[str, Result]:
     """Denoise a recording whose header does not fit."""
-    name, one = list(_LIES.items())[number]
+    name, one = list(_FALSE.items())[number]
     path = bench.fresh() / one.file
     bench.must(lambda: one.write(path))
     axes = ["--axes", one.axes] if one.axes else []
@@ -479,4 +507,4 @@ def lie(bench: Bench, seed: int, number: int) -> tuple[str, Result]:
     return f"{name}: {' '.join(case.words)}", bench.run(case)
 
 
-KINDS = {"lies in headers": (lie, len(_LIES))}
+KINDS = {"false headers": (false_header, len(_FALSE))}

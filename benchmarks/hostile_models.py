@@ -12,7 +12,7 @@ from bench import MODEL, Bench, Case, Result, judge_denoised, pwned
 from damage import FORMATS, movie
 
 
-def _model_lies() -> dict[str, Callable[[], object]]:
+def _false_models() -> dict[str, Callable[[], object]]:
     """Return functions that write a false model, most with a correct checksum."""
     import torch
 
@@ -145,9 +145,9 @@ def _model_lies() -> dict[str, Callable[[], object]]:
     }
 
 
-def model_lie(bench: Bench, seed: int, number: int) -> tuple[str, Result]:
+def false_model(bench: Bench, seed: int, number: int) -> tuple[str, Result]:
     """Denoise with a model whose notes or weights do not fit."""
-    name, write = list(_MODEL_LIES.items())[number]
+    name, write = list(_FALSE_MODELS.items())[number]
     path = bench.fresh()
     bench.must(lambda: FORMATS["TIFF, LZW"].write(Path("movie.tif"), movie()))
     try:
@@ -182,7 +182,7 @@ def _same_or_finite(harmless: bool) -> str:
     return wrong and f"a false model was used: {wrong}"
 
 
-_MODEL_LIES = _model_lies()
+_FALSE_MODELS = _false_models()
 
 
-KINDS = {"lies in models": (model_lie, len(_MODEL_LIES))}
+KINDS = {"false models": (false_model, len(_FALSE_MODELS))}

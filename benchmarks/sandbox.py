@@ -23,7 +23,7 @@ import psutil
 Outcome = Literal["right", "refused", "unclear", "hang", "wrong", "lost"]
 OUTCOMES: tuple[Outcome, ...] = ("right", "refused", "unclear", "hang", "wrong", "lost")
 
-# A case computes for about 0.2 s; the limit leaves room for a busy machine.
+# A case computes for about 0.2 s; a busy machine needs longer.
 SECONDS = 60.0
 # The package with torch takes 400 MB; --memory is 1 GB by default.
 MEGABYTES = 2000
