@@ -290,3 +290,33 @@ def test_each_channel_is_trained_with_its_own_loss(scene):
     assert denoiser.record.loss == "l2, l1"
     alike = train(pairs, QUICK.model_copy(update={"steps": 4, "loss": "l2"}))
     assert len(alike.networks) == 1 and alike.record.loss == "l2"
+
+
+def test_training_and_denoising_keep_the_default_type_of_torch(pair, scene):
+    settings = QUICK.model_copy(update={"steps": 2})
+    usual = train(pair, settings)
+    torch.set_default_dtype(torch.float64)
+    try:
+        denoiser = train(pair, settings)
+        assert denoise(denoiser, scene, device="cpu").dtype == np.float32
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(weights(denoiser), weights(usual))
+
+
+@pytest.mark.parametrize("start", ["warm", "cold"])
+def test_a_run_that_diverges_keeps_its_best_weights_or_is_refused(pair, start):
+    wild = QUICK.model_copy(update={"learning_rate": 1e25, "start": start})
+    if start == "cold":
+        with refused("option", match="diverged"):
+            train(pair, wild)
+        return
+    denoiser = train(pair, wild)
+    assert denoiser.record.diverged == 10 and bool(torch.isfinite(weights(denoiser)).all())
+
+
+@pytest.mark.parametrize("memory", [-5, 0, 1e30, np.nan, True, "4GB"])
+def test_a_memory_limit_that_is_no_size_is_refused(denoiser, scene, memory):
+    with refused("option", match="memory"):
+        denoise(denoiser, scene, device="cpu", memory=memory)

@@ -15,7 +15,7 @@ from napari_n2n.io.acquisition import Acquisition, read_finite
 from napari_n2n.io.header import Region
 from napari_n2n.io.writers import shard_sides
 from napari_n2n.model.denoiser import Denoiser
-from napari_n2n.model.device import free_memory
+from napari_n2n.model.device import check_memory, free_memory
 from napari_n2n.pair.registration import common_part
 
 _SMALLEST_TILE = 64  # pixels; smaller tiles consist of little more than their halo
@@ -257,6 +257,7 @@ def fitting_tile(
     denoiser: Denoiser, plan: Plan, device: torch.device, memory: int
 ) -> tuple[int, ...]:
     """Return the sides of the tiles that a `Predictor` with these arguments uses, in pixels."""
+    check_memory(memory)
     free = free_memory(device)
     available = memory * _CPU_SHARE if free is None else free * _GPU_SHARE
     return choose_tile(

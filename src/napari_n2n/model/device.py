@@ -10,6 +10,7 @@ import torch
 from napari_n2n.errors import BadInput
 
 _ALL_THREADS = torch.get_num_threads()
+_MOST_MEMORY = 2**50  # bytes, more than any computer has
 
 
 def choose_device(name: str) -> torch.device:
@@ -88,6 +89,21 @@ def use_threads(number: int) -> None:
     Call it in the thread that computes.
     """
     torch.set_num_threads(number or _ALL_THREADS)
+
+
+def check_memory(memory: float) -> None:
+    """Raise if a memory limit is not a positive number of bytes.
+
+    Raises
+    ------
+    BadInput
+        If `memory` is another value, or more bytes than any computer has.
+    """
+    number = isinstance(memory, int | float) and not isinstance(memory, bool)
+    if not number or not 1 <= memory <= _MOST_MEMORY:
+        raise BadInput(
+            f"memory {memory!r}: must be a number of bytes from 1 to {_MOST_MEMORY}", "option"
+        )
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -116,9 +116,9 @@ class Patches:
         first, second, counted, turn, *steps = (
             torch.tensor(whole, dtype=torch.int64).to(cache.device, non_blocking=True).unbind(1)
         )
+        numbers = torch.tensor(real, dtype=torch.float32)
         gain, offset, target_gain, target_offset, limit, *of_hits, input_limit = (
-            column.view(shape)
-            for column in torch.tensor(real).to(cache.device, non_blocking=True).unbind(1)
+            column.view(shape) for column in numbers.to(cache.device, non_blocking=True).unbind(1)
         )
         grids = [grid[turn] for grid in self._grids]
         inside = sum(grid * step.view(shape) for grid, step in zip(grids, steps, strict=True))

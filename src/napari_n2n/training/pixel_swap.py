@@ -8,6 +8,7 @@ in all patches.)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -65,8 +66,9 @@ class PixelSwap:
         rows, columns = grids
         device, count = rows.device, len(rows)
         generator = torch.Generator(device).manual_seed(seed)
-        chosen = torch.rand(count, 1, generator=generator, device=device) < self.share
-        swapped = torch.rand(count, sides[0] * sides[1], generator=generator, device=device) < 0.5
+        draw = partial(torch.rand, generator=generator, device=device, dtype=torch.float32)
+        chosen = draw(count, 1) < self.share
+        swapped = draw(count, sides[0] * sides[1]) < 0.5
         index = rows * sides[1] * self.along_y + columns * self.along_x
         return (swapped & chosen).gather(1, index.flatten(1)).view(index.shape)
 

@@ -48,6 +48,7 @@ def record_of_run(
         data_range=held_out.data_range,
         curve=history.curve,
         steps=history.step,
+        diverged=history.diverged,
         seconds=round(history.seconds, 1),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         versions={
