@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -384,3 +385,9 @@ def test_two_runs_of_one_folder_do_not_meet(tmp_path, small, raw):
     assert read_journal(job.journal) is not None
     denoise_folder(small, raw, out=job.folder, resume=True)
     assert names(job.folder) == [".napari-n2n.journal", "0.tif", "1.tif"]
+
+
+def test_a_result_that_memory_cannot_hold_is_refused(small):
+    huge = da.zeros((10**6, 10**6, 10**6), dtype=np.uint16, chunks=1000)
+    with refused("memory", "does not fit into the memory: write it to a file"):
+        denoise(small, huge, axes="TYX")

@@ -257,7 +257,15 @@ def denoise(
         return run.finish(on_step)
     predictor = Predictor(denoiser, plan, choose_device(device), memory)
     shape = plan.header.shape
-    result = np.empty(shape, plan.header.dtype)
+    try:
+        result = np.empty(shape, plan.header.dtype)
+    except MemoryError as error:
+        size = math.prod(shape) * plan.header.dtype.itemsize
+        raise BadInput(
+            f"{plan.header.name}: the result of {size / 1e9:.3g} GB does not fit into the memory: "
+            "write it to a file with out=",
+            "memory",
+        ) from error
     for frame in np.ndindex(*shape[: -denoiser.dims]):
         region = (
             *(slice(i, i + 1) for i in frame),
