@@ -210,8 +210,9 @@ def values_of(field):
     if get_origin(field.annotation) is Literal:
         return st.sampled_from(get_args(field.annotation))
     if issubclass(kind, int):
-        lowest = next((limit.ge for limit in field.metadata if hasattr(limit, "ge")), 1)
-        return st.integers(lowest, 10**14)
+        lowest = next(limit.ge for limit in field.metadata if hasattr(limit, "ge"))
+        highest = next(limit.le for limit in field.metadata if hasattr(limit, "le"))
+        return st.integers(lowest, highest)
     return st.floats(1e-9, 0.999)
 
 

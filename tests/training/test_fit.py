@@ -152,16 +152,16 @@ def test_a_full_graphics_card_gets_a_smaller_cache(monkeypatch):
     empty, slots = torch.empty, []
 
     def limited(*size, **options):
-        if len(size) == 3 and size[0] > room:
+        if len(size) == 3 and size[0] > fitting:
             slots.append(size[0])
             raise torch.OutOfMemoryError("full")
         return empty(*size, **options)
 
     monkeypatch.setattr(torch, "empty", limited)
-    room = 8
+    fitting = 8
     settings = QUICK.model_copy(update={"steps": 3, "patch": 32, "batch": 2})
     assert train(stack, settings).record.steps == 3 and slots == [16]
-    room = 0
+    fitting = 0
     with refused("memory", match="not enough memory for the acquisitions"):
         train(stack, settings)
 
