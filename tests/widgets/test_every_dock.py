@@ -150,7 +150,7 @@ def test_lack_of_memory_is_reported_and_the_button_stays_enabled(
         viewer.add_image(noisy(blobs((64, 64)), seed), name=letter)
     widget = open_dock(viewer, name)
     press(widget, denoiser.save(tmp_path / "model"))
-    qtbot.waitUntil(lambda: idle(widget) and "out of memory" in words(widget), timeout=30_000)
+    qtbot.waitUntil(lambda: idle(widget) and "not enough memory" in words(widget), timeout=30_000)
     assert len(viewer.layers) == 2
     qtbot.waitUntil(lambda: not progress._all_instances, timeout=30_000)
 
