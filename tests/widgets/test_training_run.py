@@ -360,7 +360,7 @@ def test_a_failed_run_keeps_the_previous_model_and_its_recipe(viewer, qtbot, mon
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
     assert (widget.session.denoiser, widget.session.recipe) == before
-    assert "out of memory" in widget.status.text()
+    assert "not enough memory" in widget.status.text()
 
 
 def test_if_the_result_cannot_be_shown_the_run_ends(viewer, qtbot, monkeypatch):

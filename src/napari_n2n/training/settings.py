@@ -102,7 +102,7 @@ class TrainingSettings(BaseModel):
     channels: Literal["together", "separate"] = Field(
         default="together", title="Channels", json_schema_extra={"form": "advanced"}
     )
-    """One network for all channels, or one for each; also one for each if their losses differ."""
+    """One network for all channels, or one for each (always if their losses differ)."""
 
     device: DeviceName = Field(
         default="auto", title="Device", json_schema_extra={"form": "advanced"}
