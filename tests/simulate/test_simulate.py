@@ -164,7 +164,7 @@ def test_a_range_of_gains_and_widths_draws_one_for_every_image(seed):
     flat, rng = np.full((64, 64), 1000, np.float32), rng_of(seed)
     gains = [np.var(Camera((1, 9), 0).apply(flat, rng)) / 1000 for _ in range(12)]
     assert 0.9 < min(gains) < max(gains) < 10 and np.ptp(gains) > 1
-    grains = [Brown(9, (0.5, 3)).apply(flat, rng) - 1000 for _ in range(12)]
+    grains = [Brown(9, (0.5, 3)).apply(flat, rng) - 1000 for _ in range(30)]
     beside = [np.mean(noise[:, 1:] * noise[:, :-1]) / np.var(noise) for noise in grains]
     assert np.ptp(beside) > 0.1
 
