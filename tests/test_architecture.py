@@ -176,6 +176,11 @@ def test_file_names_are_unique_in_the_whole_package():
     assert sorted(names) == sorted(set(names))
 
 
+def test_every_module_uses_the_one_logger_of_the_package():
+    """The command line shows its warnings; those of other loggers are kept from the terminal."""
+    assert not [path.name for path in FILES if "getLogger(__name__)" in path.read_text("utf-8")]
+
+
 def test_no_module_is_too_long_to_read():
     lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
     assert not [name for name, lines in lengths.items() if lines > MOST_LINES_OF_A_MODULE]

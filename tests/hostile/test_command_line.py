@@ -338,3 +338,13 @@ def test_training_keeps_files_of_the_user_beside_the_model(call, folder):
     assert status == 0, said
     assert all((folder / name).read_text() == "mine" for name in own)
     assert not (folder / "m[1].n2n.checkpoint").exists()
+
+
+def test_the_terminal_says_that_only_the_complete_planes_of_a_file_are_read(call, folder):
+    stack = np.random.default_rng(0).integers(0, 255, (6, 40, 50), dtype=np.uint8)
+    tifffile.imwrite(folder / "cut.tif", stack, compression="deflate", metadata=None)
+    content = (folder / "cut.tif").read_bytes()
+    (folder / "cut.tif").write_bytes(content[: len(content) * 2 // 3])
+    words = ("split", "cut.tif", "--axis", "T", "-o", "half", "--axes", "TYX")
+    status, _, said = call(*words)
+    assert status == 0 and "planes that are complete" in said

@@ -21,7 +21,7 @@ from napari_n2n.io.header import Header, unit_name
 from napari_n2n.io.reading import OneLine
 
 AXES = "RTCZYX"
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("napari_n2n")
 # Smallest and largest pixel size that is taken as one, in its unit: an angstrom in metres is 1e-10,
 # and the numbers of damaged or empty metadata (0, -1, 1e300) are outside.
 _SMALLEST_STEP, _LARGEST_STEP = 1e-12, 1e12

@@ -17,7 +17,7 @@ from zarr.storage import LocalStore
 
 from napari_n2n.errors import BadInput
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("napari_n2n")
 
 
 def check_stored(

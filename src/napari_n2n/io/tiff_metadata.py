@@ -7,7 +7,7 @@ import tifffile
 
 from napari_n2n.io.header import Channel, channel, number, unit_name
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("napari_n2n")
 # Value of the tag ResolutionUnit for a resolution without a unit. In inches and centimetres the
 # resolution of an ImageJ file without a pixel size is that of a printer.
 _NO_UNIT = 1

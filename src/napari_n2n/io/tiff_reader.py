@@ -22,7 +22,7 @@ from napari_n2n.io.header import Header
 from napari_n2n.io.tiff_metadata import channels_of, pixel_sizes
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("napari_n2n")
 # Most tags of a page; tifffile takes more for damage, too. Real pages have 10 to 100.
 _MOST_TAGS = 4096
 # What tifffile logs if it may deliver wrong pixels: broken chains of pages, series that do not fit
