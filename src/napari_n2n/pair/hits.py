@@ -86,6 +86,10 @@ class Hits:
         limit = np.maximum(self.gain * others + self.offset, self.smallest)
         return (values > others) & ((values - others) ** 2 > limit)
 
+    def in_either(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return where one of two views on one scale is hit."""
+        return self.where(a, b) | self.where(b, a)
+
 
 def find_hits(views: Sequence[np.ndarray]) -> Hits | None:
     """Find the hits in acquisitions of one scene; None if there are none or too many.
@@ -99,7 +103,7 @@ def find_hits(views: Sequence[np.ndarray]) -> Hits | None:
     limits = _limits(a, b)
     sharp = [_sharp(one, other, limits) for one, other in ((a, b), (b, a))]
     count, dark = (sum(len(part[k]) for part in sharp) for k in (0, 2))
-    pixels = sum(int(limits.where(*both).sum()) for both in ((a, b), (b, a)))
+    pixels = int(limits.in_either(a, b).sum())
     if count == 0 or pixels > _MOST * a.size or dark > _DARK * count:
         return None
     scene = float(np.minimum(a, b).max())

@@ -108,10 +108,13 @@ class Pair:
             for one, level in zip(cropped, find_ceilings(sampled), strict=True)
         ]
         matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
-        hits = find_hits(_on_first_scale(sampled, matches))
+        views = [
+            match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)
+        ]
+        hits = find_hits(views)
         if hits is not None:
-            views = without_hits(_on_first_scale(sampled, matches), hits)
-            sampled = [list(match(view)) for match, view in zip(matches, views, strict=True)]
+            cleaned = without_hits(views, hits)
+            sampled = [list(match(view)) for match, view in zip(matches, cleaned, strict=True)]
             matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
         return cls(
@@ -186,13 +189,6 @@ def _sample(acquisition: Acquisition) -> list[np.ndarray]:
             "constant",
         )
     return planes
-
-
-def _on_first_scale(
-    sampled: Sequence[Sequence[np.ndarray]], matches: Sequence[Affine]
-) -> list[np.ndarray]:
-    """Return the sampled planes of each acquisition on the intensity scale of the first."""
-    return [match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)]
 
 
 def _crop(

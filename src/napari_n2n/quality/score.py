@@ -105,7 +105,7 @@ def score_result(
         b = pair.matches[1].inverse(b)
         weight = np.ones(a.shape)
         if pair.hits is not None:
-            weight = 1.0 - (pair.hits.where(a, b) | pair.hits.where(b, a))
+            weight = 1.0 - pair.hits.in_either(a, b)
             a, b = without_hits((a, b), pair.hits)
         finest = image_quality.resolution(a, b)
         outliers = measure_noise(pair).outlier_share

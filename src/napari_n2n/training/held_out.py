@@ -19,7 +19,7 @@ from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import Measurement, mean_over_blocks
 from napari_n2n.training.losses import Loss, masked_mean
-from napari_n2n.training.normalisation import Batch, Normalisation, maps
+from napari_n2n.training.normalisation import Batch, Normalisation, hits_of, maps
 
 # Largest side of a held-out block in pixels. Larger: fewer, less representative blocks; smaller:
 # the rim is a larger part of each.
@@ -236,8 +236,8 @@ def _images(
         first = scale(images[source])
         second = images[target] * np.float32(to.target_gain) + np.float32(to.target_offset)
         counted = np.broadcast_to(core, shape) & (images[target] < to.limit)
-        if pair.hits is not None:
-            hits = pair.hits.on(scale.after(pair.matches[source]))
-            counted &= ~(hits.where(first, second) | hits.where(second, first))
+        hits = hits_of(pair, normalisations, source)
+        if hits is not None:
+            counted &= ~hits.in_either(first, second)
         parts.append((first, second, counted))
     return tuple(np.stack(part)[:, None].astype(np.float32) for part in zip(*parts, strict=True))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from napari_n2n.pair.hits import without_hits
+from napari_n2n.pair.hits import Hits, without_hits
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
 
@@ -69,15 +69,11 @@ def _planes(pair: Pair, count: int) -> list[np.ndarray]:
 
 
 def _without_hits(pair: Pair, count: int) -> list[np.ndarray]:
-    first, second = (
-        [plane for _, plane in one.spread_planes(count, _SIDE)]
-        for one in (pair.acquisitions[:2] if pair.hits else (pair.first, pair.first))
-    )
+    first = [plane for _, plane in pair.first.spread_planes(count, _SIDE)]
     if pair.hits is None:
         return first
-    return list(
-        without_hits((np.stack(first), pair.matches[1].inverse(np.stack(second))), pair.hits)[0]
-    )
+    second = np.stack([plane for _, plane in pair.acquisitions[1].spread_planes(count, _SIDE)])
+    return list(without_hits((np.stack(first), pair.matches[1].inverse(second)), pair.hits)[0])
 
 
 def _of_sample(values: np.ndarray) -> Normalisation:
@@ -148,7 +144,13 @@ def maps(pair: Pair, normalisations: Sequence[Normalisation], source: int, targe
     to_target = scale.after(pair.match(target, source))
     limit = pair.acquisitions[target].saturation
     given = Maps(scale.gain, scale.offset, to_target.gain, to_target.offset, limit)
-    if pair.hits is None:
+    hits = hits_of(pair, normalisations, source)
+    if hits is None:
         return given
-    hits = pair.hits.on(scale.after(pair.matches[source]))
     return given._replace(hit_gain=hits.gain, hit_offset=hits.offset, hit_smallest=hits.smallest)
+
+
+def hits_of(pair: Pair, normalisations: Sequence[Normalisation], source: int) -> Hits | None:
+    """Return the hits of a pair in the normalised units of a source; None if there are none."""
+    scale = normalisations[pair.channel].scale.after(pair.matches[source])
+    return pair.hits and pair.hits.on(scale)
