@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from napari_n2n.cli.earlier_run import check_finished, checkpoints
 from napari_n2n.cli.options import (
     Axes,
     Device,
@@ -22,7 +23,6 @@ from napari_n2n.cli.options import (
     open_sources,
     with_settings,
 )
-from napari_n2n.cli.outputs import check_finished, checkpoints
 from napari_n2n.cli.signals import SIGNALS
 from napari_n2n.cli.terminal import describe_step, print_json, progress, say, show
 from napari_n2n.defaults import MEMORY

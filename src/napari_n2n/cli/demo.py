@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_n2n.cli.outputs import folder_for_results
 from napari_n2n.denoising.denoise import denoise
 from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.output_path import created_folder
 from napari_n2n.pair.pair import Pair
 from napari_n2n.simulate.samples import sample
 from napari_n2n.stats.image_quality import data_range, psnr, ssim
@@ -20,7 +20,7 @@ MINUTES = 1.0
 
 def run(folder: Path, on_step: Callable[[TrainingStep], None]) -> list[str]:
     """Write model, result and picture into `folder`; return the lines to print."""
-    with folder_for_results(folder):
+    with created_folder(folder):
         return _run(folder, on_step)
 
 

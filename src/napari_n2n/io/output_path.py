@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,23 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     if sys.platform == "win32":
         _check_windows_name(path)
     return path
+
+
+@contextmanager
+def created_folder(folder: Path) -> Iterator[None]:
+    """Create a folder before a run, not after it; remove it if an error leaves it empty.
+
+    Missing folders above it are created and removed likewise.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for one in missing:
+            with suppress(OSError):  # not empty
+                one.rmdir()
+        raise
 
 
 def _longest_name(folder: Path) -> int:

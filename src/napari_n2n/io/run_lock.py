@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.output_path import created_folder
 
 _MAGIC = "napari-n2n lock"  # first value of the file; a file without it belongs to someone else
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
@@ -55,16 +56,12 @@ def locked(path: Path, title: Path | None = None) -> Iterator[None]:
         If another run, in this process or another one, writes this output.
     """
     path, title = path.absolute(), title or path
-    created = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with _held_here(path, title), _held_by_the_system(path, title):
-            yield
-    except BaseException:
-        for folder in created:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+    with (
+        created_folder(path.parent),
+        _held_here(path, title),
+        _held_by_the_system(path, title),
+    ):
+        yield
 
 
 @contextmanager

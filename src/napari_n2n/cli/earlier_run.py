@@ -1,26 +1,10 @@
-"""The output of a command: its folder, and what `train --resume` finds there."""
+"""What `train --resume` finds of an earlier run: its checkpoints, or its finished model."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_n2n.errors import BadInput
 from napari_n2n.training.settings import TrainingSettings
-
-
-@contextmanager
-def folder_for_results(folder: Path) -> Iterator[None]:
-    """Create a folder before a long run, not after it; remove it if the run leaves it empty."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):  # not empty
-            for one in missing:
-                one.rmdir()
-        raise
 
 
 def checkpoints(checkpoint: Path) -> list[Path]:
