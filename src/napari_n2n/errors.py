@@ -99,13 +99,14 @@ _FIXES[errno.EPERM] = _FIXES[errno.EACCES]
 def bug_report(error: BaseException) -> str:
     """Return the versions and the traceback of an unexpected error, for a bug report."""
     names = ("napari-n2n", "napari", "torch", "numpy", "dask", "zarr", "tifffile", "pydantic")
-    found = [f"{name} {_version(name)}" for name in names]
+    found = [f"{name} {installed_version(name) or 'not installed'}" for name in names]
     python = f"Python {platform.python_version()} on {platform.platform()}"
     return "\n".join([python, *found, "", *traceback.format_exception(error)])
 
 
-def _version(name: str) -> str:
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed package; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
-        return "not installed"
+        return None

@@ -6,7 +6,6 @@ with one thread; another number of threads rounds differently. Workers must find
 same paths as the client.
 """
 
-import importlib.metadata
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Any
 
 from napari_n2n.denoising.plan import Plan
 from napari_n2n.denoising.predictor import Predictor
-from napari_n2n.errors import BadInput
+from napari_n2n.errors import BadInput, installed_version
 from napari_n2n.io.crash_safe import Check
 from napari_n2n.io.header import Header, Region
 from napari_n2n.io.writers import Writer, open_writer
@@ -187,10 +186,7 @@ def _problem(
 
 
 def _version() -> str:
-    try:
-        return importlib.metadata.version("napari-n2n")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
+    return installed_version("napari-n2n") or "(not installed)"
 
 
 def _computed(

@@ -7,10 +7,10 @@ from typing import Any
 import psutil
 import torch
 
+from napari_n2n.defaults import MOST_MEMORY
 from napari_n2n.errors import BadInput
 
 _ALL_THREADS = torch.get_num_threads()
-_MOST_MEMORY = 2**50  # bytes, more than any computer has
 
 
 def choose_device(name: str) -> torch.device:
@@ -100,9 +100,9 @@ def check_memory(memory: float) -> None:
         If `memory` is another value, or more bytes than any computer has.
     """
     number = isinstance(memory, int | float) and not isinstance(memory, bool)
-    if not number or not 1 <= memory <= _MOST_MEMORY:
+    if not number or not 1 <= memory <= MOST_MEMORY:
         raise BadInput(
-            f"memory {memory!r}: must be a number of bytes from 1 to {_MOST_MEMORY}", "option"
+            f"memory {memory!r}: must be a number of bytes from 1 to {MOST_MEMORY}", "option"
         )
 
 

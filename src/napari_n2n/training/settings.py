@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 
-from napari_n2n.defaults import MEMORY
+from napari_n2n.defaults import MEMORY, MOST_MEMORY
 
 LossName = Literal["auto", "l2", "l1", "l0", "hdr"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -112,7 +112,7 @@ class TrainingSettings(BaseModel):
     memory: ByteSize = Field(
         default=ByteSize(MEMORY),
         ge=1,
-        le=2**50,  # more than any computer has
+        le=MOST_MEMORY,
         title="Memory",
         json_schema_extra={"form": "advanced"},
     )
