@@ -1,4 +1,4 @@
-"""What `train --resume` finds of an earlier run: its checkpoints, or its finished model."""
+"""Find the checkpoints or the finished model of an earlier run, for `train --resume`."""
 
 import re
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Turn an exception into lines for the user and an exit status.
 
-What the program foresees is one line and status 2. What it does not is two lines and status 70
-(EX_SOFTWARE of sysexits.h): what happened, and where a log with the traceback is.
+An error that users can correct is one line and status 2. Any other error is two lines, what
+happened and where a log with the traceback is, and status 70 (EX_SOFTWARE of sysexits.h).
 """
 
 import tempfile

@@ -75,7 +75,7 @@ class Signals:
                 signal.signal(number, handler)
 
     def stop_gently(self, on_stop: Callable[[], None]) -> None:
-        """Let the first signal from now on set `stop` and call a function, and not raise."""
+        """From now on, let the first signal set `stop` and call a function instead of raising."""
         self._on_stop = on_stop
 
     def check(self) -> None:

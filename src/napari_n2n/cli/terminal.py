@@ -1,7 +1,7 @@
 """Results on stdout, messages and progress on stderr; nothing else reaches the terminal.
 
-What libraries print, log or warn of goes to a log of its own: `-v` shows it, and the report of an
-unexpected error contains its last lines.
+Prints, warnings and log messages of libraries go to a separate log: `-v` shows it, and the report
+of an unexpected error contains its last lines.
 """
 
 import codecs

@@ -276,7 +276,7 @@ def denoise(
 
 
 def _job(denoiser: Denoiser, plan: Plan) -> dict[str, Any]:
-    """Return what decides the pixels of a result, as plain JSON."""
+    """Return everything that determines the pixels of a result, as plain JSON."""
     header = plan.header
     return {
         "model": denoiser.fingerprint(),
@@ -294,7 +294,7 @@ def _tag(job: dict[str, Any]) -> str:
 
 
 def _is_finished(path: Path, job: dict[str, Any]) -> bool:
-    """Return whether `path` is the result of a job; remove what its run could not."""
+    """Return whether `path` is the result of a job; remove leftovers of its run."""
     if not path.exists() or read_tag(path) != _tag(job):
         return False
     discard_unfinished(path)

@@ -2,7 +2,7 @@
 
 All other packages read pixels through `Acquisition`, whatever file or array they come from.
 Cropping, choosing a channel and taking every other frame return views: no pixels are copied.
-`read_finite` refuses pixels that cannot be computed with, and its message names their plane.
+`read_finite` refuses pixels with values that cannot be used, and its message names their plane.
 """
 
 import math
@@ -232,7 +232,7 @@ class Acquisition:
         Raises
         ------
         BadInput
-            If they cannot be read, or computed with in float32.
+            If they cannot be read, or used in float32.
         """
         middle = [
             slice((length - cut) // 2, (length - cut) // 2 + cut)

@@ -177,7 +177,7 @@ class Journal:
     def restart(self, partial: Path) -> None:
         """Begin again with another token, because no part of the unfinished result is as listed.
 
-        It is removed if it was just created, and kept if parts were listed: it may be another's.
+        It is removed if it was just created, and kept if parts were listed: others may own it.
         """
         if not self.done and self.created(partial):
             remove(partial)
@@ -191,7 +191,7 @@ class Journal:
         self._write()
 
     def created(self, partial: Path) -> bool:
-        """Return whether the unfinished result is the one that was claimed, and not another's."""
+        """Return whether the unfinished result is the one that this job created."""
         # Without a number the run was killed before it claimed the file; the name has the token.
         return partial.exists() and self._file in (None, partial.stat().st_ino)
 

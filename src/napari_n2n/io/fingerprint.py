@@ -16,7 +16,7 @@ _MOST_FILES = 10_000
 
 
 def fingerprint(acquisition: Acquisition) -> dict[str, Any]:
-    """Return what changes if an acquisition changes, as plain JSON.
+    """Return values that change if an acquisition changes, as plain JSON.
 
     Returns
     -------

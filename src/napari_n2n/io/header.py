@@ -78,14 +78,14 @@ class Header:
 def unit_name(unit: object) -> str:
     """Return the name that OME-Zarr and napari use for a unit ("um" -> "micrometer").
 
-    A unit that is not a text is unknown: "pixel".
+    Anything but text gives "pixel", the unknown unit.
     """
     named = unit.strip() if isinstance(unit, str) else ""
     return _UNIT_NAMES.get(named, _UNIT_NAMES.get(named.lower(), named))
 
 
 def number(value: object) -> float:
-    """Return a number from the metadata of a file, or NaN if it is none."""
+    """Return a number from the metadata of a file, or NaN if it is not a number."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -93,7 +93,7 @@ def number(value: object) -> float:
 
 
 def channel(name: object, colour: object) -> Channel:
-    """Return a channel from the metadata of a file, without what is no name and no RRGGBB."""
+    """Return a channel with the name and colour in a file's metadata, as far as they are valid."""
     known = isinstance(colour, str) and re.fullmatch("[0-9A-Fa-f]{6}", colour)
     return Channel(name if isinstance(name, str) else "", str(colour) if known else "")
 

@@ -79,7 +79,7 @@ class Writer:
     Raises
     ------
     FileNotFoundError
-        If it shall be resumed, but there is no such store.
+        If `resume` is True, but there is no such store.
     """
 
     def __init__(

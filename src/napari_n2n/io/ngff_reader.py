@@ -81,7 +81,7 @@ def _image(
 
 
 def _scale(ndim: int, *described: dict[str, Any]) -> tuple[float, ...]:
-    """Return the product of all scales, NaN where one is no number."""
+    """Return the product of all scales, NaN where one is not a number."""
     scale = [1.0] * ndim
     for one in described:
         for transform in one.get("coordinateTransformations") or ():

@@ -145,7 +145,7 @@ def _whole_zarr(path: Path) -> Path:
 
 
 def _files_of(source: Any) -> Iterator[Path]:
-    """Yield the files that a source is read from, as far as it tells."""
+    """Yield the files that a source is read from, as far as they are known."""
     if isinstance(source, str | os.PathLike):
         yield Path(source).expanduser()
         return

@@ -15,7 +15,7 @@ _GREY = 0  # colour type of a PNG with grey values only
 
 
 def read(path: Path) -> tuple[np.ndarray, Header]:
-    """Read a picture; of grey values stored as colours or with alpha, only the grey values.
+    """Read the grey values of a picture, also if they are stored as colours or with alpha.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Check that pixel values can be computed with in float32, in which everything is computed."""
+"""Check that pixel values can be used in float32, the type of all computations."""
 
 import math
 
@@ -69,7 +69,7 @@ def as_float32(plane: np.ndarray, name: str, index: int) -> np.ndarray:
 
 
 def _check_precision(plane: np.ndarray, name: str, index: int) -> None:
-    """Raise if the steps of float32 are coarse against the differences of neighbouring pixels."""
+    """Raise if float32 is too coarse for the differences of neighbouring pixels."""
     middle = float(np.median(np.abs(plane)))
     step = float(np.spacing(np.float32(middle)))
     differences = float(np.std(np.diff(plane))) / math.sqrt(2)

@@ -26,7 +26,7 @@ _COMPUTE = "compute the array yourself to find the error, or save it to a file f
 class OneLine:
     """Context manager that turns an error of a source into a `BadInput` with one line.
 
-    A `BadInput` and what is no error (Ctrl-C, the end of a generator) pass unchanged.
+    A `BadInput`, Ctrl-C and the end of a generator pass unchanged.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Let one run at a time write an output, with a lock of the operating system.
 
 The lock is on a small file beside the output, ``NAME.napari-n2n.lock``, that names its holder. The
-system releases the lock when the process ends, even if it is killed. A file that a killed process
-left behind locks nothing; the next run of the same output uses and deletes it.
+system releases the lock when the process ends, even if it is killed. The file of a killed process
+blocks no run: the next run of the same output uses and deletes it.
 
 A file system without locks (some network disks): the run continues, and a warning is logged.
 """
@@ -115,7 +115,7 @@ def _acquire(title: Path, file: Path) -> int | None:
 
 
 def _release(handle: int, file: Path) -> None:
-    """Delete the file, then unlock it; in the other order, the lock of the next run would go."""
+    """Delete the file, then unlock it; in the other order, it could be the next run's."""
     with suppress(OSError):  # Windows: deleted below, unless another process has opened it
         file.unlink()
     os.close(handle)  # the system releases the lock of a closed file

@@ -128,7 +128,7 @@ def expanded(path: Path) -> Path:
 
 
 def _check_kind(path: Path) -> None:
-    """Raise if a path is neither a file nor a folder: a pipe would be waited for without end."""
+    """Raise if a path is neither a file nor a folder: reading a pipe could wait forever."""
     try:
         kind = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:

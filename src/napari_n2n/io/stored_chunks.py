@@ -1,8 +1,8 @@
 """Find the chunks of a zarr on disk that are not stored.
 
-By the zarr standard they are read as the fill value, usually 0. That is also how a store looks
-whose files were not all copied, or whose recording was interrupted. Noise is hardly ever exactly 0
-over a whole plane, so a plane without any chunk is refused, and other missing chunks are logged.
+By the zarr standard they are read as the fill value, usually 0. They may be missing because a copy
+or a recording was interrupted. Noise is hardly ever exactly 0 over a whole plane, so a plane
+without any chunk is refused, and other missing chunks are logged.
 """
 
 import logging

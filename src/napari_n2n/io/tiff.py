@@ -27,7 +27,7 @@ _CLASSIC_LIMIT = 2**31  # bytes: many readers treat the offsets of classic TIFF 
 
 
 class Writer:
-    """Write an ImageJ TIFF, or OME-TIFF for ``.ome.tif`` and if ImageJ's format does not suffice.
+    """Write an ImageJ TIFF, or OME-TIFF for ``.ome.tif`` and what ImageJ's format cannot store.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Writer:
     Raises
     ------
     FileNotFoundError
-        If it shall be resumed, but there is no such file.
+        If `resume` is True, but there is no such file.
     """
 
     def __init__(

@@ -65,6 +65,6 @@ def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
 
 
 def _hexadecimal(colour: Any) -> str:
-    """Turn OME's signed RGBA number into RRGGBB; return nothing if it is no number."""
+    """Turn OME's signed RGBA number into RRGGBB; empty if it is not a number."""
     value = number(colour)
     return f"{int(value) & 0xFFFFFFFF:08X}"[:6] if value == value and abs(value) < 2**63 else ""

@@ -132,7 +132,7 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
     -------
     tuple
         The pixels (`Mapped`, or `Paged` if they are compressed) and the header, whose axes are the
-        file's own letters. These may not be in ``RTCZYX``, such as S for colours.
+        file's own letters. Some are not in ``RTCZYX``, such as S for colours.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def _broken_chain(tif: tifffile.TiffFile) -> str:
 
 
 def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Return the largest series; equal series without OME metadata are one stack."""
+    """Return the largest series; without OME metadata, equal series are joined to one stack."""
     groups: dict[Any, list[tifffile.TiffPageSeries]] = {}
     for series in tif.series:
         groups.setdefault((series.keyframe.hash, series.shape), []).append(series)
@@ -253,10 +253,10 @@ def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
 
 
 def _damaged_others(tif: tifffile.TiffFile, chosen: tifffile.TiffPageSeries) -> Iterator[str]:
-    """Say which pages that are not chosen are no images: another size may be due to damage."""
+    """Say which pages are not images; a page of another size may be damaged."""
     used = sum(len(level) for series in tif.series for level in series.levels)
     if used < len(tif.pages):
-        yield f"{len(tif.pages) - used} of its {len(tif.pages)} pages are no images"
+        yield f"{len(tif.pages) - used} of its {len(tif.pages)} pages are not images"
     for series in tif.series:
         if series.keyframe.hash != chosen.keyframe.hash:
             try:
@@ -302,7 +302,7 @@ def _planes(series: tifffile.TiffPageSeries) -> list[Any]:
 
 
 def _planes_from(page: tifffile.TiffPage, offset: int, count: int) -> list[Any]:
-    """Return contiguous planes like a page, the first one at an offset in the file, in bytes."""
+    """Return contiguous planes as pages like `page`; the first one is at `offset`, in bytes."""
     return [
         tifffile.TiffFrame(
             page.parent,
@@ -320,7 +320,7 @@ def _following_planes(tif: tifffile.TiffFile, described: int) -> list[Any]:
     """Return the complete planes after the first page of ImageJ and tifffile.
 
     They write uncompressed planes one after the other, and the pages that point to them at the end
-    of the file, where these are the first to be lost.
+    of the file. A file that is cut off loses these pages first.
     """
     page = tif.pages.first
     if not (page.is_final and (tif.is_imagej or tif.is_shaped)):
@@ -344,7 +344,7 @@ def _pages(series: tifffile.TiffPageSeries) -> Iterator[Any]:
 
 
 def _equal_pages(tif: tifffile.TiffFile) -> list[Any]:
-    """Return all complete pages of a file that are like its first one, whatever is described."""
+    """Return all complete pages that are like the first one; ignore the description."""
     pages = [tif.pages.get(index, aspage=True) for index in range(len(tif.pages))]
     return [page for page in pages if page.hash == pages[0].hash and _is_complete(page)]
 
@@ -364,7 +364,7 @@ def _is_complete(page: Any) -> bool:
 
 
 def _described(tif: tifffile.TiffFile) -> int:
-    """Return how many planes the description in the first page mentions; 0 if it does not."""
+    """Return the number of planes in the description of the first page; 0 if it has none."""
     first = tif.pages.first
     if tif.is_imagej:
         metadata = tif.imagej_metadata or {}

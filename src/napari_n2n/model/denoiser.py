@@ -189,7 +189,7 @@ def from_bytes(content: bytes) -> Denoiser:
 
 
 def _layout(note: dict[str, Any], names: list[str]) -> dict[str, Tensor]:
-    """Return the tensors of the networks of a note, without memory; see `tensorfile.Layout`."""
+    """Return the tensors that a note describes; they take no memory: see `tensorfile.Layout`."""
     weights = network_without_weights(_architecture(note)).state_dict()
     count = len(names) // len(weights)  # a wrong number of names matches no layout
     return {f"{k}.{name}": tensor for k in range(count) for name, tensor in weights.items()}

@@ -1,4 +1,4 @@
-"""Files of tensors with a JSON note: models and checkpoints.
+"""Read and write files of tensors with a JSON note: models and checkpoints.
 
 They are safetensors files: a JSON header and raw numbers. As they contain no pickle, loading them
 cannot run code. A checksum covers the tensors and the note, and a file is read only if it declares
@@ -51,7 +51,7 @@ They may be on the meta device: only their shapes and types are used.
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What messages say about one kind of file: their code, and what to do."""
+    """The code and the fix in messages about one kind of file."""
 
     code: Code
     if_damaged: str

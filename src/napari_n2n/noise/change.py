@@ -114,8 +114,8 @@ def _offset(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
 def drift(sample: Sample) -> tuple[float, float]:
     """Return the largest slow brightness difference of A and B, relative to the signal's spread.
 
-    It is measured on squares of 64 pixels (or the whole plane if it is smaller), and 0 if their
-    noise explains it. The second value is the standard error of one square.
+    It is measured on squares of 64 pixels, or on the whole plane if that is smaller; 0 if noise
+    alone explains it. The second value is the standard error of one square.
     """
     side = min(_PATCH, *sample.a.shape[1:])
     difference = sample.valid_difference

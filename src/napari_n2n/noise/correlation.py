@@ -132,9 +132,9 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
 
     Where a scene is smooth, the finest detail (diagonal Haar coefficients) of one acquisition is
     noise alone, and half the variance of the same detail of ``A - B`` is its independent part. The
-    share is measured on the smoothest 2 % of all 32x32 blocks. It is the same everywhere for noise:
-    if these blocks differ much from the others, the detail is that of the scene, and the share
-    cannot be determined.
+    share is measured on the smoothest 2 % of all 32x32 blocks. Noise gives the same share
+    everywhere: if these blocks differ much from the others, the detail is that of the scene, and
+    the share cannot be determined.
 
     Parameters
     ----------

@@ -248,8 +248,8 @@ def _level(sample: Sample, far: np.ndarray) -> np.ndarray:
 def _clustered(far: np.ndarray, sample: Sample) -> bool:
     """Return whether outliers have outliers as neighbours more often than by chance.
 
-    Outliers that are merely more frequent in some places are as often in A as in B next to each
-    other; those of one patch are in the same acquisition.
+    Neighbouring outliers of one patch are in the same acquisition. Outliers that are merely more
+    frequent in some places are in A as often as in B.
     """
     share, of_a = float(far.mean()), sample.difference > 0
     beside = far[..., 1:] & far[..., :-1]

@@ -89,14 +89,14 @@ def measure_pulses(sample: Sample, far: np.ndarray, centre: np.ndarray) -> Pulse
 
 
 class _Fit(NamedTuple):
-    """Slope of the mean pulse against its surroundings, and the same over that of a pixel."""
+    """Slope of the mean pulse against the brightness around it, and this over that of a pixel."""
 
     slope: float
     growth: float
 
 
 def _fitted(sums: np.ndarray) -> _Fit:
-    """Fit to the sums at each level: pixels, surroundings, values and pulses; (4, levels)."""
+    """Fit the slopes; `sums` has pixels, surroundings, values and pulses of each level."""
     count, *rest = sums[:, sums[0] > 0]
     around, value, pulse = np.array(rest) / count
     away = count * (around - np.average(around, weights=count))

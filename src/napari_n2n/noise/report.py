@@ -102,7 +102,7 @@ class NoiseReport(NoiseFigures, Advice):
         return f"over {length} pixels (y, x)" if max(y, x) > 0 else ""
 
     def _share(self, name: str, by_chance: float, of_what: str) -> str | None:
-        """Return a share in percent; empty if chance alone can reach it, None if unknown."""
+        """Return a share in percent; empty if chance alone explains it, None if unknown."""
         share = getattr(self, name)
         if share is None:
             return None

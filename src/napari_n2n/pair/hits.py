@@ -72,7 +72,7 @@ class Hits:
     smallest: float
 
     def on(self, scale: Affine) -> "Hits":
-        """Return the limits for values that a map has converted from those of the first."""
+        """Return the limits for the first acquisition's values after a map."""
         return Hits(
             self.count,
             self.largest * scale.gain,
@@ -130,10 +130,10 @@ def without_hits(views: Sequence[np.ndarray], hits: Hits) -> list[np.ndarray]:
 
 
 def _limits(a: np.ndarray, b: np.ndarray) -> Hits:
-    """Measure the size of differences that the noise does not reach, as a line of the brightness.
+    """Return limits that the noise does not exceed, as a line over the brightness.
 
-    The variance at each level is from the median absolute difference. The factor is from the tail
-    of all differences in these units.
+    The variance at each brightness level follows from the median absolute difference. The factor
+    follows from the tail of all differences, each divided by its standard deviation.
     """
     level, difference = neighbourhood((a + b) / 2).ravel(), np.abs(a - b).ravel()
     low = float(np.quantile(level, _ENDS[0]))
@@ -161,7 +161,7 @@ def _limits(a: np.ndarray, b: np.ndarray) -> Hits:
 def _sharp(
     values: np.ndarray, others: np.ndarray, limits: Hits
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the hits that no optics could image.
+    """Return the hits that are too sharp to come from the optics.
 
     Returns
     -------

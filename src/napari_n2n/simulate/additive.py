@@ -70,7 +70,7 @@ class Brown(Noise):
 
 @dataclass(frozen=True)
 class Poisson(Noise):
-    """Photon noise: the low end of the range has no photons, the high end `photons`.
+    """Photon noise: no photons at the low end of the range, `photons` at its high end.
 
     ``low + (high - low) / photons * Poisson(photons (x - low) / (high - low))``. The mean is the
     clean value; values below the low end are treated as dark.

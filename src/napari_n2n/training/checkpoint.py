@@ -91,7 +91,7 @@ class Checkpoint:
             )
 
     def save(self, state: TrainState) -> None:
-        """Write the state of the run, with what it belongs to."""
+        """Write the state of the run, with its settings and fingerprints of its data."""
         known = {name: getattr(state.history, name) for name in _History.model_fields}
         loss = None if math.isnan(state.history.loss) else state.history.loss
         note = {

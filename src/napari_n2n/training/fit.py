@@ -223,7 +223,7 @@ def _fit_network(
 
 @contextmanager
 def _saved_after_error(kept: Checkpoint | None, state: TrainState) -> Iterator[None]:
-    """If a run ends by an error, for example of a disk, save its checkpoint first."""
+    """If an error ends the run, for example of a disk, save the checkpoint first."""
     try:
         yield
     except Exception:
@@ -244,7 +244,7 @@ def _save(kept: Checkpoint, state: TrainState) -> None:
 
 
 def _check_divergence(history: History, settings: TrainingSettings) -> None:
-    """Log if training diverged, and raise if there are no weights from before."""
+    """Log if training diverged, and raise if there are no earlier weights."""
     if history.diverged is None:
         return
     what = f"training diverged at step {history.diverged}: its loss is not finite"

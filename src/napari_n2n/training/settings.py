@@ -165,5 +165,5 @@ class TrainingSettings(BaseModel):
     @classmethod
     def _is_no_truth_value(cls, value: Any) -> Any:
         if isinstance(value, bool):  # pydantic takes True for 1
-            raise ValueError("must not be true or false")
+            raise ValueError("must be a number, not true or false")
         return value

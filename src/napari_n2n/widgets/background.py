@@ -128,7 +128,7 @@ class _Inbox:
 
 
 def _ignore(_message: Any = None) -> None:
-    """Do nothing with a message."""
+    """Ignore a message."""
 
 
 def start(

@@ -60,7 +60,7 @@ class RunPanel(QWidget):
         self.discard_button = button("Discard", "Stop now and discard the model and the result")
         self.comparison = ComparisonControls(
             self.session.comparison,
-            "Show the plane on screen as the network denoises it now",
+            "Show the plane on screen, denoised by the current network",
         )
         self.preview, self.split = self.comparison.preview, self.comparison.split
         self.divider = self.comparison.divider

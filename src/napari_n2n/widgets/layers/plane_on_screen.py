@@ -136,7 +136,7 @@ class PlaneOnScreen:
         return tuple(axes[dimension] for dimension in shown if dimension in axes)
 
     def dimension(self, axis: int) -> int:
-        """Return which dimension of the layers made here is this axis of the recording."""
+        """Return the dimension, in layers made here, of an axis of the recording."""
         return axis if self.layer is None else self.acquisition.order[axis]
 
     def add(self, name: str, region: Region, pixels: np.ndarray) -> Image | None:

@@ -1,4 +1,4 @@
-"""The plane on screen as the network denoises it now, in a layer above the others."""
+"""A layer above the others: the plane on screen, denoised by the current network."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
