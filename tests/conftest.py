@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from napari_n2n import BadInput, Pair, TrainingSettings, cli, load, train
 from napari_n2n.denoising.predictor import Predictor
+from napari_n2n.io.writers import copy
 
 # A slow machine is no failure: a test has pytest's time limit, not one for each example.
 settings.register_profile("no deadline", deadline=None)
@@ -53,6 +54,11 @@ def refused(code, match=None):
         yield refusal
     assert refusal.value.code == code, refusal.value
     assert "\n" not in str(refusal.value)
+
+
+def copied(image, out, **options):
+    """The run that writes an acquisition to a file."""
+    return copy(image, [(image, out)], **options)
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,15 @@ import errno
 import json
 import os
 import shutil
+from itertools import count
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import refused
+from conftest import copied, refused
 
 from napari_n2n import Acquisition, denoise, denoise_folder
 from napari_n2n.denoising.denoise import denoise_by_shards
@@ -127,7 +129,7 @@ def test_a_foreign_file_in_place_of_the_unfinished_result_is_kept(tmp_path, smal
         growing.mkdir()
         (growing / "precious").touch()
     elif theirs == "zarr":
-        list(copy(Acquisition.open(STACK, axes="TYX"), tmp_path / "their.ome.zarr"))
+        list(copied(Acquisition.open(STACK, axes="TYX"), tmp_path / "their.ome.zarr"))
         (tmp_path / "their.ome.zarr").rename(growing)
     else:
         tifffile.imwrite(growing, STACK)
@@ -245,7 +247,7 @@ def test_a_neighbours_files_survive_every_command(tmp_path, small, ending):
     interrupted(small, STACK, out, overwrite=True)
     denoise(small, STACK, out=out, overwrite=True, **OPTIONS)
     image = Acquisition.open(STACK, axes="TYX")
-    list(copy(image, out, overwrite=True))
+    list(copied(image, out, overwrite=True))
     simulate_by_planes(image, parse("gaussian:5"), [out], overwrite=True).finish()
     assert names(tmp_path) == sorted([out.name, *theirs])
     assert all((tmp_path / name).read_text() == name for name in theirs)
@@ -267,7 +269,7 @@ def test_a_second_run_of_one_output_is_refused_and_the_first_ends_well(
     for second in (
         run_of(small, STACK, out, **options),
         simulate_by_planes(image, parse("gaussian:5"), [out], overwrite=True),
-        copy(image, out, overwrite=True),
+        copied(image, out, overwrite=True),
     ):
         with refused("busy"):
             next(second)
@@ -288,7 +290,7 @@ def test_no_command_replaces_its_input(tmp_path, small, monkeypatch):
     os.link("a.tif", "raw/a.tif")
     for command in (
         lambda: denoise(small, "a.tif", out="b.tif", overwrite=True, device="cpu"),
-        lambda: list(copy(image, "b.tif", overwrite=True)),
+        lambda: list(copied(image, "b.tif", overwrite=True)),
         lambda: list(simulate_by_planes(image, parse("gaussian:5"), ["b.tif"], overwrite=True)),
         lambda: denoise_folder(small, "raw", out="results", overwrite=True),
     ):
@@ -327,8 +329,47 @@ def test_a_tiff_that_the_disk_cannot_hold_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tifffile, "imwrite", full)
     image = Acquisition.open(STACK, axes="TYX")
-    with pytest.raises(OSError, match="too large"):
+    with pytest.raises(OSError, match="too large") as error:
         list(simulate_by_planes(image, parse("gaussian:5"), [tmp_path / "out.tif"]))
+    assert error.value.filename == str(tmp_path / "out.tif") and names(tmp_path) == []
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+@pytest.mark.parametrize("command", ["split", "simulate"])
+def test_a_disk_that_becomes_full_at_any_moment_leaves_neither_of_two_results(
+    tmp_path, monkeypatch, ending, command
+):
+    image = Acquisition.open(STACK, axes="TYX")
+    outs = [tmp_path / "new" / f"{name}{ending}" for name in "ab"]
+    for moment in count():
+        calls = count()
+
+        def full(_handle, calls=calls, moment=moment):
+            if next(calls) == moment:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        if command == "split":
+            run = copy(image, list(zip(image.split("T"), outs, strict=True)))
+        else:
+            run = simulate_by_planes(image, parse("gaussian:5"), outs)
+        try:
+            list(run)
+        except OSError as error:
+            assert error.filename in map(str, outs)
+            assert names(tmp_path) == []
+        else:
+            break
+    assert moment > 6 and names(tmp_path / "new") == [path.name for path in outs]
+
+
+def test_two_results_for_which_the_disk_is_too_small_are_not_begun(tmp_path, monkeypatch):
+    image = Acquisition.open(STACK, axes="TYX")
+    both = STACK.nbytes
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=both - 1))
+    halves = zip(image.split("T"), (tmp_path / "a.tif", tmp_path / "b.tif"), strict=True)
+    with refused("disk", match="not enough disk space"):
+        list(copy(image, list(halves)))
     assert names(tmp_path) == []
 
 

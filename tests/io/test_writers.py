@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from conftest import copied
 
 from napari_n2n import Acquisition
 from napari_n2n.io import ngff
 from napari_n2n.io.header import Channel, Header
-from napari_n2n.io.writers import copy, open_writer
+from napari_n2n.io.writers import open_writer
 
 STACK = np.random.default_rng(0).integers(0, 60_000, (2, 2, 3, 40, 50)).astype(np.uint16)
 CHANNELS = (Channel("red", "FF0000"), Channel("green", "00FF80"))
@@ -30,7 +31,8 @@ def written(path, pixels, header):
     for _, make in writer.pyramid():
         make()
     assert not path.exists()
-    return writer.finish()
+    writer.complete()
+    return writer.rename()
 
 
 @pytest.mark.parametrize("ending", [".ome.zarr", ".tif", ".ome.tif"])
@@ -88,7 +90,7 @@ def test_tiff_is_that_of_imagej_where_its_types_suffice(tmp_path):
         ("c.ome.tif", "uint16", False),
     ):
         plane = STACK[0, 0, 0].astype(dtype)
-        list(copy(Acquisition.open(plane), tmp_path / name))
+        list(copied(Acquisition.open(plane), tmp_path / name))
         with tifffile.TiffFile(tmp_path / name) as tif:
             assert (tif.is_imagej, tif.is_ome) == (imagej, not imagej)
 
@@ -96,7 +98,7 @@ def test_tiff_is_that_of_imagej_where_its_types_suffice(tmp_path):
 @pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
 def test_a_copy_that_fails_or_is_cancelled_leaves_no_files(tmp_path, monkeypatch, ending):
     stack = Acquisition.open(STACK[0, 0], axes="ZYX")
-    run = copy(stack, tmp_path / f"a{ending}")
+    run = copied(stack, tmp_path / f"a{ending}")
     assert 0 < next(run) < 1
     run.close()
     assert not list(tmp_path.iterdir())
@@ -107,5 +109,5 @@ def test_a_copy_that_fails_or_is_cancelled_leaves_no_files(tmp_path, monkeypatch
 
     monkeypatch.setattr(f"napari_n2n.io.{module}.rename_into_place", fail)
     with pytest.raises(OSError, match="disk removed"):
-        list(copy(stack, tmp_path / f"a{ending}"))
+        list(copied(stack, tmp_path / f"a{ending}"))
     assert not list(tmp_path.iterdir())

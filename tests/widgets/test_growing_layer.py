@@ -32,7 +32,8 @@ def complete(writer):
         writer.write(region, np.full([part.stop - part.start for part in region], 3, np.float32))
     for _, make in writer.pyramid():
         make()
-    writer.finish()
+    writer.complete()
+    writer.rename()
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["small", "multiscale"])

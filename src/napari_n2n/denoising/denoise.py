@@ -37,7 +37,14 @@ from napari_n2n.io.fingerprint import fingerprint
 from napari_n2n.io.header import Region
 from napari_n2n.io.output_path import check_disk_space, check_keeps_inputs, output_path
 from napari_n2n.io.run_lock import locked
-from napari_n2n.io.writers import Writer, check_ending, checked_output, open_writer, read_tag
+from napari_n2n.io.writers import (
+    Writer,
+    check_ending,
+    checked_output,
+    least_size,
+    open_writer,
+    read_tag,
+)
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import choose_device
 
@@ -45,9 +52,6 @@ Part = tuple[str, Region]
 
 _log = logging.getLogger("napari_n2n")
 
-# Smallest share of its uncompressed size that a zarr needs on disk: a low estimate, so that a run
-# that might fit is not refused.
-_COMPRESSED = 0.25
 # Ratio of the time for a shard of a coarser level to that for a denoised one, for the progress.
 _COARSER_COST = 0.02
 
@@ -137,7 +141,8 @@ def denoise_by_shards(
 
         try:
             yield from _steps(writer, journal, write_shards)
-            writer.finish()
+            writer.complete()
+            writer.rename()
         except BaseException as error:
             if not journal.done:  # nothing to resume
                 writer.discard()
@@ -325,9 +330,7 @@ def _open_output(
         discard_unfinished(path)
         journal = Journal.begin(journal_path(path), job)
     try:
-        size = math.prod(header.shape) * header.dtype.itemsize
-        share = _COMPRESSED if path.suffix.lower() == ".zarr" else 1.0
-        check_disk_space(path, round(share * size))
+        check_disk_space(path, least_size(path, header))
         writer = open_writer(path, header, dims=dims, token=journal.token, tag=tag)
         journal.claim(writer.partial)
     except BaseException:

@@ -13,6 +13,8 @@ import shutil
 import sys
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,20 @@ def journal_path(path: Path) -> Path:
 def check_of(content: bytes | memoryview) -> Check:
     """Return the check of the content of a part."""
     return [len(content), zlib.crc32(content)]
+
+
+@contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """Give errors of the system, such as a full disk, the name of the result that is written.
+
+    They name no file, or that of the unfinished result.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def flush_to_disk(path: Path) -> None:

@@ -18,6 +18,7 @@ from napari_n2n.io.crash_safe import (
     Check,
     check_of,
     flush_to_disk,
+    named_in_errors,
     partial_path,
     remove,
     rename_into_place,
@@ -94,16 +95,20 @@ class Writer:
     ) -> None:
         self.path, self.header, self._token, self._tag = path, header, token, tag
         self.partial = partial_path(path, token)
+        levels = list(enumerate(self._shapes()))
         if resume:
             self._group = self._reopened()
-        else:
+            self._levels = [self._existing_level(*level) for level in levels]
+            return
+        with named_in_errors(path):
             self.partial.mkdir()  # raises if there is one
-            self._group = zarr.open_group(self.partial, mode="w-", zarr_format=3)
-            self._group.attrs[UNFINISHED] = token
-        self._levels = [
-            self._existing_level(level, shape) if resume else self._new_level(level, shape, shard)
-            for level, shape in enumerate(self._shapes())
-        ]
+            try:
+                self._group = zarr.open_group(self.partial, mode="w-", zarr_format=3)
+                self._group.attrs[UNFINISHED] = token
+                self._levels = [self._new_level(*level, shard) for level in levels]
+            except BaseException:
+                remove(self.partial)
+                raise
 
     def _reopened(self) -> zarr.Group:
         try:
@@ -169,10 +174,11 @@ class Writer:
             part.start // side for part, side in zip(region, _shard_shape(array), strict=True)
         )
         file = self._file(level, place)
-        file.unlink(missing_ok=True)  # may be incomplete after an interrupted run
-        array[region] = values
-        for name in (file, *file.parents[: len(place) + 1]):
-            flush_to_disk(name)
+        with named_in_errors(self.path):
+            file.unlink(missing_ok=True)  # may be incomplete after an interrupted run
+            array[region] = values
+            for name in (file, *file.parents[: len(place) + 1]):
+                flush_to_disk(name)
 
     def _file(self, level: int, place: tuple[int, ...]) -> Path:
         key = self._levels[level].metadata.encode_chunk_key(place)
@@ -211,8 +217,8 @@ class Writer:
         )
         self._write(level, region, halve(np.asarray(finer[(*region[:-2], *source)])))
 
-    def finish(self) -> Path:
-        """Add the metadata, verify the store, rename it to `path`, and return `path`.
+    def complete(self) -> None:
+        """Verify the store, add its metadata, and flush it to the disk.
 
         Raises
         ------
@@ -221,10 +227,15 @@ class Writer:
         """
         self._verify()
         attributes = {"ome": self._metadata()}
-        self._group.attrs.put(attributes | ({_TAG: self._tag} if self._tag else {}))
-        for file in (self.partial / "zarr.json", self.partial):
-            flush_to_disk(file)
-        return rename_into_place(self.partial, self.path, self._token)
+        with named_in_errors(self.path):
+            self._group.attrs.put(attributes | ({_TAG: self._tag} if self._tag else {}))
+            for file in (self.partial / "zarr.json", self.partial):
+                flush_to_disk(file)
+
+    def rename(self) -> Path:
+        """Give the complete store its name, and return this path."""
+        with named_in_errors(self.path):
+            return rename_into_place(self.partial, self.path, self._token)
 
     def _verify(self) -> None:
         """Open the store again and count the shards of every level."""

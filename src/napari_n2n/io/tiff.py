@@ -15,6 +15,7 @@ from napari_n2n.io.crash_safe import (
     Check,
     check_of,
     flush_to_disk,
+    named_in_errors,
     partial_path,
     remove,
     rename_into_place,
@@ -70,12 +71,13 @@ class Writer:
         self.partial = partial_path(path, token)
         self._size = math.prod(header.shape) * header.dtype.itemsize
         if not resume:
-            self.partial.touch(exist_ok=False)
-            try:
-                self._create()
-            except BaseException:
-                remove(self.partial)
-                raise
+            with named_in_errors(path):
+                self.partial.touch(exist_ok=False)
+                try:
+                    self._create()
+                except BaseException:
+                    remove(self.partial)
+                    raise
         offset = self._pixels_at()
         if offset is None:
             raise FileNotFoundError(f"{self.partial}: no such unfinished result")
@@ -130,12 +132,13 @@ class Writer:
     def write(self, region: Region, values: np.ndarray) -> None:
         """Write complete rows of some planes and flush them to the disk."""
         planes = values.reshape(-1, *values.shape[-2:])
-        for place, plane in zip(self._places(region), planes, strict=True):
-            content = memoryview(np.ascontiguousarray(plane, self.header.dtype).tobytes())
-            self._file.seek(place)
-            while content:
-                content = content[self._file.write(content) :]
-        os.fsync(self._file.fileno())
+        with named_in_errors(self.path):
+            for place, plane in zip(self._places(region), planes, strict=True):
+                content = memoryview(np.ascontiguousarray(plane, self.header.dtype).tobytes())
+                self._file.seek(place)
+                while content:
+                    content = content[self._file.write(content) :]
+            os.fsync(self._file.fileno())
 
     def _places(self, region: Region) -> Iterator[int]:
         """Yield where in the file the rows of a region begin, plane by plane."""
@@ -168,8 +171,8 @@ class Writer:
         """Yield nothing: this TIFF has a single resolution."""
         return iter(())
 
-    def finish(self) -> Path:
-        """Verify the complete file, rename it to `path`, and return `path`.
+    def complete(self) -> None:
+        """Verify the complete file, and flush it to the disk.
 
         Raises
         ------
@@ -183,8 +186,13 @@ class Writer:
                 "it: repeat the command with --resume",
                 "unfinished",
             )
-        flush_to_disk(self.partial)
-        return rename_into_place(self.partial, self.path)
+        with named_in_errors(self.path):
+            flush_to_disk(self.partial)
+
+    def rename(self) -> Path:
+        """Give the complete file its name, and return this path."""
+        with named_in_errors(self.path):
+            return rename_into_place(self.partial, self.path)
 
     def close(self) -> None:
         """Keep the unfinished file, so that it can be resumed."""

@@ -1,20 +1,30 @@
 """Choose the writer of a result by the ending of its name, and check that it may be written."""
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, tiff
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.io.crash_safe import journal_path, new_token
+from napari_n2n.io.crash_safe import journal_path, new_token, remove
 from napari_n2n.io.header import Header
-from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
+from napari_n2n.io.output_path import (
+    check_disk_space,
+    check_keeps_inputs,
+    check_overwrite,
+    output_path,
+)
 from napari_n2n.io.run_lock import locked
 
 # Side of a shard of planes, in pixels: 4 million float32 pixels are 16 MB. Larger: fewer files, and
 # fewer pixels computed twice at borders; smaller: less memory, and less to repeat after a crash.
 SHARD_SIDE = 2048
+# Smallest share of its uncompressed size that a zarr needs on disk: a low estimate, so that a run
+# that might fit is not refused.
+_COMPRESSED = 0.25
 ENDINGS = (".ome.zarr", ".zarr", ".tif", ".tiff")
 Writer = ngff.Writer | tiff.Writer
 
@@ -58,30 +68,87 @@ def _is_tiff(path: Path) -> bool:
     return path.suffix.lower() in (".tif", ".tiff")
 
 
-def copy(acquisition: Acquisition, out: Path, *, overwrite: bool = False) -> Iterator[float]:
-    """Write an acquisition to a file in its own pixel type; yield the fraction done, 0 to 1.
+def least_size(path: Path, header: Header) -> int:
+    """Return the smallest size in bytes that a result can have on the disk."""
+    size = math.prod(header.shape) * header.dtype.itemsize
+    return size if _is_tiff(path) else round(_COMPRESSED * size)
+
+
+@contextmanager
+def written_together(
+    source: Acquisition, outputs: Sequence[tuple[Path, Header]], *, overwrite: bool
+) -> Iterator[list[Writer]]:
+    """Open writers for several results; at the end all of them get their names, or none.
+
+    An error removes what was written. Results that replace earlier ones are renamed last, one after
+    the other.
+
+    Parameters
+    ----------
+    source
+        What the results are made from; none of them may replace its file.
+    outputs
+        Path and header of every result.
+    overwrite
+        Overwrite existing files.
 
     Raises
     ------
     BadInput
-        If `out` exists and `overwrite` is False, is being written, or is the acquisition's file.
+        If an output exists and `overwrite` is False, is being written, or is the file of `source`,
+        or if the disk is too full for all of them.
     """
-    path = output_path(out)
-    check_keeps_inputs(path, [acquisition])
-    with locked(path):
-        check_overwrite(path, overwrite=overwrite)
-        writer = open_writer(path, acquisition.header)
+    paths = [output_path(path) for path, _ in outputs]
+    headers = [header for _, header in outputs]
+    for path in paths:
+        check_keeps_inputs(path, [source])
+    with ExitStack() as held:
+        for path in paths:
+            held.enter_context(locked(path))
+            check_overwrite(path, overwrite=overwrite)
+        check_disk_space(paths[0], sum(map(least_size, paths, headers)))
+        writers: list[Writer] = []
+        new: list[Path] = []
         try:
-            parts = list(writer.shards())
-            for number, (_, region) in enumerate(parts):
-                writer.write(region, acquisition.read(region))
-                yield (number + 1) / len(parts)
-            for _, average in writer.pyramid():
-                average()
-            writer.finish()
+            for path, header in zip(paths, headers, strict=True):
+                writers.append(open_writer(path, header))
+            yield writers
+            for writer in writers:
+                for _, average in writer.pyramid():
+                    average()
+                writer.complete()
+            for writer in writers:
+                new += [] if os.path.lexists(writer.path) else [writer.path]
+                writer.rename()
         except BaseException:
-            writer.discard()
+            for writer in writers:
+                writer.discard()
+            for path in new:
+                remove(path)
             raise
+
+
+def copy(
+    source: Acquisition, parts: Sequence[tuple[Acquisition, Path]], *, overwrite: bool = False
+) -> Iterator[float]:
+    """Write parts of an acquisition to files in its own pixel type; yield the fraction done.
+
+    Parameters
+    ----------
+    source, overwrite
+        See `written_together`.
+    parts
+        Parts of the source, and the path of each.
+    """
+    outputs = [(path, part.header) for part, path in parts]
+    with written_together(source, outputs, overwrite=overwrite) as writers:
+        regions = [list(writer.shards()) for writer in writers]
+        done, total = 0, sum(map(len, regions))
+        for (part, _), writer, shards in zip(parts, writers, regions, strict=True):
+            for _, region in shards:
+                writer.write(region, part.read(region))
+                done += 1
+                yield done / total
 
 
 def check_ending(path: Path) -> None:

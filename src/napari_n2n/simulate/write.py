@@ -3,7 +3,6 @@
 import math
 import string
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +11,7 @@ import numpy as np
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
 from napari_n2n.io.acquisition import Acquisition, check_finite, read_finite
-from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
-from napari_n2n.io.run_lock import locked
-from napari_n2n.io.writers import Writer, open_writer
+from napari_n2n.io.writers import Writer, written_together
 from napari_n2n.simulate.corruption import Noise, Range, value_range
 
 
@@ -62,30 +59,15 @@ def simulate_by_planes(
     ------
     BadInput
         If `clean` has pixels that are not finite, or a file of `out` exists, is being written, or
-        is that of `clean`.
+        is that of `clean`, or if the disk is too full.
     """
-    paths = [output_path(path) for path in out]
-    for path in paths:
-        check_keeps_inputs(path, [clean])
-    with ExitStack() as held:
-        for path in paths:
-            held.enter_context(locked(path))
-            check_overwrite(path, overwrite=overwrite)
-        writers: list[Writer] = []
-        try:
-            for path, letter in zip(paths, string.ascii_lowercase, strict=False):
-                name = f"{clean.name} {letter}"
-                header = replace(clean.header, dtype=np.dtype(np.float32), name=name)
-                writers.append(open_writer(path, header))
-            yield from _write_planes(clean, noise, writers, seed)
-            for writer in writers:
-                for _, make in writer.pyramid():
-                    make()
-            return [writer.finish() for writer in writers]
-        except BaseException:
-            for writer in writers:
-                writer.discard()
-            raise
+    outputs = [
+        (path, replace(clean.header, dtype=np.dtype(np.float32), name=f"{clean.name} {letter}"))
+        for path, letter in zip(out, string.ascii_lowercase, strict=False)
+    ]
+    with written_together(clean, outputs, overwrite=overwrite) as writers:
+        yield from _write_planes(clean, noise, writers, seed)
+    return [writer.path for writer in writers]
 
 
 def _write_planes(
