@@ -18,6 +18,7 @@ from napari_n2n import TrainingSettings, cli, load, train
 from napari_n2n.cli import commands, last_resort, signals, terminal
 from napari_n2n.errors import BadInput
 from napari_n2n.io.run_lock import locked
+from napari_n2n.training import fit
 
 STATUS = {"SIGINT": 130, "SIGTERM": 143}
 N2N = (sys.executable, "-m", "napari_n2n")
@@ -146,9 +147,21 @@ def test_the_second_signal_ends_at_once(monkeypatch):
     assert ended == [130]
 
 
-def test_a_request_for_a_checkpoint_does_not_end_the_run():
-    with signals.Signals().handled():
-        os.kill(os.getpid(), signal.SIGUSR1)
+def test_a_request_for_a_checkpoint_is_answered_at_once_and_the_run_goes_on(
+    monkeypatch, call, folder
+):
+    saved = []
+
+    def ask():
+        saved.append((folder / "new.n2n.checkpoint").exists())
+        if len(saved) == 4:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    when_called(monkeypatch, fit, "take_step", ask)
+    words = ("train", "a.tif", "b.tif", "-o", "new.n2n", "--patch", 32, "--batch", 1)
+    status, _, err = call(*words, "--steps", 8)
+    assert status == 0 and load("new.n2n").record.steps == 8, err
+    assert saved == [False] * 4 + [True] * 4
 
 
 def test_nohup_keeps_a_run_alive_when_its_terminal_is_closed():
@@ -288,6 +301,52 @@ def test_one_command_starts_resumes_and_does_nothing_when_it_is_finished(call, f
         for said in ("saved", "already finished"):
             status, _, err = call("denoise", "model.n2n", *words, "--resume")
             assert status == 0 and said in err
+
+
+def test_a_finished_model_is_not_taken_for_that_of_other_recordings(call, folder):
+    words = ("--patch", 32, "--batch", 1, "--steps", 2, "--resume", "-o", "new.n2n")
+    assert call("train", "a.tif", "b.tif", *words)[0] == 0
+    before = (folder / "new.n2n").read_bytes()
+    (folder / "b.tif").rename(folder / "moved.tif")
+    status, _, err = call("train", "a.tif", "moved.tif", *words)
+    assert status == 0 and "already finished" in err
+    tifffile.imwrite(folder / "b.tif", noisy(blobs((96, 96)), 7))
+    for seed, name in enumerate(("small", "flat")):
+        tifffile.imwrite(folder / f"{name}.tif", noisy(blobs((64, 96)), seed))
+    for pair, says in (
+        (("a.tif", "b.tif"), "other pixels in place of those of b"),
+        (("moved.tif", "a.tif"), "other pixels in place of those of moved"),  # A and B swapped
+        (("small.tif", "flat.tif"), "a (96x96 float32) in place of small"),
+        (("a.tif", "moved.tif", "b.tif"), "2 recordings, not 3"),
+    ):
+        status, _, err = call("train", *pair, *words)
+        assert status == 2 and f"new.n2n: is finished, and was trained on {says}" in err
+    assert (folder / "new.n2n").read_bytes() == before
+
+
+def test_a_finished_model_of_channels_is_compared_with_each_of_them(call, folder):
+    for seed, name in enumerate(("c", "d", "e")):
+        channels = [noisy(blobs((64, 64), channel), seed) for channel in range(2)]
+        tifffile.imwrite(folder / f"{name}.tif", np.stack(channels), metadata={"axes": "CYX"})
+    words = ("--patch", 32, "--batch", 1, "--steps", 2, "--resume", "-o", "new.n2n")
+    for channels in ("together", "separate"):
+        options = (*words, "--channels", channels, "--overwrite")
+        assert call("train", "c.tif", "d.tif", *options)[0] == 0
+        status, _, err = call("train", "c.tif", "d.tif", *words, "--channels", channels)
+        assert status == 0 and "already finished" in err
+        status, _, err = call("train", "c.tif", "e.tif", *words, "--channels", channels)
+        assert status == 2 and "other pixels in place of those of e" in err
+
+
+def test_a_model_whose_training_diverged_is_not_taken_for_finished(call, folder):
+    words = ("train", "a.tif", "b.tif", "--patch", 32, "--batch", 1, "--steps", 2, "-o", "new.n2n")
+    assert call(*words)[0] == 0
+    model = load("new.n2n")
+    model.record = model.record.model_copy(update={"diverged": 1})
+    model.save("new.n2n")
+    status, _, err = call(*words, "--resume")
+    assert status == 2 and "new.n2n: its training diverged at step 1" in err
+    assert "--learning-rate (it was 0.0015)" in err
 
 
 def test_files_beside_a_model_with_a_similar_name_are_kept(call, folder):

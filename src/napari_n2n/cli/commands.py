@@ -125,7 +125,7 @@ def train(
     checkpoint = output.with_name(output.name + ".checkpoint")
     resume = resume and bool(checkpoints(checkpoint))
     if output.exists() and not (overwrite or resume):
-        check_finished(output, settings)
+        check_finished(output, settings, open_sources(sources, axes, split, output=output))
         say(f"{output}: already finished: add --overwrite to train it again")
         return
     from napari_n2n.model.device import choose_device
@@ -177,6 +177,7 @@ def _train(
             on_step=on_step,
             reports=reports,
             stop=SIGNALS.stop,
+            save=SIGNALS.save,
             checkpoint=checkpoint,
             resume=resume,
         )
@@ -320,12 +321,11 @@ def split(
     from napari_n2n.io.writers import copy
 
     opened = Acquisition.open(stack, axes=axes)
-    halves = opened.split(axis.upper())
     paths = [output / f"{opened.name}_{name}.tif" for name in ("even", "odd")]
+    parts = list(zip(opened.split(axis.upper()), paths, strict=True))
     with progress("splitting") as follow:
-        for number, (half, path) in enumerate(zip(halves, paths, strict=True)):
-            for share in copy(half, path, overwrite=overwrite):
-                follow((number + share) / 2, half.name)
+        for share in copy(opened, parts, overwrite=overwrite):
+            follow(share, opened.name)
     say(f"saved {' and '.join(str(path) for path in paths)}")
 
 

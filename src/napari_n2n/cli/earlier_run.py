@@ -2,9 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_n2n.errors import BadInput
 from napari_n2n.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_n2n.pair.pair import Pair
 
 
 def checkpoints(checkpoint: Path) -> list[Path]:
@@ -17,9 +23,16 @@ def checkpoints(checkpoint: Path) -> list[Path]:
     return [path for path in found if names.fullmatch(path.name) and is_checkpoint(path)]
 
 
-def check_finished(output: Path, settings: TrainingSettings) -> None:
-    """Raise if a model has no checkpoint, and is not the result of a finished run like this one."""
+def check_finished(output: Path, settings: TrainingSettings, pairs: "Sequence[Pair]") -> None:
+    """Raise unless a model without checkpoint is what this run would train to its end.
+
+    Raises
+    ------
+    BadInput
+        If it was stopped early, diverged, or was trained with other settings or recordings.
+    """
     from napari_n2n.model.denoiser import load
+    from napari_n2n.training.provenance import difference
 
     record = load(output).record
     if record.stopped:
@@ -37,3 +50,17 @@ def check_finished(output: Path, settings: TrainingSettings) -> None:
                 f"{record.settings[name]}: choose another name, or add --overwrite",
                 "resume",
             )
+    if (other := difference(record, pairs)) != "":
+        raise BadInput(
+            f"{output}: is finished, and was trained on {other}: choose another name, or add "
+            "--overwrite",
+            "resume",
+        )
+    diverged = [one.diverged for one in record.of_channels or [record] if one.diverged is not None]
+    if diverged:
+        raise BadInput(
+            f"{output}: its training diverged at step {diverged[0]}, and it has earlier weights: "
+            "train it again with a lower --learning-rate (it was "
+            f"{record.settings.get('learning_rate')}) and --overwrite",
+            "resume",
+        )

@@ -1,7 +1,8 @@
-"""Signals that end a run: the first one ends it cleanly, the second one at once.
+"""Signals: the first one that ends a run ends it cleanly, the second one at once.
 
 SIGTERM, which the scheduler of a cluster sends before it kills a job, is handled like Ctrl-C. The
-exit status is 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM.
+exit status is 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM. SIGUSR1, where
+there is one, asks for a checkpoint and ends nothing.
 """
 
 import os
@@ -36,6 +37,9 @@ class Signals:
         Number of the first signal that asks the program to end; 0 if there was none.
     stop
         Set by the first signal once `stop_gently` was called.
+    save
+        Set by SIGUSR1; training clears it when it has saved a checkpoint. Other commands need none:
+        denoising keeps every finished part.
     """
 
     def __init__(self) -> None:
@@ -43,7 +47,7 @@ class Signals:
 
     def _reset(self) -> None:
         self.received, self._when = 0, 0.0
-        self.stop = threading.Event()
+        self.stop, self.save = threading.Event(), threading.Event()
         self._on_stop: Callable[[], None] | None = None
 
     @property
@@ -62,9 +66,7 @@ class Signals:
         self._reset()
         handlers: dict[int, Any] = dict.fromkeys(_ENDING, self._end)
         if hasattr(signal, "SIGUSR1"):
-            # Asks for a checkpoint, and by default would end the run: training writes one every
-            # half minute, and denoising keeps every finished part.
-            handlers[signal.SIGUSR1] = signal.SIG_IGN
+            handlers[signal.SIGUSR1] = lambda *_: self.save.set()
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             del handlers[signal.SIGHUP]  # nohup: the run continues without its terminal
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -25,13 +25,6 @@ def fingerprint(acquisition: Acquisition) -> dict[str, Any]:
         the store; null for an array. ``pixels``: shape, type, axes, saturation and a hash of parts
         of some planes. The name is not part of it, so a renamed or moved file is the same.
     """
-    digest = hashlib.sha256()
-    middle = [
-        slice((n - min(n, _SIDE)) // 2, (n + min(n, _SIDE)) // 2) for n in acquisition.shape[-2:]
-    ]
-    view = acquisition.cropped(*middle)
-    for index in evenly_spaced(view.plane_count, _PLANES):
-        digest.update(view.plane(index).tobytes())
     return {
         "file": None if acquisition.path is None else state_of(acquisition.path),
         "pixels": [
@@ -39,9 +32,21 @@ def fingerprint(acquisition: Acquisition) -> dict[str, Any]:
             str(acquisition.dtype),
             acquisition.axes,
             acquisition.measured_saturation,
-            digest.hexdigest(),
+            hash_of_pixels(acquisition),
         ],
     }
+
+
+def hash_of_pixels(acquisition: Acquisition) -> str:
+    """Return a hash of the middle of some planes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    middle = [
+        slice((n - min(n, _SIDE)) // 2, (n + min(n, _SIDE)) // 2) for n in acquisition.shape[-2:]
+    ]
+    view = acquisition.cropped(*middle)
+    for index in evenly_spaced(view.plane_count, _PLANES):
+        digest.update(view.plane(index).tobytes())
+    return digest.hexdigest()
 
 
 def state_of(path: Path) -> list[int]:

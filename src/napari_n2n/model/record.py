@@ -83,6 +83,9 @@ class AcquisitionRecord(_Value):
         Description of the acquisition; `path` is None for an array or a layer.
     gain, offset
         Map from the intensities (ADU) of the pair's first acquisition to those of this one.
+    pixels
+        Hash of parts of some planes; empty if it was not computed: of many pairs, only some have
+        one.
     """
 
     name: str
@@ -93,6 +96,7 @@ class AcquisitionRecord(_Value):
     channel: NonNegativeInt = 0
     gain: float = 1.0
     offset: float = 0.0
+    pixels: str = ""
 
 
 class ModelRecord(_Value):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from torch import Tensor
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io.acquisition import evenly_spaced
-from napari_n2n.io.fingerprint import fingerprint
 from napari_n2n.model import tensorfile
 from napari_n2n.model.record import HeldOutScore
-from napari_n2n.pair.pair import Pair
 from napari_n2n.training.normalisation import Normalisation
+from napari_n2n.training.provenance import Fingerprints
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import History, TrainState
 
-# Pairs whose acquisitions are compared with those of the interrupted run. Of each, a few planes are
-# read, in about a second; the scales, which are also compared, depend on the pixels of all pairs.
-_COMPARED_PAIRS = 8
 _MAY_CHANGE = {"steps", "minutes", "device"}  # a run may become longer or use another device
 
 
@@ -62,14 +57,15 @@ class Checkpoint:
     ----------
     path
         Path of the file.
-    settings, normalisations, pairs
-        Those of the run; a checkpoint of other settings or data is refused.
+    settings, normalisations, inputs
+        Those of the run; a checkpoint of other settings or data is refused. `inputs` describe some
+        pairs; the scales of the normalisations depend on the pixels of all.
     """
 
     path: Path
     settings: TrainingSettings
     normalisations: Sequence[Normalisation]
-    pairs: Sequence[Pair]
+    inputs: Fingerprints
 
     def begin(self, state: TrainState, *, resume: bool) -> None:
         """Load the file into the state of a run, if it is resumed and the file exists.
@@ -139,11 +135,9 @@ class Checkpoint:
                 "resume",
             )
 
-    @cached_property
+    @property
     def _inputs(self) -> list[dict[str, Any]]:
-        """Return fingerprints of the acquisitions of some pairs."""
-        chosen = [self.pairs[i] for i in evenly_spaced(len(self.pairs), _COMPARED_PAIRS)]
-        return [fingerprint(one) for pair in chosen for one in pair.acquisitions]
+        return list(chain.from_iterable(self.inputs.values()))
 
     def _scales(self) -> list[list[float]]:
         return [[one.scale.gain, one.scale.offset] for one in self.normalisations]

@@ -32,7 +32,7 @@ from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import Loss, masked_mean
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import Parts, prepare, trains_separately
-from napari_n2n.training.provenance import record_of_run
+from napari_n2n.training.provenance import fingerprints, record_of_run
 from napari_n2n.training.schedule import RAMP_DOWN, learning_rate
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import History, TrainState
@@ -86,6 +86,16 @@ class TrainingStep:
     denoiser: Callable[[], Denoiser | None] = field(default=lambda: None, repr=False, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class _Control:
+    """Parameters of `fit` that start, save and end a run."""
+
+    stop: threading.Event
+    save: threading.Event
+    checkpoint: Path | None
+    resume: bool
+
+
 @as_steps
 def fit(
     pairs: Pair | Sequence[Pair],
@@ -95,6 +105,7 @@ def fit(
     stop: threading.Event | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
+    save: threading.Event | None = None,
 ) -> Generator[TrainingStep, None, Denoiser]:
     """Train step by step: iterate over `TrainingStep`, then read the `Denoiser` from `result`.
 
@@ -112,6 +123,9 @@ def fit(
         File to which the state is saved every half minute, so that the run can be resumed.
     resume
         Continue from `checkpoint` if it exists.
+    save
+        Set this event to save the checkpoint after the current step; it is cleared when this is
+        done.
 
     Raises
     ------
@@ -120,16 +134,17 @@ def fit(
     """
     pairs = [pairs] if isinstance(pairs, Pair) else list(pairs)
     settings = settings or TrainingSettings()
-    stop = stop or threading.Event()
+    control = _Control(stop or threading.Event(), save or threading.Event(), checkpoint, resume)
     reports = reports or measure_channels(pairs)
     channels = len(reports)
     if not trains_separately(settings, reports):
-        return (yield from _fit_network(pairs, settings, reports, stop, checkpoint, resume))
+        return (yield from _fit_network(pairs, settings, reports, control))
     models: list[Denoiser] = []
     for channel in range(channels):
         own = [replace(pair, channel=0) for pair in pairs if pair.channel == channel]
         kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{channel}")
-        run = Steps(_fit_network(own, settings, reports[channel : channel + 1], stop, kept, resume))
+        part = replace(control, checkpoint=kept)
+        run = Steps(_fit_network(own, settings, reports[channel : channel + 1], part))
         with closing(run):
             for step in run:
                 yield _of_all_channels(step, tuple(models), channels)
@@ -154,19 +169,17 @@ def _fit_network(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
     reports: Sequence[NoiseReport],
-    stop: threading.Event,
-    checkpoint: Path | None,
-    resume: bool,
+    control: _Control,
 ) -> Generator[TrainingStep, None, Denoiser]:
     """Train one network: draw, predict, loss, step, average, validate, yield."""
+    inputs = fingerprints(pairs)
     parts = prepare(pairs, settings, reports)
     state, schedule = parts.state, parts.schedule
-    kept: Checkpoint | None = None
-    if checkpoint is not None:
-        kept = Checkpoint(checkpoint, settings, parts.normalisations, pairs)
+    path = control.checkpoint
+    kept = Checkpoint(path, settings, parts.normalisations, inputs) if path is not None else None
     with closing(parts.cache), _saved_after_error(kept, state):
         if kept is not None:
-            kept.begin(state, resume=resume)
+            kept.begin(state, resume=control.resume)
         history = state.history
         started = time.monotonic() - history.seconds
         yielded = time.monotonic()
@@ -174,7 +187,7 @@ def _fit_network(
 
         if history.step == 0 and is_pretrained(settings, parts.loss):
             _validate(parts)  # pretrained weights may already be the best
-        while (progress := schedule.progress(history)) < 1.0 and not stop.is_set():
+        while (progress := schedule.progress(history)) < 1.0 and not control.stop.is_set():
             state.set_learning_rate(learning_rate(settings.learning_rate, history.step, progress))
             try:
                 batch = parts.patches.draw(history.step, state.batch_size)
@@ -191,7 +204,8 @@ def _fit_network(
             if history.step % VALIDATE_EVERY == 0:
                 _validate(parts)
             now = time.monotonic()
-            if kept is not None and now > save_at:
+            if kept is not None and (now > save_at or control.save.is_set()):
+                control.save.clear()
                 _save(kept, state)
                 save_at = time.monotonic() + _CHECKPOINT_SECONDS
             if now - yielded > _YIELD_SECONDS:
@@ -207,6 +221,7 @@ def _fit_network(
         _check_divergence(history, settings)
         record = record_of_run(
             pairs,
+            inputs,
             settings,
             reports,
             parts.normalisations,
@@ -216,9 +231,13 @@ def _fit_network(
             device=str(parts.cache.device),
             precision="bfloat16" if parts.bfloat16 else "float32",
         )
-        state.average.load_state_dict(state.best)
-        scales = tuple(one.scale for one in parts.normalisations)
-        return Denoiser((state.average,), parts.architecture, scales, record)
+        return _best_model(parts, record)
+
+
+def _best_model(parts: Parts, record: ModelRecord) -> Denoiser:
+    parts.state.average.load_state_dict(parts.state.best)
+    scales = tuple(one.scale for one in parts.normalisations)
+    return Denoiser((parts.state.average,), parts.architecture, scales, record)
 
 
 @contextmanager

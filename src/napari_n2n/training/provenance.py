@@ -1,4 +1,4 @@
-"""Create the record of a run for the model file: data, settings, scores and versions."""
+"""Create the record of a run for the model file, and compare acquisitions with a record."""
 
 import platform
 from collections.abc import Sequence
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from napari_n2n.io.acquisition import evenly_spaced
+from napari_n2n.io.fingerprint import fingerprint, hash_of_pixels
 from napari_n2n.model.record import AcquisitionRecord, ModelRecord
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
@@ -16,11 +18,27 @@ from napari_n2n.training.normalisation import Normalisation
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import History
 
+# Pairs whose pixels are compared when a run is resumed. Of each, a few planes are read, in about a
+# second.
+_COMPARED_PAIRS = 8
 _NO_PSNR = "outliers in the target make a mean squared error, and so a PSNR, meaningless"
+
+
+Fingerprints = dict[int, list[dict[str, Any]]]
+"""For some pairs, by their index, the `fingerprint` of each acquisition."""
+
+
+def fingerprints(pairs: Sequence[Pair]) -> Fingerprints:
+    """Describe the content of some pairs; call it before a run, because it lasts for hours."""
+    return {
+        index: [fingerprint(one) for one in pairs[index].acquisitions]
+        for index in evenly_spaced(len(pairs), _COMPARED_PAIRS)
+    }
 
 
 def record_of_run(
     pairs: Sequence[Pair],
+    inputs: Fingerprints,
     settings: TrainingSettings,
     reports: Sequence[NoiseReport],
     normalisations: Sequence[Normalisation],
@@ -32,7 +50,7 @@ def record_of_run(
 
     Parameters
     ----------
-    pairs, settings, reports, normalisations, held_out, history
+    pairs, inputs, settings, reports, normalisations, held_out, history
         Data and settings of the run, and its scores.
     **outcome
         Further fields of `ModelRecord`.
@@ -40,7 +58,7 @@ def record_of_run(
     return ModelRecord(
         settings=settings.model_dump(),
         loss=held_out.loss.name,
-        acquisitions=_acquisitions(pairs),
+        acquisitions=_acquisitions(pairs, inputs),
         values=[one.values for one in normalisations],
         noise=[report.as_dict() for report in reports],
         score=history.best,
@@ -60,7 +78,7 @@ def record_of_run(
     )
 
 
-def _acquisitions(pairs: Sequence[Pair]) -> list[AcquisitionRecord]:
+def _acquisitions(pairs: Sequence[Pair], inputs: Fingerprints) -> list[AcquisitionRecord]:
     """Describe every acquisition of every pair."""
     return [
         AcquisitionRecord(
@@ -72,7 +90,30 @@ def _acquisitions(pairs: Sequence[Pair]) -> list[AcquisitionRecord]:
             channel=pair.channel,
             gain=match.gain,
             offset=match.offset,
+            pixels=inputs[index][number]["pixels"][-1] if index in inputs else "",
         )
-        for pair in pairs
-        for acquisition, match in zip(pair.acquisitions, pair.matches, strict=True)
+        for index, pair in enumerate(pairs)
+        for number, (acquisition, match) in enumerate(
+            zip(pair.acquisitions, pair.matches, strict=True)
+        )
     ]
+
+
+def difference(record: ModelRecord, pairs: Sequence[Pair]) -> str:
+    """Return how pairs differ from those that a model was trained on; empty if they do not.
+
+    Names and folders do not matter. Models of version 0.1 do not describe the pixels.
+    """
+    if record.of_channels:  # trained one after another
+        pairs = sorted(pairs, key=lambda pair: pair.channel)
+    known = [one for part in record.of_channels or [record] for one in part.acquisitions]
+    given = [one for pair in pairs for one in pair.acquisitions]
+    if len(known) != len(given):
+        return f"{len(known)} recordings, not {len(given)}"
+    for before, now in zip(known, given, strict=True):
+        if (before.shape, before.axes, before.dtype) != (now.shape, now.axes, str(now.dtype)):
+            shape = "x".join(map(str, before.shape))
+            return f"{before.name} ({shape} {before.dtype}) in place of {now.name}"
+        if before.pixels and before.pixels != hash_of_pixels(now):
+            return f"other pixels in place of those of {now.name}"
+    return ""
