@@ -42,6 +42,12 @@ def test_both_texts_reproduce_the_weights(movie, typed):
     assert script.record.settings == shell.record.settings == SHORT.model_dump()
 
 
+def test_both_texts_name_the_card(movie):
+    recipe = Recipe(Recordings((movie,), split="T"), TrainingSettings(device="cuda:1"))
+    assert recipe.as_python().count("device='cuda:1'") == 2
+    assert recipe.as_command().count("--device cuda:1") == 2
+
+
 def test_a_text_says_what_to_replace_if_a_layer_has_no_file():
     layers = tuple(SimpleNamespace(name=name) for name in ("first one", "second"))
     recipe = Recipe(Recordings(layers, axes="TYX"), TrainingSettings(minutes=2))

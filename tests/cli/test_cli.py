@@ -209,6 +209,8 @@ def values_of(field):
     kind = next(one for one in (*get_args(field.annotation), field.annotation) if one is not None)
     if get_origin(field.annotation) is Literal:
         return st.sampled_from(get_args(field.annotation))
+    if kind is str:
+        return st.sampled_from(("cpu", "cuda", "cuda:1", "mps"))  # the only text is the device
     if issubclass(kind, int):
         lowest = next(limit.ge for limit in field.metadata if hasattr(limit, "ge"))
         highest = next(limit.le for limit in field.metadata if hasattr(limit, "le"))

@@ -21,10 +21,15 @@ from napari_n2n import TrainingSettings
         *(("averaging", value) for value in (-0.1, 1, math.nan)),
         ("dims", 4),
         ("loss", "l3"),
-        ("device", "tpu"),
+        *(("device", value) for value in ("tpu", "", "cuda:", "cuda:x", "cpu:1", "cuda:1 ", 1)),
         ("shape", (10**6, 10**6)),
     ],
 )
 def test_a_value_that_no_run_can_use_is_refused(name, value):
     with pytest.raises(ValidationError, match=name):
         TrainingSettings(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:0", "cuda:11", "mps"])
+def test_a_run_may_use_any_card(name):
+    assert TrainingSettings(device=name).device == name

@@ -1,7 +1,11 @@
 """Properties that every dock has, in a real napari window."""
 
+import logging
+from threading import Thread
+
 import numpy as np
 import pytest
+import tifffile
 import torch
 from conftest import blobs, noisy
 from napari.utils import progress
@@ -153,6 +157,31 @@ def test_lack_of_memory_is_reported_and_the_button_stays_enabled(
     qtbot.waitUntil(lambda: idle(widget) and "not enough memory" in words(widget), timeout=30_000)
     assert len(viewer.layers) == 2
     qtbot.waitUntil(lambda: not progress._all_instances, timeout=30_000)
+
+
+def test_a_file_of_which_only_a_part_is_read_is_announced_once(
+    viewer, monkeypatch, qtbot, tmp_path
+):
+    told = []
+    monkeypatch.setattr("napari_n2n.widgets.dock.show_warning", told.append)
+    path, other = tmp_path / "cut.tif", tmp_path / "other.npy"
+    frames = [noisy(blobs((48, 64)), seed) for seed in range(10)]
+    tifffile.imwrite(path, np.stack(frames[:6]), compression="deflate", metadata=None)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    np.save(other, np.stack(frames[6:]))
+    widget = open_dock(viewer, "Train")
+    widget.picker.source.value = "files"
+    widget.picker.axes.value = "TYX"
+    widget.picker.file_a.value, widget.picker.file_b.value = path, other
+    qtbot.waitUntil(lambda: len(told) > 0, timeout=10_000)
+    log = logging.getLogger("napari_n2n")
+    thread = Thread(target=lambda: log.warning("%s: set --axes", path))  # as from a background job
+    thread.start()
+    thread.join()
+    log.warning("%s: set --axes", path)
+    first, *others = told
+    assert first.startswith(str(path)) and "planes that are complete" in first
+    assert others == [f"{path}: set Axes"]
 
 
 @pytest.mark.parametrize("name", PICKING)

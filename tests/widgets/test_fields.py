@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QWidget
 
@@ -83,3 +84,18 @@ def test_tab_skips_the_fields_of_a_collapsed_section(qtbot):
     qtbot.waitUntil(lambda: menu.native.visibleRegion().boundingRect().height() > 10)
     qtbot.mouseClick(section.toggleButton(), Qt.MouseButton.LeftButton)
     assert not menu.native.isVisible()
+
+
+def test_the_menu_of_devices_offers_the_cards_of_this_computer(qtbot, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for cards, names in (
+        (1, ("auto", "cpu", "cuda")),
+        (2, ("auto", "cpu", "cuda", "cuda:0", "cuda:1")),
+    ):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda cards=cards: cards)
+        assert setting_field("device").choices == names
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    # The preferences may be those of another computer.
+    assert setting_field("device", "cuda").value == "cuda"
+    assert setting_field("device").choices == ("auto", "cpu")

@@ -3,6 +3,9 @@
 import pytest
 from conftest import blobs, noisy
 
+from napari_n2n.model.record import ModelRecord
+from napari_n2n.widgets.forms.model_picker import provenance
+
 
 @pytest.fixture
 def viewer(make_napari_viewer):
@@ -42,3 +45,10 @@ def test_a_file_that_is_not_a_model_is_refused_in_one_line(viewer, shown, tmp_pa
     (line,) = shown
     assert "bad.n2n" in line and "damaged" in line and "\n" not in line
     assert not viewer.layers and not is_open(viewer, "Denoise")
+
+
+@pytest.mark.parametrize(
+    ("versions", "words"), [({}, None), ({"torch": "2.5"}, "torch 2.5"), ({"python": "3"}, None)]
+)
+def test_the_card_of_a_model_shows_the_versions_that_it_names(versions, words):
+    assert dict(provenance(ModelRecord(versions=versions))).get("made with") == words

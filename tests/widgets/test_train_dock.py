@@ -241,6 +241,9 @@ def test_the_sample_opens_as_a_ready_pair(viewer):
 def test_a_missing_device_is_refused_before_the_run(viewer, qtbot, monkeypatch, shown):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     add_pair(viewer)
+    monkeypatch.setattr(
+        "napari_n2n.widgets.forms.fields.device_names", lambda: ["auto", "cpu", "cuda"]
+    )
     _, widget = open_dock(viewer)
     widget.device.value = "cuda"
     widget.train_button.click()

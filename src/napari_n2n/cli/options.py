@@ -13,7 +13,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from napari_n2n.cli.terminal import TERMINAL, ProgressKind
 from napari_n2n.errors import BadInput
-from napari_n2n.training.settings import DeviceName, TrainingSettings
+from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_n2n.pair.pair import Pair
@@ -44,7 +44,7 @@ Axes = Annotated[
     str | None, typer.Option(help="Axis labels, e.g. TYX; they replace those of the files.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Device = Annotated[DeviceName, _option_for("device")]
+Device = Annotated[str, _option_for("device")]
 Memory = Annotated[int, _option_for("memory")]
 Sources = Annotated[
     list[Path],
@@ -166,5 +166,5 @@ def _validated(values: dict[str, Any]) -> TrainingSettings:
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
-        limit = first["msg"].replace("Input should", "must")
+        limit = first["msg"].replace("Input should", "must").removeprefix("Value error, ")
         raise BadInput(f"--{option} {first['input']}: {limit}", "option") from error

@@ -221,7 +221,7 @@ def denoise(
     out
         Path ending in .ome.zarr, .zarr or .tif; None returns the result in memory.
     device
-        "auto", "cpu", "cuda" or "mps".
+        "auto", "cpu", "cuda", "cuda:1" (the second card) or "mps".
     memory
         Memory limit for pixels and network together, in bytes; without `out`, the result needs
         additional memory.

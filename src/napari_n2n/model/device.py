@@ -35,7 +35,10 @@ def choose_device(name: str) -> torch.device:
         name = next(kind for kind, usable in available.items() if usable)
     kind, colon, number = name.partition(":")
     if kind not in available or (colon and not (kind == "cuda" and number.isdecimal())):
-        raise BadInput(f"device '{name}': unknown: choose auto, {', '.join(available)}", "option")
+        raise BadInput(
+            f"device '{name}': unknown: choose auto, cpu, cuda, mps, or cuda:1 for the second card",
+            "option",
+        )
     if not available[kind]:
         built = " (this torch was built without CUDA)" if not torch.version.cuda else ""
         fix = unused_card() or "install a torch that supports it"
@@ -49,6 +52,15 @@ def choose_device(name: str) -> torch.device:
             f"device '{name}': there are {cards} cards: choose cuda:0 to cuda:{cards - 1}", "device"
         )
     return torch.device(name)
+
+
+def device_names() -> list[str]:
+    """Return "auto" and the names of the devices that torch can use on this computer."""
+    names = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        names += ["cuda", *(f"cuda:{number}" for number in range(count if count > 1 else 0))]
+    return [*names, "mps"] if torch.backends.mps.is_available() else names
 
 
 def unused_card() -> str | None:

@@ -5,6 +5,7 @@ command" are generated from its fields; model files store the settings. If `step
 same settings and data give the same weights on the CPU.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
 from napari_n2n.defaults import MEMORY, MOST_MEMORY
 
 LossName = Literal["auto", "l2", "l1", "l0", "hdr"]
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 PresetName = Literal["quick", "balanced", "thorough"]
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?|mps", re.ASCII)
+"""The names of devices; whether this computer has one is known to torch only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,8 @@ class TrainingSettings(BaseModel):
     )
     """One network for all channels, or one for each (always if their losses differ)."""
 
-    device: DeviceName = Field(
-        default="auto", title="Device", json_schema_extra={"form": "advanced"}
-    )
-    """Where to compute; auto: the graphics card if there is one, else the CPU."""
+    device: str = Field(default="auto", title="Device", json_schema_extra={"form": "advanced"})
+    """Where to compute: auto, cpu, cuda, cuda:1 or mps; auto: a graphics card if possible."""
 
     memory: ByteSize = Field(
         default=ByteSize(MEMORY),
@@ -160,6 +160,13 @@ class TrainingSettings(BaseModel):
     # 0.998 averages over about 500 steps. Larger: less noise in the weights; smaller: less lag.
     averaging: float = Field(default=0.998, ge=0, lt=1, title="Averaging")
     """Decay per step of the exponential moving average of the weights; 0: no averaging."""
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, name: str) -> str:
+        if not DEVICE.fullmatch(name):
+            raise ValueError("must be auto, cpu, cuda, mps, or cuda:1 for the second card")
+        return name
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,8 +1,10 @@
 """Base class and helpers of all docks: scrolling, narrow fields, labels, drops, clean-up."""
 
+import logging
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from napari.utils.notifications import (
     NotificationSeverity,
     notification_manager,
     show_error,
+    show_warning,
 )
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QGuiApplication
@@ -49,6 +52,7 @@ class Dock(QScrollArea):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
+        show_logged_warnings()
         self.viewer = viewer
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -188,6 +192,29 @@ def show_with_details(message: str, details: str) -> None:
 
     actions = [("Copy details", copy)]
     notification_manager.dispatch(Notification(message, NotificationSeverity.ERROR, actions))
+
+
+class _Notifications(logging.Handler):
+    """Shows warnings as notifications of napari, from any thread.
+
+    A file is opened again for every preview, so a warning that repeats is shown once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = in_field_names(record.getMessage())
+        if message not in self._shown:
+            self._shown.add(message)
+            show_warning(message)
+
+
+@cache
+def show_logged_warnings() -> None:
+    """Show what the package logs as a warning, such as a file of which only a part is read."""
+    logging.getLogger("napari_n2n").addHandler(_Notifications())
 
 
 class TextLabel(QLabel):

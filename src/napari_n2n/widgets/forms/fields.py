@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.model.device import device_names
 from napari_n2n.simulate.corruption import Level, Parameter
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
@@ -200,9 +201,12 @@ def setting_field(
     options: dict[str, Any] = {"label": info.title, "tooltip": info.description}
     if kind is ByteSize:
         return MemoryField(value=(default / _GB if value is None else value), **options)
-    if get_origin(kind) is Literal:
-        choices = [(labels.get(str(one), str(one)), one) for one in get_args(kind)]
-        return ComboBox(choices=choices, value=default if value is None else value, **options)
+    if get_origin(kind) is Literal or name == "device":
+        chosen = default if value is None else value
+        # The preferences may name a device that this computer lacks: a run then says what to do.
+        names = dict.fromkeys((*device_names(), chosen)) if name == "device" else get_args(kind)
+        choices = [(labels.get(str(one), str(one)), one) for one in names]
+        return ComboBox(choices=choices, value=chosen, **options)
     if isinstance(kind, UnionType):
         kind = next(one for one in get_args(kind) if one is not type(None))
     # A setting that may be None shows its text for None at 0, below the smallest valid value.

@@ -82,8 +82,10 @@ def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
         stopped = ", stopped" if record.stopped else ""
         yield "training", f"{record.steps} steps in {record.seconds:.0f} s{stopped}"
         yield "date", record.date[:10]
-    if versions := record.versions:
-        yield "made with", f"napari-n2n {versions['napari-n2n']}, torch {versions['torch']}"
+    versions = record.versions
+    made_with = [f"{name} {versions[name]}" for name in ("napari-n2n", "torch") if name in versions]
+    if made_with:
+        yield "made with", ", ".join(made_with)
 
 
 def _score(record: ModelRecord) -> str:
