@@ -222,18 +222,18 @@ def test_too_little_disk_space_is_reported_before_anything_is_written(
 
 def test_a_full_graphics_card_gets_smaller_tiles(monkeypatch, scene, caplog):
     expected = denoise(UNTRAINED, scene, device="cpu")
-    predict, failed = Denoiser.predict, []
+    apply, failed = Denoiser.apply, []
 
     def limited(self, images, *how):
-        if images[0].size > 256 * 256:
+        if images[0].numel() > 256 * 256:
             tensor = torch.zeros(3)
             failed.append(weakref.ref(tensor))
             raise torch.OutOfMemoryError("full")
         # What the failed tile allocated is freed before the next attempt.
         assert all(reference() is None for reference in failed)
-        return predict(self, images, *how)
+        return apply(self, images, *how)
 
-    monkeypatch.setattr(Denoiser, "predict", limited)
+    monkeypatch.setattr(Denoiser, "apply", limited)
     plane = np.tile(scene, (4, 4))
     with caplog.at_level("INFO", "napari_n2n"):
         small = denoise(UNTRAINED, plane, device="cpu")

@@ -308,12 +308,12 @@ def test_a_result_that_is_not_finite_is_refused_with_its_place(
 ):
     stack = STACK.copy()
     stack[bad, 7, 9] = 999
-    predict = Denoiser.predict
+    apply = Denoiser.apply
 
     def overflow(self, images, *how):
-        return np.where(images == 999, np.inf, predict(self, images, *how))
+        return torch.where(images == 999, torch.inf, apply(self, images, *how))
 
-    monkeypatch.setattr(Denoiser, "predict", overflow)
+    monkeypatch.setattr(Denoiser, "apply", overflow)
     out = tmp_path / f"out{ending}"
     kept = "" if bad == 0 else "kept for --resume"
     with refused("not_finite", match=f"T {bad}, Y 7, X 9.*{kept}"):

@@ -20,6 +20,7 @@ from napari_n2n.model.network import CompactUNet
 from napari_n2n.model.record import HeldOutScore
 from napari_n2n.noise.measure import measure_channels
 from napari_n2n.training.estimate import time_step
+from napari_n2n.training.held_out import HeldOut
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import prepare
 from napari_n2n.training.state import TrainState
@@ -176,6 +177,54 @@ def test_a_full_graphics_card_halves_the_batch_and_training_continues(pair, monk
 
     monkeypatch.setattr(CompactUNet, "forward", limited)
     assert train(pair, QUICK.model_copy(update={"batch": 8})).record.steps == 30
+
+
+def test_a_step_that_ran_out_of_memory_while_adam_began_is_repeated(pair, monkeypatch):
+    zeros_like, calls = torch.zeros_like, []
+
+    def limited(*given, **options):
+        calls.append(1)
+        if len(calls) in (2, 9):
+            raise torch.OutOfMemoryError("full")
+        return zeros_like(*given, **options)
+
+    monkeypatch.setattr(torch, "zeros_like", limited)
+    assert train(pair, QUICK.model_copy(update={"batch": 8})).record.steps == 30
+
+
+def test_windows_that_do_not_fit_together_are_scored_one_by_one(pair, monkeypatch):
+    expected = train(pair, QUICK).record.score
+    forward = CompactUNet.forward
+
+    def limited(self, image):
+        if not self.training and len(image) > 1:
+            raise torch.OutOfMemoryError("full")
+        return forward(self, image)
+
+    monkeypatch.setattr(CompactUNet, "forward", limited)
+    assert train(pair, QUICK).record.score.held_out == pytest.approx(expected.held_out, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (torch.nn.Module, "to"),  # the network is moved to the card
+        (torch.Tensor, "to"),  # so are the held-out windows
+        (HeldOut, "score"),
+    ],
+)
+def test_too_little_memory_is_refused_at_any_moment(
+    pair, denoiser, scene, monkeypatch, owner, name
+):
+    def full(*given, **options):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(owner, name, full)
+    with refused("memory", match="cpu: not enough memory: close other programs"):
+        train(pair, QUICK)
+    if owner is torch.nn.Module:
+        with refused("memory", match="cpu: not enough memory"):
+            denoise(denoiser, scene, device="cpu")
 
 
 def test_too_little_memory_for_one_patch_is_refused(pair, monkeypatch):

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_n2n.denoising.plan import Plan, Scene
+from napari_n2n.denoising.tile_queue import computed
 from napari_n2n.denoising.tiles import Tile, choose_tile, mirrored, rounded_up, tiles
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, read_finite
@@ -221,18 +223,27 @@ class Predictor:
         spatial = one.wanted[-dims:]
         result = np.empty([part.stop - part.start for part in one.wanted], np.float32)
         frames = [range(part.stop - part.start) for part in one.wanted[:-dims]]
+        places = [
+            (frame, tile)
+            for frame in np.ndindex(*(len(numbers) for numbers in frames))
+            for tile in self._tiles(spatial, shape[-dims:])
+        ]
+
+        def image(frame: tuple[int, ...], tile: Tile) -> np.ndarray:
+            def read(inside: Region) -> np.ndarray:
+                return one.pixels[frame][_relative(inside, one.origin[-dims:])]
+
+            return mirrored(read, shape[-dims:], tile.read)[None]
+
+        def denoise(images: Tensor) -> Tensor:
+            return self.denoiser.apply(images, channel, self.plan.turns)
+
         try:
-            for frame in np.ndindex(*(len(numbers) for numbers in frames)):
-                pixels, denoised = one.pixels[frame], result[frame]
-
-                def read(inside: Region, pixels: np.ndarray = pixels) -> np.ndarray:
-                    return pixels[_relative(inside, one.origin[-dims:])]
-
-                for tile in self._tiles(spatial, shape[-dims:]):
-                    image = mirrored(read, shape[-dims:], tile.read)
-                    with np.errstate(over="ignore"):  # found in the result
-                        (output,) = self.denoiser.predict(image[None], channel, self.plan.turns)
-                    denoised[_relative(tile.write, [p.start for p in spatial])] = output[tile.keep]
+            with np.errstate(over="ignore"):  # found in the result
+                outputs = computed((image(*place) for place in places), denoise, self._device)
+                for (frame, tile), output in zip(places, outputs, strict=True):
+                    target = _relative(tile.write, [part.start for part in spatial])
+                    result[frame][target] = output[0][tile.keep]
         except torch.OutOfMemoryError as error:
             if max(self.tile) // 2 < _SMALLEST_TILE:
                 raise BadInput(

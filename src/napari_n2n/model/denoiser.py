@@ -100,15 +100,18 @@ class Denoiser:
         numpy.ndarray
             float32, in the same shape and unit.
         """
+        device = next(self.ready[0].parameters()).device
+        given = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)
+        return self.apply(given, channel, turns).cpu().numpy()
+
+    def apply(self, images: Tensor, channel: int = 0, turns: bool = False) -> Tensor:
+        """Do what `predict` does, with float32 images on the device of the networks."""
         network = self.ready[channel if len(self.networks) > 1 else 0]
         scale = self.scales[channel if len(self.scales) > 1 else 0]
-        device = next(network.parameters()).device
-        normal = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)
         with torch.inference_mode():
-            normal = scale(normal)[:, None].contiguous(memory_format=self._format)
+            normal = scale(images)[:, None].contiguous(memory_format=self._format)
             output = self._augmented(network, normal) if turns else network(normal)
-            denoised = scale.inverse(output[:, 0])
-        return denoised.float().cpu().numpy()
+            return scale.inverse(output[:, 0]).float()
 
     def _augmented(self, network: nn.Module, images: Tensor) -> Tensor:
         total = torch.zeros_like(images)

@@ -87,6 +87,26 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
 
 
+def out_of_memory(device: torch.device | str, fix: str = "") -> BadInput:
+    """Return the error for a device with too little memory.
+
+    Parameters
+    ----------
+    device
+        The device.
+    fix
+        What to do, besides closing other programs and using the CPU.
+    """
+    fixes = f"close other programs that use it, {f'{fix}, ' if fix else ''}or use --device cpu"
+    return BadInput(f"{device}: not enough memory: {fixes}", "memory")
+
+
+def release_memory(device: torch.device) -> None:
+    """Return memory that torch keeps for later to the device, after it ran out of it."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def wait_for(device: torch.device) -> None:
     """Wait until a device has finished all queued work."""
     if device.type == "cuda":

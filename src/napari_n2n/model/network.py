@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 
+from napari_n2n.model.device import out_of_memory
+
 Padding = Literal["zeros", "replicate"]
 
 
@@ -55,8 +57,17 @@ class Network(nn.Module):
         return torch.channels_last if self.dims == 2 else torch.channels_last_3d
 
     def moved_to(self, device: torch.device | str) -> Self:
-        """Move the weights to a device, in `memory_format`, and return self."""
-        return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        """Move the weights to a device, in `memory_format`, and return self.
+
+        Raises
+        ------
+        BadInput
+            If they do not fit into its memory.
+        """
+        try:
+            return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(device) from error
 
 
 class _Block(nn.Sequential):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
-from napari_n2n.model.device import choose_device, computes_in_bfloat16, wait_for
+from napari_n2n.model.device import choose_device, computes_in_bfloat16, out_of_memory, wait_for
 from napari_n2n.model.network import Network
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
-from napari_n2n.training.fit import out_of_memory, take_step
+from napari_n2n.training.fit import take_step
 from napari_n2n.training.initial_weights import initial_network
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import Batch
@@ -99,7 +99,7 @@ def estimate_time(
             break
         except torch.OutOfMemoryError as error:  # a run halves its batch too
             if fitting == 1:
-                raise out_of_memory(device) from error
+                raise out_of_memory(device, "set a smaller --patch") from error
             fitting //= 2
     networks = len(reports) if trains_separately(settings, reports) else 1
     pixels = sum(pair.pixels for pair in pairs) // networks

@@ -22,6 +22,7 @@ from torch import Tensor
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import Steps, as_steps
 from napari_n2n.model.denoiser import Denoiser, merge_channels
+from napari_n2n.model.device import out_of_memory, release_memory
 from napari_n2n.model.network import Network
 from napari_n2n.model.record import HeldOutScore, ModelRecord
 from napari_n2n.noise.measure import measure_channels
@@ -332,21 +333,14 @@ def _validate(parts: Parts) -> None:
 def _halve_batch(state: TrainState, device: torch.device, error: torch.OutOfMemoryError) -> None:
     """Halve the batch size after a step did not fit into memory."""
     state.optimizer.zero_grad(set_to_none=True)
+    for weights, moments in list(state.optimizer.state.items()):
+        if "exp_avg_sq" not in moments:  # there was no memory for the last one that Adam allocates
+            del state.optimizer.state[weights]
     if state.batch_size == 1:
-        raise out_of_memory(device) from error
+        raise out_of_memory(device, "set a smaller --patch") from error
     state.batch_size //= 2
     _log.info("out of memory on %s: batch size %d", device, state.batch_size)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-
-
-def out_of_memory(device: torch.device) -> BadInput:
-    """Return the error for a device on which not even one patch fits."""
-    return BadInput(
-        f"{device}: out of memory even with one patch per step: close other programs that use it, "
-        "set a smaller patch size, or train on the CPU",
-        "memory",
-    )
+    release_memory(device)
 
 
 def _status(parts: Parts) -> TrainingStep:

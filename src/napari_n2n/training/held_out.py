@@ -14,6 +14,7 @@ from torch import Tensor
 
 from napari_n2n.io.acquisition import evenly_spaced, read_finite
 from napari_n2n.io.header import Region
+from napari_n2n.model.device import release_memory
 from napari_n2n.model.network import Network
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
@@ -135,10 +136,7 @@ class HeldOut:
     def score(self, network: Network) -> Score:
         """Score a network, which must be in evaluation mode."""
         with torch.inference_mode():
-            predictions = [
-                network(batch.input.contiguous(memory_format=network.memory_format)).float()
-                for _, batch in self.batches
-            ]
+            predictions = [_predicted(network, batch.input) for _, batch in self.batches]
         errors = [
             masked_mean(self.loss.held_out(prediction, batch.target), batch.weight)
             for prediction, (_, batch) in zip(predictions, self.batches, strict=True)
@@ -159,6 +157,19 @@ class HeldOut:
             squares = image_quality.squared_errors(result, a, b, weight)
             parts.append((squares / self._units[channel] ** 2, weight))
         return image_quality.psnr_reference_free(mean_over_blocks(parts), 1.0)
+
+
+def _predicted(network: Network, images: Tensor) -> Tensor:
+    """Return what a network makes of images; one after the other if memory is too small for all."""
+    images = images.contiguous(memory_format=network.memory_format)
+    try:
+        return network(images).float()
+    except torch.OutOfMemoryError:
+        if len(images) == 1:
+            raise
+    # Not in the handler: its error keeps the tensors of the failed pass in memory.
+    release_memory(images.device)
+    return torch.cat([network(images[k : k + 1]).float() for k in range(len(images))])
 
 
 def _data_range(pairs: Sequence[Pair], channel: int) -> float:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from napari_n2n.model.device import choose_device, computes_in_bfloat16
+from napari_n2n.model.device import choose_device, computes_in_bfloat16, out_of_memory
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.block_cache import BlockCache
@@ -64,9 +65,15 @@ def prepare(
     normalisations = normalise(pairs)
     mean = float(np.mean([one.mean for one in normalisations]))
     architecture, network = initial_network(settings, loss, pairs, mean)
-    network = network.moved_to(device)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
     masks = [HeldOutMask(pair.first.plane_shape, settings.seed) for pair in pairs]
+    try:
+        state = TrainState.begin(network.moved_to(device), settings.learning_rate, count)
+        stride = network.stride
+        held_out = HeldOut(pairs, masks, normalisations, loss, stride=stride, device=device)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(device) from error
+    # The cache comes last, because it adapts to the memory that is left.
     cache = BlockCache(
         pairs,
         masks,
@@ -85,9 +92,9 @@ def prepare(
         architecture=architecture,
         cache=cache,
         patches=Patches(cache, allowed_swap(reports, loss)),
-        held_out=HeldOut(pairs, masks, normalisations, loss, stride=network.stride, device=device),
+        held_out=held_out,
         schedule=Schedule.of(settings, reports, pixels, 2 * count * math.prod(side)),
-        state=TrainState.begin(network, settings.learning_rate, count),
+        state=state,
     )
     _log_decisions(parts, settings, reports)
     return parts
