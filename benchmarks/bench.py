@@ -194,10 +194,11 @@ def judge_denoised(out: str, held: Callable[[], np.ndarray | None] = lambda: Non
 
 def judge_split(held: Callable[[], np.ndarray | None], halves: Sequence[str]) -> str:
     """Compare two halves with the undamaged movie, or with the pixels that a file now holds."""
-    even, odd = (np.squeeze(tifffile.imread(half)) for half in halves)
+    plane = movie().shape[1:]
+    even, odd = (tifffile.imread(half).reshape(-1, *plane) for half in halves)
     for frames in (movie(), held()):
         if frames is not None and all(
-            np.array_equal(half, np.squeeze(frames[k : len(frames) // 2 * 2 : 2]), equal_nan=True)
+            np.array_equal(half, frames[k : len(frames) // 2 * 2 : 2], equal_nan=True)
             for k, half in enumerate((even, odd))
         ):
             return ""

@@ -5,6 +5,7 @@ consistent has no pixels (None). Where a format has no checksum, changed pixels 
 then the right result is that of the pixels that the file now holds.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -140,6 +141,26 @@ def held_tiff(path: Path) -> np.ndarray | None:
         return None
 
 
+def held_imagej(path: Path) -> np.ndarray | None:
+    """Read a stack as ImageJ does: planes without a gap, counted and described in the first page.
+
+    A tag of an unknown type is left out, as the specification of TIFF says.
+    """
+    try:
+        content = path.read_bytes()
+        order, tags = next(_pages(content))
+        found = {tag: values for tag, values in tags.items() if values}
+        if found.get(259, [1])[0] != 1:
+            return None
+        columns, rows, start = found[256][0], found[257][0], found[273][0]
+        dtype = np.dtype(f"{order}{_KINDS[found.get(339, [1])[0]]}{found[258][0] // 8}")
+        planes = int(re.findall(rb"ImageJ=.*?images=(\d+)", content, re.DOTALL)[0])
+        pixels = np.frombuffer(content, dtype, planes * rows * columns, start)
+        return pixels.reshape(planes, rows, columns).astype(dtype.newbyteorder("="))
+    except Exception:
+        return None
+
+
 def _pages(content: bytes) -> Iterator[tuple[str, dict[int, list[int]]]]:
     """Yield byte order and tags of every page."""
     order = {b"II": "<", b"MM": ">"}[content[:2]]
@@ -196,10 +217,8 @@ def _page(content: bytes, page: tuple[str, dict[int, list[int]]]) -> np.ndarray:
             raise ValueError
         if compression != 1:
             part = _DECODE[compression](part)
-        values = np.frombuffer(part, dtype)
-        if values.size != shape[0] * shape[1]:
-            raise ValueError
-        values = values.reshape(shape)
+        # More bytes than the pixels need are ignored, as libtiff does; fewer are an error.
+        values = np.frombuffer(part, dtype, shape[0] * shape[1]).reshape(shape)
         image[y : y + height, x : x + width] = values[: rows - y, : columns - x]
     return image
 
@@ -292,9 +311,7 @@ FORMATS: dict[str, Format] = {
     "TIFF, float32": Format("movie.tif", _float32(_tiff(metadata={"axes": "TYX"})), held_tiff),
     "BigTIFF": _shaped(bigtiff=True),
     "BigTIFF, deflate": _plain(bigtiff=True, compression="zlib"),
-    "ImageJ": Format(
-        "movie.tif", _tiff(imagej=True, metadata={"axes": "TYX"}), held_tiff, counted=True
-    ),
+    "ImageJ": Format("movie.tif", _tiff(imagej=True, metadata={"axes": "TYX"}), held_imagej),
     "OME-TIFF": _ome(),
     "OME-TIFF, zstd": _ome(compression="zstd"),
     "zarr v2": Format("movie.zarr", _zarr(2), held_zarr, "TYX"),

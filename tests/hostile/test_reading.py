@@ -138,6 +138,43 @@ def test_a_broken_chain_of_pages_is_refused(tmp_path, change, words):
         pixels(path)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"metadata": None},
+        {"imagej": True},
+        {"compression": "lzw", "rowsperstrip": 10, "metadata": None},
+        {"compression": "zlib", "tile": (16, 16), "metadata": {"axes": "TYX"}},
+        {"ome": True},
+    ],
+)
+def test_a_damaged_tag_never_changes_the_pixels(tmp_path, caplog, options):
+    """The type or the code of every tag of every page; nothing depends on what tifffile logs."""
+    caplog.set_level("CRITICAL", logger="tifffile")
+    path, small = tmp_path / "a.tif", STACK[:2, :32, :40]
+    tifffile.imwrite(path, small, photometric="minisblack", **options)
+    content = path.read_bytes()
+    with tifffile.TiffFile(path) as tif:
+        pages = [tif.pages.get(index, aspage=True) for index in range(len(tif.pages))]
+        tags = [(tag.offset, tag.code) for page in pages for tag in page.tags]
+    refusals = 0
+    for place, code in tags:
+        for at, value in (
+            (place + 2, 35),
+            (place, code ^ 1),
+            (place, code ^ 4),
+            (place, code ^ 64),
+        ):
+            damaged = bytearray(content)
+            struct.pack_into("<H", damaged, at, value)
+            path.write_bytes(damaged)
+            try:
+                np.testing.assert_array_equal(np.squeeze(pixels(path)), small)
+            except BadInput:
+                refusals += 1
+    assert refusals > len(tags)
+
+
 def test_a_damaged_first_page_is_not_taken_for_a_preview(tmp_path):
     path = as_tiff(tmp_path, compression="zlib")
     content = bytearray(path.read_bytes())

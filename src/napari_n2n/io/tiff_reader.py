@@ -7,7 +7,6 @@ unless its axes are given: then the complete planes in it are read as one stack.
 import logging
 import math
 import re
-import struct
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,12 +18,11 @@ import zarr
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Header
+from napari_n2n.io.tiff_chain import broken_page
 from napari_n2n.io.tiff_metadata import channels_of, pixel_sizes
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
 _log = logging.getLogger("napari_n2n")
-# Most tags of a page; tifffile takes more for damage, too. Real pages have 10 to 100.
-_MOST_TAGS = 4096
 # What tifffile logs if it may deliver wrong pixels: broken chains of pages, series that do not fit
 # their description, and unreadable tags of the baseline (their codes are below 400).
 _SERIOUS = re.compile(
@@ -139,8 +137,8 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
     BadInput
         If the file describes more planes than it contains, or pixels that are not grey values.
     """
-    with tifffile.TiffFile(path) as tif:
-        series = _checked_series(path, tif, lenient)
+    with _Remarks() as remarks, tifffile.TiffFile(path) as tif:
+        series = _checked_series(path, tif, remarks, lenient)
         shape, dtype, axes = tuple(series.shape), np.dtype(series.dtype), str(series.axes)
         if not lenient:
             _check_palette(path, series.keyframe)
@@ -162,12 +160,13 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
     )
 
 
-def _checked_series(path: Path, tif: tifffile.TiffFile, lenient: bool) -> tifffile.TiffPageSeries:
+def _checked_series(
+    path: Path, tif: tifffile.TiffFile, remarks: _Remarks, lenient: bool
+) -> tifffile.TiffPageSeries:
     """Return the pages to read, once they are known to be complete."""
-    with _Remarks() as remarks:
-        broken = _broken_chain(tif)
-        chosen = _chosen(path, tif)
-        present = _complete_planes(chosen)
+    broken = broken_page(tif)
+    chosen = _chosen(path, tif)
+    present = _complete_planes(chosen)
     declared = max(len(chosen), _described(tif))
     serious = [broken] if broken else []
     if chosen.kind in _OWN_PAGES:
@@ -198,33 +197,6 @@ def _checked_series(path: Path, tif: tifffile.TiffFile, lenient: bool) -> tifffi
 
 def _counted(planes: int) -> str:
     return f"{planes} plane{'s' if planes != 1 else ''}"
-
-
-def _broken_chain(tif: tifffile.TiffFile) -> str:
-    """Return where the chain of pages leaves the file; empty if it does not.
-
-    tifffile only logs this, and the program that calls may have switched off logging.
-
-    Raises
-    ------
-    TiffFileError
-        If the pages form a loop; tifffile finds only some of these.
-    """
-    seen: set[int] = set()
-    handle, tiff, offset = tif.filehandle, tif.tiff, tif.pages.first.offset
-    while offset:
-        if offset in seen:
-            raise tifffile.TiffFileError(f"its {len(seen)} pages form a loop")
-        seen.add(offset)
-        handle.seek(offset)
-        head = handle.read(tiff.tagnosize)
-        tags = struct.unpack(tiff.tagnoformat, head)[0] if len(head) == tiff.tagnosize else 0
-        handle.seek(offset + tiff.tagnosize + tags * tiff.tagsize)
-        tail = handle.read(tiff.offsetsize)
-        if not 0 < tags <= _MOST_TAGS or len(tail) < tiff.offsetsize:
-            return f"page {len(seen) - 1} is damaged or outside the file"
-        offset = struct.unpack(tiff.offsetformat, tail)[0]
-    return ""
 
 
 def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:

@@ -1,0 +1,70 @@
+"""Walk the chain of pages of a TIFF file, and check what decides their pixels.
+
+tifffile only logs damage in these places and continues with a default or without the page, and the
+program that calls may have switched off logging.
+"""
+
+import struct
+
+import tifffile
+
+# Most tags of a page; tifffile takes more for damage, too. Real pages have 10 to 100.
+_MOST_TAGS = 4096
+# Tags that decide how pixels are read: size, type, compression, colours and places in the file.
+_PIXEL_TAGS = {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(322, 326), 339}
+# Those that every page of a file has if one has them: no program leaves one out here and there.
+_SHARED_TAGS = {*range(256, 260), 262}
+# Bytes of a value of every integer type of TIFF. No other type suits these tags.
+_INTEGER_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+def broken_page(tif: tifffile.TiffFile) -> str:
+    """Return which page is damaged, or where the chain of pages leaves the file; empty if none.
+
+    Raises
+    ------
+    TiffFileError
+        If the pages form a loop; tifffile finds only some of these.
+    """
+    seen: set[int] = set()
+    shared: list[set[int]] = []  # of every page, which of the shared tags it has
+    handle, tiff, offset = tif.filehandle, tif.tiff, tif.pages.first.offset
+    while offset:
+        if offset in seen:
+            raise tifffile.TiffFileError(f"its {len(seen)} pages form a loop")
+        number = len(seen)
+        seen.add(offset)
+        handle.seek(offset)
+        head = handle.read(tiff.tagnosize)
+        tags = struct.unpack(tiff.tagnoformat, head)[0] if len(head) == tiff.tagnosize else 0
+        if not 0 < tags <= _MOST_TAGS:
+            return f"page {number} is damaged or outside the file"
+        content = handle.read(tags * tiff.tagsize + tiff.offsetsize)
+        if len(content) < tags * tiff.tagsize + tiff.offsetsize:
+            return f"page {number} is damaged or outside the file"
+        codes, damaged = _tags(tif, content[: tags * tiff.tagsize])
+        if damaged:
+            return f"tag {damaged} of page {number} is damaged"
+        shared.append(codes & _SHARED_TAGS)
+        offset = struct.unpack(tiff.offsetformat, content[tags * tiff.tagsize :])[0]
+    expected = set().union(*shared)
+    for number, codes in enumerate(shared):
+        if codes != expected:
+            return f"page {number} lacks tag {min(expected - codes)}"
+    return ""
+
+
+def _tags(tif: tifffile.TiffFile, tags: bytes) -> tuple[set[int], int]:
+    """Return the codes of tags, and one that occurs twice or cannot be right, or 0."""
+    codes: set[int] = set()
+    tiff, size = tif.tiff, tif.filehandle.size
+    word, inline = ("I", 4) if tiff.tagsize == 12 else ("Q", 8)
+    for code, kind, count, value in struct.iter_unpack(f"{tif.byteorder}HH{word}{word}", tags):
+        if code in _PIXEL_TAGS:
+            length = _INTEGER_SIZES.get(kind, 0) * count
+            # Hamamatsu's NDPI stores the upper half of a place elsewhere.
+            outside = length > inline and value + length > size and not tiff.is_ndpi
+            if length == 0 or outside or code in codes:
+                return codes, code
+        codes.add(code)
+    return codes, 0
