@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from napari_n2n.noise.noise_model import NoiseModel
+
 
 @dataclass(frozen=True)
 class NoiseFigures:
@@ -67,6 +69,8 @@ class NoiseFigures:
         Standard deviation of the scene over that of A's noise; None if A has no noise.
     resolution
         Finest resolved period (ring correlation of A and B); None if nothing is resolved.
+    model
+        The noise as a probability distribution, for the loss `likelihood`.
     errors
         Standard errors of the figures that have one, by name.
     """
@@ -106,4 +110,5 @@ class NoiseFigures:
     drift: float | None
     snr: float | None
     resolution: float | None
+    model: NoiseModel
     errors: dict[str, float]

@@ -9,6 +9,7 @@ from napari_n2n.noise.advice import advise
 from napari_n2n.noise.analysis import Analysis
 from napari_n2n.noise.correlation import Correlation
 from napari_n2n.noise.figures import NoiseFigures
+from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.noise.photon_transfer import TransferCurve
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.noise.sample import Sample
@@ -123,6 +124,7 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         drift=analysis.drift,
         snr=sample.contrast / noise_a if noise_a else None,
         resolution=image_quality.resolution(sample.a, sample.b),
+        model=NoiseModel.of(analysis),
         errors=standard_errors(pair, analysis),
     )
 

@@ -72,6 +72,8 @@ class Outliers:
         Difference in ADU beyond which a pixel is an outlier.
     pixels
         True where A and B differ by more than `limit` or a pixel is missing; shape (planes, Y, X).
+    noise
+        Standard deviation of the ordinary noise between the outliers, in ADU; 0 without outliers.
     pulse_share, pulses_certain
         Share of the pixels with a pulse of light, which are no outliers; and whether it is certain
         that they are light.
@@ -86,6 +88,7 @@ class Outliers:
     clustered: bool
     limit: float
     pixels: np.ndarray
+    noise: float = 0.0
     pulse_share: float = 0.0
     pulses_certain: bool = True
 
@@ -127,6 +130,7 @@ def _with_outliers(
         _clustered(far, sample),
         limit,
         far,
+        mixture.noise,
     )
 
 

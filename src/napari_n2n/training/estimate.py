@@ -144,4 +144,5 @@ def time_step(
 
 def _random_batch(count: int, side: tuple[int, ...], device: torch.device) -> Batch:
     images = torch.randn(count, 1, *side, generator=torch.Generator().manual_seed(0)).to(device)
-    return Batch(images, images, torch.ones_like(images))
+    one = torch.ones([1] * images.dim(), device=device)
+    return Batch(images, images, torch.ones_like(images), images > math.inf, one, 0 * one)

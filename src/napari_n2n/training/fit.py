@@ -30,7 +30,7 @@ from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.checkpoint import Checkpoint
 from napari_n2n.training.initial_weights import is_pretrained
-from napari_n2n.training.losses import Loss, masked_mean
+from napari_n2n.training.losses import Loss
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import Parts, prepare, trains_separately
 from napari_n2n.training.provenance import fingerprints, record_of_run
@@ -299,7 +299,7 @@ def take_step(
     optimizer.zero_grad(set_to_none=True)
     with torch.autocast(batch.input.device.type, torch.bfloat16, enabled=bfloat16):
         prediction = network(batch.input.contiguous(memory_format=network.memory_format))
-    error = masked_mean(loss.per_pixel(prediction, batch.target, progress), batch.weight)
+    error = loss.training_error(prediction, batch, progress)
     error.backward()
     optimizer.step()
     return error.detach()

@@ -19,7 +19,7 @@ from napari_n2n.model.network import Network
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import Measurement, mean_over_blocks
-from napari_n2n.training.losses import Loss, masked_mean
+from napari_n2n.training.losses import Loss
 from napari_n2n.training.normalisation import Batch, Normalisation, hits_of, maps
 
 # Largest side of a held-out block in pixels. Larger: fewer, less representative blocks; smaller:
@@ -138,7 +138,7 @@ class HeldOut:
         with torch.inference_mode():
             predictions = [_predicted(network, batch.input) for _, batch in self.batches]
         errors = [
-            masked_mean(self.loss.held_out(prediction, batch.target), batch.weight)
+            self.loss.held_out_error(prediction, batch)
             for prediction, (_, batch) in zip(predictions, self.batches, strict=True)
         ]
         psnr = self._psnr(predictions)
@@ -152,7 +152,7 @@ class HeldOut:
         for prediction, (channel, batch) in zip(predictions, self.batches, strict=True):
             result, a, b, weight = (
                 tensor[:, 0].cpu().numpy()
-                for tensor in (prediction, batch.input, batch.target, batch.weight)
+                for tensor in (prediction, batch.input, batch.target, batch.exact)
             )
             squares = image_quality.squared_errors(result, a, b, weight)
             parts.append((squares / self._units[channel] ** 2, weight))
@@ -233,7 +233,7 @@ def _images(
     window: Region,
     dims: int,
 ) -> tuple[np.ndarray, ...]:
-    """Return inputs, targets and weights of a window, each (acquisitions, 1, [Z,] Y, X)."""
+    """Return the fields of the `Batch` of a window: every acquisition is once the input."""
     shape = tuple(part.stop - part.start for part in window[-dims:])
     core = ndimage.binary_erosion(mask.mask(*window[-2:]), iterations=_RIM)
     scale = normalisations[pair.channel].scale
@@ -246,9 +246,15 @@ def _images(
         to = maps(pair, normalisations, source, target)
         first = scale(images[source])
         second = images[target] * np.float32(to.target_gain) + np.float32(to.target_offset)
-        counted = np.broadcast_to(core, shape) & (images[target] < to.limit)
+        counted = np.broadcast_to(core, shape)
         hits = hits_of(pair, normalisations, source)
         if hits is not None:
-            counted &= ~hits.in_either(first, second)
-        parts.append((first, second, counted))
-    return tuple(np.stack(part)[:, None].astype(np.float32) for part in zip(*parts, strict=True))
+            counted = counted & ~hits.in_either(first, second)
+        parts.append(
+            (
+                *(image.astype(np.float32) for image in (first, second, counted)),
+                images[target] >= to.limit,
+                *(np.full([1] * dims, one, np.float32) for one in (to.first_gain, to.first_offset)),
+            )
+        )
+    return tuple(np.stack(part)[:, None] for part in zip(*parts, strict=True))

@@ -96,5 +96,5 @@ def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:
             "option",
         )
     if settings.start == "auto":
-        return settings.dims == 2 and loss.name == "l2"
+        return settings.dims == 2 and loss.name in ("l2", "likelihood")
     return settings.start == "warm"

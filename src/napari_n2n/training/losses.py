@@ -7,9 +7,14 @@ choice of the loss is therefore the choice of a statistic (Lehtinen et al. 2018,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
+
+from napari_n2n.noise.noise_model import NoiseModel
+from napari_n2n.training.likelihood import MeasuredNoise, negative_log, squared
+from napari_n2n.training.normalisation import Batch
 
 # In normalised units; keeps the gradient finite where prediction and target are equal.
 L0_EPSILON = 1e-8
@@ -98,6 +103,58 @@ class Loss:
     per_pixel: Callable[[Tensor, Tensor, float], Tensor]
     held_out: Callable[[Tensor, Tensor], Tensor]
 
+    def training_error(self, prediction: Tensor, batch: Batch, progress: float) -> Tensor:
+        """Return the mean loss of a batch, for training."""
+        return masked_mean(self.per_pixel(prediction, batch.target, progress), batch.exact)
+
+    def held_out_error(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Return the mean loss of a batch, for validation."""
+        return masked_mean(self.held_out(prediction, batch.target), batch.exact)
+
+    def measured(self, model: NoiseModel, spread: float, device: torch.device) -> "Loss":
+        """Return the loss for measured noise; see `Likelihood`. The others do not depend on it."""
+        return self
+
+
+@dataclass(frozen=True)
+class Likelihood(Loss):
+    """The negative log-likelihood of the targets under the measured noise; see `likelihood`.
+
+    Attributes
+    ----------
+    noise
+        The measured noise; None before `measured`.
+    """
+
+    noise: MeasuredNoise | None = None
+
+    def training_error(self, prediction: Tensor, batch: Batch, progress: float) -> Tensor:
+        """Return the mean loss of a batch, for training."""
+        images = _in_adu(prediction, batch)
+        return masked_mean(squared(self._noise, *images, progress), batch.weight)
+
+    def held_out_error(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Return the mean negative log-likelihood of a batch, for validation."""
+        return masked_mean(negative_log(self._noise, *_in_adu(prediction, batch)), batch.weight)
+
+    def measured(self, model: NoiseModel, spread: float, device: torch.device) -> Loss:
+        """Return the loss for a noise model and an image's standard deviation, both in ADU."""
+        statistic = "mean" if model.outlier_share == 0 else self.statistic
+        noise = MeasuredNoise.of(model, spread, device)
+        return replace(self, noise=noise, statistic=statistic)
+
+    @property
+    def _noise(self) -> MeasuredNoise:
+        if self.noise is None:
+            raise ValueError("the loss `likelihood` needs a noise model: call `measured` first")
+        return self.noise
+
+
+def _in_adu(prediction: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return prediction and target in ADU of the first acquisition, and the saturated pixels."""
+    images = (image.float() * batch.gain + batch.offset for image in (prediction, batch.target))
+    return (*images, batch.saturated.float())
+
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -140,6 +197,15 @@ LOSSES: dict[str, Loss] = {
             wrong_when="Outliers, as for L2; and black must be zero for the proportions to hold.",
             per_pixel=hdr,
             held_out=hdr,
+        ),
+        Likelihood(
+            name="likelihood",
+            title="Likelihood - the measured noise",
+            statistic="mean without outliers",
+            right_when="Outliers, or values beyond the detector's limits, in noise that is measured.",
+            wrong_when="The noise could not be measured, for example because all outliers are alike.",
+            per_pixel=l2,
+            held_out=l2,
         ),
     )
 }

@@ -93,12 +93,25 @@ class Batch:
     input, target
         Two noisy images of the same places.
     weight
-        1 for target pixels that count, 0 for those that are held out or saturated.
+        1 for target pixels that count, 0 for those that are held out or hit.
+    saturated
+        True for target pixels at the upper limit of the detector.
+    gain, offset
+        Map from the normalised units of each image to ADU of the pair's first acquisition; shape
+        (N, 1, [1,] 1, 1).
     """
 
     input: Tensor
     target: Tensor
     weight: Tensor
+    saturated: Tensor
+    gain: Tensor
+    offset: Tensor
+
+    @property
+    def exact(self) -> Tensor:
+        """The weights, 0 also for saturated pixels."""
+        return self.weight * ~self.saturated
 
 
 class Maps(NamedTuple):
@@ -114,6 +127,8 @@ class Maps(NamedTuple):
         Map from the target's pixels (ADU) to normalised units on the input's intensity scale.
     limit
         Pixels of the target at or above this value (ADU) are saturated.
+    first_gain, first_offset
+        Map from normalised units to ADU of the pair's first acquisition.
     hit_gain, hit_offset, hit_smallest
         Limits of `Hits` in the input's normalised units.
     """
@@ -123,6 +138,8 @@ class Maps(NamedTuple):
     target_gain: float
     target_offset: float
     limit: float
+    first_gain: float
+    first_offset: float
     hit_gain: float = 0.0
     hit_offset: float = 0.0
     hit_smallest: float = math.inf
@@ -143,7 +160,16 @@ def maps(pair: Pair, normalisations: Sequence[Normalisation], source: int, targe
     scale = normalisations[pair.channel].scale
     to_target = scale.after(pair.match(target, source))
     limit = pair.acquisitions[target].saturation
-    given = Maps(scale.gain, scale.offset, to_target.gain, to_target.offset, limit)
+    first = scale.after(pair.matches[source]).inverse
+    given = Maps(
+        gain=scale.gain,
+        offset=scale.offset,
+        target_gain=to_target.gain,
+        target_offset=to_target.offset,
+        limit=limit,
+        first_gain=first.gain,
+        first_offset=first.offset,
+    )
     hits = hits_of(pair, normalisations, source)
     if hits is None:
         return given

@@ -117,7 +117,7 @@ class Patches:
             torch.tensor(whole, dtype=torch.int64).to(cache.device, non_blocking=True).unbind(1)
         )
         numbers = torch.tensor(real, dtype=torch.float32)
-        gain, offset, target_gain, target_offset, limit, *of_hits, input_limit = (
+        gain, offset, target_gain, target_offset, limit, *rest, input_limit = (
             column.view(shape) for column in numbers.to(cache.device, non_blocking=True).unbind(1)
         )
         grids = [grid[turn] for grid in self._grids]
@@ -127,20 +127,22 @@ class Patches:
         )
         source = cache.pixels(first.view(shape) + inside)
         target = cache.pixels(second.view(shape) + inside)
-        valid = target < limit
+        first_gain, first_offset, *of_hits = rest
+        saturated = target >= limit
+        counted = cache.counted(counted.view(shape) + in_plane)
         images = source * gain + offset, target * target_gain + target_offset
-        if self._hits:
-            valid &= ~_is_hit(images[1], images[0], *of_hits)
+        hit = self._hits and _is_hit(images[1], images[0], *of_hits)
         if self._swap is not None:
             swapped = self._swap.draw(grids[-2:], (cache.side[-2], cache.side[-1]), seed)
-            valid_input = source < input_limit
+            saturated = torch.where(swapped, source >= input_limit, saturated)
             if self._hits:
-                valid_input &= ~_is_hit(*images, *of_hits)
-            valid = torch.where(swapped, valid_input, valid)
+                hit = torch.where(swapped, _is_hit(*images, *of_hits), hit)
             a, b = images
             images = torch.where(swapped, b, a), torch.where(swapped, a, b)
-        weight = cache.counted(counted.view(shape) + in_plane) & valid
-        return Batch(*(part[:, None] for part in (*images, weight.float())))
+        if self._hits:
+            counted = counted & ~hit
+        parts = (*images, counted.float(), saturated, first_gain, first_offset)
+        return Batch(*(part[:, None] for part in parts))
 
 
 def _is_hit(

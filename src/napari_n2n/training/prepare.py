@@ -35,10 +35,11 @@ def trains_separately(settings: TrainingSettings, reports: Sequence[NoiseReport]
     """Return whether each channel gets its own network.
 
     This is so if the settings ask for it, or if the noise of the channels calls for different
-    losses: outliers in one channel must not change the loss of another.
+    losses or decides the weights of the pixels: outliers in one channel must not change another.
     """
     losses = {chosen_loss(settings, report).name for report in reports}
-    return len(reports) > 1 and (settings.channels == "separate" or len(losses) > 1)
+    alike = len(losses) == 1 and losses != {"likelihood"}
+    return len(reports) > 1 and (settings.channels == "separate" or not alike)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ def prepare(
     device = choose_device(settings.device)
     loss = chosen_loss(settings, reports[0])  # all have the same: see `trains_separately`
     normalisations = normalise(pairs)
+    loss = loss.measured(reports[0].model, 1 / normalisations[0].scale.gain, device)
     mean = float(np.mean([one.mean for one in normalisations]))
     architecture, network = initial_network(settings, loss, pairs, mean)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)

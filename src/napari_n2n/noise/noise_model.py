@@ -1,0 +1,55 @@
+"""The noise of a pair as a probability distribution of a pixel's value around the clean signal.
+
+A pixel holds its signal plus noise whose variance depends on the signal; with a small probability
+it is an outlier that holds any value; and the detector reports values beyond its limits as the
+limit. Everything is in ADU of the first acquisition.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_n2n.noise.analysis import Analysis
+
+# Number of levels of the stored curve: a straight line needs two; more follow a bent one.
+_LEVELS = 16
+# Smallest standard deviation, as a part of the range of the levels: below it, noise is not what
+# limits a result, and weights would differ by more than float32 can hold.
+_LEAST = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseModel:
+    """The distribution of a pixel's value, given the clean signal; intensities in ADU of A.
+
+    Attributes
+    ----------
+    levels, variances
+        Variance of the ordinary noise of one acquisition at ascending signal levels; linear in
+        between, and continued with the slope of the last two levels above and as a constant below.
+    outlier_share, outlier_range
+        Share of outliers, 0 to 1, and the range of their values, in which all are equally frequent.
+    """
+
+    levels: tuple[float, ...]
+    variances: tuple[float, ...]
+    outlier_share: float
+    outlier_range: tuple[float, float]
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> "NoiseModel":
+        """Summarise the analyses of a pair."""
+        curve, outliers, sample = analysis.curve, analysis.outliers, analysis.sample
+        both = np.stack([sample.a, sample.b])
+        ends = float(both.min()), float(both.max())
+        levels = np.linspace(float(curve.mean.min()), float(curve.mean.max()), _LEVELS)
+        variances = curve.variance_at(levels)
+        if analysis.spoilt and outliers.noise > 0:
+            variances = np.full_like(levels, outliers.noise**2)
+        least = (_LEAST * max(ends[1] - ends[0], 1e-30)) ** 2
+        return cls(
+            tuple(map(float, levels)),
+            tuple(map(float, np.maximum(variances, least))),
+            outliers.share,
+            ends,
+        )
