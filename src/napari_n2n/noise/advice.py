@@ -96,8 +96,9 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
     raised = figures.clipped_mean_shift - figures.clipped_median_shift
     if raised > max(abs(figures.median_shift), _CLIPPED * figures.noise):
         return "l1", (
-            f"Noise is cut off at zero, which raises the mean by {figures.clipped_mean_shift:.2g} "
-            f"ADU on average and the median by {figures.clipped_median_shift:.2g} ADU, so L1."
+            f"Noise is cut off at {_floor(figures)}, which raises the mean by "
+            f"{figures.clipped_mean_shift:.2g} ADU on average and the median by "
+            f"{figures.clipped_median_shift:.2g} ADU, so L1."
         )
     skewed = abs(figures.skewness) > max(_SKEWED, 3 * figures.errors["skewness"])
     photons = "Photon noise" if figures.photon_gain is not None else "Noise"
@@ -130,6 +131,12 @@ def _lacks_too_much(figures: NoiseFigures) -> bool:
     """Return whether outliers are too many for the median, and zeros too many for the mode."""
     many = figures.outlier_share > _MOST_FOR_MEDIAN
     return many and figures.missing_share > figures.outlier_share / 4
+
+
+def _floor(figures: NoiseFigures) -> str:
+    """Return the lower limit of the values in words."""
+    floor = figures.model.floor
+    return f"{floor:g} ADU" if floor else "zero"
 
 
 def _hit(figures: NoiseFigures) -> str:
@@ -166,8 +173,9 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
     if figures.clipping_shift > _CLIPPED * figures.noise and figures.black_share > _BLACK:
         yield Finding(
             "clipped",
-            f"{figures.black_share:.1%} of the pixels are cut off at zero: dark areas read "
-            f"about {figures.clipping_shift:.2g} ADU too bright. Raise the camera's offset.",
+            f"{figures.black_share:.1%} of the pixels are cut off at {_floor(figures)}: dark "
+            f"areas read about {figures.clipping_shift:.2g} ADU too bright. Raise the camera's "
+            "offset, and keep negative values when you subtract a background.",
         )
     if figures.moved_share is not None and figures.moved_share > _MOVED:
         yield Finding(

@@ -1,4 +1,7 @@
-"""Detect clipping at zero, which raises the mean of dark areas and reduces their noise."""
+"""Detect noise that is cut off at a lower limit, usually zero.
+
+This raises the mean of dark areas and reduces their noise.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +11,9 @@ from scipy import optimize, special
 
 from napari_n2n.noise.sample import Sample
 
-# Share of pixels at zero below which clipping changes no figure noticeably.
+# Share of pixels at the limit below which clipping changes no figure noticeably.
 _FEWEST = 1e-3
-# Share of a bin's pixels at zero above which its noise is taken as clipped.
+# Share of a bin's pixels at the limit above which its noise is taken as clipped.
 _TOUCHED = 0.01
 # Quantiles of the surroundings between which the bins are: steps of 5 %, finer where few pixels
 # cover a large range of brightness.
@@ -32,7 +35,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Clipping:
-    """Effects of noise that is cut off at zero.
+    """Effects of noise that is cut off at a lower limit.
 
     Attributes
     ----------
@@ -40,7 +43,7 @@ class Clipping:
         By how much the darkest tenth of the pixels is too bright, in ADU.
     mean_shift, median_shift
         By how much the means and the medians are too high, averaged over all pixels, in ADU. The
-        medians are right as long as the signal itself is above zero.
+        medians are right as long as the signal itself is above the limit.
     pixels
         True where the surroundings are so dark that clipping changes the noise; all False if
         clipping changes it everywhere; shape (planes, Y, X).
@@ -53,9 +56,9 @@ class Clipping:
 
 
 def find_clipping(sample: Sample) -> Clipping:
-    """Distinguish noise that is cut off at zero from pixels that received no photon.
+    """Distinguish noise that is cut off at a lower limit from pixels that received no photon.
 
-    Noise variance grows linearly with brightness. If Gaussian noise is cut off at zero, the
+    Noise variance grows linearly with brightness. If Gaussian noise is cut off, the
     variance of dark pixels is below this line; that of photon counts is not, in spite of their
     zeros. Both models are fitted. Noise counts as clipped if the clipped model has less than half
     the cost.
@@ -72,6 +75,7 @@ def find_clipping(sample: Sample) -> Clipping:
         np.bincount(which, values[keep].astype(np.float64), minlength=bins) / count
         for values in ((sample.a + sample.b) / 2, sample.difference**2 / 2, sample.cut)
     )
+    mean -= sample.floor  # all signals here are above the limit
     touched = cut > _TOUCHED
     if not touched.any() or cut[-1] > cut[0] / 2:  # missing pixels occur at any brightness
         return nothing
@@ -110,7 +114,7 @@ def find_clipping(sample: Sample) -> Clipping:
 
 
 def _before_cutting(mean: np.ndarray, deviation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Find by bisection the signals whose Gaussian noise, cut off at zero, has given means."""
+    """Find by bisection the signals whose Gaussian noise, cut off at the limit, has given means."""
     low, high = mean - _DEEPEST * deviation(mean), mean.copy()
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

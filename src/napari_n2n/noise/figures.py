@@ -57,11 +57,11 @@ class NoiseFigures:
     signal
         Mean above the black level, in ADU.
     saturated_share, black_share
-        Share of the pixels at the largest value, and at zero.
+        Share of the pixels at the largest value, and at the smallest value, if many have it.
     clipping_shift
-        By how much clipping at zero raises the darkest pixels, in ADU.
+        By how much clipping at the smallest value raises the darkest pixels, in ADU.
     clipped_mean_shift, clipped_median_shift
-        By how much clipping at zero raises the means and the medians, averaged over all pixels, in
+        By how much clipping raises the means and the medians, averaged over all pixels, in
         ADU.
     moved_share, drift
         See `napari_n2n.noise.change`; None if outliers hide them.

@@ -10,12 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_n2n.noise.analysis import Analysis
+from napari_n2n.noise.sample import Sample
 
 # Number of levels of the stored curve: a straight line needs two; more follow a bent one.
 _LEVELS = 16
 # Smallest standard deviation, as a part of the range of the levels: below it, noise is not what
 # limits a result, and weights would differ by more than float32 can hold.
 _LEAST = 1e-3
+# Standard deviations of a difference that ordinary noise, also that of photon pulses, does not
+# reach.
+_FAR = 8.0
+# Smallest range of values, in ADU.
+_TINY = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,19 @@ class NoiseModel:
         between, and continued with the slope of the last two levels above and as a constant below.
     outlier_share, outlier_range
         Share of outliers, 0 to 1, and the range of their values, in which all are equally frequent.
+    floor
+        The detector's lower limit, which noise below it is reported as; None if it cuts off none.
+    stuck
+        Shares of the pixels at the lower and at the upper limit that the other acquisition
+        contradicts: outliers, such as dead and hot pixels.
     """
 
     levels: tuple[float, ...]
     variances: tuple[float, ...]
     outlier_share: float
     outlier_range: tuple[float, float]
+    floor: float | None
+    stuck: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(cls, analysis: Analysis) -> "NoiseModel":
@@ -46,10 +59,25 @@ class NoiseModel:
         variances = curve.variance_at(levels)
         if analysis.spoilt and outliers.noise > 0:
             variances = np.full_like(levels, outliers.noise**2)
-        least = (_LEAST * max(ends[1] - ends[0], 1e-30)) ** 2
+        variances = np.maximum(variances, (_LEAST * max(ends[1] - ends[0], _TINY)) ** 2)
         return cls(
             tuple(map(float, levels)),
-            tuple(map(float, np.maximum(variances, least))),
+            tuple(map(float, variances)),
             outliers.share,
             ends,
+            sample.floor if analysis.clipping.shift > 0 else None,
+            (
+                _contradicted(sample, sample.cut, levels, variances),
+                _contradicted(sample, sample.saturated, levels, variances),
+            ),
         )
+
+
+def _contradicted(
+    sample: Sample, at_limit: np.ndarray, levels: np.ndarray, variances: np.ndarray
+) -> float:
+    """Return the share of pixels at a limit in one acquisition but far from it in the other."""
+    lower = np.minimum(sample.a, sample.b)[at_limit]
+    deviation = np.sqrt(2 * np.interp(lower, levels, variances))
+    far = np.abs(sample.difference[at_limit]) > _FAR * deviation
+    return float(far.sum() / (2 * sample.a.size))

@@ -145,9 +145,9 @@ def _missing(sample: Sample) -> tuple[float, np.ndarray]:
     cut = sample.cut & sample.valid
     if cut.mean() < _FAR_SHARE:
         return 0.0, nothing
-    level = _level(sample, cut)
+    level = _level(sample, cut) - sample.floor
     above = sample.valid & (level > _FEWEST_STEPS * step_of(sample.a[~sample.cut]))
-    lower = np.minimum(sample.a, sample.b)
+    lower = np.minimum(sample.a, sample.b) - sample.floor
     absent = above & cut
     between = above & ~cut & (lower < level / 2)
     if absent.sum() < _FEWEST_SIDED or between.sum() > _BETWEEN * absent.sum():

@@ -86,7 +86,7 @@ class NoiseReport(NoiseFigures, Advice):
         yield "saturation", self._share("saturated_share", 0.0, "of the pixels")
         raised = f", dark areas {self.with_error('clipping_shift')} ADU too bright"
         black = f"of the pixels{raised if self.clipping_shift else ''}"
-        yield "zeros", self._share("black_share", 0.0, black)
+        yield "lower limit", self._share("black_share", 0.0, black)
 
     def _outliers(self) -> str:
         where = " in patches" if self.outliers_clustered else ""

@@ -18,6 +18,8 @@ _SIDE_OF_ONE = 1024
 # Rows and columns of tiles, for standard errors of figures that depend on neighbours; and smallest
 # side of a tile in pixels: one block of `shared_noise`.
 _TILES, _SMALLEST_TILE = (2, 4), 32
+# Share of the pixels at the smallest value above which it may be the lower limit of the detector.
+_PILED = 1e-3
 # Average number of pixels per value below which the values are taken as continuous.
 _PIXELS_PER_VALUE = 4
 
@@ -36,10 +38,13 @@ class Sample:
     valid
         False for excluded pixels: initially those that are saturated or hit in A or B.
     saturated, cut, cut_twice
-        True where A or B has its largest possible value; where A or B is zero, its smallest
-        possible value; and where both are zero.
+        True where A or B has its largest possible value; where A or B has its smallest possible
+        value; and where both have it.
+    floor
+        The smallest possible value, the larger one of A and B, in ADU of A; minus infinity if
+        there are few pixels at the smallest value.
     saturated_share, black_share
-        Share of the pixels of both with the largest value, and with the value zero.
+        Share of the pixels of both with the largest value, and with the smallest value.
     group
         Number of the group of each pixel, 0 to 7, for standard errors by jackknife.
     quantum
@@ -54,6 +59,7 @@ class Sample:
     saturated: np.ndarray
     cut: np.ndarray
     cut_twice: np.ndarray
+    floor: float
     saturated_share: float
     black_share: float
     group: np.ndarray
@@ -76,7 +82,8 @@ class Sample:
         saturated = np.stack(
             [values >= one.saturation for values, one in ((a, first), (raw, second))]
         )
-        black = np.stack([_cut_off(values) for values in (a, raw)])
+        floors = [floor_of(values) for values in (a, raw)]
+        black = np.stack([values <= floor for values, floor in zip((a, raw), floors, strict=True)])
         return cls(
             a=a,
             b=b,
@@ -85,6 +92,7 @@ class Sample:
             saturated=saturated[0] | saturated[1],
             cut=black[0] | black[1],
             cut_twice=black[0] & black[1],
+            floor=max(floors[0], float(pair.matches[1].inverse(floors[1]))),
             saturated_share=float(saturated.mean()),
             black_share=float(black.mean()),
             group=groups_of_blocks(a.shape),
@@ -130,9 +138,11 @@ class Sample:
         return replace(self, **{name: getattr(self, name)[tile] for name in names})
 
 
-def _cut_off(values: np.ndarray) -> np.ndarray:
-    """Return where pixels are at zero, if that is the smallest value."""
-    return values <= 0 if values.min() == 0 else np.zeros(values.shape, bool)
+def floor_of(values: np.ndarray) -> float:
+    """Return the smallest value if it is zero or if many pixels have it; else minus infinity."""
+    smallest = float(values.min())
+    piled = float((values == smallest).mean()) > _PILED
+    return smallest if smallest == 0 or piled else -np.inf
 
 
 def step_of(values: np.ndarray) -> float:

@@ -20,6 +20,8 @@ _ANNEALING = 0.7
 # Smallest scale in a mixture with outliers, as a part of the image's standard deviation: the error
 # of the network itself adds to the noise.
 _ERROR = 0.03
+# Smallest share, so that its logarithm is finite: rarer outliers do not occur in a recording.
+_RAREST = 1e-20
 # Below this many standard deviations, log(Phi) and the density are both tiny: the limit of their
 # ratio is used.
 _FARTHEST = 30.0
@@ -37,6 +39,10 @@ class MeasuredNoise:
         Share of outliers, and their probability density per ADU.
     spread
         Standard deviation of the image, in ADU.
+    floor
+        Values up to this one, in ADU, are at the detector's lower limit.
+    stuck
+        Shares of outliers at the lower and at the upper limit.
     """
 
     levels: Tensor
@@ -44,6 +50,8 @@ class MeasuredNoise:
     share: float
     density: float
     spread: float
+    floor: float = -math.inf
+    stuck: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(cls, model: NoiseModel, spread: float, device: torch.device) -> "MeasuredNoise":
@@ -55,7 +63,14 @@ class MeasuredNoise:
             model.outlier_share,
             1 / max(high - low, 1e-30),
             spread,
+            -math.inf if model.floor is None else model.floor,
+            model.stuck,
         )
+
+    @property
+    def has_outliers(self) -> bool:
+        """Whether some pixels are outliers, so that the weights depend on the prediction."""
+        return self.share > 0 or max(self.stuck) > 0
 
     def variance(self, signal: Tensor) -> Tensor:
         """Return the variance of the noise at signal levels, in ADU^2."""
@@ -69,7 +84,7 @@ class MeasuredNoise:
     def scale(self, signal: Tensor, progress: float) -> Tensor:
         """Return the variance of ordinary residuals at a share `progress` of a run, in ADU^2."""
         variance = self.variance(signal)
-        if self.share == 0:
+        if not self.has_outliers:
             return variance
         left = max(0.0, 1 - progress / _ANNEALING)
         return variance + (self.spread * max(left**2, _ERROR)) ** 2
@@ -103,11 +118,30 @@ def ordinary(
     noise: MeasuredNoise, signal: Tensor, target: Tensor, censored: Tensor, variance: Tensor
 ) -> Tensor:
     """Return the probability that a pixel is no outlier, given its value; 1 without outliers."""
-    if noise.share == 0:
-        return torch.ones_like(signal)
-    odds = math.log((1 - noise.share) / (noise.share * noise.density))
-    density = -0.5 * (target - signal) ** 2 / variance - 0.5 * torch.log(2 * math.pi * variance)
-    return torch.where(censored == 0, torch.sigmoid(odds + density), 1.0)
+    if not noise.has_outliers:
+        return torch.ones_like(target)
+    own, outlier = _log_densities(noise, signal, target, censored, variance)
+    return torch.sigmoid(own - outlier)
+
+
+def _log_densities(
+    noise: MeasuredNoise, signal: Tensor, target: Tensor, censored: Tensor, variance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the log of the densities of ordinary values and of outliers, times their shares.
+
+    At a limit these are probabilities instead of densities.
+    """
+    difference = target - signal
+    own = -0.5 * (difference**2 / variance + torch.log(2 * math.pi * variance))
+    outlier = torch.full_like(own, math.log(max(noise.share * noise.density, _RAREST)))
+    at_limit = censored != 0  # few pixels, and their probability costs ten times as much
+    if at_limit.any():
+        side = censored[at_limit]
+        distance = side * difference[at_limit] / variance.expand_as(own)[at_limit].sqrt()
+        own[at_limit] = torch.special.log_ndtr(-distance)
+        low, high = (math.log(max(share, _RAREST)) for share in noise.stuck)
+        outlier[at_limit] = torch.where(side > 0, high, low)
+    return own + math.log(max(1 - noise.share - sum(noise.stuck), _RAREST)), outlier
 
 
 def expectation(signal: Tensor, target: Tensor, censored: Tensor, variance: Tensor) -> Tensor:
@@ -116,12 +150,18 @@ def expectation(signal: Tensor, target: Tensor, censored: Tensor, variance: Tens
     ``E[y | y >= c] = s + sqrt(v) h((c - s) / sqrt(v))`` with the hazard rate of the normal
     distribution, ``h(k) = phi(k) / (1 - Phi(k))``; mirrored at a lower limit.
     """
-    deviation = variance.sqrt()
-    distance = (censored * (target - signal) / deviation).clamp(max=_FARTHEST)
+    at_limit = censored != 0
+    if not at_limit.any():
+        return target
+    side = censored[at_limit]
+    mean, deviation = (values.expand_as(target)[at_limit] for values in (signal, variance.sqrt()))
+    distance = (side * (target[at_limit] - mean) / deviation).clamp(max=_FARTHEST)
     hazard = torch.exp(
         -0.5 * distance**2 - 0.5 * math.log(2 * math.pi) - torch.special.log_ndtr(-distance)
     )
-    return torch.where(censored == 0, target, signal + censored * deviation * hazard)
+    expected = target.clone()
+    expected[at_limit] = mean + side * deviation * hazard
+    return expected
 
 
 def negative_log(
@@ -129,10 +169,5 @@ def negative_log(
 ) -> Tensor:
     """Return the negative log-likelihood per pixel, for validation; in ADU."""
     variance = noise.scale(prediction, 1.0)
-    distance = (target - prediction) / variance.sqrt()
-    exact = -0.5 * distance**2 - 0.5 * torch.log(2 * math.pi * variance)
-    if noise.share > 0:
-        outlier = torch.full_like(exact, math.log(noise.share * noise.density))
-        exact = torch.logaddexp(math.log(1 - noise.share) + exact, outlier)
-    beyond = torch.special.log_ndtr(-censored * distance)
-    return -torch.where(censored == 0, exact, beyond)
+    own, outlier = _log_densities(noise, prediction, target, censored, variance)
+    return -torch.logaddexp(own, outlier) if noise.has_outliers else -own

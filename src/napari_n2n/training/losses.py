@@ -130,17 +130,18 @@ class Likelihood(Loss):
 
     def training_error(self, prediction: Tensor, batch: Batch, progress: float) -> Tensor:
         """Return the mean loss of a batch, for training."""
-        images = _in_adu(prediction, batch)
+        images = _in_adu(prediction, batch, self._noise.floor)
         return masked_mean(squared(self._noise, *images, progress), batch.weight)
 
     def held_out_error(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Return the mean negative log-likelihood of a batch, for validation."""
-        return masked_mean(negative_log(self._noise, *_in_adu(prediction, batch)), batch.weight)
+        images = _in_adu(prediction, batch, self._noise.floor)
+        return masked_mean(negative_log(self._noise, *images), batch.weight)
 
     def measured(self, model: NoiseModel, spread: float, device: torch.device) -> Loss:
         """Return the loss for a noise model and an image's standard deviation, both in ADU."""
-        statistic = "mean" if model.outlier_share == 0 else self.statistic
         noise = MeasuredNoise.of(model, spread, device)
+        statistic = self.statistic if noise.has_outliers else "mean"
         return replace(self, noise=noise, statistic=statistic)
 
     @property
@@ -150,10 +151,16 @@ class Likelihood(Loss):
         return self.noise
 
 
-def _in_adu(prediction: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return prediction and target in ADU of the first acquisition, and the saturated pixels."""
-    images = (image.float() * batch.gain + batch.offset for image in (prediction, batch.target))
-    return (*images, batch.saturated.float())
+def _in_adu(prediction: Tensor, batch: Batch, floor: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return prediction and target in ADU of the first acquisition, and which pixels are cut off.
+
+    The last tensor is 1 where the target is at the detector's upper limit, -1 where it is at the
+    lower one, else 0.
+    """
+    result, target = (
+        image.float() * batch.gain + batch.offset for image in (prediction, batch.target)
+    )
+    return result, target, batch.saturated.float() - (target <= floor).float()
 
 
 LOSSES: dict[str, Loss] = {
@@ -174,7 +181,7 @@ LOSSES: dict[str, Loss] = {
             statistic="median",
             right_when=(
                 "Outliers hit fewer than half of the pixels (hot pixels, dust, text), or noise is "
-                "cut off at zero."
+                "cut off at a lower limit."
             ),
             wrong_when="Photon noise at low counts is skewed: its median reads darker.",
             per_pixel=l1,
@@ -202,8 +209,13 @@ LOSSES: dict[str, Loss] = {
             name="likelihood",
             title="Likelihood - the measured noise",
             statistic="mean without outliers",
-            right_when="Outliers, or values beyond the detector's limits, in noise that is measured.",
-            wrong_when="The noise could not be measured, for example because all outliers are alike.",
+            right_when=(
+                "Outliers of any value hit the pixels, or the detector cuts off values: everything "
+                "is weighted as the measured noise says."
+            ),
+            wrong_when=(
+                "The noise was measured wrongly, for example because all outliers have one value."
+            ),
             per_pixel=l2,
             held_out=l2,
         ),

@@ -1,0 +1,133 @@
+"""The loss `likelihood` finds the signal behind outliers and detector limits."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_n2n import Pair, TrainingSettings, measure_noise, train
+from napari_n2n.noise.noise_model import NoiseModel
+from napari_n2n.training.likelihood import MeasuredNoise, expectation, ordinary, squared
+from napari_n2n.training.losses import LOSSES
+from napari_n2n.training.normalisation import Batch
+
+DRAWS = 30_000
+CPU = torch.device("cpu")
+
+
+def noise(variance=(100.0, 100.0), share=0.0, floor=None, spread=40.0, stuck=(0.0, 0.0)):
+    """Noise of a detector for 0 to 255 ADU; `variance` at both ends."""
+    model = NoiseModel((0.0, 255.0), variance, share, (0.0, 255.0), floor, stuck)
+    return MeasuredNoise.of(model, spread, CPU)
+
+
+def converged(measured, targets, limits=(-np.inf, np.inf), steps=60):
+    """Return the number to which a network without inputs converges."""
+    y = torch.as_tensor(np.clip(targets, *limits), dtype=torch.float32)
+    censored = (y >= limits[1]).float() - (y <= limits[0]).float()
+    f = y.mean()
+    for step in range(steps):
+        variance = measured.scale(f, step / steps)
+        weight = ordinary(measured, f, y, censored, variance)
+        f = (weight * expectation(f, y, censored, variance)).sum() / weight.sum()
+    return float(f)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    clean=st.floats(20, 235),
+    sigma=st.floats(1, 6),
+    share=st.floats(0.02, 0.85),
+    seed=st.integers(0, 999),
+)
+def test_outliers_of_any_value_do_not_move_the_result(clean, sigma, share, seed):
+    rng = np.random.default_rng(seed)
+    targets = clean + rng.normal(0, sigma, DRAWS)
+    targets = np.where(rng.random(DRAWS) < share, rng.uniform(0, 255, DRAWS), targets)
+    found = converged(noise((sigma**2, sigma**2), share), targets)
+    assert found == pytest.approx(clean, abs=0.3 + sigma / 8)
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    clean=st.floats(-10, 275),
+    limits=st.sampled_from([(0, 255), (37.5, np.inf), (-np.inf, 200)]),
+    seed=st.integers(0, 999),
+)
+def test_values_beyond_a_limit_of_the_detector_keep_their_mean(clean, limits, seed):
+    sigma = 12.0
+    clean = float(np.clip(clean, limits[0] - sigma, limits[1] + sigma))
+    targets = clean + np.random.default_rng(seed).normal(0, sigma, DRAWS)
+    found = converged(noise((sigma**2, sigma**2)), targets, limits, steps=250)
+    assert found == pytest.approx(clean, abs=12 * sigma / np.sqrt(DRAWS))
+    if limits[1] - sigma < clean:
+        left_out = targets[targets < limits[1]].mean()  # what leaving saturated pixels out finds
+        assert left_out < clean - 3
+
+
+@settings(max_examples=6, deadline=None)
+@given(clean=st.floats(40, 215), stuck=st.tuples(st.floats(0, 0.4), st.floats(0, 0.4)))
+def test_dead_and_hot_pixels_at_the_limits_do_not_move_the_result(clean, stuck):
+    rng = np.random.default_rng(0)
+    targets = clean + rng.normal(0, 10, DRAWS)
+    which = rng.random(DRAWS)
+    targets = np.where(which < stuck[0], 0, np.where(which > 1 - stuck[1], 255, targets))
+    found = converged(noise(stuck=stuck), targets, (0, 255))
+    assert found == pytest.approx(clean, abs=0.5)
+
+
+def test_weights_do_not_bias_the_mean_of_photon_noise():
+    targets = 3.0 * np.random.default_rng(0).poisson(1.5, DRAWS)
+    assert converged(noise((1.0, 766.0)), targets) == pytest.approx(4.5, abs=0.1)
+
+
+def test_no_gradient_goes_through_weights_and_expectations():
+    f = torch.tensor([40.0, 250.0, 3.0], requires_grad=True)
+    y, censored = torch.tensor([50.0, 255.0, 0.0]), torch.tensor([0.0, 1.0, -1.0])
+    measured = noise((50.0, 400.0), share=0.1)
+    squared(measured, f, y, censored, 0.5).sum().backward()
+    still = f.detach()
+    variance = measured.scale(still, 0.5)
+    weight = ordinary(measured, still, y, censored, variance) / variance
+    expected = 2 * weight * (still - expectation(still, y, censored, variance))
+    torch.testing.assert_close(f.grad, expected)
+
+
+def test_the_variance_follows_the_level():
+    measured = noise((10.0, 520.0))
+    levels = torch.tensor([-50.0, 0.0, 127.5, 255.0, 510.0])
+    expected = torch.tensor([10.0, 10.0, 265.0, 520.0, 1030.0])
+    torch.testing.assert_close(measured.variance(levels), expected)
+
+
+def batch(input, target, gain=1.0, offset=0.0, saturated=255.0):
+    weight = torch.ones_like(target)
+    units = (torch.full((1, 1, 1, 1), value) for value in (gain, offset))
+    return Batch(input, target, weight, target * gain + offset >= saturated, *units)
+
+
+def test_the_loss_does_not_depend_on_the_units():
+    rng = torch.Generator().manual_seed(0)
+    images = [256 * torch.rand(2, 1, 8, 8, generator=rng) for _ in "AB"]
+    scaled = [(image - 30) / 50 for image in images]
+    loss = LOSSES["likelihood"].measured(
+        NoiseModel((0.0, 255.0), (9.0, 500.0), 0.1, (0.0, 255.0), 5.0), 50.0, CPU
+    )
+    for error in (loss.held_out_error, lambda f, b: loss.training_error(f, b, 0.4)):
+        in_adu = error(images[0], batch(*images))
+        torch.testing.assert_close(in_adu, error(scaled[0], batch(*scaled, 50.0, 30.0)))
+
+
+def test_a_run_keeps_saturated_structures_bright():
+    rng = np.random.default_rng(0)
+    shape = blobs((64, 64))
+    scene = 60 + 300 * (shape - shape.min()) / np.ptp(shape)
+    views = [np.clip(np.round(2 * rng.poisson(scene / 2)), 0, 255).astype(np.uint8) for _ in "AB"]
+    pair = Pair.open(*views)
+    report = measure_noise(pair)
+    model = train(pair, TrainingSettings(loss="likelihood", steps=3, device="cpu", patch=32))
+    assert model.record.loss == "likelihood"
+    assert model.record.noise[0]["model"]["levels"] == list(report.model.levels)
+    assert model.record.score_reason is None
