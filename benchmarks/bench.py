@@ -17,7 +17,7 @@ from sandbox import Child, Outcome, Run, command, contents, refusal
 TRAIN = ["--steps", "12", "--patch", "32", "--batch", "2", "--start", "cold", "--loss", "l2"]
 MODEL = "m.n2n"
 # Right only with --axes, which accepts a damaged file, and with a line that says so.
-SHORT = "only the first frames of the input"
+SHORT = "only some frames of the input"
 
 Pixels = Callable[[], np.ndarray | None]
 """Returns the pixels whose result is right; None: the input must be refused."""
@@ -181,7 +181,8 @@ def judge_denoised(out: str, held: Callable[[], np.ndarray | None] = lambda: Non
         return f"{np.mean(~np.isfinite(found)):.0%} of {out} is not finite"
     if alike(found, np.load("truth.npy")):
         return ""
-    if 0 < len(found) < len(movie()) and alike(found, np.load("truth.npy")[: len(found)]):
+    frames = found.reshape(-1, *movie().shape[1:]) if found.size % movie()[0].size == 0 else ()
+    if _is_part(frames, np.load("truth.npy"), alike):
         return SHORT
     pixels = held()
     if pixels is None:
@@ -202,10 +203,20 @@ def judge_split(held: Callable[[], np.ndarray | None], halves: Sequence[str]) ->
             for k, half in enumerate((even, odd))
         ):
             return ""
-    n = len(even)
-    if 0 < 2 * n < len(movie()) and np.array_equal(even, movie()[: 2 * n : 2]):
-        return SHORT if np.array_equal(odd, movie()[1 : 2 * n : 2]) else "odd frames are others"
+    frames = [frame for both in zip(even, odd, strict=True) for frame in both]
+    if _is_part(frames, movie(), np.array_equal):
+        return SHORT
     return "other pixels than those that the input holds"
+
+
+def _is_part(
+    found: Sequence[np.ndarray], whole: np.ndarray, same: Callable[[Any, Any], bool]
+) -> bool:
+    """Return whether frames are some of those of a movie, in their order."""
+    place = iter(whole)
+    return 0 < len(found) < len(whole) and all(
+        any(same(frame, other) for other in place) for frame in found
+    )
 
 
 def interrupted(words: Sequence[str], owner: Any, name: str, calls: int) -> Callable[[], None]:

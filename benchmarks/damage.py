@@ -209,7 +209,9 @@ def _page(content: bytes, page: tuple[str, dict[int, list[int]]]) -> np.ndarray:
     height, width = (tags[323][0], tags[322][0]) if tiled else (tags.get(278, [rows])[0], columns)
     image = np.zeros((rows, columns), dtype.newbyteorder("="))
     places = [(y, x) for y in range(0, rows, height) for x in range(0, columns, width)]
-    starts, lengths = (tags[324], tags[325]) if tiled else (tags[273], tags[279])
+    starts, lengths = (tags[324], tags[325]) if tiled else (tags[273], tags.get(279, []))
+    if not lengths and compression == 1:  # libtiff estimates them
+        lengths = [dtype.itemsize * columns * min(height, rows - y) for y, _ in places]
     for (y, x), start, length in zip(places, starts, lengths, strict=True):
         shape = (height if tiled else min(height, rows - y), width)
         part = content[start : start + length]

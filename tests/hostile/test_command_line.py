@@ -1,11 +1,13 @@
 """The command line in odd circumstances: signals, terminals that are closed or plain, and bugs."""
 
+import errno
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 
@@ -18,6 +20,7 @@ from napari_n2n import TrainingSettings, cli, load, train
 from napari_n2n.cli import commands, last_resort, signals, terminal
 from napari_n2n.errors import BadInput
 from napari_n2n.io.run_lock import locked
+from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.training import fit
 
 STATUS = {"SIGINT": 130, "SIGTERM": 143}
@@ -314,10 +317,10 @@ def test_a_finished_model_is_not_taken_for_that_of_other_recordings(call, folder
     for seed, name in enumerate(("small", "flat")):
         tifffile.imwrite(folder / f"{name}.tif", noisy(blobs((64, 96)), seed))
     for pair, says in (
-        (("a.tif", "b.tif"), "other pixels in place of those of b"),
-        (("moved.tif", "a.tif"), "other pixels in place of those of moved"),  # A and B swapped
-        (("small.tif", "flat.tif"), "a (96x96 float32) in place of small"),
-        (("a.tif", "moved.tif", "b.tif"), "2 recordings, not 3"),
+        (("a.tif", "b.tif"), "other pixels than those of b"),
+        (("moved.tif", "a.tif"), "other pixels than those of moved"),  # A and B swapped
+        (("small.tif", "flat.tif"), "a (96x96 float32), not on small"),
+        (("a.tif", "moved.tif", "b.tif"), "2 recordings, not on 3"),
     ):
         status, _, err = call("train", *pair, *words)
         assert status == 2 and f"new.n2n: is finished, and was trained on {says}" in err
@@ -335,7 +338,27 @@ def test_a_finished_model_of_channels_is_compared_with_each_of_them(call, folder
         status, _, err = call("train", "c.tif", "d.tif", *words, "--channels", channels)
         assert status == 0 and "already finished" in err
         status, _, err = call("train", "c.tif", "e.tif", *words, "--channels", channels)
-        assert status == 2 and "other pixels in place of those of e" in err
+        assert status == 2 and "other pixels than those of e" in err
+
+
+def test_a_model_that_its_disk_cannot_hold_is_saved_elsewhere(
+    monkeypatch, call, folder, tmp_path_factory
+):
+    elsewhere, save = tmp_path_factory.mktemp("tmp"), Denoiser.save
+
+    def full(self, path):
+        if path.is_relative_to(elsewhere):
+            return save(self, path)
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr(Denoiser, "save", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    words = ("train", "a.tif", "b.tif", "--patch", 32, "--batch", 1, "--steps", 2, "-o", "new.n2n")
+    status, _, err = call(*words)
+    kept = next(elsewhere.glob("*/new.n2n"))
+    assert status == 2 and "error: new.n2n: No space left on device: the model was saved" in err
+    monkeypatch.undo()
+    assert f"saved as {kept} instead" in err and load(kept).record.steps == 2
 
 
 def test_a_model_whose_training_diverged_is_not_taken_for_finished(call, folder):

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_n2n import Acquisition, BadInput, Pair
+from napari_n2n import Acquisition, BadInput, Pair, denoise
 from napari_n2n.io import sources
+from napari_n2n.io.fields_of_view import is_folder
 
 STACK = np.random.default_rng(0).integers(90, 600, (6, 40, 50)).astype(np.uint16)
 PLANE = STACK[0]
@@ -136,6 +137,14 @@ def test_a_broken_chain_of_pages_is_refused(tmp_path, change, words):
     path.write_bytes(content)
     with refused("unreadable", match=words):
         pixels(path)
+
+
+def test_a_zarr_without_its_metadata_is_not_taken_for_a_folder_of_files(tmp_path, denoiser):
+    path = as_zarr(tmp_path, version=2)
+    (path / ".zarray").unlink()
+    with refused("unreadable", match="a.zarr: is not a readable zarr"):
+        denoise(denoiser, path, out=tmp_path / "out.tif", axes="TYX")
+    assert not is_folder(path) and is_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_n2n.cli.earlier_run import check_finished, checkpoints
+from napari_n2n.cli.model_file import check_finished, checkpoints, save_model
 from napari_n2n.cli.options import (
     Axes,
     Device,
@@ -134,7 +134,7 @@ def train(
     with locked(output):
         pairs = open_sources(sources, axes, split, output=output)
         denoiser = _train(pairs, settings, checkpoint, resume=resume)
-        denoiser.save(output)
+        save_model(denoiser, output)
         unneeded = [] if denoiser.record.stopped else checkpoints(checkpoint)
         for file in unneeded:
             file.unlink()

@@ -323,9 +323,11 @@ def _open_output(
             if any(_is_written(name, writer, journal) for name in journal.done):
                 return journal, writer
             writer.close()
+        partial = partial_path(path, journal.token)
         if journal.done:
-            _log.warning("%s: the unfinished result is lost: starting again", path)
-        journal.restart(partial_path(path, journal.token))
+            kept = f" ({partial.name} is kept)" if partial.exists() else ""
+            _log.warning("%s: the unfinished result is lost%s: starting again", path, kept)
+        journal.restart(partial)
     else:
         discard_unfinished(path)
         journal = Journal.begin(journal_path(path), job)

@@ -130,20 +130,16 @@ def write_atomically(path: Path, content: bytes) -> Path:
     While it is written it has a random name in the same folder, so no other file is replaced.
     """
     partial = path.with_name(f".napari-n2n-{new_token()}.partial")
-    with open(partial, "xb") as handle:
+    with named_in_errors(path):
         try:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
+            with open(partial, "xb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            return rename_into_place(partial, path)
         except BaseException:
-            handle.close()
-            partial.unlink()
+            partial.unlink(missing_ok=True)
             raise
-    try:
-        return rename_into_place(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 class Journal:

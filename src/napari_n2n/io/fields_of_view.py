@@ -77,9 +77,9 @@ def _fields(sources: list[Path]) -> list[list[Path]]:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a path is a folder of files, not a zarr."""
+    """Return whether a path is a folder of files, and not a zarr, which may be damaged."""
     path = expanded(path)
-    return path.is_dir() and not ngff.is_zarr(path)
+    return path.is_dir() and not ngff.is_zarr(path) and path.suffix.lower() != ".zarr"
 
 
 def _is_pattern(path: Path) -> bool:

@@ -5,6 +5,7 @@ program that calls may have switched off logging.
 """
 
 import struct
+from typing import Literal
 
 import tifffile
 
@@ -12,6 +13,8 @@ import tifffile
 _MOST_TAGS = 4096
 # Tags that decide how pixels are read: size, type, compression, colours and places in the file.
 _PIXEL_TAGS = {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(322, 326), 339}
+# Those whose values are places in the file and numbers of bytes.
+_PLACES = {273, 279, 324, 325}
 # Those that every page of a file has if one has them: no program leaves one out here and there.
 _SHARED_TAGS = {*range(256, 260), 262}
 # Bytes of a value of every integer type of TIFF. No other type suits these tags.
@@ -59,12 +62,17 @@ def _tags(tif: tifffile.TiffFile, tags: bytes) -> tuple[set[int], int]:
     codes: set[int] = set()
     tiff, size = tif.tiff, tif.filehandle.size
     word, inline = ("I", 4) if tiff.tagsize == 12 else ("Q", 8)
-    for code, kind, count, value in struct.iter_unpack(f"{tif.byteorder}HH{word}{word}", tags):
+    order: Literal["little", "big"] = "little" if tif.byteorder == "<" else "big"
+    entries = struct.iter_unpack(f"{tif.byteorder}HH{word}{inline}s", tags)
+    for code, kind, count, content in entries:
         if code in _PIXEL_TAGS:
             length = _INTEGER_SIZES.get(kind, 0) * count
+            # A longer value is stored elsewhere, and the content is its place.
+            value = int.from_bytes(content[:length], order)
+            last = value + length if length > inline else value
+            outside = (length > inline or (count == 1 and code in _PLACES)) and last > size
             # Hamamatsu's NDPI stores the upper half of a place elsewhere.
-            outside = length > inline and value + length > size and not tiff.is_ndpi
-            if length == 0 or outside or code in codes:
+            if length == 0 or (outside and not tiff.is_ndpi) or code in codes:
                 return codes, code
         codes.add(code)
     return codes, 0

@@ -109,11 +109,11 @@ def difference(record: ModelRecord, pairs: Sequence[Pair]) -> str:
     known = [one for part in record.of_channels or [record] for one in part.acquisitions]
     given = [one for pair in pairs for one in pair.acquisitions]
     if len(known) != len(given):
-        return f"{len(known)} recordings, not {len(given)}"
+        return f"{len(known)} recordings, not on {len(given)}"
     for before, now in zip(known, given, strict=True):
         if (before.shape, before.axes, before.dtype) != (now.shape, now.axes, str(now.dtype)):
             shape = "x".join(map(str, before.shape))
-            return f"{before.name} ({shape} {before.dtype}) in place of {now.name}"
+            return f"{before.name} ({shape} {before.dtype}), not on {now.name}"
         if before.pixels and before.pixels != hash_of_pixels(now):
-            return f"other pixels in place of those of {now.name}"
+            return f"other pixels than those of {now.name}"
     return ""

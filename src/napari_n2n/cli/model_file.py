@@ -1,6 +1,8 @@
-"""Find the checkpoints or the finished model of an earlier run, for `train --resume`."""
+"""The model file of `train`: what an earlier run left, and how a model is saved."""
 
 import re
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from napari_n2n.training.settings import TrainingSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari_n2n.model.denoiser import Denoiser
     from napari_n2n.pair.pair import Pair
 
 
@@ -64,3 +67,24 @@ def check_finished(output: Path, settings: TrainingSettings, pairs: "Sequence[Pa
             f"{record.settings.get('learning_rate')}) and --overwrite",
             "resume",
         )
+
+
+def save_model(denoiser: "Denoiser", output: Path) -> None:
+    """Save a model; if this fails, save it in a temporary folder, so that no training is lost.
+
+    Raises
+    ------
+    BadInput
+        If it was saved there instead.
+    """
+    try:
+        denoiser.save(output)
+    except OSError as error:
+        with suppress(OSError):
+            kept = denoiser.save(Path(tempfile.mkdtemp(prefix="napari-n2n-")) / output.name)
+            raise BadInput(
+                f"{output}: {error.strerror}: the model was saved as {kept} instead: move it to "
+                "another disk",
+                "disk",
+            ) from error
+        raise
