@@ -31,6 +31,9 @@ SCREEN := xvfb xauth libgl1 libegl1 libglib2.0-0 libfontconfig1 libdbus-1-3 libx
 # keyboard focus, and one compute thread: two processes with two threads each are slower on two cores.
 PYTEST := -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# The torch of PyPI is for CUDA on Linux, and 3 GB; TORCH= takes it.
+TORCH := --torch-backend cpu
+
 demo: .venv/installed
 	$(BIN)/napari-n2n demo -o demo
 
@@ -45,7 +48,8 @@ test-pyside: .venv-pyside/installed
 
 test-lowest: .venv-lowest/installed
 	OMP_NUM_THREADS=1 .venv-lowest/bin/python $(PYTEST) tests/io tests/pair tests/stats tests/model \
-		tests/simulate tests/noise tests/cli tests/hostile/test_command_line.py $(ARGS)
+		tests/simulate tests/noise tests/cli tests/hostile/test_command_line.py \
+		tests/hostile/test_reading.py $(ARGS)
 
 lint: .venv/installed-test
 	$(BIN)/ruff check
@@ -85,7 +89,7 @@ clean:
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install uv
 	.venv-lowest/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
-		--torch-backend cpu -e ".[all,test]"
+		$(TORCH) -e ".[all,test]"
 	touch $@
 
 # On Debian, `python3 -m venv` needs a separate package.

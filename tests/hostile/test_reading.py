@@ -46,10 +46,16 @@ def as_zarr(folder, name="a.zarr", values=STACK, version=3):
 
 
 def as_ome_zarr(folder, attributes, values=STACK, version=3):
-    group = zarr.open_group(folder / "a.ome.zarr", mode="w", zarr_format=version)
+    path = folder / "a.ome.zarr"
+    zarr.open_group(path, mode="w", zarr_format=version)
     as_zarr(folder, "a.ome.zarr/0", values, version)
-    group.attrs.put(attributes)
-    return folder / "a.ome.zarr"
+    # Written here, because some versions of zarr write no NaN.
+    if version == 2:
+        (path / ".zattrs").write_text(json.dumps(attributes))
+    else:
+        group = json.loads((path / "zarr.json").read_text())
+        (path / "zarr.json").write_text(json.dumps(group | {"attributes": attributes}))
+    return path
 
 
 def multiscales(axes=("t", "y", "x"), scale=(1, 0.5, 0.5)):
