@@ -8,6 +8,8 @@ width of the peak, the ordinary noise, are fitted.
 """
 
 from dataclasses import dataclass
+from functools import cache, partial
+from operator import itemgetter
 
 import numpy as np
 from scipy import special
@@ -98,19 +100,23 @@ def fit_mixture(
     struck = np.full(_LEVELS, 1 / _LEVELS)
     both = _apart(struck, struck, levels, edges)
     widths = np.geomspace(smallest, largest, _WIDTHS)
-    _, share, width = max(
-        _fit_from(start, a, b, counts, edges, levels, (struck, both), widths)
-        for start in np.geomspace(2 * smallest, largest / _WIDEST, _STARTS)
-    )
+    # Most first guesses lead to the same width and share, whose next step is then known.
+    improved = cache(partial(_improved, a, b, counts, edges, levels, (struck, both), widths))
+    fits = []
+    for guess in np.geomspace(2 * smallest, largest / _WIDEST, _STARTS):
+        found = (-np.inf, float(guess), 0.0, both)
+        for _ in range(_ROUNDS):
+            found = improved(*found[1:3])
+        fits.append(found)
+    _, width, share, one = max(fits, key=itemgetter(0))
     return Mixture(
-        share=share,
+        share=_refined(share, counts, width, edges, one, both),
         noise=width / float(np.sqrt(2)),
         far=float(np.mean(distance > _FAR * width)),
     )
 
 
-def _fit_from(
-    width: float,
+def _improved(
     a: np.ndarray,
     b: np.ndarray,
     counts: np.ndarray,
@@ -118,34 +124,37 @@ def _fit_from(
     levels: np.ndarray,
     outliers: tuple[np.ndarray, np.ndarray],
     widths: np.ndarray,
-) -> tuple[float, float, float]:
-    """Fit from a first guess of the width; return log-likelihood, share and width."""
+    width: float,
+    share: float,
+) -> tuple[float, float, float, np.ndarray]:
+    """Improve width and share; return log-likelihood, both, and the base of outliers in one."""
     struck, both = outliers
-    share = score = 0.0
-    for _ in range(_ROUNDS):
-        close = np.abs(a - b) < width
-        ordinary = _histogram(np.concatenate([a[close], b[close]]), levels)
-        # Outliers in both acquisitions may be close by chance; they are not ordinary values.
-        chance = share**2 * float(np.interp(width, edges[1:], np.cumsum(both))) / close.mean()
-        ordinary = np.maximum(ordinary - chance * struck, 0.0)
-        one = _apart(ordinary / (ordinary.sum() or 1.0), struck, levels, edges)
-        for tried in (widths, None):  # the grid, and a finer one around its best
-            tried = width * _FINER if tried is None else tried
-            peaks = np.array([np.diff(special.erf(edges / (w * np.sqrt(2)))) for w in tried])
-            scores = _likelihood(counts, peaks, one, both)
-            best = np.unravel_index(int(np.argmax(scores)), scores.shape)
-            score, width = float(scores.max()), float(tried[best[0]])
-            share = float(_SHARES[best[1]])
-    return score, _refined(share, counts, width, edges, one, both), width
+    close = np.abs(a - b) < width
+    ordinary = _histogram(np.concatenate([a[close], b[close]]), levels)
+    # Outliers in both acquisitions may be close by chance; they are not ordinary values.
+    chance = share**2 * float(np.interp(width, edges[1:], np.cumsum(both))) / close.mean()
+    ordinary = np.maximum(ordinary - chance * struck, 0.0)
+    one = _apart(ordinary / (ordinary.sum() or 1.0), struck, levels, edges)
+    score = 0.0
+    for tried in (widths, None):  # the grid, and a finer one around its best
+        tried = width * _FINER if tried is None else tried
+        peaks = np.diff(special.erf(edges / (tried[:, None] * np.sqrt(2))))
+        scores = _likelihood(counts, peaks, one, both)
+        best = np.unravel_index(int(np.argmax(scores)), scores.shape)
+        score, width = float(scores.max()), float(tried[best[0]])
+        share = float(_SHARES[best[1]])
+    return score, width, share, one
 
 
 def _likelihood(
     counts: np.ndarray, peaks: np.ndarray, one: np.ndarray, both: np.ndarray
 ) -> np.ndarray:
     """Return the log-likelihood for each peak (rows) and each of `_SHARES` (columns)."""
-    p = _SHARES[None, :, None]
-    expected = (1 - p) ** 2 * peaks[:, None, :] + 2 * p * (1 - p) * one + p**2 * both
-    return np.log(expected + _LEAST) @ counts
+    p = _SHARES[:, None]
+    base = 2 * p * (1 - p) * one + p**2 * both + _LEAST  # the same for all peaks
+    expected = (1 - p) ** 2 * peaks[:, None, :]
+    expected += base
+    return np.log(expected, out=expected) @ counts
 
 
 def _refined(
