@@ -5,6 +5,7 @@ import os
 import shlex
 import threading
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,37 @@ def pair(scene):
 
 @pytest.fixture(scope="session")
 def denoiser(pair):
-    return train(pair, TrainingSettings(steps=120, patch=64, batch=2, device="cpu"))
+    return train(pair, TrainingSettings(steps=60, patch=64, batch=1, device="cpu"))
+
+
+@cache
+def installed_plugins(paths):
+    from npe2 import PluginManifest
+
+    return list(PluginManifest.discover(paths))
+
+
+@pytest.fixture(autouse=True)
+def quick_viewers(request, monkeypatch):
+    """Save half of the time that napari needs to open each of 300 viewers."""
+    if "make_napari_viewer" not in request.fixturenames:
+        return
+    from napari._qt.widgets.qt_welcome import QtWelcomeWidget
+    from npe2 import PluginManifest
+
+    installed_plugins(())
+
+    def read_before(paths=()):
+        for found in installed_plugins(tuple(paths)):
+            yield found._replace(manifest=found.manifest and found.manifest.model_copy(deep=True))
+
+    # The manifests are read from their files once per process, not for each viewer.
+    monkeypatch.setattr(PluginManifest, "discover", read_before)
+    # The welcome page would be written again for each of 180 shortcuts of a new viewer.
+    monkeypatch.setattr(QtWelcomeWidget, "refresh", lambda *_: None, raising=False)
+    # A dock that asks how long a run takes times one step, instead of steps for a second.
+    monkeypatch.setattr("napari_n2n.training.estimate._WARM_UP", 0)
+    monkeypatch.setattr("napari_n2n.training.estimate._MOST_STEPS", 1)
 
 
 @pytest.fixture

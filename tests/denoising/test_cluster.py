@@ -31,7 +31,7 @@ def cluster():
 def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(
     tmp_path, denoiser, cluster, monkeypatch
 ):
-    stack = np.stack([noisy(blobs((256, 256)), seed) for seed in range(24)]).astype(np.uint16)
+    stack = np.stack([noisy(blobs((96, 96)), seed) for seed in range(24)]).astype(np.uint16)
     source = tmp_path / "stack.tif"
     tifffile.imwrite(source, stack, metadata={"axes": "TYX"}, compression="zlib")
     options = {"axes": "TYX", "device": "cpu"}

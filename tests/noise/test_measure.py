@@ -54,7 +54,7 @@ def measured(views):
     return measure_noise(Pair.open(*views))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     gain=st.floats(0.3, 8),
     offset=st.floats(0, 300),
@@ -74,7 +74,7 @@ def test_camera_gain_and_read_noise_are_measured(gain, offset, read, exposure, s
     assert report.loss == "l2"
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     photons=st.floats(0.05, 20),
     gain=st.sampled_from((1, 2.2, 37)),
@@ -104,14 +104,14 @@ def test_bright_and_dark_outliers_are_distinguished(sign):
     assert measured(hit(gaussian(3, 5), 0.02, 1)).outlier_brighter == pytest.approx(0.5, abs=0.2)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(share=st.floats(0.001, 0.9), sigma=st.floats(0.5, 2), seed=seeds)
 def test_the_share_of_outliers_is_measured(share, sigma, seed):
     report = measured(hit(gaussian(sigma, seed), share, seed))
     assert report.outlier_share == pytest.approx(share, abs=min(0.02, 0.25 * share))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(width=st.floats(0.6, 3), seed=seeds)
 def test_the_correlation_length_is_measured(width, seed):
     report = measured(gaussian(8, seed, blur=width))
@@ -121,7 +121,7 @@ def test_the_correlation_length_is_measured(width, seed):
     assert not {warning.code for warning in report.warnings} & {"duplicate", "drift", "shift"}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     width=st.floats(0.5, 1.5), gain=st.floats(0.6, 1.8), frames=st.sampled_from((1, 4)), seed=seeds
 )
@@ -145,7 +145,7 @@ def test_strong_noise_is_not_taken_for_a_shift(sigma, blur, seed):
     assert np.hypot(*Pair.open(*gaussian(sigma, seed, blur=blur)).shift) < 0.3
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(sigma=st.floats(1, 20), seed=seeds)
 def test_gaussian_noise_shows_no_other_kind(sigma, seed):
     report = measured(gaussian(sigma, seed))
@@ -206,7 +206,7 @@ def test_correlated_noise_is_distinguished_from_outliers_on_top_of_it(kind):
     assert report.correlation_length == pytest.approx((1.5, 1.5), rel=0.25)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(share=st.floats(0.01, 0.5), sigma=st.floats(0, 15), seed=seeds)
 def test_missing_pixels_are_distinguished_from_dark_ones(share, sigma, seed):
     rng = np.random.default_rng((seed, 6))
@@ -278,7 +278,7 @@ def test_drift_is_flagged():
     assert "drift" in {warning.code for warning in measured([a, b]).warnings}
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(sigma=st.floats(15, 40), level=st.floats(0, 15), seed=seeds)
 def test_the_shift_by_clipping_at_zero_is_measured(sigma, level, seed):
     rng = np.random.default_rng((seed, 5))

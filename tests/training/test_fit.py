@@ -25,7 +25,7 @@ from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import prepare
 from napari_n2n.training.state import TrainState
 
-QUICK = TrainingSettings(steps=30, patch=64, batch=1, device="cpu", seed=3)
+QUICK = TrainingSettings(steps=30, patch=32, batch=1, device="cpu", seed=3)
 
 
 def weights(denoiser):
@@ -134,7 +134,7 @@ def test_a_card_that_does_not_exist_is_refused(monkeypatch, name):
 
 
 def test_bfloat16_trains_to_the_same_result(pair, scene, monkeypatch):
-    settings = QUICK.model_copy(update={"steps": 60, "batch": 4, "patch": 32})
+    settings = QUICK.model_copy(update={"steps": 20, "batch": 2})
     errors = []
     for quick, precision in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(

@@ -6,7 +6,7 @@ import torch
 
 from napari_n2n.training.losses import HDR_EPSILON, LOSSES, l0_gamma, masked_mean, power
 
-DRAWS = 1_000_000
+DRAWS = 200_000
 
 
 def minimiser(loss, targets, grid):

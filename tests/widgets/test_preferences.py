@@ -83,6 +83,7 @@ def test_training_saves_its_results_in_that_folder_and_overwrites_nothing(
         viewer.add_image(noisy(blobs(), seed), name=name)
     _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
     widget.form.steps.value, widget.device.value = 3, "cpu"
+    widget.form.patch.value, widget.form.batch.value = 32, 1
     for _ in range(2):
         widget.picker.layer_a.value, widget.picker.layer_b.value = viewer.layers[:2]
         widget.train()

@@ -13,7 +13,6 @@ from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QFileDialog
 
 from napari_n2n import load
-from napari_n2n.simulate.samples import sample
 from napari_n2n.training.estimate import TimeEstimate
 from napari_n2n.widgets.forms import model_actions
 from napari_n2n.widgets.sessions import measuring
@@ -358,9 +357,12 @@ def test_only_the_model_is_trained_if_no_result_is_wanted(viewer, qtbot):
     )
 
 
-def test_copied_script_and_command_reproduce_the_weights(viewer, qtbot, typed):
+def test_copied_script_and_command_reproduce_the_weights(viewer, qtbot, typed, tmp_path):
+    paths = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for seed, path in enumerate(paths):
+        tifffile.imwrite(path, noisy(SCENE, seed))
     widget = open_train(viewer)
-    widget.picker.choose_paths([sample("cells", "a"), sample("cells", "b")])
+    widget.picker.choose_paths(paths)
     fields = {"device": "cpu", "steps": 4, "patch": 32, "batch": 2, "seed": 3}
     for name, value in fields.items():
         getattr(widget.form, name).value = value

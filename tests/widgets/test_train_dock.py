@@ -38,9 +38,11 @@ def add_pair(viewer, wrap=np.asarray, shape=(64, 64)):
         )
 
 
-def open_dock(viewer):
+def open_dock(viewer, **limit):
+    """Open the dock with the settings of a run of 3 short steps, or another limit."""
     dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
-    widget.minutes.value = 0.02
+    for name, value in (limit or {"steps": 3}).items():
+        getattr(widget.form, name).value = value
     widget.device.value = "cpu"
     widget.form.patch.value, widget.form.batch.value = 32, 2
     return dock, widget
@@ -55,13 +57,12 @@ def ended(widget):
 
 def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
     add_pair(viewer)
-    _, widget = open_dock(viewer)
+    _, widget = open_dock(viewer, minutes=60)
     assert (widget.layer_a.value.name, widget.layer_b.value.name) == ("first", "second")
-    widget.minutes.value = 60
     widget.train()
     assert not widget.train_button.isEnabled() and widget.stop_button.isEnabled()
     qtbot.waitUntil(
-        lambda: bool(widget.session.curve) and widget.session.curve[-1].step >= 100, timeout=120_000
+        lambda: bool(widget.session.curve) and widget.session.curve[-1].step >= 30, timeout=120_000
     )
     widget.stop_button.click()
     qtbot.waitUntil(ended(widget), timeout=60_000)
@@ -111,8 +112,7 @@ def test_files_train_without_layers(viewer, qtbot, tmp_path):
 
 def test_stop_keeps_the_model_and_save_writes_it(viewer, qtbot, tmp_path):
     add_pair(viewer)
-    _, widget = open_dock(viewer)
-    widget.minutes.value = 60
+    _, widget = open_dock(viewer, minutes=60)
     widget.train_button.click()
     qtbot.waitUntil(lambda: len(widget.session.curve) > 1, timeout=30_000)
     widget.stop_button.click()
@@ -184,7 +184,7 @@ def test_an_error_in_the_background_is_shown_and_enables_the_button(
 
 def test_during_a_run_a_summary_replaces_the_forms(viewer, qtbot):
     add_pair(viewer)
-    _, widget = open_dock(viewer)
+    _, widget = open_dock(viewer, minutes=0.02)
     assert widget.chosen.isHidden() and not widget.form.isHidden()
     widget.loss.value = "l1"
     widget.train_button.click()
@@ -197,8 +197,7 @@ def test_during_a_run_a_summary_replaces_the_forms(viewer, qtbot):
 
 def test_a_reopened_dock_finds_the_running_session(viewer, qtbot):
     add_pair(viewer)
-    dock, widget = open_dock(viewer)
-    widget.minutes.value = 60
+    dock, widget = open_dock(viewer, minutes=60)
     widget.loss.value = "l1"
     widget.train_button.click()
     qtbot.waitUntil(lambda: bool(widget.session.curve), timeout=30_000)
@@ -223,8 +222,7 @@ def test_menus_follow_the_viewer(viewer):
 def test_closing_the_window_while_training_ends_cleanly(make_napari_viewer, qtbot):
     viewer = make_napari_viewer()
     add_pair(viewer)
-    _, widget = open_dock(viewer)
-    widget.minutes.value = 60
+    _, widget = open_dock(viewer, minutes=60)
     session = widget.session
     widget.train_button.click()
     qtbot.waitUntil(lambda: bool(session.curve), timeout=30_000)

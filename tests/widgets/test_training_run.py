@@ -123,15 +123,17 @@ def test_the_preview_follows_the_slider(viewer, qtbot, paused):
     end(widget, qtbot)
 
 
-@pytest.mark.parametrize(("axis", "dims"), [("c", 2), ("z", 3)], ids=["channels", "volumes"])
-def test_the_preview_shows_the_channel_or_the_depth_on_screen(viewer, qtbot, axis, dims):
-    source = add_pair(viewer, (8, 64, 64), axis_labels=(axis, "y", "x"))
+@pytest.mark.parametrize(
+    ("axis", "dims", "count"), [("c", 2, 3), ("z", 3, 8)], ids=["channels", "volumes"]
+)
+def test_the_preview_shows_the_channel_or_the_depth_on_screen(viewer, qtbot, axis, dims, count):
+    source = add_pair(viewer, (count, 64, 64), axis_labels=(axis, "y", "x"))
     viewer.dims.set_current_step(0, 1)
     _, widget = open_dock(viewer)
     widget.form.dims.value = dims
     widget.train()
     layer = wait_for_preview(viewer, qtbot)
-    for plane in (1, 6):
+    for plane in (1, count - 1):
         viewer.dims.set_current_step(0, plane)
         there = source.data_to_world((plane, 0, 0))[0]
         qtbot.waitUntil(lambda there=there: layer.translate[0] == there, timeout=60_000)
@@ -139,24 +141,26 @@ def test_the_preview_shows_the_channel_or_the_depth_on_screen(viewer, qtbot, axi
     end(widget, qtbot)
 
 
-def test_of_a_large_plane_the_part_on_screen_is_previewed(make_napari_viewer, qtbot):
+def test_of_a_large_plane_the_part_on_screen_is_previewed(make_napari_viewer, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_n2n.denoising.preview._FIRST_SIDE", 128)
+    monkeypatch.setattr("napari_n2n.denoising.preview._LARGEST_SIDE", 128)
     viewer = make_napari_viewer(show=True)
-    levels = [noisy(blobs((side, side)), 1) for side in (1200, 600)]
-    other = [noisy(blobs((side, side)), 2) for side in (1200, 600)]
+    levels = [noisy(blobs((side, side)), 1) for side in (600, 300)]
+    other = [noisy(blobs((side, side)), 2) for side in (600, 300)]
     viewer.add_image(levels, name="first", multiscale=True, scale=(0.5, 0.5))
     viewer.add_image(other, name="second", multiscale=True, scale=(0.5, 0.5))
-    viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 100, 500), 8
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 60, 240), 8
     widget = begin(viewer)
     layer = wait_for_preview(viewer, qtbot)
 
     def in_view():
         rows, columns = (side * 0.5 for side in layer.data.shape)
-        assert abs(layer.translate[0] + rows / 2 - 100) < 20
-        assert abs(layer.translate[1] + columns / 2 - 500) < 20
+        assert abs(layer.translate[0] + rows / 2 - 60) < 20
+        assert abs(layer.translate[1] + columns / 2 - 240) < 20
 
     qtbot.waitUntil(in_view, timeout=60_000)
-    viewer.scene.camera.center = (0, 400, 100)
-    qtbot.waitUntil(lambda: layer.translate[0] > 250 and layer.translate[1] < 100, timeout=60_000)
+    viewer.scene.camera.center = (0, 240, 60)
+    qtbot.waitUntil(lambda: layer.translate[0] > 180 and layer.translate[1] < 60, timeout=60_000)
     end(widget, qtbot)
 
 
