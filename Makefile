@@ -56,7 +56,7 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-docs: .venv/installed-docs
+docs: .venv/installed-test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
@@ -69,12 +69,8 @@ clean:
 	touch $@
 
 .venv/installed-test: pyproject.toml constraints.txt | $(BIN)/pip$(EXE)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[all,test]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[all,test,docs]"
 	touch $@ .venv/installed
-
-.venv/installed-docs: pyproject.toml constraints.txt | $(BIN)/pip$(EXE)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[docs]"
-	touch $@
 
 # Contains only PySide6; every other package is found in .venv.
 .venv-pyside/installed: .venv/installed-test

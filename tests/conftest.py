@@ -105,6 +105,9 @@ def quick_viewers(request, monkeypatch):
     # A dock that asks how long a run takes times one step, instead of steps for a second.
     monkeypatch.setattr("napari_n2n.training.estimate._WARM_UP", 0)
     monkeypatch.setattr("napari_n2n.training.estimate._MOST_STEPS", 1)
+    # A step trains on 2 patches, not on 16.
+    for module in ("estimate", "prepare"):
+        monkeypatch.setattr(f"napari_n2n.training.{module}.batch_size", lambda settings: 2)
 
 
 @pytest.fixture
@@ -199,4 +202,5 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("napari_n2n.training.schedule.VIEWS", 0)
     monkeypatch.setattr("napari_n2n.training.schedule.SHORTEST_RUN", 3)
+    monkeypatch.setattr("napari_n2n.training.prepare.batch_size", lambda settings: 2)
     return tmp_path

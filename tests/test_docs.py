@@ -9,6 +9,7 @@ import pytest
 
 import napari_n2n.widgets.contributions  # noqa: F401  (below, its annotations would be patched)
 from napari_n2n import Acquisition
+from napari_n2n.simulate import samples
 from napari_n2n.training.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +54,12 @@ def test_the_examples_without_a_viewer_run_one_after_the_other(desk, capsys):
 
 
 def test_the_examples_with_a_viewer_run(desk, denoiser, make_napari_viewer, qtbot, monkeypatch):
+    cells = samples.SCENES["cells"]
+
+    def corner():
+        return [samples._with_pixels(one, one.plane(0)[:96, :96], one.name) for one in cells()]
+
+    monkeypatch.setitem(samples.SCENES, "cells", corner)
     monkeypatch.setattr(napari, "Viewer", make_napari_viewer)
     layers, dock, model = WITH_VIEWER
     viewer = run(layers)["viewer"]

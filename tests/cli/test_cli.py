@@ -316,7 +316,7 @@ def test_ctrl_c_keeps_a_usable_model_and_resume_continues(monkeypatch, capsys, f
 
 
 def test_the_demo_writes_model_result_and_picture(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("napari_n2n.cli.demo.MINUTES", 0.05)
+    monkeypatch.setattr("napari_n2n.cli.demo.MINUTES", 0.01)
     status, out, _ = call(monkeypatch, capsys, "demo", "-o", tmp_path)
     assert status == 0 and "PSNR" in out
     names = {path.name for path in tmp_path.iterdir()}

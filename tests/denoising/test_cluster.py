@@ -75,7 +75,11 @@ def test_an_invalid_address_ends_the_command_with_one_line(tmp_path, denoiser):
     denoiser.save(tmp_path / "model.n2n")
     np.save(tmp_path / "a.npy", blobs((64, 64)))
     words = ["denoise", "model.n2n", "a.npy", "-o", "clean.tif", "--scheduler", "nowhere"]
-    command = [sys.executable, "-c", "from napari_n2n.cli import main; main()", *words]
+    script = (
+        "from napari_n2n.denoising import cluster; cluster._TIMEOUT = 0.3; "
+        "from napari_n2n.cli import main; main()"
+    )
+    command = [sys.executable, "-c", script, *words]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     *_, last = run.stderr.splitlines()
     assert run.returncode == 2 and last.startswith("error: --scheduler nowhere: no scheduler")

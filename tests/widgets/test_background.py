@@ -164,6 +164,22 @@ def test_a_job_learns_that_napari_closes_before_it_next_yields(viewer, qtbot):
     assert received.all == ["aborted"]
 
 
+def test_a_message_that_arrives_after_the_window_was_closed_is_not_shown(viewer, qtbot):
+    stop, sent = threading.Event(), threading.Event()
+
+    def job():
+        yield from steps(1)
+        sent.set()
+        stop.wait(30)
+
+    received = Received(on_quit=stop.set)
+    background.start(job, "sending", **received.callbacks)
+    assert sent.wait(30)  # without handling the message
+    viewer.close()
+    qtbot.waitUntil(lambda: bool(received.all))
+    assert received.all == ["aborted"]
+
+
 def test_an_error_of_torch_arrives_as_one_line(viewer, qtbot):
     def job():
         yield from steps(1)

@@ -141,26 +141,24 @@ def test_the_preview_shows_the_channel_or_the_depth_on_screen(viewer, qtbot, axi
     end(widget, qtbot)
 
 
-def test_of_a_large_plane_the_part_on_screen_is_previewed(make_napari_viewer, qtbot, monkeypatch):
-    monkeypatch.setattr("napari_n2n.denoising.preview._FIRST_SIDE", 128)
-    monkeypatch.setattr("napari_n2n.denoising.preview._LARGEST_SIDE", 128)
+def test_of_a_large_plane_the_part_on_screen_is_previewed(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
-    levels = [noisy(blobs((side, side)), 1) for side in (600, 300)]
-    other = [noisy(blobs((side, side)), 2) for side in (600, 300)]
+    levels = [noisy(blobs((side, side)), 1) for side in (1200, 600)]
+    other = [noisy(blobs((side, side)), 2) for side in (1200, 600)]
     viewer.add_image(levels, name="first", multiscale=True, scale=(0.5, 0.5))
     viewer.add_image(other, name="second", multiscale=True, scale=(0.5, 0.5))
-    viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 60, 240), 8
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 100, 500), 8
     widget = begin(viewer)
     layer = wait_for_preview(viewer, qtbot)
 
     def in_view():
         rows, columns = (side * 0.5 for side in layer.data.shape)
-        assert abs(layer.translate[0] + rows / 2 - 60) < 20
-        assert abs(layer.translate[1] + columns / 2 - 240) < 20
+        assert abs(layer.translate[0] + rows / 2 - 100) < 20
+        assert abs(layer.translate[1] + columns / 2 - 500) < 20
 
     qtbot.waitUntil(in_view, timeout=60_000)
-    viewer.scene.camera.center = (0, 240, 60)
-    qtbot.waitUntil(lambda: layer.translate[0] > 180 and layer.translate[1] < 60, timeout=60_000)
+    viewer.scene.camera.center = (0, 400, 100)
+    qtbot.waitUntil(lambda: layer.translate[0] > 250 and layer.translate[1] < 100, timeout=60_000)
     end(widget, qtbot)
 
 

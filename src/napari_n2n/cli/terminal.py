@@ -71,7 +71,7 @@ class _Log(logging.Handler):
 
 
 class _IntoLog(io.TextIOBase):
-    """Stands in for stdout and stderr while a command runs, because libraries print to them."""
+    """Replaces stdout and stderr while a command runs, because libraries print to them."""
 
     def write(self, text: str) -> int:
         for line in text.splitlines():

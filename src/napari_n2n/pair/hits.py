@@ -72,7 +72,7 @@ class Hits:
     smallest: float
 
     def on(self, scale: Affine) -> "Hits":
-        """Return the limits for the first acquisition's values after a map."""
+        """Return the limits for values on another intensity scale."""
         return Hits(
             self.count,
             self.largest * scale.gain,

@@ -177,6 +177,8 @@ def start(
     activity = progress(total=_PROGRESS_STEPS, desc=title)
 
     def show(message: Any) -> None:
+        if worker.abort_requested:  # the window was closed after the job sent the message
+            return
         share = getattr(message, "progress", None)
         if share is not None:
             activity.update(round(_PROGRESS_STEPS * share) - activity.n)
@@ -187,7 +189,7 @@ def start(
         activity.close()
         for generator in running:
             generator.close()  # napari only drops the generator: let it clean up
-        if not returned:
+        if not returned or worker.abort_requested:
             on_abort()
         elif isinstance(returned[0], Failure):
             on_failure(returned[0].message)
