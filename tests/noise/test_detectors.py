@@ -62,7 +62,7 @@ def test_bright_outliers_on_a_camera_are_still_outliers(share):
         return values + (rng.random(values.shape) < share) * rng.uniform(200, 1500, values.shape)
 
     report = measured(hit, 30 * LIGHT)
-    assert report.loss == "l1" and report.pulse_share == 0
+    assert report.loss == "likelihood" and report.pulse_share == 0
     assert report.outlier_share == pytest.approx(share, rel=0.5)
 
 

@@ -25,7 +25,7 @@ def opened(key):
         ("timelapse", "TYX", "l2"),
         ("volume", "ZYX", "l2"),
         ("lettering", "YX", "l1"),
-        ("impulses", "YX", "l0"),
+        ("impulses", "YX", "likelihood"),
     ],
 )
 def test_a_scene_is_a_pair_with_the_recommended_loss_of_its_noise(key, axes, loss):

@@ -335,8 +335,8 @@ def test_each_channel_is_trained_with_its_own_loss(scene):
     both = [np.stack([noisy(scene, seed, 5), view]) for seed, view in enumerate(hit)]
     pairs = open_pairs([Acquisition.open(stack, axes="CYX") for stack in both])
     denoiser = train(pairs, QUICK.model_copy(update={"steps": 4}))
-    assert [one.loss for one in denoiser.record.of_channels] == ["l2", "l1"]
-    assert denoiser.record.loss == "l2, l1"
+    assert [one.loss for one in denoiser.record.of_channels] == ["l2", "likelihood"]
+    assert denoiser.record.loss == "l2, likelihood"
     alike = train(pairs, QUICK.model_copy(update={"steps": 4, "loss": "l2"}))
     assert len(alike.networks) == 1 and alike.record.loss == "l2"
 

@@ -15,6 +15,8 @@ _MOST_FOR_MEDIAN = 0.45
 _FEWEST_OUTLIERS = 2e-3
 # Share of outliers on one side above which all are called bright, or dark.
 _ONE_SIDED = 0.9
+# Share of saturated pixels that decides the loss: with fewer, the mean of the others is as right.
+_SATURATED = 1e-3
 # Shift of the mean by clipping, in standard deviations of the noise, that is worth a warning.
 _CLIPPED = 0.02
 # Smallest skewness that is reported: it shifts the median by 1 % of the noise (skewness / 6).
@@ -76,6 +78,11 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
             f"{missing} of the pixels are missing (they read 0), too many for the median or the "
             f"most common value: L2 finds the mean, {missing} too dark."
         )
+    if share > _FEWEST_OUTLIERS and _has_single_outliers(figures):
+        return "likelihood", (
+            f"{share:.1%} of the pixels are {hit}: the likelihood of the measured noise leaves "
+            f"them out, L2 would be off by {figures.outlier_shift:.2g} ADU."
+        )
     if share > _MOST_FOR_MEDIAN:
         return "l0", (
             f"{share:.0%} of the pixels are {hit}: only the most common value is right, so L0."
@@ -93,12 +100,11 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
         )
     if figures.pulse_share > _FEWEST_OUTLIERS:
         return "l2", _of_pulses(figures)
-    raised = figures.clipped_mean_shift - figures.clipped_median_shift
-    if raised > max(abs(figures.median_shift), _CLIPPED * figures.noise):
-        return "l1", (
-            f"Noise is cut off at {_floor(figures)}, which raises the mean by "
-            f"{figures.clipped_mean_shift:.2g} ADU on average and the median by "
-            f"{figures.clipped_median_shift:.2g} ADU, so L1."
+    beyond = _beyond_limits(figures)
+    if beyond:
+        return "likelihood", (
+            f"{beyond}: the likelihood of the measured noise takes the detector's limits into "
+            "account."
         )
     skewed = abs(figures.skewness) > max(_SKEWED, 3 * figures.errors["skewness"])
     photons = "Photon noise" if figures.photon_gain is not None else "Noise"
@@ -107,6 +113,27 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
         off = min(abs(figures.median_shift) / figures.signal, 1.0)
         return "l2", f"{photons}, skewed: the median would read {off:.1%} {side}, so L2."
     return "l2", f"{photons} that averages out to the signal: L2 finds its mean."
+
+
+def _has_single_outliers(figures: NoiseFigures) -> bool:
+    """Return whether outliers of any value hit single pixels and matter more than the skewness."""
+    alike = figures.outliers_clustered or figures.missing_share > figures.outlier_share / 2
+    return not alike and figures.outlier_shift > abs(figures.median_shift)
+
+
+def _beyond_limits(figures: NoiseFigures) -> str:
+    """Return a description of the values beyond the detector's limits; empty if they are few."""
+    raised = figures.clipped_mean_shift
+    if raised > max(abs(figures.median_shift), _CLIPPED * figures.noise):
+        return (
+            f"Noise is cut off at {_floor(figures)}, which raises the mean by {raised:.2g} ADU on "
+            "average"
+        )
+    if sum(figures.model.stuck) > _FEWEST_OUTLIERS:
+        return f"{sum(figures.model.stuck):.1%} of the pixels are outliers at the detector's limits"
+    if figures.saturated_share > _SATURATED:
+        return f"{figures.saturated_share:.1%} of the pixels are saturated"
+    return ""
 
 
 def _of_pulses(figures: NoiseFigures) -> str:

@@ -40,8 +40,9 @@ _FEWEST_STEPS = 6
 _FEWEST_SIDED = 20
 # Quantiles of the values used as their range, so that a few extreme pixels do not count.
 _ENDS = (1e-4, 1 - 1e-4)
-# Correlation of neighbouring outliers above which they form patches.
-_CLUSTERED = 0.1
+# Correlation of neighbouring outliers above which they form patches, and standard errors by which
+# the excess of alike neighbours must exceed chance.
+_CLUSTERED, _BY_CHANCE = 0.1, 4
 # Side in pixels of the square around an outlier of a patch that may belong to the patch.
 _RIM = 5
 # Weight of the ordinary pixels around a pixel below which their mean is not used.
@@ -259,4 +260,5 @@ def _clustered(far: np.ndarray, sample: Sample) -> bool:
     beside = far[..., 1:] & far[..., :-1]
     alike = of_a[..., 1:] == of_a[..., :-1]
     excess = float((beside & alike).mean()) - float((beside & ~alike).mean())
-    return excess > _CLUSTERED * (share - share**2)
+    by_chance = _BY_CHANCE * math.sqrt(beside.mean() / beside.size)
+    return excess > max(_CLUSTERED * (share - share**2), by_chance)

@@ -25,7 +25,6 @@ L0_GAMMA_END = 0.2
 # One fixed exponent for validation: values of the annealed loss are not comparable. Smaller: nearer
 # to the mode; larger: less noise in the score.
 L0_GAMMA_HELD_OUT = 0.5
-HDR_EPSILON = 0.01  # in normalised units, as in Lehtinen et al. 2018
 
 
 def l2(prediction: Tensor, target: Tensor, progress: float = 0.0) -> Tensor:
@@ -56,17 +55,6 @@ def power(prediction: Tensor, target: Tensor, gamma: float) -> Tensor:
 def l0(prediction: Tensor, target: Tensor, progress: float = 0.0) -> Tensor:
     """Annealed L0 per pixel: `power` with gamma falling from 2. Its minimiser is near the mode."""
     return power(prediction, target, l0_gamma(progress))
-
-
-def hdr(prediction: Tensor, target: Tensor, progress: float = 0.0) -> Tensor:
-    """Squared error relative to the prediction, ``(f - y)^2 / (sg[f] + 0.01)^2``.
-
-    ``sg`` stops the gradient: the weight does not depend on the noisy target, so that the minimiser
-    stays the mean (Lehtinen et al. 2018). Zero must be black in the unit used.
-    """
-    prediction = prediction.float()
-    weight = 1.0 / (prediction.detach().clamp(min=0.0) + HDR_EPSILON) ** 2
-    return weight * (prediction - target) ** 2
 
 
 def _l0_held_out(prediction: Tensor, target: Tensor) -> Tensor:
@@ -196,22 +184,13 @@ LOSSES: dict[str, Loss] = {
             per_pixel=l0,
             held_out=_l0_held_out,
         ),
-        Loss(
-            name="hdr",
-            title="HDR - mean, relative error",
-            statistic="mean",
-            right_when="Very bright and very dim structures must both be right in proportion.",
-            wrong_when="Outliers, as for L2; and black must be zero for the proportions to hold.",
-            per_pixel=hdr,
-            held_out=hdr,
-        ),
         Likelihood(
             name="likelihood",
             title="Likelihood - the measured noise",
             statistic="mean without outliers",
             right_when=(
-                "Outliers of any value hit the pixels, or the detector cuts off values: everything "
-                "is weighted as the measured noise says."
+                "Outliers of any value hit the pixels, the detector cuts off values, or very "
+                "bright and very dim structures must both be right."
             ),
             wrong_when=(
                 "The noise was measured wrongly, for example because all outliers have one value."
