@@ -50,6 +50,8 @@ def test_a_lower_limit_is_found_at_any_value(limit):
 
 def test_pixels_without_a_photon_are_no_limit():
     rng, light = np.random.default_rng(0), 3 * SCENE / SCENE.max()
+    found = model(lambda: 12.0 * rng.poisson(light))
+    assert found.floor is None and found.stuck == (0, 0)
     assert model(lambda: 12.0 * rng.poisson(light) + 100).floor is None
 
 

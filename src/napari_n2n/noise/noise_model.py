@@ -77,7 +77,6 @@ def _contradicted(
     sample: Sample, at_limit: np.ndarray, levels: np.ndarray, variances: np.ndarray
 ) -> float:
     """Return the share of pixels at a limit in one acquisition but far from it in the other."""
-    lower = np.minimum(sample.a, sample.b)[at_limit]
-    deviation = np.sqrt(2 * np.interp(lower, levels, variances))
-    far = np.abs(sample.difference[at_limit]) > _FAR * deviation
+    variance = sum(np.interp(one[at_limit], levels, variances) for one in (sample.a, sample.b))
+    far = sample.difference[at_limit] ** 2 > _FAR**2 * variance
     return float(far.sum() / (2 * sample.a.size))
