@@ -8,6 +8,7 @@ then the right result is that of the pixels that the file now holds.
 import re
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Format:
         What the user adds, because the format does not label axes; empty: nothing.
     counted
         Whether the format says how many frames there are.
+    some
+        Reads the frames that are complete in a damaged file.
     """
 
     file: str
@@ -45,6 +48,7 @@ class Format:
     held: Callable[[Path], np.ndarray | None]
     axes: str = ""
     counted: bool = True
+    some: Callable[[Path], list[np.ndarray]] = lambda path: []
 
 
 def movie(seed: int = 0, dtype: str = "uint16") -> np.ndarray:
@@ -141,6 +145,16 @@ def held_tiff(path: Path) -> np.ndarray | None:
         return None
 
 
+def some_tiff(path: Path) -> list[np.ndarray]:
+    """Read the pages that are complete, up to where their chain breaks."""
+    content, found = path.read_bytes(), []
+    with suppress(Exception):
+        for page in _pages(content):
+            with suppress(Exception):
+                found.append(_page(content, page))
+    return found
+
+
 def held_imagej(path: Path) -> np.ndarray | None:
     """Read a stack as ImageJ does: planes without a gap, counted and described in the first page.
 
@@ -192,11 +206,14 @@ def _tag(content: bytes, place: int, order: str, word: str, width: int) -> tuple
     size, where = _SIZES[kind] * length, place + 4 + width
     if size > width:
         where = struct.unpack_from(order + word, content, where)[0]
+    if where + size > len(content):
+        return tag, []
     return tag, list(struct.unpack_from(f"{order}{length}{_CODES[kind]}", content, where))
 
 
 def _page(content: bytes, page: tuple[str, dict[int, list[int]]]) -> np.ndarray:
-    order, tags = page
+    # A tag of an unknown type or outside the file is left out, as the specification says.
+    order, tags = page[0], {tag: values for tag, values in page[1].items() if values}
     columns, rows = tags[256][0], tags[257][0]
     kind = _KINDS[tags.get(339, [1])[0]]
     dtype = np.dtype(f"{order}{kind}{tags.get(258, [1])[0] // 8}")
@@ -291,7 +308,8 @@ def _ome_zarr(version: str) -> Callable[[Path, np.ndarray], object]:
 
 
 def _plain(**options: Any) -> Format:
-    return Format("movie.tif", _tiff(metadata=None, **options), held_tiff, "TYX", counted=False)
+    write = _tiff(metadata=None, **options)
+    return Format("movie.tif", write, held_tiff, "TYX", counted=False, some=some_tiff)
 
 
 def _shaped(**options: Any) -> Format:

@@ -47,15 +47,18 @@ def _case(rng: np.random.Generator, kind: Format) -> Case:
             return None
         return frames
 
+    def some() -> list[np.ndarray]:
+        return kind.some(Path(kind.file))
+
     choice, names = rng.random(), (kind.file, stem)
     if choice < 0.45:
         halves = [f"half/{stem}_{half}.tif" for half in ("even", "odd")]
         words = ["split", kind.file, "--axis", "T", "-o", "half", *axes]
-        return Case("", words, lambda: judge_split(held, halves), names, ("half",))
+        return Case("", words, lambda: judge_split(held, halves, some), names, ("half",))
     if choice < 0.85:
         out = _DENOISED[int(rng.integers(2))]
         words = ["denoise", MODEL, kind.file, "-o", out, *axes]
-        return Case("", words, lambda: judge_denoised(out, held), names, (out,))
+        return Case("", words, lambda: judge_denoised(out, held, some), names, (out,))
     if choice < 0.93:
         words = ["inspect", kind.file, "b.tif", "--json", "--axes", "TYX"]
         return Case("", words, lambda: "", (*names, "b"), ())

@@ -113,6 +113,17 @@ def test_no_two_processes_hold_a_lock_while_its_file_comes_and_goes(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["count"]
 
 
+def test_a_disk_too_full_for_a_lock_is_named_and_nothing_is_left(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run_lock, "_write_holder", full)
+    out = tmp_path / "new" / "out.tif"
+    with pytest.raises(OSError, match="No space") as error, locked(out):
+        pass
+    assert error.value.filename == str(out) and not list(tmp_path.iterdir())
+
+
 def test_a_file_that_is_no_lock_is_kept(tmp_path):
     theirs = lock_path(tmp_path / "out.tif")
     theirs.write_text("my notes")

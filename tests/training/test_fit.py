@@ -19,9 +19,8 @@ from napari_n2n.model.device import choose_device, computes_in_bfloat16
 from napari_n2n.model.network import CompactUNet
 from napari_n2n.model.record import HeldOutScore
 from napari_n2n.noise.measure import measure_channels
-from napari_n2n.training.estimate import time_step
+from napari_n2n.training.estimate import _random_batch, time_step
 from napari_n2n.training.held_out import HeldOut
-from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import prepare
 from napari_n2n.training.state import TrainState
 
@@ -292,9 +291,9 @@ def test_training_leaves_the_random_state_of_torch_alone(pair, start):
 
 
 def test_a_step_can_be_timed_without_a_run():
-    network, images = CompactUNet(1, 4, 1), torch.randn(2, 1, 16, 16)
+    network = CompactUNet(1, 4, 1)
     before = network.head.bias.clone()
-    seconds, timed = time_step(network, Batch(images, images, torch.ones_like(images)))
+    seconds, timed = time_step(network, _random_batch(2, (16, 16), torch.device("cpu")))
     assert seconds > 0 and timed > 0
     assert torch.equal(network.head.bias, before)
 

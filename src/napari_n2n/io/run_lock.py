@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.crash_safe import named_in_errors
 from napari_n2n.io.output_path import created_folder
 
 _MAGIC = "napari-n2n lock"  # first value of the file; a file without it belongs to someone else
@@ -81,7 +82,8 @@ def _held_here(path: Path, title: Path) -> Iterator[None]:
 @contextmanager
 def _held_by_the_system(path: Path, title: Path) -> Iterator[None]:
     file = lock_path(path)
-    handle = _acquire(title, file)
+    with named_in_errors(title):
+        handle = _acquire(title, file)
     try:
         yield
     finally:
@@ -93,15 +95,18 @@ def _acquire(title: Path, file: Path) -> int | None:
     """Return the handle of the locked file; None if the file system has no locks."""
     while True:
         handle = os.open(file, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        locked_here = False
         try:
             holder = _holder(handle, file)
-            if not _try_lock(handle):
+            if not (locked_here := _try_lock(handle)):
                 raise _busy(title, holder)
             # The previous holder deletes the file: a lock on a deleted file excludes no one.
             if _is_at(handle, file):
                 _write_holder(handle)
                 return handle
         except OSError as error:
+            if locked_here:  # the disk is full; once unlocked, it could be the next run's
+                file.unlink(missing_ok=True)
             os.close(handle)
             if error.errno not in _NO_LOCKS:
                 raise
