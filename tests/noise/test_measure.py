@@ -87,7 +87,8 @@ def test_few_counted_photons_are_neither_outliers_nor_clipping(photons, gain, of
     report = measured([gain * rng.poisson(rate) + offset for _ in range(2)])
     assert report.loss == "l2" and report.outlier_share == 0 and report.clipping_shift == 0
     assert report.photon_gain == pytest.approx(gain, rel=0.05)
-    assert report.pedestal == pytest.approx(offset, abs=max(4 * report.errors["pedestal"], 1e-3))
+    # As above: an error from eight groups is itself off by a third.
+    assert report.pedestal == pytest.approx(offset, abs=max(6 * report.errors["pedestal"], 1e-3))
     assert report.warnings == () and report.missing_share == 0
 
 

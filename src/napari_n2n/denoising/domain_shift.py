@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.model.denoiser import Denoiser
+from napari_n2n.pair.empty_areas import empty_areas, filled
 from napari_n2n.stats.statistics import noise_excess, noise_level
 
 # Number of planes that are read, and side in pixels of their middle part: takes a second for a
@@ -48,11 +49,19 @@ def differences(denoiser: Denoiser, channels: Sequence[Sequence[Acquisition]]) -
     values, noises = (_of_each(denoiser, name, len(channels)) for name in ("values", "noise"))
     for number, acquisitions in enumerate(channels):
         for one in acquisitions:
-            planes = np.stack([plane for _, plane in one.spread_planes(_PLANES, _SAMPLED_SIDE)])
+            planes = _data(one)
             if number < len(values):
                 yield from _other_values(one.name, planes, *values[number])
             if number < len(noises):
                 yield from _other_noise(one.name, planes, noises[number])
+
+
+def _data(acquisition: Acquisition) -> np.ndarray:
+    """Read a few planes without blank ones and with their empty areas, such as borders, filled."""
+    planes = np.stack([plane for _, plane in acquisition.spread_planes(_PLANES, _SAMPLED_SIDE)])
+    lit = np.ptp(planes, axis=(1, 2)) > 0
+    planes = planes[lit] if lit.any() else planes
+    return filled(planes, empty_areas([planes], [float(planes.max())]))
 
 
 def _of_each(denoiser: Denoiser, name: str, count: int) -> list[Any]:

@@ -18,6 +18,7 @@ from napari_n2n.io.header import Region
 from napari_n2n.io.writers import shard_sides
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import check_memory, free_memory
+from napari_n2n.pair.empty_areas import flat
 from napari_n2n.pair.registration import common_part
 
 _SMALLEST_TILE = 64  # pixels; smaller tiles consist of little more than their halo
@@ -148,6 +149,7 @@ class Predictor:
         for one in inputs:
             acquisition = scene.acquisitions[one.index]
             denoised = self._denoised(one, acquisition.shape, self._channel(region))
+            self._keep_empty(one, denoised, self._channel(region))
             # Saturated pixels are not trained on, so larger values would be meaningless.
             np.minimum(denoised, np.float32(acquisition.saturation), out=denoised)
             weight = np.float32(scene.weights[one.index])
@@ -257,6 +259,18 @@ class Predictor:
             return result
         # Not in the handler: its error keeps the tensors of the failed tile in memory.
         return self._denoised(one, shape, channel)
+
+    def _keep_empty(self, one: Input, denoised: np.ndarray, channel: int) -> None:
+        """Copy empty areas of an input to its result: the network was not trained on them."""
+        sides = self.denoiser.record.empty_square
+        side = sides[channel if len(sides) > 1 else 0] if sides else None
+        if side is None:
+            return
+        inside = _relative(one.wanted, one.origin)
+        empty = np.zeros(one.pixels.shape, bool)
+        for plane in np.ndindex(*empty.shape[:-2]):
+            empty[plane] = flat(one.pixels[plane], side)
+        np.copyto(denoised, one.pixels[inside], where=empty[inside], casting="unsafe")
 
     def _tiles(self, spatial: Region, shape: tuple[int, ...]) -> Iterator[Tile]:
         halo, stride = self.denoiser.receptive_field, self.denoiser.stride

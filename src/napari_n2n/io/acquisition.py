@@ -6,7 +6,7 @@ Cropping, choosing a channel and taking every other frame return views: no pixel
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -234,13 +234,19 @@ class Acquisition:
         BadInput
             If they cannot be read, or used in float32.
         """
+        return self.planes_at(evenly_spaced(self.plane_count, count), side)
+
+    def planes_at(
+        self, numbers: Iterable[int], side: int | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield index and float32 pixels of planes; see `spread_planes`."""
         middle = [
             slice((length - cut) // 2, (length - cut) // 2 + cut)
             for length in self.plane_shape
             for cut in (min(length, side or length),)
         ]
         view = self.cropped(*middle)
-        for index in evenly_spaced(self.plane_count, count):
+        for index in numbers:
             yield index, as_float32(view.plane(index), self.name, index)
 
     def cropped(self, rows: slice, columns: slice) -> "Acquisition":

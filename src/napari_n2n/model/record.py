@@ -122,6 +122,9 @@ class ModelRecord(_Value):
         Why the score has no PSNR.
     data_range
         For each channel, the range of intensities (ADU) that its PSNR refers to.
+    empty_square
+        For each channel, side in pixels of the squares of equal pixels that were left out of
+        training, such as those of a border; None if there were none.
     curve
         All scores of the run.
     steps, seconds, stopped
@@ -146,6 +149,7 @@ class ModelRecord(_Value):
     score: HeldOutScore | None = None
     score_reason: str | None = None
     data_range: list[NonNegativeFloat] = []
+    empty_square: list[NonNegativeInt | None] = []
     curve: list[HeldOutScore] = []
     steps: NonNegativeInt = 0
     seconds: NonNegativeFloat = 0.0

@@ -42,7 +42,7 @@ def moved_share(sample: Sample, curve: TransferCurve) -> float:
     """
     variance = 2 * curve.variance_at(sample.surroundings)
     limit = _TAIL * np.sqrt(variance)
-    difference = np.where(sample.valid, sample.difference.clip(-limit, limit), 0.0)
+    difference = sample.valid_difference.clip(-limit, limit)
     spots = over_blocks(difference, _SPOT)
     expected = over_blocks(variance, _SPOT) / _SPOT**2
     squares = spots**2 / np.maximum(expected, _TINY)

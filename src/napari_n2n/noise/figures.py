@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from napari_n2n.noise.noise_model import NoiseModel
+from napari_n2n.pair.bad_planes import BadPlane
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class NoiseFigures:
         True if the outliers form patches (text, dust) rather than single pixels.
     hits
         Number of sharp bright spots in one acquisition only (cosmic rays) in the sampled planes.
+    bad_frames
+        Planes that do not belong to the recording; left out.
+    empty_share
+        Share of the pixels in areas of exactly one value, such as borders; left out.
     pulse_share, pulses_certain
         Share of the pixels with a pulse of light, which is no outlier; and whether it is certain
         that these are light.
@@ -90,6 +95,8 @@ class NoiseFigures:
     outlier_shift: float
     outliers_clustered: bool
     hits: int
+    bad_frames: tuple[BadPlane, ...]
+    empty_share: float
     pulse_share: float
     pulses_certain: bool
     noise_correlation: tuple[float, float] | None

@@ -101,6 +101,8 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
         hits=pair.hits.count if pair.hits else 0,
+        bad_frames=pair.bad_planes,
+        empty_share=pair.empty_share,
         pulse_share=outliers.pulse_share,
         pulses_certain=outliers.pulses_certain,
         noise_correlation=correlation.of_neighbours,

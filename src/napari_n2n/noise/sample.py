@@ -36,7 +36,10 @@ class Sample:
         Smoothed mean of A and B around each pixel, without the pixel itself, so that it does not
         depend on the pixel's noise.
     valid
-        False for excluded pixels: initially those that are saturated or hit in A or B.
+        False for excluded pixels: initially those that are saturated or hit in A or B, or empty.
+    empty
+        True in empty areas, such as borders, which are not valid. A and B have the mirror image of
+        the data there, so that blocks and neighbourhoods have the statistics of the data.
     saturated, cut, cut_twice
         True where A or B has its largest possible value; where A or B has its smallest possible
         value; and where both have it.
@@ -56,6 +59,7 @@ class Sample:
     b: np.ndarray
     surroundings: np.ndarray
     valid: np.ndarray
+    empty: np.ndarray
     saturated: np.ndarray
     cut: np.ndarray
     cut_twice: np.ndarray
@@ -70,10 +74,8 @@ class Sample:
         """Read a few planes of a pair, or their middle parts if they are large."""
         first, second = pair.acquisitions[:2]
         side = _SIDE_OF_ONE if first.plane_count == 1 else _SIDE_OF_MANY
-        a, raw = (
-            np.stack([plane for _, plane in one.spread_planes(_PLANES, side)])
-            for one in (first, second)
-        )
+        planes = pair.planes(_PLANES, side)
+        a, raw = planes.views[:2]
         b = pair.matches[1].inverse(raw)
         hit = np.zeros(a.shape, bool)
         if pair.hits is not None:
@@ -88,7 +90,8 @@ class Sample:
             a=a,
             b=b,
             surroundings=neighbourhood((a + b) / 2),
-            valid=~(saturated[0] | saturated[1] | hit),
+            valid=~(saturated[0] | saturated[1] | hit | planes.empty),
+            empty=planes.empty,
             saturated=saturated[0] | saturated[1],
             cut=black[0] | black[1],
             cut_twice=black[0] & black[1],
@@ -106,8 +109,8 @@ class Sample:
 
     @property
     def valid_difference(self) -> np.ndarray:
-        """``A - B``, with 0 for excluded pixels."""
-        return np.where(self.valid, self.difference, 0.0)
+        """``A - B``, with 0 for excluded pixels outside empty areas."""
+        return np.where(self.valid | self.empty, self.difference, 0.0)
 
     @property
     def contrast(self) -> float:
@@ -134,8 +137,9 @@ class Sample:
 
     def of_tile(self, tile: tuple[slice, slice, slice]) -> "Sample":
         """Return the part of the sample in one tile."""
-        names = ("a", "b", "surroundings", "valid", "saturated", "cut", "cut_twice", "group")
-        return replace(self, **{name: getattr(self, name)[tile] for name in names})
+        names = ("a", "b", "surroundings", "valid", "empty", "saturated", "cut", "cut_twice")
+        parts = {name: getattr(self, name)[tile] for name in (*names, "group")}
+        return replace(self, **parts)
 
 
 def floor_of(values: np.ndarray) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.pair.bad_planes import BadPlane, listed
 from napari_n2n.pair.hits import Hits
 from napari_n2n.pair.registration import whole_pixels
 from napari_n2n.stats.affine import Affine
@@ -93,6 +94,34 @@ def findings_of(
         )
 
 
+def findings_about_left_out(
+    first: Acquisition, bad: Sequence[BadPlane], empty: float
+) -> Iterator[Finding]:
+    """Yield the findings about planes and areas that are no data.
+
+    Parameters
+    ----------
+    first
+        The first acquisition.
+    bad
+        Planes that do not belong to their stack.
+    empty
+        Share of the sampled pixels in empty areas.
+    """
+    if bad:
+        yield Finding(
+            "bad_frames",
+            f"Frames that do not belong to the recording, {listed(bad)}: left out of measuring and "
+            "training, and denoised like the others. Check them, or remove them.",
+        )
+    if empty > 0:
+        yield Finding(
+            "empty",
+            f"{empty:.0%} of {first.name} is empty (areas of exactly one value, such as a border "
+            "or a mask): left out of measuring, training and scores.",
+        )
+
+
 def _unnamed_axis(first: Acquisition) -> Iterator[Finding]:
     if first.axes_in_doubt:
         yield Finding(
@@ -131,7 +160,7 @@ def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterato
 
 
 def refuse_duplicate(
-    a: Acquisition, b: Acquisition, planes_a: list[np.ndarray], planes_b: list[np.ndarray]
+    a: Acquisition, b: Acquisition, planes_a: Sequence[np.ndarray], planes_b: Sequence[np.ndarray]
 ) -> None:
     """Raise if both are the same image, even if one was rescaled, recompressed or rounded.
 

@@ -1,6 +1,7 @@
 """Match the intensities of acquisitions of one scene, and measure the noise of each."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import optimize
@@ -34,7 +35,11 @@ _VAGUE = 0.1
 _UNEQUAL = 4
 
 
-def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> Affine:
+def match_intensity(
+    planes_a: Sequence[np.ndarray],
+    planes_b: Sequence[np.ndarray],
+    counted: np.ndarray | None = None,
+) -> Affine:
     """Return the map from the intensities of A to those of B: ``B = gain A + offset``.
 
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that a
@@ -44,6 +49,13 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
     scene in common, the gain is 1. The weights of the two acquisitions in the neighbourhood depend
     on their noise, and so on the line itself: starting from the spread of the neighbourhoods, the
     fit is repeated until the gain no longer changes.
+
+    Parameters
+    ----------
+    planes_a, planes_b
+        Shape (Y, X) each.
+    counted
+        True for the pixels to use; shape (planes, Y, X); default all.
     """
     a, b, around_a, around_b = (
         np.concatenate([plane.ravel() for plane in planes])
@@ -61,10 +73,11 @@ def match_intensity(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> A
     )
     gain = spread_b / spread_a if spread_a and spread_b else 1.0
     line = Affine(gain, _mean_difference(gain * a, b))
+    pixels = slice(None) if counted is None else counted.ravel()
     for _ in range(_ROUNDS):
         before = line
         balance = balanced(a, before.inverse(b), around_a, before.inverse(around_b))
-        line = _line(a, b, balance, groups)
+        line = _line(a[pixels], b[pixels], balance[pixels], groups[pixels])
         if abs(line.gain - before.gain) < _SETTLED * before.gain:
             break
     if _share_a_scene(around_a.reshape(shape), line.inverse(around_b).reshape(shape)):
@@ -151,13 +164,17 @@ def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
     return fit.x, np.sqrt(np.diag(covariance) * scatter)
 
 
-def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -> tuple[float, ...]:
+def noise_levels(
+    sampled: Sequence[Sequence[np.ndarray]],
+    matches: tuple[Affine, ...],
+    counted: np.ndarray | None = None,
+) -> tuple[float, ...]:
     """Return the standard deviation of each acquisition's noise, on its own intensity scale.
 
     With independent zero-mean noise and matched gains, A being one acquisition and B the mean of
     the others, ``E[(A - B)^2] = var(A) + var(B)``; `noise_share` gives B's share. If it differs
     from that of equal exposures by less than four standard errors, the exposures are taken as
-    equal.
+    equal. Only pixels where `counted`, of shape (planes, Y, X), is True are used; default all.
     """
     views = np.stack(
         [match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)]
@@ -166,13 +183,30 @@ def noise_levels(sampled: list[list[np.ndarray]], matches: tuple[Affine, ...]) -
     deviations = []
     for one in views:
         others = (count * mean - one) / (count - 1)
-        share, pulls = noise_share(one, others, neighbourhood(one), neighbourhood(others))
-        every = np.ones(pulls.shape[1:])
-        error = mean_over_blocks([(plane * pulls.size, every) for plane in pulls]).error
+        values = one, others, neighbourhood(one), neighbourhood(others)
+        share, pulls, weight = _noise_share(values, counted)
+        number = int(weight.sum())
+        error = mean_over_blocks(
+            [(plane * number, every) for plane, every in zip(pulls, weight, strict=True)]
+        ).error
         if error is None or abs(share - 1 / count) < _UNEQUAL * error:
             share = 1 / count
-        total = float(np.mean((one - others) ** 2, dtype=np.float64))
+        squares = (one - others) ** 2
+        total = float(np.mean(squares if counted is None else squares[counted], dtype=np.float64))
         deviations.append(math.sqrt(total * min(max(1 - share, 0.0), 1.0)))
     return tuple(
         deviation * match.gain for deviation, match in zip(deviations, matches, strict=True)
     )
+
+
+def _noise_share(
+    values: tuple[np.ndarray, ...], counted: np.ndarray | None
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return `noise_share` of the pixels that count, and their weights; (planes, Y, X)."""
+    if counted is None:
+        share, pulls = noise_share(*values)
+        return share, pulls, np.ones(pulls.shape)
+    share, inside = noise_share(*(part[counted] for part in values))
+    pulls = np.zeros(counted.shape)
+    pulls[counted] = inside
+    return share, pulls, counted.astype(np.float64)

@@ -6,15 +6,24 @@ corrected automatically.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io.acquisition import Acquisition, check_finite
-from napari_n2n.pair.checks import Finding, find_ceilings, findings_of, refuse_duplicate
+from napari_n2n.io.acquisition import Acquisition, evenly_spaced
+from napari_n2n.io.header import Region
+from napari_n2n.pair.bad_planes import BLANK, BadPlane, find_bad_planes
+from napari_n2n.pair.checks import (
+    Finding,
+    find_ceilings,
+    findings_about_left_out,
+    findings_of,
+    refuse_duplicate,
+)
+from napari_n2n.pair.empty_areas import empty_areas, filled, smallest_square
 from napari_n2n.pair.hits import Hits, find_hits, without_hits
 from napari_n2n.pair.matching import match_intensity, noise_levels
 from napari_n2n.pair.registration import measure_shift, whole_pixels
@@ -25,6 +34,22 @@ SMALLEST_SIDE = 32
 # Number of planes that the checks read, and side in pixels of the middle part of each. More:
 # smaller standard errors of shift and gain; fewer: faster.
 _SAMPLED_PLANES, _SAMPLED_SIDE = 6, 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Aligned planes of all acquisitions of a pair.
+
+    Attributes
+    ----------
+    views
+        For each acquisition, float32, shape (planes, Y, X); empty areas are `filled`.
+    empty
+        True in empty areas; shape (planes, Y, X).
+    """
+
+    views: list[np.ndarray]
+    empty: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +72,13 @@ class Pair:
         For each, the row and column of its original plane at which its cropped part starts.
     hits
         Sharp bright pixels in one acquisition only, such as cosmic rays; None if there are none.
+    bad_planes
+        Planes that are left out of measuring and training.
+    empty_share
+        Share of the sampled pixels in empty areas, such as borders; these are left out too.
+    empty_square
+        Side in pixels of the smallest square of equal pixels that is in empty areas only; None if
+        there are none.
     findings
         What the user should know about the pair.
     channel
@@ -60,6 +92,9 @@ class Pair:
     offsets: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
     hits: Hits | None = None
+    bad_planes: tuple[BadPlane, ...] = ()
+    empty_share: float = 0.0
+    empty_square: int | None = None
     channel: int = 0
 
     @classmethod
@@ -95,19 +130,22 @@ class Pair:
     def of_acquisitions(cls, opened: list[Acquisition], channel: int = 0) -> "Pair":
         """Check, register and match opened acquisitions of one channel; see `open`."""
         _same_shape(opened)
-        sampled = [_sample(acquisition) for acquisition in opened]
+        bad = find_bad_planes(opened, _SAMPLED_PLANES)
+        numbers = spread(opened[0].plane_count, _SAMPLED_PLANES, {one.plane for one in bad})
+        sampled, empty = _sample(opened, numbers)
         for other in range(1, len(opened)):
             for earlier in range(other):
                 refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
         shifts = [(0.0, 0.0)] + [measure_shift(sampled[0], planes) for planes in sampled[1:]]
         cropped, offsets = _crop(opened, shifts)
         if any(start != offsets[0] for start in offsets):
-            sampled = [_sample(acquisition) for acquisition in cropped]
+            sampled, empty = _sample(cropped, numbers)
+        counted = ~empty if empty.any() else None
         cropped = [
             replace(one, measured_saturation=level)
             for one, level in zip(cropped, find_ceilings(sampled), strict=True)
         ]
-        matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
+        matches = _matches(sampled, counted)
         views = [
             match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)
         ]
@@ -115,16 +153,24 @@ class Pair:
         if hits is not None:
             cleaned = without_hits(views, hits)
             sampled = [list(match(view)) for match, view in zip(matches, cleaned, strict=True)]
-            matches = (Affine(), *(match_intensity(sampled[0], planes) for planes in sampled[1:]))
+            matches = _matches(sampled, counted)
+        blank = any(one.what == BLANK for one in bad)
+        square = smallest_square(sampled) if blank or empty.any() else None
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
         return cls(
             acquisitions=tuple(cropped),
             matches=matches,
-            noise=noise_levels(sampled, matches),
+            noise=noise_levels(sampled, matches, counted),
             shift=largest,
             offsets=offsets,
-            findings=tuple(findings_of(cropped, sampled, matches, largest, hits)),
+            findings=(
+                *findings_of(cropped, sampled, matches, largest, hits),
+                *findings_about_left_out(cropped[0], bad, float(empty.mean())),
+            ),
             hits=hits,
+            bad_planes=bad,
+            empty_share=float(empty.mean()),
+            empty_square=square,
             channel=channel,
         )
 
@@ -137,6 +183,45 @@ class Pair:
     def pixels(self) -> int:
         """Number of pixels in all acquisitions together."""
         return len(self.acquisitions) * math.prod(self.first.shape)
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether planes or areas are left out of measuring and training."""
+        return bool(self.bad_planes) or self.empty_share > 0
+
+    def left_out(self, region: Region, views: Sequence[np.ndarray]) -> np.ndarray:
+        """Return which pixels of a region are no data: in bad planes or empty areas.
+
+        Parameters
+        ----------
+        region
+            One slice for each axis.
+        views
+            For each acquisition, the pixels of the region.
+        """
+        leading = [range(part.start, part.stop) for part in region[:-2]]
+        numbers = np.zeros([1, *map(len, leading)], np.int64)[0]
+        if leading:
+            numbers = np.ravel_multi_index(np.ix_(*leading), self.first.shape[:-2])
+        bad = np.isin(numbers, [one.plane for one in self.bad_planes])
+        lost = np.zeros(views[0].shape, bool) | bad[..., None, None]
+        if self.empty_share > 0:
+            lost |= empty_areas(views, [one.saturation for one in self.acquisitions])
+        return lost
+
+    def planes(self, count: int, side: int) -> "Planes":
+        """Read aligned planes of all acquisitions, evenly spread over the stack, without bad ones.
+
+        Planes larger than `side` pixels are cropped to their middle.
+        """
+        bad = {one.plane for one in self.bad_planes}
+        numbers = spread(self.first.plane_count, count, bad)
+        views = [_stack(one, numbers, side) for one in self.acquisitions]
+        empty = np.zeros(views[0].shape, bool)
+        if self.empty_share > 0:
+            empty = empty_areas(views, [one.saturation for one in self.acquisitions])
+            views = [filled(view, empty) for view in views]
+        return Planes(views, empty)
 
     def match(self, source: int, target: int) -> Affine:
         """Return the map from the intensities of acquisition `source` to those of `target`."""
@@ -177,18 +262,49 @@ def _same_shape(acquisitions: list[Acquisition]) -> None:
         )
 
 
-def _sample(acquisition: Acquisition) -> list[np.ndarray]:
-    """Read a few planes, or their middle parts if they are large, and check their values."""
-    planes = []
-    for index, plane in acquisition.spread_planes(_SAMPLED_PLANES, _SAMPLED_SIDE):
-        planes.append(check_finite(plane, acquisition, index))
-    if all(np.ptp(plane) == 0 for plane in planes):
-        raise BadInput(
-            f"{acquisition.name}: every pixel is {planes[0].flat[0]:g}: "
-            "nothing to train on; check the exposure or the channel",
-            "constant",
-        )
-    return planes
+def _sample(
+    acquisitions: Sequence[Acquisition], numbers: Sequence[int]
+) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    """Read a few planes, or their middle parts if they are large.
+
+    Returns
+    -------
+    planes, empty
+        For each acquisition, its planes with empty areas filled; and where these are.
+    """
+    views = [_stack(acquisition, numbers, _SAMPLED_SIDE) for acquisition in acquisitions]
+    for acquisition, view in zip(acquisitions, views, strict=True):
+        if all(np.ptp(plane) == 0 for plane in view):
+            raise BadInput(
+                f"{acquisition.name}: every pixel is {view.flat[0]:g}: "
+                "nothing to train on; check the exposure or the channel",
+                "constant",
+            )
+    empty = empty_areas(views, [float(view.max()) for view in views])
+    if not empty.any() or empty.all():
+        return [list(view) for view in views], np.zeros(empty.shape, bool)
+    return [list(filled(view, empty)) for view in views], empty
+
+
+def _stack(acquisition: Acquisition, numbers: Sequence[int], side: int) -> np.ndarray:
+    return np.stack([plane for _, plane in acquisition.planes_at(numbers, side)])
+
+
+def _matches(sampled: list[list[np.ndarray]], counted: np.ndarray | None) -> tuple[Affine, ...]:
+    first, *others = sampled
+    return (Affine(), *(match_intensity(first, planes, counted) for planes in others))
+
+
+def spread(total: int, count: int, without: Collection[int]) -> list[int]:
+    """Return up to `count` evenly spaced numbers below `total`, the nearest others to bad ones."""
+    numbers = set(evenly_spaced(total, count))
+    for bad in sorted(numbers & set(without)):
+        free = [n for n in range(total) if n not in without and n not in numbers]
+        if free:
+            numbers.add(min(free, key=lambda n: abs(n - bad)))
+        if len(numbers) > 1:
+            numbers.remove(bad)
+    return sorted(numbers)
 
 
 def _crop(

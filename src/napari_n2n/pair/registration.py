@@ -1,6 +1,7 @@
 """Measure the shift of one acquisition against another."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -27,7 +28,9 @@ _AGREEMENT, _BEYOND_NOISE = 0.1, 6
 _WORTH_CROPPING = 0.75
 
 
-def measure_shift(planes_a: list[np.ndarray], planes_b: list[np.ndarray]) -> tuple[float, float]:
+def measure_shift(
+    planes_a: Sequence[np.ndarray], planes_b: Sequence[np.ndarray]
+) -> tuple[float, float]:
     """Return the displacement (y, x) of B against A in pixels: ``B(r) = A(r - shift)``.
 
     It is the median over planes of the sub-pixel cross-correlation peak (Guizar-Sicairos et al.
@@ -94,6 +97,8 @@ def _gains(a: np.ndarray, b: np.ndarray, shift: tuple[float, float]) -> np.ndarr
 
 def _detail(plane: np.ndarray) -> np.ndarray:
     """Return the structures of a few pixels, with noise and slow background filtered out."""
+    # Products of Fourier coefficients of values above 1e8 exceed float32. A power of 2 is exact.
+    plane = plane * np.float32(2.0 ** -math.frexp(float(np.ptp(plane)))[1])
     smooth = ndimage.gaussian_filter(plane, _SMOOTHING)
     taper = np.outer(*(np.hanning(length + 2)[1:-1] for length in plane.shape))
     return (smooth - ndimage.gaussian_filter(plane, _BACKGROUND)) * taper.astype(np.float32)

@@ -20,6 +20,7 @@ from torch import Tensor
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import read_finite
 from napari_n2n.io.header import Region
+from napari_n2n.pair.empty_areas import filled
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import over_blocks
@@ -34,6 +35,7 @@ BLOCK = {2: (1024, 1024), 3: (64, 256, 256)}
 _FIRST_BLOCKS = 4  # read before the first step; more: a later start, fewer: less varied first steps
 _AHEAD = 2  # blocks read before they are used; more: more memory, fewer: the network waits for them
 _CACHE_SHARE = 0.7  # of the memory limit; the rest is for reading, converting and copying
+_LEAST_DATA = 1e-3  # smallest share of data: a block without data is drawn if there is no other
 _CELL = 8  # side in pixels of the averages that show contrast beyond the noise
 
 
@@ -97,7 +99,8 @@ class CachedBlock:
     pixels
         For each acquisition, index of its first pixel in the cache.
     counted
-        Index in the cache of the first pixel of its mask (Y, X); the mask is False where held out.
+        Index in the cache of the first pixel of its mask; the mask is False where held out or left
+        out. Its shape is (Y, X), or that of the block if `BlockCache.leaves_out`.
     """
 
     pair: int
@@ -117,7 +120,7 @@ class _ReadBlock:
     pixels
         Pixels of each acquisition, flat, in storage type.
     counted
-        Mask, flat (Y, X), False where held out.
+        Mask, flat, False where held out or left out; see `CachedBlock`.
     weight
         Relative frequency of draws from the block.
     """
@@ -156,6 +159,8 @@ class BlockCache:
         Number of blocks that fit.
     nbytes
         Bytes of the pixels in all slots.
+    leaves_out
+        Whether a pair has planes or areas that are no data: masks then cover all frames.
 
     Raises
     ------
@@ -184,6 +189,8 @@ class BlockCache:
         self._volume = max(math.prod(grid.largest) for grid in self._grids)
         self._plane = max(math.prod(grid.largest[-2:]) for grid in self._grids)
         self._images = max(len(pair.acquisitions) for pair in pairs)
+        self.leaves_out = any(pair.leaves_out for pair in pairs)
+        self._mask = self._volume if self.leaves_out else self._plane
         self.slots = self._fitting(memory)
         self._pixels, self._counted = self._allocated(kind)
         self.nbytes = self._pixels.nbytes
@@ -197,7 +204,7 @@ class BlockCache:
         self._order: dict[int, np.ndarray] = {}
 
     def _fitting(self, memory: int) -> int:
-        size = self._images * self._volume * np.dtype(self._storage).itemsize + self._plane
+        size = self._images * self._volume * np.dtype(self._storage).itemsize + self._mask
         fitting = int(memory * _CACHE_SHARE / size) - _AHEAD
         if fitting >= self.block_count:
             return self.block_count
@@ -219,7 +226,7 @@ class BlockCache:
                     torch.empty(
                         self.slots, self._images, self._volume, dtype=kind, device=self.device
                     ),
-                    torch.empty(self.slots, self._plane, dtype=torch.bool, device=self.device),
+                    torch.empty(self.slots, self._mask, dtype=torch.bool, device=self.device),
                 )
             except torch.OutOfMemoryError as error:
                 if self.slots < 4:  # two slots are needed
@@ -308,7 +315,7 @@ class BlockCache:
         starts = (
             (slot * self._images + image) * self._volume for image in range(len(block.pixels))
         )
-        self._cached[slot] = CachedBlock(block.pair, block.shape, tuple(starts), slot * self._plane)
+        self._cached[slot] = CachedBlock(block.pair, block.shape, tuple(starts), slot * self._mask)
         self._weights[slot] = block.weight
 
     def _read(self, index: int) -> _ReadBlock:
@@ -320,7 +327,12 @@ class BlockCache:
         shape = (-1, *(part.stop - part.start for part in region[-len(self.side) :]))
         scale = self.normalisations[pair.channel].scale
         flat = [torch.from_numpy(self._stored(values)) for values in pixels]
-        counted = torch.from_numpy(~self._masks[number].mask(*region[-2:]).ravel())
+        seen, data, counts = pixels[0], 1.0, ~self._masks[number].mask(*region[-2:])
+        if self.leaves_out:
+            lost = pair.left_out(region, pixels)
+            seen, counts = filled(seen, lost), counts & ~lost
+            data = max(1 - float(lost.mean()), _LEAST_DATA)
+        counted = torch.from_numpy(counts.ravel())
         if self.device.type == "cuda":
             flat, counted = [values.pin_memory() for values in flat], counted.pin_memory()
         return _ReadBlock(
@@ -328,7 +340,7 @@ class BlockCache:
             pixels[0].reshape(shape).shape,
             flat,
             counted,
-            pixels[0].size * _interest(pixels[0], scale),
+            data * seen.size * _interest(seen, scale),
         )
 
     def _stored(self, values: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import Loss
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import Parts, prepare, trains_separately
-from napari_n2n.training.provenance import fingerprints, record_of_run
+from napari_n2n.training.provenance import empty_squares, fingerprints, record_of_run
 from napari_n2n.training.schedule import RAMP_DOWN, learning_rate
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import History, TrainState
@@ -351,13 +351,15 @@ def _status(parts: Parts) -> TrainingStep:
     # A weak reference, so that a list of steps does not keep the weights of every run in memory.
     running = weakref.ref(parts.state)
     architecture, normalisations = parts.architecture, parts.normalisations
+    squares = empty_squares(parts.cache.pairs)
 
     def denoiser() -> Denoiser | None:
         state = running()
         if state is None:
             return None
         scales = tuple(one.scale for one in normalisations)
-        record = ModelRecord(values=[one.values for one in normalisations])
+        values = [one.values for one in normalisations]
+        record = ModelRecord(values=values, empty_square=squares)
         return Denoiser((copy.deepcopy(state.average),), architecture, scales, record)
 
     return TrainingStep(

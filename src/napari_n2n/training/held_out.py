@@ -33,6 +33,8 @@ _RIM = 2
 # certain score; fewer: less time for each validation.
 _WINDOW = {2: (256, 256), 3: (24, 128, 128)}
 _WINDOWS = 8
+# Side in pixels of the middle of a plane from which the range of values is taken.
+_FOR_RANGE = 1024
 
 
 class HeldOutMask:
@@ -173,8 +175,9 @@ def _predicted(network: Network, images: Tensor) -> Tensor:
 
 
 def _data_range(pairs: Sequence[Pair], channel: int) -> float:
-    first = next(pair.first for pair in pairs if pair.channel == channel)
-    return image_quality.data_range(first.sample_plane().astype(first.dtype))
+    pair = next(pair for pair in pairs if pair.channel == channel)
+    plane = pair.planes(1, _FOR_RANGE).views[0][0]
+    return image_quality.data_range(plane.astype(pair.first.dtype))
 
 
 def _batches(
@@ -202,7 +205,8 @@ def _batches(
         images = _images(pair, masks[number], normalisations, window, dims)
         batch = Batch(*(torch.from_numpy(image).to(device) for image in images))
         batches.append((pair.channel, batch))
-    return batches
+    # Windows in bad frames or empty areas have nothing to score.
+    return [one for one in batches if one[1].weight.any()] or batches
 
 
 def _window_starts(shape: tuple[int, ...], dims: int) -> list[range]:
@@ -237,16 +241,18 @@ def _images(
     shape = tuple(part.stop - part.start for part in window[-dims:])
     core = ndimage.binary_erosion(mask.mask(*window[-2:]), iterations=_RIM)
     scale = normalisations[pair.channel].scale
-    images = [
-        read_finite(one, window).reshape(shape).astype(np.float32) for one in pair.acquisitions
-    ]
+    read = [read_finite(one, window) for one in pair.acquisitions]
+    core = np.broadcast_to(core, shape)
+    if pair.leaves_out:
+        core = core & ~pair.left_out(window, read).reshape(shape)
+    images = [values.reshape(shape).astype(np.float32) for values in read]
     parts = []
     for source in range(len(images)):
         target = (source + 1) % len(images)
         to = maps(pair, normalisations, source, target)
         first = scale(images[source])
         second = images[target] * np.float32(to.target_gain) + np.float32(to.target_offset)
-        counted = np.broadcast_to(core, shape)
+        counted = core
         hits = hits_of(pair, normalisations, source)
         if hits is not None:
             counted = counted & ~hits.in_either(first, second)

@@ -6,7 +6,7 @@ pixel.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,8 +22,6 @@ from napari_n2n.stats.affine import Affine
 _PLANES = 8
 _SIDE = 1024
 _EVERY = 7
-# Number of planes that are read of each pair if some of the first ones are blank.
-_TRIED = 24
 _BLACK_PERCENTILE = 1  # black level; the minimum would follow a single outlier
 
 
@@ -51,29 +49,22 @@ def normalise(pairs: Sequence[Pair]) -> tuple[Normalisation, ...]:
     by_channel: dict[int, list[np.ndarray]] = {}
     each = max(1, _PLANES // len(pairs))
     for pair in pairs:
-        planes = [plane.ravel()[::_EVERY] for plane in _planes(pair, each)]
-        by_channel.setdefault(pair.channel, []).extend(planes)
+        by_channel.setdefault(pair.channel, []).extend(_values(pair, each))
     return tuple(_of_sample(np.concatenate(planes)) for _, planes in sorted(by_channel.items()))
 
 
-def _planes(pair: Pair, count: int) -> list[np.ndarray]:
-    """Return sampled planes of the first acquisition; more if some are blank, which are left out.
+def _values(pair: Pair, count: int) -> Iterator[np.ndarray]:
+    """Yield pixels of sampled planes of the first acquisition.
 
-    Hits have the value of the second acquisition.
+    Hits have the value of the second acquisition; bad planes and empty areas are left out.
     """
-    planes = _without_hits(pair, count)
-    lit = [plane for plane in planes if np.ptp(plane) > 0]
-    if len(lit) < len(planes):
-        lit = [plane for plane in _without_hits(pair, _TRIED) if np.ptp(plane) > 0]
-    return lit or planes
-
-
-def _without_hits(pair: Pair, count: int) -> list[np.ndarray]:
-    first = [plane for _, plane in pair.first.spread_planes(count, _SIDE)]
-    if pair.hits is None:
-        return first
-    second = np.stack([plane for _, plane in pair.acquisitions[1].spread_planes(count, _SIDE)])
-    return list(without_hits((np.stack(first), pair.matches[1].inverse(second)), pair.hits)[0])
+    planes = pair.planes(count, _SIDE)
+    first, second = planes.views[:2]
+    if pair.hits is not None:
+        first = without_hits((first, pair.matches[1].inverse(second)), pair.hits)[0]
+    for plane, empty in zip(first, planes.empty, strict=True):
+        values, skip = plane.ravel()[::_EVERY], empty.ravel()[::_EVERY]
+        yield values[~skip] if skip.any() else values
 
 
 def _of_sample(values: np.ndarray) -> Normalisation:

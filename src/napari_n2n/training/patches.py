@@ -85,7 +85,8 @@ class Patches:
             ]
             steps = [math.prod(lengths[k + 1 :]) for k in range(len(lengths))]
             offset = frame * math.prod(lengths) + int(np.dot(corner, steps))
-            counted = block.counted + corner[-2] * lengths[-1] + corner[-1]
+            in_plane = corner[-2] * lengths[-1] + corner[-1]
+            counted = block.counted + (offset if cache.leaves_out else in_plane)
             turn = int(rng.integers(_ORIENTATIONS * (2 if len(lengths) == 3 else 1)))
             one, other = (int(k) for k in rng.permutation(len(pair.acquisitions))[:2])
             directions = ((one, other), (other, one))
@@ -122,14 +123,16 @@ class Patches:
         )
         grids = [grid[turn] for grid in self._grids]
         inside = sum(grid * step.view(shape) for grid, step in zip(grids, steps, strict=True))
-        in_plane = sum(
-            grid * step.view(shape) for grid, step in zip(grids[-2:], steps[-2:], strict=True)
-        )
+        in_mask = inside
+        if not cache.leaves_out:
+            in_mask = sum(
+                grid * step.view(shape) for grid, step in zip(grids[-2:], steps[-2:], strict=True)
+            )
         source = cache.pixels(first.view(shape) + inside)
         target = cache.pixels(second.view(shape) + inside)
         first_gain, first_offset, *of_hits = rest
         saturated = target >= limit
-        counted = cache.counted(counted.view(shape) + in_plane)
+        counted = cache.counted(counted.view(shape) + in_mask)
         images = source * gain + offset, target * target_gain + target_offset
         hit = self._hits and _is_hit(images[1], images[0], *of_hits)
         if self._swap is not None:

@@ -64,6 +64,7 @@ def record_of_run(
         score=history.best,
         score_reason=None if held_out.loss.statistic == "mean" else _NO_PSNR,
         data_range=held_out.data_range,
+        empty_square=empty_squares(pairs),
         curve=history.curve,
         steps=history.step,
         diverged=history.diverged,
@@ -76,6 +77,13 @@ def record_of_run(
         },
         **outcome,
     )
+
+
+def empty_squares(pairs: Sequence[Pair]) -> list[int | None]:
+    """Return the largest of each channel's sides of squares that were left out, or None."""
+    channels = sorted({pair.channel for pair in pairs})
+    sides = [[pair.empty_square or 0 for pair in pairs if pair.channel == c] for c in channels]
+    return [max(own) or None for own in sides]
 
 
 def _acquisitions(pairs: Sequence[Pair], inputs: Fingerprints) -> list[AcquisitionRecord]:

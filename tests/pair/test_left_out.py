@@ -1,0 +1,198 @@
+"""Borders, masks and frames that do not belong are found, named, and left out."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs, noisy
+from scipy import ndimage
+
+from napari_n2n import Pair, TrainingSettings, denoise, measure_noise, open_pairs, train
+from napari_n2n.training.block_cache import BlockCache
+from napari_n2n.training.held_out import HeldOut, HeldOutMask
+from napari_n2n.training.losses import LOSSES
+from napari_n2n.training.normalisation import normalise
+from napari_n2n.training.patches import Patches
+
+SIDE = 192
+RATE = (blobs((SIDE, SIDE), 3) - 95) / 2
+INSIDE = np.zeros((SIDE, SIDE), bool)
+INSIDE[30:-35, 25:-30] = True
+CELLS = ndimage.gaussian_filter(np.random.default_rng(8).normal(size=(SIDE, SIDE)), 12) > -0.01
+
+
+def camera(rate, rng):
+    """2 ADU per electron, black level 100, read noise 3 ADU."""
+    return np.round(2 * rng.poisson(rate) + rng.normal(100, 3, rate.shape)).astype(np.uint16)
+
+
+def two(draw, *arguments):
+    return [draw(*arguments, np.random.default_rng(seed)) for seed in (1, 2)]
+
+
+def codes(pair):
+    return {finding.code for finding in pair.findings}
+
+
+def registered(views, dtype=np.float32):
+    """Rotate like a registration does: with splines, and zeros where there is no data."""
+    return [ndimage.rotate(v.astype(dtype), 15, reshape=False, order=3) for v in views]
+
+
+EMPTY = {
+    "border": lambda views: [np.where(INSIDE, v, 0) for v in views],
+    "mask": lambda views: [np.where(CELLS, v, 0) for v in views],
+    "border at the background": lambda views: [np.where(INSIDE, v, 103) for v in views],
+    "rotated": registered,
+    "borders that differ": lambda views: [
+        np.where(np.roll(INSIDE, (k, -k), (0, 1)), v, 0) for k, v in enumerate(views)
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_empty_areas_do_not_change_the_noise(kind):
+    pair = Pair.open(*EMPTY[kind](two(camera, RATE)))
+    report = measure_noise(pair)
+    assert "empty" in codes(pair) and not codes(pair) & {"shift", "gain", "clipped", "bad_frames"}
+    assert pair.matches[1].gain == 1 and pair.shift == pytest.approx((0, 0), abs=0.25)
+    if kind != "rotated":  # interpolation smooths the noise
+        assert report.photon_gain == pytest.approx(2, rel=0.1)
+        assert report.pedestal == pytest.approx(100, abs=6)
+    assert report.black_share < 1e-3
+    assert normalise([pair])[0].values[0] > 60
+
+
+def photons(rate, rng):
+    return rng.poisson(rate).astype(np.uint8)
+
+
+def clipped(rate, rng):
+    return np.clip(rng.normal(rate - 8, 5), 0, None).astype(np.float32)
+
+
+def saturated(rate, rng):
+    return np.minimum(camera(rate, rng), 100 + int(rate.mean()))
+
+
+def text(rate, rng):
+    view = camera(rate, rng)
+    for y, x in rng.integers(0, SIDE - 20, (8, 2)):
+        view[y : y + 4, x : x + 20] = 255
+    return view
+
+
+DISKS = ndimage.gaussian_filter((np.hypot(*np.mgrid[-32:32, -32:32]) < 15).astype(float), 1.2)
+
+
+@pytest.mark.parametrize(
+    ("draw", "rate"),
+    [
+        *((photons, share * RATE / RATE.mean()) for share in (0.01, 0.1, 1)),
+        (photons, 20 * np.tile(DISKS, (2, 2))),
+        (clipped, RATE / 4),
+        (saturated, RATE),
+        (text, RATE),
+    ],
+    ids=["0.01 photons", "0.1 photons", "1 photon", "spots on nothing", "clipped", "full", "text"],
+)
+def test_zero_photons_and_saturated_pixels_are_not_empty(draw, rate):
+    assert "empty" not in codes(Pair.open(*two(draw, rate)))
+
+
+def movie(change=None, frame=8, count=14):
+    rng = np.random.default_rng(4)
+    frames = np.stack([camera(RATE[:64, :64], rng) for _ in range(count)])
+    if change is not None:
+        frames[frame] = change(rng)
+    return frames
+
+
+BAD = {
+    "6 times as bright": lambda rng: camera(6 * RATE[:64, :64], rng),
+    "0.3 times as bright": lambda rng: camera(0.3 * RATE[:64, :64], rng),
+    "blank": lambda rng: np.zeros((64, 64)),
+    "darker": lambda rng: camera(0 * RATE[:64, :64], rng),
+    "saturated": lambda rng: np.full((64, 64), 65535),
+    "out of focus or moved": lambda rng: camera(ndimage.gaussian_filter(RATE, 5)[:64, :64], rng),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("frame", [0, 13])
+def test_a_frame_that_does_not_belong_is_named_and_left_out(what, frame):
+    (pair,) = open_pairs([movie(BAD[what], frame)], axes="TYX", split="T")
+    (bad,) = pair.bad_planes
+    assert (bad.plane, bad.frame, bad.what) == (frame // 2, str(frame), what)
+    assert bad.acquisition.endswith("odd" if frame % 2 else "even")
+    (finding,) = (finding for finding in pair.findings if finding.code == "bad_frames")
+    assert f"{frame} ({what})" in finding.message
+    (clean,) = open_pairs([movie()], axes="TYX", split="T")
+    assert pair.noise == pytest.approx(clean.noise, rel=0.05)
+    assert pair.matches[1].gain == pytest.approx(1, abs=0.02)
+    scale, usual = (normalise([one])[0].scale for one in (pair, clean))
+    assert (scale.gain, scale.offset) == pytest.approx((usual.gain, usual.offset), rel=0.05)
+
+
+def bleaching(rng):
+    return np.stack([camera(0.9**t * RATE, rng) for t in range(12)])
+
+
+def one_plane_in_focus(rng):
+    return np.stack([camera((z == 3) * RATE + 1, rng) for z in range(7)])
+
+
+def brighter_and_brighter(rng):
+    return np.stack([noisy(np.full((64, 64), 1000.0 * t), int(rng.integers(99))) for t in range(9)])
+
+
+def drifting(rng):
+    return np.stack([camera(np.roll(RATE, t, 0), rng) for t in range(12)])
+
+
+@pytest.mark.parametrize("draw", [bleaching, one_plane_in_focus, brighter_and_brighter, drifting])
+@pytest.mark.parametrize("axes", ["TYX", "ZYX"])
+def test_stacks_that_change_have_no_bad_frames(draw, axes):
+    if (draw, axes) == (one_plane_in_focus, "TYX"):
+        pytest.skip("a movie with light in one frame is a flash")
+    assert Pair.open(*two(draw), axes=axes).bad_planes == ()
+
+
+def test_bad_planes_of_a_time_lapse_of_volumes_are_named_by_their_axes():
+    stacks = two(lambda rng: camera(np.tile(RATE[:64, :64], (4, 3, 1, 1)), rng))
+    stacks[1][2, 1] = 0
+    pair = Pair.open(*stacks, axes="TZYX")
+    (bad,) = pair.bad_planes
+    assert measure_noise(pair).as_dict()["bad_frames"] == (asdict(bad),)
+    assert (bad.frame, bad.acquisition, bad.what) == ("T 2 Z 1", "array", "blank")
+
+
+def test_no_pixel_of_a_border_or_a_bad_frame_is_a_target():
+    frames = movie(BAD["6 times as bright"])
+    frames[:, :, :9] = 0
+    pairs = open_pairs([frames], axes="TYX", split="T")
+    scales = normalise(pairs)
+    masks = [HeldOutMask((64, 64), 0)]
+    cpu = torch.device("cpu")
+    cache = BlockCache(
+        pairs, masks, scales, side=(32, 32), drawn=1, seed=0, device=cpu, memory=10**8
+    )
+    drawn = [Patches(cache).draw(step, 16) for step in range(6)]
+    cache.close()
+    scored = HeldOut(pairs, masks, scales, LOSSES["l2"], stride=(4, 4), device=cpu).batches
+    brightest = scales[0].scale(float(np.delete(frames, 8, 0).max()))
+    for batch in [*drawn, *(batch for _, batch in scored)]:
+        targets = batch.target[batch.weight > 0]
+        assert len(targets) and targets.min() > scales[0].scale(60)
+        assert targets.max() <= 1.001 * brightest
+
+
+def test_borders_and_blank_frames_are_returned_unchanged():
+    frames = movie(BAD["blank"])
+    frames[:, :, :9] = 0
+    (pair,) = open_pairs([frames], axes="TYX", split="T")
+    model = train(pair, TrainingSettings(steps=2, patch=32, batch=2, loss="l2", device="cpu"))
+    result = np.asarray(denoise(model, frames))
+    assert np.all(result[:, :, :9] == 0) and np.all(result[8] == 0)
+    assert np.abs(result[3, :, 11:]).min() > 0
