@@ -275,7 +275,7 @@ def main() -> None:
         if not any(word in detector.name for word in given.only):
             continue
         pair, report, seconds = measured(detector, light, given.seed)
-        errors = flux_errors(detector, light, pair, report.model)
+        errors = flux_errors(detector, light, pair, report.noise_model)
         allowed = max(ALLOWED, 1.2 * min(abs(error) for error in errors.values()))
         right = abs(errors[report.loss]) <= allowed
         gain, black = report.photon_gain, report.pedestal

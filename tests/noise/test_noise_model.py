@@ -11,7 +11,7 @@ SCENE = SCENE - SCENE.min()
 
 
 def model(draw):
-    return measure_noise(Pair.open(draw(), draw())).model
+    return measure_noise(Pair.open(draw(), draw())).noise_model
 
 
 def at(found, level):

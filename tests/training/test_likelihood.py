@@ -129,5 +129,5 @@ def test_a_run_keeps_saturated_structures_bright():
     report = measure_noise(pair)
     model = train(pair, TrainingSettings(loss="likelihood", steps=3, device="cpu", patch=32))
     assert model.record.loss == "likelihood"
-    assert model.record.noise[0]["model"]["levels"] == list(report.model.levels)
+    assert model.record.noise[0]["noise_model"]["levels"] == list(report.noise_model.levels)
     assert model.record.score_reason is None

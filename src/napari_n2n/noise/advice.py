@@ -129,8 +129,9 @@ def _beyond_limits(figures: NoiseFigures) -> str:
             f"Noise is cut off at {_floor(figures)}, which raises the mean by {raised:.2g} ADU on "
             "average"
         )
-    if sum(figures.model.stuck) > _FEWEST_OUTLIERS:
-        return f"{sum(figures.model.stuck):.1%} of the pixels are outliers at the detector's limits"
+    stuck = sum(figures.noise_model.stuck)
+    if stuck > _FEWEST_OUTLIERS:
+        return f"{stuck:.1%} of the pixels are outliers at the detector's limits"
     if figures.saturated_share > _SATURATED:
         return f"{figures.saturated_share:.1%} of the pixels are saturated"
     return ""
@@ -162,7 +163,7 @@ def _lacks_too_much(figures: NoiseFigures) -> bool:
 
 def _floor(figures: NoiseFigures) -> str:
     """Return the lower limit of the values in words."""
-    floor = figures.model.floor
+    floor = figures.noise_model.floor
     return f"{floor:g} ADU" if floor else "zero"
 
 

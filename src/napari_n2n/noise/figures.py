@@ -74,7 +74,7 @@ class NoiseFigures:
         Standard deviation of the scene over that of A's noise; None if A has no noise.
     resolution
         Finest resolved period (ring correlation of A and B); None if nothing is resolved.
-    model
+    noise_model
         The noise as a probability distribution, for the loss `likelihood`.
     errors
         Standard errors of the figures that have one, by name.
@@ -117,5 +117,5 @@ class NoiseFigures:
     drift: float | None
     snr: float | None
     resolution: float | None
-    model: NoiseModel
+    noise_model: NoiseModel
     errors: dict[str, float]

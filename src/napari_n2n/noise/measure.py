@@ -126,7 +126,7 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         drift=analysis.drift,
         snr=sample.contrast / noise_a if noise_a else None,
         resolution=image_quality.resolution(sample.a, sample.b),
-        model=NoiseModel.of(analysis),
+        noise_model=NoiseModel.of(analysis),
         errors=standard_errors(pair, analysis),
     )
 

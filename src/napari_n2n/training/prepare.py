@@ -64,7 +64,7 @@ def prepare(
     device = choose_device(settings.device)
     loss = chosen_loss(settings, reports[0])  # all have the same: see `trains_separately`
     normalisations = normalise(pairs)
-    loss = loss.measured(reports[0].model, 1 / normalisations[0].scale.gain, device)
+    loss = loss.measured(reports[0].noise_model, 1 / normalisations[0].scale.gain, device)
     mean = float(np.mean([one.mean for one in normalisations]))
     architecture, network = initial_network(settings, loss, pairs, mean)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
