@@ -9,6 +9,7 @@ from conftest import blobs, noisy
 from scipy import ndimage
 
 from napari_n2n import Pair, TrainingSettings, denoise, measure_noise, open_pairs, train
+from napari_n2n.quality.score import score_result
 from napari_n2n.training.block_cache import BlockCache
 from napari_n2n.training.held_out import HeldOut, HeldOutMask
 from napari_n2n.training.losses import LOSSES
@@ -196,3 +197,13 @@ def test_borders_and_blank_frames_are_returned_unchanged():
     result = np.asarray(denoise(model, frames))
     assert np.all(result[:, :, :9] == 0) and np.all(result[8] == 0)
     assert np.abs(result[3, :, 11:]).min() > 0
+
+
+def test_a_border_does_not_raise_the_score_of_a_result():
+    views = two(camera, RATE)
+    result = ndimage.gaussian_filter(views[0].astype(np.float32), 0.6)
+    whole = score_result(result, views[1], source=views[0])
+    bordered = [np.where(INSIDE, view, 0) for view in (result, views[1], views[0])]
+    inside = score_result(bordered[0], bordered[1], source=bordered[2])
+    assert inside.psnr_reference_free == pytest.approx(whole.psnr_reference_free, abs=1.5)
+    assert inside.data_range < 1.3 * whole.data_range

@@ -8,11 +8,12 @@ from napari_n2n import Pair
 from napari_n2n.training.normalisation import normalise
 
 
-@pytest.mark.parametrize("size", [1e-6, 1.0, 1e5, 1e10])
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e5, 1e12])
 def test_the_gain_is_measured_at_values_of_any_size(size):
     a, b = (noisy(blobs((96, 96)), seed, 10) for seed in (1, 2))
     pair = Pair.open(size * a, 1.3 * size * b)
     assert pair.matches[1].gain == pytest.approx(1.3, rel=0.02)
+    assert pair.shift == pytest.approx((0, 0), abs=0.2)
     assert pair.noise == pytest.approx((10 * size, 13 * size), rel=0.1)
 
 

@@ -42,12 +42,15 @@ class Planes:
 
     Attributes
     ----------
+    numbers
+        Their indices over all leading axes.
     views
         For each acquisition, float32, shape (planes, Y, X); empty areas are `filled`.
     empty
         True in empty areas; shape (planes, Y, X).
     """
 
+    numbers: list[int]
     views: list[np.ndarray]
     empty: np.ndarray
 
@@ -209,7 +212,7 @@ class Pair:
             lost |= empty_areas(views, [one.saturation for one in self.acquisitions])
         return lost
 
-    def planes(self, count: int, side: int) -> "Planes":
+    def planes(self, count: int, side: int | None = None) -> "Planes":
         """Read aligned planes of all acquisitions, evenly spread over the stack, without bad ones.
 
         Planes larger than `side` pixels are cropped to their middle.
@@ -221,7 +224,7 @@ class Pair:
         if self.empty_share > 0:
             empty = empty_areas(views, [one.saturation for one in self.acquisitions])
             views = [filled(view, empty) for view in views]
-        return Planes(views, empty)
+        return Planes(numbers, views, empty)
 
     def match(self, source: int, target: int) -> Affine:
         """Return the map from the intensities of acquisition `source` to those of `target`."""
@@ -286,7 +289,7 @@ def _sample(
     return [list(filled(view, empty)) for view in views], empty
 
 
-def _stack(acquisition: Acquisition, numbers: Sequence[int], side: int) -> np.ndarray:
+def _stack(acquisition: Acquisition, numbers: Sequence[int], side: int | None) -> np.ndarray:
     return np.stack([plane for _, plane in acquisition.planes_at(numbers, side)])
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.noise.measure import measure_noise
+from napari_n2n.pair.empty_areas import filled
 from napari_n2n.pair.hits import without_hits
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats import image_quality
@@ -101,11 +102,16 @@ def score_result(
     if source is not None:
         pair = Pair.open(source, other, axes=axes)
         _check_shape(made, pair.first)
-        a, b = (_stack(one) for one in pair.acquisitions)
+        planes = pair.planes(_PLANES)
+        a, b = planes.views[:2]
+        if pair.leaves_out:
+            scale = image_quality.data_range(b[len(b) // 2].astype(other.dtype))
+        seen = np.stack([plane for _, plane in made.planes_at(planes.numbers)])
+        seen = filled(seen, planes.empty)
         b = pair.matches[1].inverse(b)
-        weight = np.ones(a.shape)
+        weight = 1.0 - planes.empty
         if pair.hits is not None:
-            weight = 1.0 - pair.hits.in_either(a, b)
+            weight = weight * ~pair.hits.in_either(a, b)
             a, b = without_hits((a, b), pair.hits)
         finest = image_quality.resolution(a, b)
         outliers = measure_noise(pair).outlier_share
@@ -114,7 +120,7 @@ def score_result(
                 f"outliers on {outliers:.1%} of the pixels make a mean squared error meaningless"
             )
         else:
-            error = image_quality.reference_free_error(clean, a, b, weight)
+            error = image_quality.reference_free_error(seen, a, b, weight)
             estimate = image_quality.psnr_reference_free(error, scale)
             if estimate.value is None:
                 reason = (
@@ -122,7 +128,7 @@ def score_result(
                 )
     else:
         _check_shape(made, other)
-        b = _stack(other)
+        seen, b = clean, _stack(other)
         reason = "a PSNR without a clean image needs the denoised acquisition (--input)"
     with_truth: tuple[float | None, float | None] = (None, None)
     if truth is not None:
@@ -135,7 +141,7 @@ def score_result(
     return Score(
         psnr_reference_free=estimate.value,
         psnr_reference_free_se=estimate.error,
-        residual_correlation=image_quality.residual_correlation(clean, b),
+        residual_correlation=image_quality.residual_correlation(seen, b),
         resolution=finest,
         psnr=with_truth[0],
         ssim=with_truth[1],
