@@ -1,4 +1,4 @@
-"""The model file of `train`: what an earlier run left, and how a model is saved."""
+"""Check the model file and checkpoint of an earlier run of `train`, and save a model."""
 
 import re
 import tempfile
@@ -27,7 +27,7 @@ def checkpoints(checkpoint: Path) -> list[Path]:
 
 
 def check_finished(output: Path, settings: TrainingSettings, pairs: "Sequence[Pair]") -> None:
-    """Raise unless a model without checkpoint is what this run would train to its end.
+    """Raise unless a model without a checkpoint is the finished result of this run.
 
     Raises
     ------

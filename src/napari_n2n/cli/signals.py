@@ -1,8 +1,8 @@
 """Signals: the first one that ends a run ends it cleanly, the second one at once.
 
 SIGTERM, which the scheduler of a cluster sends before it kills a job, is handled like Ctrl-C. The
-exit status is 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM. SIGUSR1, where
-there is one, asks for a checkpoint and ends nothing.
+exit status is 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM. SIGUSR1
+saves a checkpoint, and the run continues (not on Windows).
 """
 
 import os

@@ -14,8 +14,8 @@ def computed(
 ) -> Iterator[np.ndarray]:
     """Yield the results of images in their order, as float32; each is valid until the next.
 
-    On a graphics card, the next image is read, copied and queued before the result of the previous
-    one is waited for: the card always has work.
+    On a graphics card, the next image is read, copied and queued before the program waits for the
+    previous result, so that the card always has work.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def _has_queue(device: torch.device) -> bool:
 class _Slot:
     """Memory of the computer for an image and its result, and the event that ends its work.
 
-    Copies between a card and page-locked memory run beside the program; it waits for others.
+    Copies between a card and page-locked memory run while the program continues.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class _Slot:
 
 
 def _page_locked(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return memory of a shape that the system keeps at its place: the given one if it fits."""
+    """Return page-locked memory of a shape: the given one if it fits."""
     if tuple(memory.shape) == shape:
         return memory
     try:

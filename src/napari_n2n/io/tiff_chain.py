@@ -1,4 +1,4 @@
-"""Walk the chain of pages of a TIFF file, and check what decides their pixels.
+"""Follow the chain of pages of a TIFF file, and check the tags that define their pixels.
 
 tifffile only logs damage in these places and continues with a default or without the page, and the
 program that calls may have switched off logging.
@@ -58,7 +58,7 @@ def broken_page(tif: tifffile.TiffFile) -> str:
 
 
 def _tags(tif: tifffile.TiffFile, tags: bytes) -> tuple[set[int], int]:
-    """Return the codes of tags, and one that occurs twice or cannot be right, or 0."""
+    """Return the codes of tags, and one that occurs twice or is invalid, or else 0."""
     codes: set[int] = set()
     tiff, size = tif.tiff, tif.filehandle.size
     word, inline = ("I", 4) if tiff.tagsize == 12 else ("Q", 8)

@@ -102,7 +102,7 @@ def out_of_memory(device: torch.device | str, fix: str = "") -> BadInput:
 
 
 def release_memory(device: torch.device) -> None:
-    """Return memory that torch keeps for later to the device, after it ran out of it."""
+    """Free the memory that torch has reserved on the device, after it ran out of memory."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 

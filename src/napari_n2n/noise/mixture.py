@@ -127,7 +127,14 @@ def _improved(
     width: float,
     share: float,
 ) -> tuple[float, float, float, np.ndarray]:
-    """Improve width and share; return log-likelihood, both, and the base of outliers in one."""
+    """Improve the width of the peak and the share of outliers by one step.
+
+    Returns
+    -------
+    score, width, share, one
+        Log-likelihood and the improved values; and the distribution, in bins `edges`, of the
+        distance of two pixels of which one is an outlier.
+    """
     struck, both = outliers
     close = np.abs(a - b) < width
     ordinary = _histogram(np.concatenate([a[close], b[close]]), levels)

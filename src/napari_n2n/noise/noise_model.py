@@ -36,7 +36,7 @@ class NoiseModel:
     outlier_share, outlier_range
         Share of outliers, 0 to 1, and the range of their values, in which all are equally frequent.
     floor
-        The detector's lower limit, which noise below it is reported as; None if it cuts off none.
+        The detector's lower limit, at which it reports all smaller values; None without a limit.
     stuck
         Shares of the pixels at the lower and at the upper limit that the other acquisition
         contradicts: outliers, such as dead and hot pixels.

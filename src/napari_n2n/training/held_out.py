@@ -162,7 +162,7 @@ class HeldOut:
 
 
 def _predicted(network: Network, images: Tensor) -> Tensor:
-    """Return what a network makes of images; one after the other if memory is too small for all."""
+    """Return the output of a network for images; one by one if memory is too small for all."""
     images = images.contiguous(memory_format=network.memory_format)
     try:
         return network(images).float()

@@ -29,7 +29,7 @@ Fingerprints = dict[int, list[dict[str, Any]]]
 
 
 def fingerprints(pairs: Sequence[Pair]) -> Fingerprints:
-    """Describe the content of some pairs; call it before a run, because it lasts for hours."""
+    """Describe the content of some pairs; call it before a run, which may take hours."""
     return {
         index: [fingerprint(one) for one in pairs[index].acquisitions]
         for index in evenly_spaced(len(pairs), _COMPARED_PAIRS)

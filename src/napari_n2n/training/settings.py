@@ -16,7 +16,7 @@ from napari_n2n.defaults import MEMORY, MOST_MEMORY
 LossName = Literal["auto", "l2", "l1", "l0", "likelihood"]
 PresetName = Literal["quick", "balanced", "thorough"]
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?|mps", re.ASCII)
-"""The names of devices; whether this computer has one is known to torch only."""
+"""The names of devices; torch determines which of them this computer has."""
 
 
 @dataclass(frozen=True, slots=True)
