@@ -132,7 +132,7 @@ class CompactUNet(Network):
     as the noisy input, and training would first have to remove this noise.
 
     The receptive field of the coarse levels is wider than a patch. With zero padding the network
-    would adapt to an edge being always near, and overshoot in large uniform areas. These levels
+    would adapt to edges that are always near, and overshoot in large uniform areas. These levels
     therefore repeat the outermost values. The finest level, where this costs most and matters
     least, is padded with zeros.
 

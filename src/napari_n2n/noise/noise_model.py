@@ -1,8 +1,8 @@
 """The noise of a pair as a probability distribution of a pixel's value around the clean signal.
 
-A pixel holds its signal plus noise whose variance depends on the signal; with a small probability
-it is an outlier that holds any value; and the detector reports values beyond its limits as the
-limit. Everything is in ADU of the first acquisition.
+The value of a pixel is its signal plus noise whose variance depends on the signal. With a small
+probability the pixel is an outlier with any value. The detector reports its limits in place of
+values beyond them. Everything is in ADU of the first acquisition.
 """
 
 from dataclasses import dataclass

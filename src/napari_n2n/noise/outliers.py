@@ -202,8 +202,8 @@ def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) 
     """Return the share of bright outliers, corrected for the range of values above and below.
 
     The acquisition farther from the level decides the side. Each outlier is weighted by the inverse
-    of the range on its side, from beyond the noise to the end of all values. Only pixels with a
-    range on both sides count; 0.5 is returned if there are too few.
+    of the range on its side, from the edge of the noise to the last of all values. Only pixels with
+    a range on both sides count; 0.5 is returned if there are too few.
     """
     low, high = np.quantile(np.concatenate([sample.a[sample.valid], sample.b[sample.valid]]), _ENDS)
     far = far & (level - low > 2 * limit) & (high - level > 2 * limit)

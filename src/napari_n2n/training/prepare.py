@@ -35,7 +35,7 @@ def trains_separately(settings: TrainingSettings, reports: Sequence[NoiseReport]
     """Return whether each channel gets its own network.
 
     This is so if the settings ask for it, or if the noise of the channels calls for different
-    losses or decides the weights of the pixels: outliers in one channel must not change another.
+    losses or decides the weights of the pixels: outliers in one channel must not affect another.
     """
     losses = {chosen_loss(settings, report).name for report in reports}
     alike = len(losses) == 1 and losses != {"likelihood"}
