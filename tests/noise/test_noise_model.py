@@ -55,7 +55,7 @@ def test_pixels_without_a_photon_are_no_limit():
     assert model(lambda: 12.0 * rng.poisson(light) + 100).floor is None
 
 
-def test_pixels_stuck_at_a_limit_are_told_from_saturated_structures():
+def test_pixels_stuck_at_a_limit_are_distinguished_from_saturated_structures():
     rng = np.random.default_rng(0)
     signal = 40 + 300 * SCENE / SCENE.max()
 

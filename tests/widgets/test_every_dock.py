@@ -162,8 +162,8 @@ def test_lack_of_memory_is_reported_and_the_button_stays_enabled(
 def test_a_file_of_which_only_a_part_is_read_is_announced_once(
     viewer, monkeypatch, qtbot, tmp_path
 ):
-    told = []
-    monkeypatch.setattr("napari_n2n.widgets.dock.show_warning", told.append)
+    said = []
+    monkeypatch.setattr("napari_n2n.widgets.dock.show_warning", said.append)
     path, other = tmp_path / "cut.tif", tmp_path / "other.npy"
     frames = [noisy(blobs((48, 64)), seed) for seed in range(10)]
     tifffile.imwrite(path, np.stack(frames[:6]), compression="deflate", metadata=None)
@@ -173,13 +173,13 @@ def test_a_file_of_which_only_a_part_is_read_is_announced_once(
     widget.picker.source.value = "files"
     widget.picker.axes.value = "TYX"
     widget.picker.file_a.value, widget.picker.file_b.value = path, other
-    qtbot.waitUntil(lambda: len(told) > 0, timeout=10_000)
+    qtbot.waitUntil(lambda: len(said) > 0, timeout=10_000)
     log = logging.getLogger("napari_n2n")
     thread = Thread(target=lambda: log.warning("%s: set --axes", path))  # as from a background job
     thread.start()
     thread.join()
     log.warning("%s: set --axes", path)
-    first, *others = told
+    first, *others = said
     assert first.startswith(str(path)) and "planes that are complete" in first
     assert others == [f"{path}: set Axes"]
 
