@@ -145,6 +145,21 @@ def with_hits(draw: Draw, share: float, low: float, high: float) -> Draw:
     return hit
 
 
+def bordered(draw: Draw, width: float) -> Draw:
+    """Set a border of the whole scene to zero, as registered recordings have it."""
+
+    def border(rng: np.random.Generator, rate: np.ndarray) -> np.ndarray:
+        values = draw(rng, rate)
+        if rate.shape == (SIDE, SIDE):
+            inner = np.zeros(rate.shape, bool)
+            edge = round(width * SIDE)
+            inner[edge:-edge, edge:-edge] = True
+            values = np.where(inner, values, 0).astype(values.dtype)
+        return values
+
+    return border
+
+
 def replaced(draw: Draw, share: float, high: float) -> Draw:
     """Replace a share of the pixels by any value from 0 to `high`."""
 
@@ -186,6 +201,9 @@ def detectors() -> Iterator[Detector]:
     for hits in (1, 8, 40):
         draw, *rest = camera(1.0, 6, 300)
         yield Detector(f"CCD, {hits} cosmic rays", 30, with_hits(draw, hits, 1e3, 4e4), *rest)
+    for width in (0.02, 0.18):
+        draw, *rest = camera(2.2, 1.4, 100)
+        yield Detector(f"sCMOS, border of {width:.0%}", 30, bordered(draw, width), *rest)
     for share in (0.002, 0.01, 0.05):
         draw, *rest = camera(2.2, 1.4, 100)
         hot = with_hits(draw, share, 300, 3000)
