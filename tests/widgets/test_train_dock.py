@@ -176,10 +176,10 @@ def test_an_error_in_the_background_is_shown_and_enables_the_button(
     _, widget = open_dock(viewer)
     widget.train_button.click()
     qtbot.waitUntil(ended(widget), timeout=30_000)
-    assert "out of memory" in shown[0] and "out of memory" in widget.status.text()
+    assert "not enough memory" in shown[0] and shown[0] == widget.status.text()
     assert widget.train_button.isEnabled() and len(viewer.layers) == 2
     widget.form.batch.value = 4
-    assert "out of memory" not in widget.status.text()
+    assert "not enough memory" not in widget.status.text()
 
 
 def test_during_a_run_a_summary_replaces_the_forms(viewer, qtbot):
