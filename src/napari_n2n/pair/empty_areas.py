@@ -13,8 +13,9 @@ from scipy import ndimage
 # Fewest pixels of an area, and its smallest share of the plane: noise that is rounded to few values
 # gives areas of a few pixels, and small areas change no figure.
 _FEWEST, _LEAST_SHARE = 64, 2e-4
-# Width in pixels of the rim around an area that is left out too: the interpolation of registered
-# images mixes data with the empty value there (2 pixels for cubic splines).
+# Width in pixels of the rim around an area that is left out of measuring too: the interpolation of
+# registered images mixes data with the empty value there (2 pixels for cubic splines). The rim is
+# trained on, or the network would smear the area into it.
 _RIM = 2
 # Largest size in pixels of a speck, a gap in an area; and largest number of specks per pixel of the
 # area. Single photons make more of them in all but the darkest places.
@@ -32,7 +33,9 @@ SQUARES = (3, 5, 7, 9)
 _NEIGHBOURS = np.ones((3, 3), bool)
 
 
-def empty_areas(views: Sequence[np.ndarray], ceilings: Sequence[float]) -> np.ndarray:
+def empty_areas(
+    views: Sequence[np.ndarray], ceilings: Sequence[float], rim: int = _RIM
+) -> np.ndarray:
     """Return where at least one of several acquisitions is empty.
 
     An area must be flat in another acquisition too, at least in part: borders of registered frames
@@ -44,6 +47,8 @@ def empty_areas(views: Sequence[np.ndarray], ceilings: Sequence[float]) -> np.nd
         For each acquisition, the same planes; shape (..., Y, X).
     ceilings
         For each acquisition, the value from which on areas are saturated, not empty.
+    rim
+        Width in pixels of the rim around an area that counts as empty too.
 
     Returns
     -------
@@ -56,8 +61,8 @@ def empty_areas(views: Sequence[np.ndarray], ceilings: Sequence[float]) -> np.nd
         here = [view[number] for view in planes]
         for own, ceiling in enumerate(ceilings):
             mask |= _of_plane(here, own, ceiling)
-        if mask.any():
-            mask |= ndimage.binary_dilation(mask, _NEIGHBOURS, _RIM)
+        if rim and mask.any():
+            mask |= ndimage.binary_dilation(mask, _NEIGHBOURS, rim)
     return empty.reshape(views[0].shape)
 
 
@@ -93,6 +98,9 @@ def _of_plane(views: Sequence[np.ndarray], own: int, ceiling: float) -> np.ndarr
     equal, fewest = flat(plane), max(_FEWEST, _LEAST_SHARE * plane.size)
     if np.count_nonzero(equal) < fewest:
         return empty
+    rest = [view[~equal] for view in views]
+    if len(views) > 1 and rest[0].size and np.mean(rest[0] == rest[-1]) > 1 / 2:
+        return empty  # without noise, a smooth background has one value, too
     labels, _ = ndimage.label(equal, _NEIGHBOURS)
     sizes = np.bincount(labels.ravel())
     others = plane[~equal]

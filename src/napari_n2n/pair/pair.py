@@ -209,7 +209,7 @@ class Pair:
         bad = np.isin(numbers, [one.plane for one in self.bad_planes])
         lost = np.zeros(views[0].shape, bool) | bad[..., None, None]
         if self.empty_share > 0:
-            lost |= empty_areas(views, [one.saturation for one in self.acquisitions])
+            lost |= empty_areas(views, [one.saturation for one in self.acquisitions], rim=0)
         return lost
 
     def planes(self, count: int, side: int | None = None) -> "Planes":
