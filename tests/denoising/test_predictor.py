@@ -9,7 +9,7 @@ from conftest import noisy
 from napari_n2n import Acquisition, TrainingSettings, denoise, load, train
 from napari_n2n.denoising.denoise import denoise_by_shards
 from napari_n2n.denoising.plan import make_plan
-from napari_n2n.denoising.predictor import Cancelled, Predictor, _margin, fitting_tile
+from napari_n2n.denoising.predictor import Cancelled, Predictor, fitting_tile
 from napari_n2n.denoising.preview import Preview
 
 CPU = torch.device("cpu")
@@ -123,9 +123,3 @@ def test_on_a_graphics_card_a_tile_leaves_four_tenths_of_its_memory_free(
     as_much_on_the_cpu = fitting_tile(denoiser, work, CPU, int(1.2 * free))  # it takes half of that
     monkeypatch.setattr("napari_n2n.denoising.predictor.free_memory", lambda _: int(free))
     assert fitting_tile(denoiser, work, CPU, 10**12) == as_much_on_the_cpu
-
-
-def test_a_thin_plane_is_mirrored_by_at_most_half_of_its_length(denoiser):
-    work = make_plan(denoiser, np.zeros((10, 3000), np.float32), axes="YX")
-    short, long = _margin(denoiser, work)
-    assert short == 5 < long

@@ -25,7 +25,6 @@ _SMALLEST_TILE = 64  # pixels; smaller tiles consist of little more than their h
 _CPU_SHARE = 0.5  # of the memory limit; the rest holds the shards being read and written
 _GPU_SHARE = 0.6  # of the free memory of a device; the rest is a reserve for other programs
 _CACHE_SHARE = 1 / 8  # of the memory limit, for chunks that the next region needs too
-_MARGIN_STRIDES = 2  # mirrored pixels beyond an edge, in strides of the network
 
 _log = logging.getLogger("napari_n2n")
 
@@ -150,8 +149,9 @@ class Predictor:
             acquisition = scene.acquisitions[one.index]
             denoised = self._denoised(one, acquisition.shape, self._channel(region))
             self._keep_empty(one, denoised, self._channel(region))
-            # Saturated pixels are not trained on, so larger values would be meaningless.
-            np.minimum(denoised, np.float32(acquisition.saturation), out=denoised)
+            if self.denoiser.record.loss_of(self._channel(region)) != "likelihood":
+                # Saturated pixels are not trained on, so larger values would be meaningless.
+                np.minimum(denoised, np.float32(acquisition.saturation), out=denoised)
             weight = np.float32(scene.weights[one.index])
             total[one.target] += weight * scene.maps[one.index](denoised)
             weights[one.target] += weight
@@ -190,9 +190,9 @@ class Predictor:
         reach = [slice(part.start, part.stop) for part in wanted]
         numbers = (self.denoiser.receptive_field, self.denoiser.stride)
         for axis, (halo, step) in enumerate(zip(*numbers, strict=True), start=-dims):
-            # Rounding tile and halo to the grid adds at most one stride each on either side; the
-            # mirrored margin adds `_MARGIN_STRIDES` strides.
-            more = halo + (2 + _MARGIN_STRIDES) * step
+            # Rounding tile and halo to the grid adds at most one stride each on either side, and
+            # an image whose side is no multiple of the stride is extended by less than another.
+            more = halo + 3 * step
             first, last = reach[axis].start - more, reach[axis].stop + more
             reach[axis] = slice(max(0, first), min(shape[axis], last))
         return tuple(reach)
@@ -274,8 +274,7 @@ class Predictor:
 
     def _tiles(self, spatial: Region, shape: tuple[int, ...]) -> Iterator[Tile]:
         halo, stride = self.denoiser.receptive_field, self.denoiser.stride
-        margin = _margin(self.denoiser, self.plan)
-        return tiles(spatial, shape, self.tile, halo, stride, margin)
+        return tiles(spatial, shape, self.tile, halo, stride)
 
 
 def fitting_tile(
@@ -289,18 +288,8 @@ def fitting_tile(
         plan.header.shape[-denoiser.dims :],
         denoiser.receptive_field,
         denoiser.stride,
-        _margin(denoiser, plan),
         longest=shard_sides(denoiser.dims),
         pixels=available / denoiser.bytes_per_pixel,
-    )
-
-
-def _margin(denoiser: Denoiser, plan: Plan) -> tuple[int, ...]:
-    """Return how far planes are mirrored beyond their edges, in pixels; at most half of them."""
-    shape = plan.header.shape[-denoiser.dims :]
-    return tuple(
-        min(_MARGIN_STRIDES * step, length // 2)
-        for step, length in zip(denoiser.stride, shape, strict=True)
     )
 
 

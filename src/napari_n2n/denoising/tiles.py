@@ -3,8 +3,8 @@
 A network that is equivariant to shifts by `stride`, and whose output depends on no input pixel
 farther away than `halo`, gives the same values for a tile as for the whole plane, if the tile
 starts on a multiple of the stride and is read with the halo around it. So no seam can appear and
-nothing has to be blended. The plane is extended by a narrow mirrored margin, so that the network's
-own padding has no visible effect at its edges.
+nothing has to be blended. At the edges of the image the network's own padding applies, as in
+training; only sides that are no multiple of the stride are extended to one, by mirrored pixels.
 """
 
 import math
@@ -44,7 +44,6 @@ def tiles(
     size: tuple[int, ...],
     halo: tuple[int, ...],
     stride: tuple[int, ...],
-    margin: tuple[int, ...],
 ) -> Iterator[Tile]:
     """Cut a part of a plane or volume into tiles.
 
@@ -60,13 +59,9 @@ def tiles(
         Receptive field of the network in pixels, along each axis.
     stride
         Shift in pixels under which the network is equivariant, along each axis.
-    margin
-        Width of the mirrored margin along each axis, in pixels, rounded up to multiples of
-        `stride`.
     """
     spans = [
-        list(_spans(*numbers))
-        for numbers in zip(region, shape, size, halo, stride, margin, strict=True)
+        list(_spans(*numbers)) for numbers in zip(region, shape, size, halo, stride, strict=True)
     ]
     for along in product(*spans):
         read, keep, write = zip(*along, strict=True)
@@ -74,19 +69,17 @@ def tiles(
 
 
 def _spans(
-    part: slice, length: int, size: int, halo: int, stride: int, margin: int
+    part: slice, length: int, size: int, halo: int, stride: int
 ) -> Iterator[tuple[tuple[int, int], slice, slice]]:
     # The receptive field is that of the pixel at the far end of a grid cell. A halo of one stride
     # less would therefore give the same values; of two strides less it would not.
-    size, halo, padded, margin = (
-        rounded_up(number, stride) for number in (size, halo, length, margin)
-    )
+    size, halo, padded = (rounded_up(number, stride) for number in (size, halo, length))
     start = part.start
     while start < part.stop:
         grid = start // stride * stride
         stop = min(grid + size, part.stop)
-        first = max(-margin, grid - halo)
-        last = min(padded + margin, rounded_up(stop, stride) + halo)
+        first = max(0, grid - halo)
+        last = min(padded, rounded_up(stop, stride) + halo)
         yield (first, last), slice(start - first, stop - first), slice(start, stop)
         start = stop
 
@@ -114,7 +107,6 @@ def choose_tile(
     shape: tuple[int, ...],
     halo: tuple[int, ...],
     stride: tuple[int, ...],
-    margin: tuple[int, ...],
     *,
     longest: tuple[int, ...],
     pixels: float,
@@ -123,7 +115,7 @@ def choose_tile(
 
     Parameters
     ----------
-    shape, halo, stride, margin
+    shape, halo, stride
         See `tiles`.
     longest
         Longest sides of a tile in pixels: those of a shard.
@@ -133,7 +125,7 @@ def choose_tile(
     """
     options = [
         _cuts(min(length, limit), length, *along)
-        for length, limit, *along in zip(shape, longest, halo, stride, margin, strict=True)
+        for length, limit, *along in zip(shape, longest, halo, stride, strict=True)
     ]
     choices = list(product(*options))
     fitting = [one for one in choices if math.prod(cut.read for cut in one) <= pixels]
@@ -143,13 +135,13 @@ def choose_tile(
     return tuple(cut.side for cut in best)
 
 
-def _cuts(shard: int, length: int, halo: int, stride: int, margin: int) -> list[_Cut]:
+def _cuts(shard: int, length: int, halo: int, stride: int) -> list[_Cut]:
     """List the ways to cut an axis of a shard into equal tiles."""
-    halo, around = rounded_up(halo, stride), rounded_up(margin, stride)
+    halo = rounded_up(halo, stride)
     found: list[_Cut] = []
     for count in range(1, _MOST_CUTS + 1):
         side = rounded_up(-(-shard // count), stride)
-        read = min(side + 2 * halo, length + 2 * around + stride)
+        read = min(side + 2 * halo, rounded_up(length, stride))
         if not found or side < found[-1].side:
             found.append(_Cut(side, read, -(-shard // side) * read))
     return found

@@ -161,6 +161,10 @@ class ModelRecord(_Value):
     versions: dict[str, str] = {}
     of_channels: list["ModelRecord"] = []
 
+    def loss_of(self, channel: int) -> str:
+        """Return the name of the loss that a channel was trained with."""
+        return self.of_channels[channel].loss if self.of_channels else self.loss
+
 
 # Most poolings of a network: 12 shift a plane by 8,192 pixels. More would only slow down reading a
 # file that claims them.

@@ -16,6 +16,7 @@ from napari_n2n.model.denoiser import load
 from napari_n2n.model.network import Network, build_network, flat_levels
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.losses import Loss
+from napari_n2n.training.patches import VOLUME_DEPTH
 from napari_n2n.training.settings import TrainingSettings
 
 # Arguments of `CompactUNet` for volumes: narrower and shallower than for planes, because a voxel
@@ -71,11 +72,19 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
                 "on planes (--dims 2)",
                 "axes",
             )
-    thinnest = min(pair.first.shape[-3] for pair in pairs)
     flat = flat_levels(pairs[0].first.scale[-3:], _VOLUME_NETWORK["depth"])
-    while 2 ** (_VOLUME_NETWORK["depth"] + 1 - flat) > thinnest:
+    while any(_is_cut(pair.first.shape[-3], _VOLUME_NETWORK["depth"] + 1 - flat) for pair in pairs):
         flat += 1
     return {"name": "compact", "channels": 1, "dims": 3, "flat": flat, **_VOLUME_NETWORK}
+
+
+def _is_cut(planes: int, poolings: int) -> bool:
+    """Return whether patches of a thin volume would have fewer planes than the volume itself.
+
+    In training, the network must meet both ends of a thin volume at the distance at which it meets
+    them in denoising.
+    """
+    return planes < VOLUME_DEPTH and planes % 2**poolings > 0
 
 
 def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:

@@ -23,7 +23,7 @@ from napari_n2n.training.settings import TrainingSettings
 
 _ORIENTATIONS = 8  # rotations by 90 degrees and flips of a plane
 # Depth in pixels of a patch of a volume. Larger: more context along Z, slower steps.
-_VOLUME_DEPTH = 16
+VOLUME_DEPTH = 16
 # Factor by which the batch is smaller for volumes, because a patch has 16 times as many pixels.
 # Smaller: slower steps; larger: noisier gradients.
 _PATCHES_PER_VOLUME = 8
@@ -33,7 +33,7 @@ def patch_side(
     pairs: Sequence[Pair], settings: TrainingSettings, stride: tuple[int, ...]
 ) -> tuple[int, ...]:
     """Return the sides of a patch in pixels: multiples of the stride that fit into all stacks."""
-    depth = (_VOLUME_DEPTH,) if settings.dims == 3 else ()
+    depth = (VOLUME_DEPTH,) if settings.dims == 3 else ()
     wanted = (*depth, settings.patch, settings.patch)
     shapes = [pair.first.shape[-settings.dims :] for pair in pairs]
     smallest = [min(lengths) for lengths in zip(*shapes, strict=True)]
