@@ -190,6 +190,22 @@ def test_a_damaged_tag_never_changes_the_pixels(tmp_path, caplog, options):
     assert refusals > len(tags)
 
 
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"bigtiff": True}])
+@pytest.mark.parametrize("code", [256, 257])
+def test_a_page_of_another_shape_than_the_first_is_refused_or_left_out(tmp_path, options, code):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", **options)
+    with tifffile.TiffFile(path) as tif:
+        place = tif.pages.get(2, aspage=True).tags[code].valueoffset
+    content = bytearray(path.read_bytes())
+    content[place + 1] ^= 1  # 256 pixels more
+    path.write_bytes(content)
+    with refused("unreadable", "describes 6 planes but contains 5 complete"):
+        Acquisition.open(path)
+    left = np.squeeze(pixels(path, axes="TYX"))
+    np.testing.assert_array_equal(left, np.delete(STACK, 2, axis=0))
+
+
 def test_a_damaged_first_page_is_not_taken_for_a_preview(tmp_path):
     path = as_tiff(tmp_path, compression="zlib")
     content = bytearray(path.read_bytes())

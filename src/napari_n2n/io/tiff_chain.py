@@ -5,7 +5,7 @@ program that calls may have switched off logging.
 """
 
 import struct
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import tifffile
 
@@ -17,12 +17,29 @@ _PIXEL_TAGS = {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 317, *ran
 _PLACES = {273, 279, 324, 325}
 # Those that every page of a file has if one has them: no program leaves one out here and there.
 _SHARED_TAGS = {*range(256, 260), 262}
+# Those that decide the shape and the type of a page.
+_SHAPE_TAGS = (256, 257, 258)
 # Bytes of a value of every integer type of TIFF. No other type suits these tags.
 _INTEGER_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
-def broken_page(tif: tifffile.TiffFile) -> str:
-    """Return which page is damaged, or where the chain of pages leaves the file; empty if none.
+class Chain(NamedTuple):
+    """The pages of a file.
+
+    Attributes
+    ----------
+    damage
+        Which page is damaged, or where the chain of pages leaves the file; empty if none.
+    shapes
+        Width, length and bits of every page up to the damage.
+    """
+
+    damage: str
+    shapes: list[tuple[int, ...]]
+
+
+def follow_chain(tif: tifffile.TiffFile) -> Chain:
+    """Check the tags of all pages.
 
     Raises
     ------
@@ -31,6 +48,7 @@ def broken_page(tif: tifffile.TiffFile) -> str:
     """
     seen: set[int] = set()
     shared: list[set[int]] = []  # of every page, which of the shared tags it has
+    shapes: list[tuple[int, ...]] = []
     handle, tiff, offset = tif.filehandle, tif.tiff, tif.pages.first.offset
     while offset:
         if offset in seen:
@@ -41,30 +59,35 @@ def broken_page(tif: tifffile.TiffFile) -> str:
         head = handle.read(tiff.tagnosize)
         tags = struct.unpack(tiff.tagnoformat, head)[0] if len(head) == tiff.tagnosize else 0
         if not 0 < tags <= _MOST_TAGS:
-            return f"page {number} is damaged or outside the file"
+            return Chain(f"page {number} is damaged or outside the file", shapes)
         content = handle.read(tags * tiff.tagsize + tiff.offsetsize)
         if len(content) < tags * tiff.tagsize + tiff.offsetsize:
-            return f"page {number} is damaged or outside the file"
-        codes, damaged = _tags(tif, content[: tags * tiff.tagsize])
+            return Chain(f"page {number} is damaged or outside the file", shapes)
+        values, damaged = _tags(tif, content[: tags * tiff.tagsize])
         if damaged:
-            return f"tag {damaged} of page {number} is damaged"
-        shared.append(codes & _SHARED_TAGS)
+            return Chain(f"tag {damaged} of page {number} is damaged", shapes)
+        shared.append(values.keys() & _SHARED_TAGS)
+        shapes.append(tuple(values.get(code, 0) for code in _SHAPE_TAGS))
         offset = struct.unpack(tiff.offsetformat, content[tags * tiff.tagsize :])[0]
     expected = set().union(*shared)
     for number, codes in enumerate(shared):
         if codes != expected:
-            return f"page {number} lacks tag {min(expected - codes)}"
-    return ""
+            return Chain(f"page {number} lacks tag {min(expected - codes)}", shapes)
+    return Chain("", shapes)
 
 
-def _tags(tif: tifffile.TiffFile, tags: bytes) -> tuple[set[int], int]:
-    """Return the codes of tags, and one that occurs twice or is invalid, or else 0."""
-    codes: set[int] = set()
+def _tags(tif: tifffile.TiffFile, tags: bytes) -> tuple[dict[int, int], int]:
+    """Return the values of tags, and the code of one that occurs twice or is invalid, or else 0.
+
+    The value of a tag that is stored elsewhere, or that says nothing of pixels, is 0 here.
+    """
+    values: dict[int, int] = {}
     tiff, size = tif.tiff, tif.filehandle.size
     word, inline = ("I", 4) if tiff.tagsize == 12 else ("Q", 8)
     order: Literal["little", "big"] = "little" if tif.byteorder == "<" else "big"
     entries = struct.iter_unpack(f"{tif.byteorder}HH{word}{inline}s", tags)
     for code, kind, count, content in entries:
+        value = 0
         if code in _PIXEL_TAGS:
             length = _INTEGER_SIZES.get(kind, 0) * count
             # A longer value is stored elsewhere, and the content is its place.
@@ -72,7 +95,8 @@ def _tags(tif: tifffile.TiffFile, tags: bytes) -> tuple[set[int], int]:
             last = value + length if length > inline else value
             outside = (length > inline or (count == 1 and code in _PLACES)) and last > size
             # Hamamatsu's NDPI stores the upper half of a place elsewhere.
-            if length == 0 or (outside and not tiff.is_ndpi) or code in codes:
-                return codes, code
-        codes.add(code)
-    return codes, 0
+            if length == 0 or (outside and not tiff.is_ndpi) or code in values:
+                return values, code
+            value = 0 if length > inline else value
+        values[code] = value
+    return values, 0

@@ -18,7 +18,7 @@ import zarr
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Header
-from napari_n2n.io.tiff_chain import broken_page
+from napari_n2n.io.tiff_chain import follow_chain
 from napari_n2n.io.tiff_metadata import channels_of, pixel_sizes
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
@@ -164,11 +164,12 @@ def _checked_series(
     path: Path, tif: tifffile.TiffFile, remarks: _Remarks, lenient: bool
 ) -> tifffile.TiffPageSeries:
     """Return the pages to read, once they are known to be complete."""
-    broken = broken_page(tif)
+    chain = follow_chain(tif)
     chosen = _chosen(path, tif)
     present = _complete_planes(chosen)
     declared = max(len(chosen), _described(tif))
-    serious = [broken] if broken else []
+    odd = _odd_page(chosen, chain.shapes)
+    serious = [text for text in (chain.damage, odd) if text]
     if chosen.kind in _OWN_PAGES:
         serious += _damaged_others(tif, chosen)
     serious += [text for text in remarks.texts if _SERIOUS.search(text)]
@@ -177,8 +178,8 @@ def _checked_series(
         serious = [text for text in serious if "invalid shaped series metadata" not in text]
     if declared <= present and not serious:
         return chosen
-    planes = _planes(chosen)
-    if not chosen.is_multifile:
+    planes = _equal_pages(tif) if odd else _planes(chosen)
+    if not (odd or chosen.is_multifile):
         planes = max(planes, _equal_pages(tif), _following_planes(tif, declared), key=len)
     if lenient and planes:
         _log.warning("%s: reads the %s that are complete", path, _counted(len(planes)))
@@ -222,6 +223,20 @@ def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
             tuple(chosen.shape),
         )
     return chosen
+
+
+def _odd_page(chosen: tifffile.TiffPageSeries, shapes: list[tuple[int, ...]]) -> str:
+    """Return which page has another shape than the first; empty if none.
+
+    tifffile reads the planes of ImageJ and of its own with the shape of their first page.
+    """
+    if chosen.kind not in ("shaped", "imagej") or chosen.is_multifile:
+        return ""
+    first = chosen.keyframe.index
+    for number, shape in enumerate(shapes[first : first + len(chosen)], first):
+        if shape != shapes[first]:
+            return f"page {number} has another shape than page {first}"
+    return ""
 
 
 def _damaged_others(tif: tifffile.TiffFile, chosen: tifffile.TiffPageSeries) -> Iterator[str]:
