@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_n2n import Acquisition, Pair, open_pairs
+from napari_n2n.model.network import build_network
 from napari_n2n.training.block_cache import BlockCache, BlockGrid
 from napari_n2n.training.held_out import HeldOutMask
+from napari_n2n.training.initial_weights import architecture
 from napari_n2n.training.normalisation import normalise
-from napari_n2n.training.patches import Patches
+from napari_n2n.training.patches import Patches, patch_side
+from napari_n2n.training.settings import TrainingSettings
 
 PLANES, SIDE, CHUNK = 12, 128, 64
 STEP = 1000.0
@@ -202,3 +205,16 @@ def _acquisitions(patches, pairs, step):
         ]
         found.append(pair)
     return found
+
+
+@pytest.mark.parametrize("planes", [2, 3, 5, 8, 11, 12, 15])
+def test_patches_of_a_thin_volume_have_all_its_planes(planes):
+    """Otherwise training meets its ends at another distance than denoising does."""
+    volume = np.random.default_rng(0).normal(size=(planes, 48, 48)).astype(np.float32)
+    pair = Pair.open(
+        *(Acquisition.open(volume + k, axes="ZYX") for k in (0.0, 0.3 * volume[:, ::-1]))
+    )
+    settings = TrainingSettings(dims=3)
+    stride = build_network(architecture(settings, [pair])).stride
+    assert planes % stride[0] == 0
+    assert patch_side([pair], settings, stride)[0] == planes
