@@ -185,6 +185,11 @@ def judge_denoised(
         return f"{np.mean(~np.isfinite(found)):.0%} of {out} is not finite"
     if alike(found, np.load("truth.npy")):
         return ""
+    expected = np.zeros(0)
+    if (pixels := held()) is not None:
+        expected = np.asarray(n2n.denoise(n2n.load(MODEL), pixels, axes="TYX"))
+        if alike(found, expected):
+            return ""
     frames = found.reshape(-1, *movie().shape[1:]) if found.size % movie()[0].size == 0 else ()
     if _is_part(frames, np.load("truth.npy"), alike):
         return SHORT
@@ -192,12 +197,8 @@ def judge_denoised(
         whole = np.asarray(n2n.denoise(n2n.load(MODEL), np.stack(complete), axes="TYX"))
         if _is_part(frames, whole, alike):
             return SHORT
-    pixels = held()
     if pixels is None:
         return "the input is damaged in a way that shows, and there is a result"
-    expected = np.asarray(n2n.denoise(n2n.load(MODEL), pixels, axes="TYX"))
-    if alike(found, expected):
-        return ""
     return f"other pixels than those of the input {found.shape} {expected.shape}"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,9 +150,10 @@ def _arrays() -> dict[str, tuple[Callable[[], Any], Pixels]]:
 
 def _short_map() -> Any:
     """Return a memory-mapped array whose file was cut off in the meantime."""
-    np.save("mapped.npy", movie())
-    mapped = np.load("mapped.npy", mmap_mode="r")
-    os.truncate("mapped.npy", 5000)
+    path = Path(tempfile.mkdtemp()) / "mapped.npy"
+    np.save(path, movie())
+    mapped = np.load(path, mmap_mode="r")
+    os.truncate(path, 5000)
     return mapped
 
 
@@ -166,7 +168,7 @@ def array(bench: Bench, seed: int, number: int) -> tuple[str, Result]:
     bench.fresh()
     case = Case(f"{name}: {function}", [], lambda: _judge_array(function, pixels))
     case.call = lambda: _with_array(function, make())
-    case.outputs = ("found", "out.tif", "mapped.npy", ".")
+    case.outputs = ("found", "out.tif", ".")
     return case.what, bench.run(case)
 
 

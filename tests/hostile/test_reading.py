@@ -508,6 +508,20 @@ def test_pixels_that_are_no_numbers_are_refused(dtype):
         Acquisition.open(np.zeros((40, 50), dtype))
 
 
+def test_a_memory_mapped_file_that_was_cut_off_is_refused(tmp_path):
+    np.save(tmp_path / "a.npy", STACK)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    np.testing.assert_array_equal(pixels(mapped[1:]), STACK[1:])
+    os.truncate(tmp_path / "a.npy", 5000)
+    for part in (mapped, mapped[:, 2:]):  # reading them would end the process
+        with refused("unreadable", match="a.npy was cut off"):
+            Acquisition.open(part)
+
+
+def test_a_matrix_is_read_as_a_plane():
+    np.testing.assert_array_equal(pixels(np.matrix(PLANE)), PLANE)
+
+
 def test_masked_pixels_are_refused_and_an_empty_mask_is_not():
     with refused("not_finite"):
         Acquisition.open(np.ma.masked_less(STACK, 100))

@@ -77,6 +77,8 @@ def open_source(source: Any, axes: str | None = None) -> Source:
             source = source.detach().cpu().numpy()
         if hasattr(source, "toarray"):
             raise BadInput(f"{kind}: is a sparse array: convert it with .toarray()", "format")
+        if isinstance(source, np.matrix):  # its parts always have two axes
+            source = np.asarray(source)
         if hasattr(source, "shape") and hasattr(source, "dtype"):
             return _from_array(source, "array", axes)
     raise BadInput(
@@ -178,6 +180,7 @@ def _from_array(
             f"{place}: shape {shape} contains no pixel: check that it was saved completely", "size"
         )
     _check_chunk(array, place)
+    _check_map(array, place)
     if np.ma.is_masked(array):
         raise BadInput(
             f"{place}: has masked pixels: crop them away, or fill them with the background level",
@@ -208,6 +211,21 @@ def _from_array(
         header.channels if header else (),
     )
     return Source(array, found, axes_assumed=axes is None and len(shape) > 2)
+
+
+def _check_map(array: Any, place: str) -> None:
+    """Refuse a memory-mapped array whose file was cut off: reading it would end the process."""
+    whole = array
+    while isinstance(whole, np.ndarray) and isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    if not isinstance(whole, np.memmap) or whole.filename is None:
+        return
+    path = Path(os.fsdecode(whole.filename))
+    if path.is_file() and path.stat().st_size < whole.offset + whole.nbytes:
+        raise BadInput(
+            f"{place}: its memory-mapped file {path.name} was cut off: copy the file again",
+            "unreadable",
+        )
 
 
 def _usable_step(place: str, axis: str, step: float, unit: str) -> tuple[float, str]:
