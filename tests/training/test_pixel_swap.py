@@ -98,7 +98,7 @@ def test_a_saturated_pixel_is_left_out_of_the_loss_wherever_it_moves():
     batch = patches_of(pair, SINGLE).draw(0, 8)
     top = normalise([pair])[0].scale(254.5)
     saturated = batch.target >= top
-    assert saturated.any() and not (batch.weight.bool() & saturated).any()
+    assert saturated.any() and not (batch.exact.bool() & saturated).any()
 
 
 def smeared(seed, width):
