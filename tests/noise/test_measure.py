@@ -369,10 +369,10 @@ def test_stacks_are_measured_from_a_few_planes():
         ("WideField_BPAE_R", True),
     ],
 )
-def test_real_scenes_call_for_l2_unless_they_are_saturated(real_data, scene, correlated):
+def test_real_scenes_call_for_l2(real_data, scene, correlated):
     folder = real_data / "fmd" / scene
     report = measure_noise(Pair.open(folder / "capture_1.tif", folder / "capture_2.tif"))
-    assert report.loss == ("likelihood" if report.saturated_share > 1e-3 else "l2")
+    assert report.loss == "l2"
     assert report.skewness > 0
     codes = {warning.code for warning in report.warnings}
     assert ("correlated_noise" in codes) is correlated
