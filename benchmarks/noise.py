@@ -233,7 +233,7 @@ def most_likely(draws: np.ndarray, model: NoiseModel, saturation: float) -> np.n
     """Return the value that maximises the likelihood of all draws, as training finds it."""
     measured = MeasuredNoise.of(model, float(draws.std()), torch.device("cpu"))
     targets = torch.from_numpy(draws)
-    censored = (targets >= saturation).float() - (targets <= measured.floor).float()
+    censored = (targets >= saturation).float() - (targets <= measured.lower_limit).float()
     found = targets.mean(0)
     for step in range(ROUNDS):
         signal = found.expand_as(targets)

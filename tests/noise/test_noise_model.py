@@ -22,7 +22,7 @@ def test_the_variance_at_each_level_is_that_of_the_camera():
     rng, gain, black, read = np.random.default_rng(0), 2.2, 100.0, 3.0
     light = 5 + 60 * SCENE / SCENE.max()
     found = model(lambda: gain * rng.poisson(light) + black + rng.normal(0, read, light.shape))
-    assert found.outlier_share == 0 and found.floor is None
+    assert found.outlier_share == 0 and found.lower_limit is None
     for level in np.quantile(gain * light + black, (0.1, 0.5, 0.95)):
         assert at(found, level) == pytest.approx(gain * (level - black) + read**2, rel=0.15)
 
@@ -44,15 +44,15 @@ def test_a_lower_limit_is_found_at_any_value(limit):
     rng = np.random.default_rng(0)
     signal = limit + 60 * SCENE / SCENE.max()
     found = model(lambda: np.maximum(signal + rng.normal(0, 12, signal.shape), limit))
-    assert found.floor == pytest.approx(limit, abs=1)
-    assert model(lambda: signal + rng.normal(0, 12, signal.shape)).floor is None
+    assert found.lower_limit == pytest.approx(limit, abs=1)
+    assert model(lambda: signal + rng.normal(0, 12, signal.shape)).lower_limit is None
 
 
 def test_pixels_without_a_photon_are_no_limit():
     rng, light = np.random.default_rng(0), 3 * SCENE / SCENE.max()
     found = model(lambda: 12.0 * rng.poisson(light))
-    assert found.floor is None and found.stuck == (0, 0)
-    assert model(lambda: 12.0 * rng.poisson(light) + 100).floor is None
+    assert found.lower_limit is None and found.stuck == (0, 0)
+    assert model(lambda: 12.0 * rng.poisson(light) + 100).lower_limit is None
 
 
 def test_pixels_stuck_at_a_limit_are_distinguished_from_saturated_structures():

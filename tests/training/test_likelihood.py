@@ -17,9 +17,9 @@ DRAWS = 30_000
 CPU = torch.device("cpu")
 
 
-def noise(variance=(100.0, 100.0), share=0.0, floor=None, spread=40.0, stuck=(0.0, 0.0)):
+def noise(variance=(100.0, 100.0), share=0.0, lower_limit=None, spread=40.0, stuck=(0.0, 0.0)):
     """Noise of a detector for 0 to 255 ADU; `variance` at both ends."""
-    model = NoiseModel((0.0, 255.0), variance, share, (0.0, 255.0), floor, stuck)
+    model = NoiseModel((0.0, 255.0), variance, share, (0.0, 255.0), lower_limit, stuck)
     return MeasuredNoise.of(model, spread, CPU)
 
 

@@ -127,8 +127,8 @@ def _beyond_limits(figures: NoiseFigures) -> str:
     raised = figures.clipped_mean_shift
     if raised > max(abs(figures.median_shift), _CLIPPED * figures.noise):
         return (
-            f"Noise is cut off at {_floor(figures)}, which raises the mean by {raised:.2g} ADU on "
-            "average"
+            f"Noise is cut off at {_lower_limit(figures)}, which raises the mean by {raised:.2g} "
+            "ADU on average"
         )
     stuck = sum(figures.noise_model.stuck)
     if stuck > _FEWEST_OUTLIERS:
@@ -162,10 +162,10 @@ def _lacks_too_much(figures: NoiseFigures) -> bool:
     return many and figures.missing_share > figures.outlier_share / 4
 
 
-def _floor(figures: NoiseFigures) -> str:
+def _lower_limit(figures: NoiseFigures) -> str:
     """Return the lower limit of the values in words."""
-    floor = figures.noise_model.floor
-    return f"{floor:g} ADU" if floor else "zero"
+    limit = figures.noise_model.lower_limit
+    return f"{limit:g} ADU" if limit else "zero"
 
 
 def _hit(figures: NoiseFigures) -> str:
@@ -202,7 +202,7 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
     if figures.clipping_shift > _CLIPPED * figures.noise and figures.black_share > _BLACK:
         yield Finding(
             "clipped",
-            f"{figures.black_share:.1%} of the pixels are cut off at {_floor(figures)}: dark "
+            f"{figures.black_share:.1%} of the pixels are cut off at {_lower_limit(figures)}: dark "
             f"areas read about {figures.clipping_shift:.2g} ADU too bright. Raise the camera's "
             "offset, and keep negative values when you subtract a background.",
         )

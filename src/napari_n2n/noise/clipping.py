@@ -75,7 +75,7 @@ def find_clipping(sample: Sample) -> Clipping:
         np.bincount(which, values[keep].astype(np.float64), minlength=bins) / count
         for values in ((sample.a + sample.b) / 2, sample.difference**2 / 2, sample.cut)
     )
-    mean -= sample.floor  # all signals here are above the limit
+    mean -= sample.lower_limit  # all signals here are above the limit
     touched = cut > _TOUCHED
     if not touched.any() or cut[-1] > cut[0] / 2:  # missing pixels occur at any brightness
         return nothing

@@ -35,7 +35,7 @@ class NoiseModel:
         between, and continued with the slope of the last two levels above and as a constant below.
     outlier_share, outlier_range
         Share of outliers, 0 to 1, and the range of their values, in which all are equally frequent.
-    floor
+    lower_limit
         The detector's lower limit, at which it reports all smaller values; None without a limit.
     stuck
         Shares of the pixels at the lower and at the upper limit that the other acquisition
@@ -46,7 +46,7 @@ class NoiseModel:
     variances: tuple[float, ...]
     outlier_share: float
     outlier_range: tuple[float, float]
-    floor: float | None
+    lower_limit: float | None
     stuck: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
@@ -65,7 +65,7 @@ class NoiseModel:
             tuple(map(float, variances)),
             outliers.share,
             ends,
-            sample.floor if analysis.clipping.shift > 0 else None,
+            sample.lower_limit if analysis.clipping.shift > 0 else None,
             (
                 _contradicted(sample, sample.cut, levels, variances),
                 _contradicted(sample, sample.saturated, levels, variances),

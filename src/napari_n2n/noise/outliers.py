@@ -146,9 +146,9 @@ def _missing(sample: Sample) -> tuple[float, np.ndarray]:
     cut = sample.cut & sample.valid
     if cut.mean() < _FAR_SHARE:
         return 0.0, nothing
-    level = _level(sample, cut) - sample.floor
+    level = _level(sample, cut) - sample.lower_limit
     above = sample.valid & (level > _FEWEST_STEPS * step_of(sample.a[~sample.cut]))
-    lower = np.minimum(sample.a, sample.b) - sample.floor
+    lower = np.minimum(sample.a, sample.b) - sample.lower_limit
     absent = above & cut
     between = above & ~cut & (lower < level / 2)
     if absent.sum() < _FEWEST_SIDED or between.sum() > _BETWEEN * absent.sum():

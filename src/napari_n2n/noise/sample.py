@@ -43,7 +43,7 @@ class Sample:
     saturated, cut, cut_twice
         True where A or B has its largest possible value; where A or B has its smallest possible
         value; and where both have it.
-    floor
+    lower_limit
         The smallest possible value, the larger one of A and B, in ADU of A; minus infinity if
         there are few pixels at the smallest value.
     saturated_share, black_share
@@ -63,7 +63,7 @@ class Sample:
     saturated: np.ndarray
     cut: np.ndarray
     cut_twice: np.ndarray
-    floor: float
+    lower_limit: float
     saturated_share: float
     black_share: float
     group: np.ndarray
@@ -84,8 +84,8 @@ class Sample:
         saturated = np.stack(
             [values >= one.saturation for values, one in ((a, first), (raw, second))]
         )
-        floors = [floor_of(values) for values in (a, raw)]
-        black = np.stack([values <= floor for values, floor in zip((a, raw), floors, strict=True)])
+        limits = [_lower_limit(values) for values in (a, raw)]
+        black = np.stack([values <= limit for values, limit in zip((a, raw), limits, strict=True)])
         return cls(
             a=a,
             b=b,
@@ -95,7 +95,7 @@ class Sample:
             saturated=saturated[0] | saturated[1],
             cut=black[0] | black[1],
             cut_twice=black[0] & black[1],
-            floor=max(floors[0], float(pair.matches[1].inverse(floors[1]))),
+            lower_limit=max(limits[0], float(pair.matches[1].inverse(limits[1]))),
             saturated_share=float(saturated.mean()),
             black_share=float(black.mean()),
             group=groups_of_blocks(a.shape),
@@ -142,7 +142,7 @@ class Sample:
         return replace(self, **parts)
 
 
-def floor_of(values: np.ndarray) -> float:
+def _lower_limit(values: np.ndarray) -> float:
     """Return the smallest value if it is zero or if many pixels have it; else minus infinity."""
     smallest = float(values.min())
     piled = float((values == smallest).mean()) > _PILED

@@ -42,7 +42,7 @@ class MeasuredNoise:
         Share of outliers, and their probability density per ADU.
     spread
         Standard deviation of the image, in ADU.
-    floor
+    lower_limit
         Values up to this one, in ADU, are at the detector's lower limit.
     stuck
         Shares of outliers at the lower and at the upper limit.
@@ -53,7 +53,7 @@ class MeasuredNoise:
     share: float
     density: float
     spread: float
-    floor: float = -math.inf
+    lower_limit: float = -math.inf
     stuck: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
@@ -66,7 +66,7 @@ class MeasuredNoise:
             model.outlier_share,
             1 / max(high - low, 1e-30),
             spread,
-            -math.inf if model.floor is None else model.floor,
+            -math.inf if model.lower_limit is None else model.lower_limit,
             model.stuck,
         )
 

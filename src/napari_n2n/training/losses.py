@@ -118,12 +118,12 @@ class Likelihood(Loss):
 
     def training_error(self, prediction: Tensor, batch: Batch, progress: float) -> Tensor:
         """Return the mean loss of a batch, for training."""
-        images = _in_adu(prediction, batch, self._noise.floor)
+        images = _in_adu(prediction, batch, self._noise.lower_limit)
         return masked_mean(squared(self._noise, *images, progress), batch.weight)
 
     def held_out_error(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Return the mean negative log-likelihood of a batch, for validation."""
-        images = _in_adu(prediction, batch, self._noise.floor)
+        images = _in_adu(prediction, batch, self._noise.lower_limit)
         return masked_mean(negative_log(self._noise, *images), batch.weight)
 
     def measured(self, model: NoiseModel, spread: float, device: torch.device) -> Loss:
@@ -139,7 +139,7 @@ class Likelihood(Loss):
         return self.noise
 
 
-def _in_adu(prediction: Tensor, batch: Batch, floor: float) -> tuple[Tensor, Tensor, Tensor]:
+def _in_adu(prediction: Tensor, batch: Batch, lower_limit: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return prediction and target in ADU of the first acquisition, and which pixels are cut off.
 
     The last tensor is 1 where the target is at the detector's upper limit, -1 where it is at the
@@ -148,7 +148,7 @@ def _in_adu(prediction: Tensor, batch: Batch, floor: float) -> tuple[Tensor, Ten
     result, target = (
         image.float() * batch.gain + batch.offset for image in (prediction, batch.target)
     )
-    return result, target, batch.saturated.float() - (target <= floor).float()
+    return result, target, batch.saturated.float() - (target <= lower_limit).float()
 
 
 LOSSES: dict[str, Loss] = {
