@@ -6,6 +6,7 @@ choice of the loss is therefore the choice of a statistic (Lehtinen et al. 2018,
 `LOSSES` is the only place where losses are listed: command line, widgets, advice and docs read it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -62,7 +63,7 @@ def _l0_held_out(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(ABC):
     """One row of the table of losses.
 
     Attributes
@@ -75,12 +76,6 @@ class Loss:
         Statistic of the targets to which a network converges: mean, median or mode.
     right_when, wrong_when
         When the loss gives a correct or a wrong result, in one plain sentence each.
-    per_pixel
-        ``(prediction, target, progress) -> loss`` of the same shape, for training; `progress`
-        runs from 0 to 1.
-    held_out
-        ``(prediction, target) -> loss`` of the same shape, constant during a run: it selects the
-        weights.
     """
 
     name: str
@@ -88,20 +83,43 @@ class Loss:
     statistic: str
     right_when: str
     wrong_when: str
-    per_pixel: Callable[[Tensor, Tensor, float], Tensor]
-    held_out: Callable[[Tensor, Tensor], Tensor]
 
+    @abstractmethod
     def training_error(self, prediction: Tensor, batch: Batch, progress: float) -> Tensor:
-        """Return the mean loss of a batch, for training."""
-        return masked_mean(self.per_pixel(prediction, batch.target, progress), batch.exact)
+        """Return the mean loss of a batch at a share `progress` (0 to 1) of a run."""
 
+    @abstractmethod
     def held_out_error(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch, for validation."""
-        return masked_mean(self.held_out(prediction, batch.target), batch.exact)
+        """Return the mean loss of a batch for validation: constant, it selects the weights."""
 
     def measured(self, model: NoiseModel, spread: float, device: torch.device) -> "Loss":
         """Return the loss for measured noise; see `Likelihood`. The others do not depend on it."""
         return self
+
+
+@dataclass(frozen=True)
+class PixelLoss(Loss):
+    """A loss that depends on the prediction and the target of each pixel alone.
+
+    Attributes
+    ----------
+    per_pixel
+        ``(prediction, target, progress) -> loss`` of the same shape, for training; `progress`
+        runs from 0 to 1.
+    held_out
+        ``(prediction, target) -> loss`` of the same shape, for validation.
+    """
+
+    per_pixel: Callable[[Tensor, Tensor, float], Tensor]
+    held_out: Callable[[Tensor, Tensor], Tensor]
+
+    def training_error(self, prediction: Tensor, batch: Batch, progress: float) -> Tensor:
+        """Return the mean loss of a batch; saturated pixels do not count."""
+        return masked_mean(self.per_pixel(prediction, batch.target, progress), batch.exact)
+
+    def held_out_error(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Return the mean validation loss of a batch; saturated pixels do not count."""
+        return masked_mean(self.held_out(prediction, batch.target), batch.exact)
 
 
 @dataclass(frozen=True)
@@ -154,7 +172,7 @@ def _in_adu(prediction: Tensor, batch: Batch, lower_limit: float) -> tuple[Tenso
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
-        Loss(
+        PixelLoss(
             name="l2",
             title="L2 - mean",
             statistic="mean",
@@ -163,7 +181,7 @@ LOSSES: dict[str, Loss] = {
             per_pixel=l2,
             held_out=l2,
         ),
-        Loss(
+        PixelLoss(
             name="l1",
             title="L1 - median",
             statistic="median",
@@ -175,7 +193,7 @@ LOSSES: dict[str, Loss] = {
             per_pixel=l1,
             held_out=l1,
         ),
-        Loss(
+        PixelLoss(
             name="l0",
             title="L0 - most common value",
             statistic="mode",
@@ -195,8 +213,6 @@ LOSSES: dict[str, Loss] = {
             wrong_when=(
                 "The noise was measured wrongly, for example because all outliers have one value."
             ),
-            per_pixel=l2,
-            held_out=l2,
         ),
     )
 }
