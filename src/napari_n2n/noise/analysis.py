@@ -27,8 +27,6 @@ class Analysis:
     ----------
     sample
         The measured pixels; places that moved are not valid.
-    spoilt
-        Whether outliers or clipping change the photon-transfer curve.
     signal_dependent
         Whether the noise grows with the signal; None if outliers or clipping hide it.
     outliers, clipping, curve, correlation
@@ -39,7 +37,6 @@ class Analysis:
     """
 
     sample: Sample
-    spoilt: bool
     signal_dependent: bool | None
     outliers: Outliers
     clipping: Clipping
@@ -81,7 +78,6 @@ class Analysis:
             drifted, drift_error = drift(sample)
         return cls(
             sample=sample,
-            spoilt=spoilt,
             signal_dependent=None if spoilt else curve.photon_gain is not None,
             outliers=outliers,
             clipping=clipping,

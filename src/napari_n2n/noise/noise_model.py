@@ -57,7 +57,7 @@ class NoiseModel:
         ends = float(both.min()), float(both.max())
         levels = np.linspace(float(curve.mean.min()), float(curve.mean.max()), _LEVELS)
         variances = curve.variance_at(levels)
-        if analysis.spoilt and outliers.noise > 0:
+        if analysis.signal_dependent is None and outliers.noise > 0:  # outliers raise the curve
             variances = np.full_like(levels, outliers.noise**2)
         variances = np.maximum(variances, (_LEAST * max(ends[1] - ends[0], _TINY)) ** 2)
         return cls(
