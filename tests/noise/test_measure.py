@@ -161,7 +161,13 @@ def test_gaussian_noise_shows_no_other_kind(sigma, seed):
 
 @pytest.mark.parametrize(
     ("share", "loss"),
-    [(0.0, "l2"), (0.05, "likelihood"), (0.3, "likelihood"), (0.85, "likelihood")],
+    [
+        (0.0, "l2"),
+        (0.05, "likelihood"),
+        (0.3, "likelihood"),
+        (0.7, "likelihood"),
+        (0.85, "likelihood"),
+    ],
 )
 def test_outliers_decide_between_the_losses(share, loss):
     report = measured(hit(gaussian(2, 1), share, 1))

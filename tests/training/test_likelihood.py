@@ -120,7 +120,7 @@ def test_the_loss_does_not_depend_on_the_units():
         torch.testing.assert_close(in_adu, error(scaled[0], batch(*scaled, 50.0, 30.0)))
 
 
-def test_a_run_keeps_saturated_structures_bright():
+def test_a_model_file_holds_the_noise_that_the_run_used():
     rng = np.random.default_rng(0)
     shape = blobs((64, 64))
     scene = 60 + 300 * (shape - shape.min()) / np.ptp(shape)

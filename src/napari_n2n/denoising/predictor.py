@@ -142,14 +142,14 @@ class Predictor:
         Cancelled
             If the callback returns True.
         """
-        scene, inside = self._scene(region)
+        channel, (scene, inside) = self._channel(region), self._scene(region)
         shape = tuple(part.stop - part.start for part in inside)
         total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         for one in inputs:
             acquisition = scene.acquisitions[one.index]
-            denoised = self._denoised(one, acquisition.shape, self._channel(region))
-            self._keep_empty(one, denoised, self._channel(region))
-            if self.denoiser.record.loss_of(self._channel(region)) != "likelihood":
+            denoised = self._denoised(one, acquisition.shape, channel)
+            self._keep_empty(one, denoised, channel)
+            if self.denoiser.record.loss_of(channel) != "likelihood":
                 # Saturated pixels are not trained on, so larger values would be meaningless.
                 np.minimum(denoised, np.float32(acquisition.saturation), out=denoised)
             weight = np.float32(scene.weights[one.index])

@@ -84,7 +84,7 @@ class Batch:
     input, target
         Two noisy images of the same places.
     weight
-        1 for target pixels that count, 0 for those that are held out or hit.
+        1 for target pixels that count, 0 for those that are held out, left out or hit.
     saturated
         True for target pixels at the upper limit of the detector.
     gain, offset
