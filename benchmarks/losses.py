@@ -40,15 +40,16 @@ class Case:
         The clean image in ADU, and a function that draws an acquisition of it.
     losses
         The losses to compare.
-    part
-        Range of the truth in ADU over which errors are measured.
+    parts
+        Names of parts of the image, and the range of the truth in ADU of each; they are scored
+        separately.
     """
 
     name: str
     truth: np.ndarray
     draw: Draw
     losses: tuple[str, ...]
-    part: tuple[float, float] = (-np.inf, np.inf)
+    parts: tuple[tuple[str, float, float], ...] = (("", -np.inf, np.inf),)
 
 
 def photograph(data: Path, name: str) -> np.ndarray:
@@ -70,8 +71,8 @@ def simulated(data: Path) -> Iterator[Case]:
     def saturated(rng: np.random.Generator) -> np.ndarray:
         return np.clip(np.round(2 * rng.poisson(bright / 2)), 0, 255).astype(np.uint8)
 
-    for words, part in (("values of 240-255", (240, 255)), ("values above 255", (255, np.inf))):
-        yield Case(f"8 bit, saturated: {words}", bright, saturated, ("l2", "likelihood"), part)
+    parts = ((": values of 240-255", 240, 255), (": values above 255", 255, np.inf))
+    yield Case("8 bit, saturated", bright, saturated, ("l2", "likelihood"), parts)
     for share in (0.3, 0.75):
         yield Case(
             f"impulses on {share:.0%}",
@@ -129,42 +130,42 @@ def real(data: Path) -> Iterator[Case]:
         )
 
 
-def compared(case: Case, steps: int) -> tuple[list[list[object]], Verdict]:
+def compared(case: Case, steps: int) -> tuple[list[list[object]], list[Verdict]]:
     """Train with each loss; return a row for each, and whether the recommended one is best."""
     rng = np.random.default_rng(3)
     a, b = case.draw(rng), case.draw(rng)
     pair = Pair.open(a, b)
     report = measure_noise(pair)
-    counted = (case.truth >= case.part[0]) & (case.truth < case.part[1])
-    rows: list[list[object]] = []
-    scores: dict[str, float] = {}
+    results = {}
     for loss in case.losses:
         settings = TrainingSettings(loss=loss, steps=steps, batch=BATCH, device="cpu")
         began = time.perf_counter()
         result = denoise(train(pair, settings, reports=[report]), a, b)
-        seconds = time.perf_counter() - began
-        off = (np.asarray(result).squeeze() - case.truth)[counted]
-        scores[loss] = float(10 * np.log10(255**2 / np.mean(off**2)))
-        chosen = " (recommended)" if loss == report.loss else ""
-        level = case.truth[counted]
-        slope = np.polyfit(level, level + off, 1)[0]
-        rows.append(
-            [
-                case.name,
-                loss.upper() + chosen,
+        results[loss] = np.asarray(result).squeeze(), time.perf_counter() - began
+    rows: list[list[object]] = []
+    verdicts: list[Verdict] = []
+    for words, low, high in case.parts:
+        counted = (case.truth >= low) & (case.truth < high)
+        scores: dict[str, float] = {}
+        for loss, (result, seconds) in results.items():
+            level = case.truth[counted]
+            off = result[counted] - level
+            scores[loss] = float(10 * np.log10(255**2 / np.mean(off**2)))
+            chosen = " (recommended)" if loss == report.loss else ""
+            slope = np.polyfit(level, level + off, 1)[0]
+            figures = (
                 f"{scores[loss]:.2f}",
                 f"{off.mean():+.1f}",
                 f"{slope:.2f}",
                 f"{seconds:.0f}",
-            ]
-        )
-        print(" | ".join(map(str, rows[-1])), flush=True)
-    behind = max(scores.values()) - scores.get(report.loss, -np.inf)
-    return rows, (
-        behind < ALLOWED,
-        f"{case.name}: {report.loss.upper()} is {behind:.2f} dB behind the best of "
-        f"{', '.join(loss.upper() for loss in case.losses)}",
-    )
+            )
+            rows.append([case.name + words, loss.upper() + chosen, *figures])
+            print(" | ".join(map(str, rows[-1])), flush=True)
+        behind = max(scores.values()) - scores.get(report.loss, -np.inf)
+        names = ", ".join(loss.upper() for loss in case.losses)
+        sentence = f"{report.loss.upper()} is {behind:.2f} dB behind the best of {names}"
+        verdicts.append((behind < ALLOWED, f"{case.name}{words}: {sentence}"))
+    return rows, verdicts
 
 
 def main() -> None:
@@ -179,9 +180,9 @@ def main() -> None:
     verdicts: list[Verdict] = []
     for case in (*simulated(given.data), *real(given.data)):
         if any(word in case.name for word in given.only):
-            found, verdict = compared(case, given.steps)
+            found, judgements = compared(case, given.steps)
             rows += found
-            verdicts.append(verdict)
+            verdicts += judgements
     header = ["noise", "loss", "PSNR, dB", "bias, ADU", "slope", "s"]
     text = (
         f"Pairs of {SIDE}x{SIDE} pixels, {given.steps} steps of {BATCH} patches, seed 0. PSNR "
