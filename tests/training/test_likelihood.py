@@ -78,6 +78,16 @@ def test_dead_and_hot_pixels_at_the_limits_do_not_move_the_result(clean, stuck):
     assert found == pytest.approx(clean, abs=0.5)
 
 
+@pytest.mark.parametrize("away", [0.5, 20.0, 29.9, 30.1, 1e3, 1e6])
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_the_expectation_beyond_a_limit_is_beyond_it(away, side):
+    signal, variance = torch.tensor([50.0]), torch.tensor([4.0])
+    limit = signal + side * away * 2
+    expected = expectation(signal, limit, torch.tensor([side]), variance)
+    beyond = float(side * (expected - limit))
+    assert 0 <= beyond < 2 / min(away, 1)
+
+
 def test_weights_do_not_bias_the_mean_of_photon_noise():
     targets = 3.0 * np.random.default_rng(0).poisson(1.5, DRAWS)
     assert converged(noise((1.0, 766.0)), targets) == pytest.approx(4.5, abs=0.1)

@@ -55,11 +55,13 @@ class NoiseModel:
         curve, outliers, sample = analysis.curve, analysis.outliers, analysis.sample
         both = np.stack([sample.a, sample.b])
         ends = float(both.min()), float(both.max())
-        levels = np.linspace(float(curve.mean.min()), float(curve.mean.max()), _LEVELS)
+        least = _LEAST * max(ends[1] - ends[0], _TINY)
+        dark, bright = float(curve.mean.min()), float(curve.mean.max())
+        levels = np.linspace(dark, max(bright, dark + least), _LEVELS)
         variances = curve.variance_at(levels)
         if analysis.signal_dependent is None and outliers.noise > 0:  # outliers raise the curve
             variances = np.full_like(levels, outliers.noise**2)
-        variances = np.maximum(variances, (_LEAST * max(ends[1] - ends[0], _TINY)) ** 2)
+        variances = np.maximum(variances, least**2)
         return cls(
             tuple(map(float, levels)),
             tuple(map(float, variances)),

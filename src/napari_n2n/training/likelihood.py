@@ -25,8 +25,8 @@ _FASTEST, _SLOWER = 0.3, 2.0
 _ERROR = 0.03
 # Smallest share, so that its logarithm is finite: rarer outliers do not occur in a recording.
 _RAREST = 1e-20
-# Below this many standard deviations, log(Phi) and the density are both tiny: the limit of their
-# ratio is used.
+# Standard deviations beyond which float32 cannot hold density and log(Phi): the limit of the hazard
+# rate is used, the distance itself.
 _FARTHEST = 30.0
 
 
@@ -159,10 +159,10 @@ def expectation(signal: Tensor, target: Tensor, censored: Tensor, variance: Tens
         return target
     side = censored[at_limit]
     mean, deviation = (values.expand_as(target)[at_limit] for values in (signal, variance.sqrt()))
-    distance = (side * (target[at_limit] - mean) / deviation).clamp(max=_FARTHEST)
-    hazard = torch.exp(
-        -0.5 * distance**2 - 0.5 * math.log(2 * math.pi) - torch.special.log_ndtr(-distance)
-    )
+    distance = side * (target[at_limit] - mean) / deviation
+    near = distance.clamp(max=_FARTHEST)
+    hazard = torch.exp(-0.5 * near**2 - 0.5 * math.log(2 * math.pi) - torch.special.log_ndtr(-near))
+    hazard = torch.maximum(hazard, distance)  # it is always larger, so this applies beyond only
     expected = target.clone()
     expected[at_limit] = mean + side * deviation * hazard
     return expected
