@@ -214,6 +214,13 @@ def test_correlated_noise_is_distinguished_from_outliers_on_top_of_it(kind):
     assert report.correlation_length == pytest.approx((1.5, 1.5), rel=0.25)
 
 
+@pytest.mark.parametrize(("value", "words"), [(0, "read 0)"), (60, "read 60)")])
+def test_the_reason_names_the_value_of_missing_pixels(value, words):
+    rng = np.random.default_rng(0)
+    views = [np.where(rng.random(v.shape) < 0.03, value, v + 50) for v in gaussian(3, 0)]
+    assert words in measured(views).reason
+
+
 @settings(max_examples=5, deadline=None)
 @given(share=st.floats(0.01, 0.5), sigma=st.floats(0, 15), seed=seeds)
 def test_missing_pixels_are_distinguished_from_dark_ones(share, sigma, seed):

@@ -76,7 +76,7 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
     if _lacks_too_much(figures):
         missing = f"{figures.missing_share:.0%}"
         return "l2", (
-            f"{missing} of the pixels are missing (they read 0), too many for the median or the "
+            f"{missing} of the pixels are {_missing(figures)}, too many for the median or the "
             f"most common value: L2 finds the mean, {missing} too dark."
         )
     if share > _FEWEST_OUTLIERS and _has_single_outliers(figures):
@@ -168,11 +168,21 @@ def _lower_limit(figures: NoiseFigures) -> str:
     return f"{limit:g} ADU" if limit else "zero"
 
 
+def _missing(figures: NoiseFigures) -> str:
+    return f"missing (they read {_missing_value(figures)})"
+
+
+def _missing_value(figures: NoiseFigures) -> str:
+    """Return the smallest value, which missing pixels have; within the noise of 0 it is 0."""
+    value = figures.noise_model.outlier_range[0]
+    return f"{value:.3g}" if abs(value) > figures.noise_a else "0"
+
+
 def _hit(figures: NoiseFigures) -> str:
     """Return a description of the pixels that are outliers."""
     side = one_side(figures.outlier_brighter)
     if figures.missing_share > figures.outlier_share / 2:
-        return "missing (they read 0)"
+        return _missing(figures)
     if figures.outliers_clustered:
         return f"hit by {side} patches" if side else "hit by text or dust"
     return f"hit by {side} outliers" if side else "hit by outliers of any value"
@@ -196,8 +206,9 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
     if _lacks_too_much(figures):
         yield Finding(
             "missing",
-            f"{figures.missing_share:.0%} of the pixels read 0 between much brighter ones, and no "
-            "loss can restore them: fill them from their neighbours first, or record again.",
+            f"{figures.missing_share:.0%} of the pixels read {_missing_value(figures)} between "
+            "much brighter ones, and no loss can restore them: fill them from their neighbours "
+            "first, or record again.",
         )
     if figures.clipping_shift > _CLIPPED * figures.noise and figures.black_share > _BLACK:
         yield Finding(

@@ -30,8 +30,8 @@ class NoiseFigures:
         Share of outliers among the pixels of each acquisition; and the share of these that are too
         bright, corrected for the range of values above and below.
     missing_share
-        Share of the pixels without a value, which read 0 between much brighter ones; included in
-        `outlier_share`.
+        Share of the pixels without a value, which have the smallest value between much brighter
+        ones; included in `outlier_share`.
     outlier_shift
         By how much the outliers shift the mean, in ADU.
     outliers_clustered

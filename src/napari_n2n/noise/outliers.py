@@ -60,7 +60,7 @@ class Outliers:
     share, error
         Share of outliers among the pixels of each acquisition, 0 to 1; and its standard error.
     missing
-        Share of the pixels without a value, which read 0 between much brighter ones.
+        Share of the pixels without a value, which have the smallest value between much brighter ones.
     brighter
         Share of the outliers that are too bright, corrected for the range of values above and
         below: 0.5 for impulses of any value, near 1 for hot pixels.
@@ -138,8 +138,8 @@ def _with_outliers(
 def _missing(sample: Sample) -> tuple[float, np.ndarray]:
     """Return the share of missing pixels in each acquisition, and where one is missing in either.
 
-    Missing pixels read 0 between much brighter ones, and hardly any pixels are in between: neither
-    few photons nor clipped noise leaves this gap. If pixels are 0 in both acquisitions far more
+    Missing pixels have the smallest value between much brighter ones, with hardly any in between:
+    neither few photons nor clipped noise leaves this gap. If pixels have it in both far more
     often than by chance (borders, masks), they do not count as missing.
     """
     nothing = np.zeros(sample.a.shape, bool)
