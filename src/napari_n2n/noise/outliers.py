@@ -60,7 +60,8 @@ class Outliers:
     share, error
         Share of outliers among the pixels of each acquisition, 0 to 1; and its standard error.
     missing
-        Share of the pixels without a value, which have the smallest value between much brighter ones.
+        Share of the pixels without a value: they have the smallest value of all and lie between
+        much brighter ones.
     brighter
         Share of the outliers that are too bright, corrected for the range of values above and
         below: 0.5 for impulses of any value, near 1 for hot pixels.
