@@ -330,10 +330,12 @@ def test_standard_errors_agree_with_the_scatter_of_figures():
         rng = np.random.default_rng(seed)
         b = 300 + 3 * (b - 100) + rng.normal(0, 40, b.shape)
         reports.append(measured(hit([a], 0.003, seed) + hit([b], 0.003, seed + 99)))
-    for name in ("noise_a", "noise_b", "gain_ratio", "photon_gain", "skewness", "outlier_share"):
+    # The scatter of eight figures has itself a standard error of 27 %.
+    figures = ("noise_a", "noise_b", "gain_ratio", "photon_gain", "skewness", "outlier_share")
+    for name in (*figures, "snr", "resolution"):
         scatter = np.std([getattr(report, name) for report in reports], ddof=1)
         said = np.median([report.errors[name] for report in reports])
-        assert said / 3 < scatter < 3 * said, name
+        assert said / 2.5 < scatter < 2.5 * said, name
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from napari_n2n.noise.sample import Sample
 
 # Share of outliers above which they increase the variance of the transfer curve noticeably.
 _MANY_OUTLIERS = 0.05
-# Share of outliers below which motion and drift can be distinguished from them.
+# Share of outliers below which motion and drift can be distinguished from them, and below which
+# those that are not recognised do not change black level and read noise.
 _FEW_OUTLIERS = 0.01
 # Smallest share of the field of view that must remain after moving parts are excluded.
 _LEAST_STILL = 0.1
@@ -68,12 +69,14 @@ class Analysis:
         spoilt = outliers.share > _MANY_OUTLIERS or cut_everywhere
         if spoilt:
             curve = replace(curve, photon_gain=None)
-        if curve.photon_gain is None or correlation.matters:
-            # Smoothing reduces the third cumulant more than the variance.
+        few = outliers.share < _FEW_OUTLIERS
+        if curve.photon_gain is None or correlation.matters or not few:
+            # Smoothing reduces the third cumulant more than the variance; small outliers, which
+            # are not recognised, raise both.
             curve = replace(curve, read_noise=None, pedestal=None)
         moved_here: float | None = moved or None
         drifted, drift_error = None, None
-        if outliers.share < _FEW_OUTLIERS:
+        if few:
             moved_here = max(moved, moved_share(sample, curve))
             drifted, drift_error = drift(sample)
         return cls(

@@ -33,6 +33,8 @@ _READ_SURE = 2
 _FLOOR = 0.25
 # Smallest divisor, in ADU or ADU^2.
 _TINY = 1e-12
+# Parts of a range at which a probability is evaluated.
+_EVENLY = (np.arange(64) + 0.5) / 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,7 @@ class _Fit:
     gain: float
     intercept: float
     read_square: float
+    most_read: float
     pedestal: float
     skewness: float
     median_shift: float
@@ -119,9 +122,10 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
     ]
     errors = {
         name: jackknife([getattr(part, name) for part in parts])
-        for name in ("gain", "read_square", "pedestal", "skewness", "median_shift")
+        for name in ("gain", "read_square", "skewness", "median_shift")
     }
     errors["photon_gain"], read_error = errors.pop("gain"), errors.pop("read_square")
+    errors["pedestal"] = _pedestal_error(fit, parts, read_error)
     dark = fit.gain * fit.mean.min() + fit.intercept
     photons = (
         fit.gain > _SURE * errors["photon_gain"] and fit.gain * np.ptp(fit.mean) > _GROWTH * dark
@@ -144,6 +148,22 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
         median_shift=fit.median_shift,
         errors=errors,
     )
+
+
+def _pedestal_error(fit: _Fit, parts: list[_Fit], read_error: float) -> float:
+    """Return the standard error of the black level: of the line, and of the read noise.
+
+    The square of the read noise has a normal distribution, limited to the possible values.
+    """
+    if not fit.gain > 0:
+        return np.nan
+    read_square = fit.pedestal * fit.gain + fit.intercept
+    of_line = jackknife([(read_square - part.intercept) / part.gain for part in parts])
+    possible = fit.most_read * _EVENLY
+    distance = (possible - fit.read_square) ** 2 / (2 * read_error**2 + _TINY)
+    weight = np.exp(distance.min() - distance)
+    of_read = np.sqrt(np.average((possible - read_square) ** 2, weights=weight))
+    return float(np.hypot(of_line, of_read / fit.gain))
 
 
 def _sums(a: np.ndarray, b: np.ndarray, m: np.ndarray, cell: np.ndarray) -> dict[str, np.ndarray]:
@@ -196,7 +216,8 @@ def _fit(sums: dict[str, np.ndarray]) -> _Fit:
     read = variance - third / gain if gain > 0 else np.full_like(variance, np.nan)
     read_square = float(np.average(read, weights=count / np.maximum(expected, least) ** 3))
     # The square of the read noise is not negative, and at most the variance in the dark.
-    possible = np.clip(read_square, 0.0, max(gain * mean.min() + intercept, 0.0))
+    most_read = float(max(gain * mean.min() + intercept, 0.0))
+    possible = np.clip(read_square, 0.0, most_read)
     # The median of a distribution is at most one standard deviation from its mean.
     shift = np.clip(third / (6 * expected), -np.sqrt(expected), np.sqrt(expected))
     return _Fit(
@@ -207,6 +228,7 @@ def _fit(sums: dict[str, np.ndarray]) -> _Fit:
         gain=gain,
         intercept=intercept,
         read_square=read_square,
+        most_read=most_read,
         pedestal=float((possible - intercept) / gain) if gain > 0 else np.nan,
         skewness=float(
             np.average(third, weights=count) / np.average(variance, weights=count) ** 1.5

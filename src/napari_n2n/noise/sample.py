@@ -49,7 +49,7 @@ class Sample:
     saturated_share, black_share
         Share of the pixels of both with the largest value, and with the smallest value.
     group
-        Number of the group of each pixel, 0 to 7, for standard errors by jackknife.
+        Number of the group of each pixel, 0 to 15, for standard errors by jackknife.
     quantum
         Step between pixel values in ADU: 1 for most integers, the gain of a detector that counts
         photons; 0 for continuous values.

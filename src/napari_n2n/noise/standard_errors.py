@@ -1,7 +1,9 @@
 """Standard errors of the figures of a report.
 
-Figures of single pixels are measured eight times, each time without one of eight groups of blocks
-spread over the plane (jackknife); figures of neighbouring pixels are measured on each of eight
+They are the scatter of a figure if the same scene is recorded again. Figures of single pixels are
+measured several times, each time without one group of blocks spread over the plane (jackknife).
+Where the noise of the groups differs because the scene does, the noise that the photon-transfer
+curve predicts is subtracted first. Figures of neighbouring pixels are measured on each of eight
 tiles.
 """
 
@@ -12,9 +14,10 @@ import numpy as np
 from napari_n2n.noise.analysis import Analysis
 from napari_n2n.noise.change import moved_share
 from napari_n2n.noise.clipping import find_clipping
-from napari_n2n.noise.correlation import autocorrelation, shared_noise
+from napari_n2n.noise.correlation import autocorrelation, shared_noise_error
 from napari_n2n.noise.photon_transfer import TransferCurve
 from napari_n2n.noise.sample import Sample
+from napari_n2n.pair.matching import line_errors
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.registration import shift_error
 from napari_n2n.stats import image_quality
@@ -28,7 +31,7 @@ _FEWEST_TILES = 4
 
 def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
     """Return the standard errors by figure name."""
-    sample, curve, usable = analysis.sample, analysis.curve, ~analysis.outliers.pixels
+    sample, curve = analysis.sample, analysis.curve
     errors = {name: e for name, e in curve.errors.items() if getattr(curve, name) is not None} | {
         "outlier_share": math.hypot(analysis.outliers.error, _of_missing(analysis)),
         "outlier_shift": analysis.outliers.shift_error,
@@ -37,14 +40,27 @@ def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
         errors["clipping_shift"] = jackknife(
             [find_clipping(sample.without(sample.group == k)).shift for k in range(GROUPS)]
         )
-    errors["gain_ratio"], errors["offset"] = _of_line(sample, usable & sample.valid)
-    errors["noise_a"], errors["noise_b"] = _of_noise(pair, sample)
+    keep, gain = sample.valid, pair.matches[1].gain
+    line = line_errors(*(v[keep] for v in (sample.a, sample.b, sample.surroundings, sample.group)))
+    if line is not None:  # here B is on A's intensity scale
+        errors["gain_ratio"], errors["offset"] = line[0] * gain, line[1] * gain
+    errors["noise_a"], errors["noise_b"] = _of_noise(pair, analysis)
+    if pair.noise[0]:
+        relative = math.hypot(_of_contrast(analysis), errors["noise_a"] / pair.noise[0])
+        errors["snr"] = relative * sample.contrast / pair.noise[0]
+    errors |= _of_limits(sample)
     if min(sample.a.shape[1:]) >= _SMALLEST:
         middle = len(sample.a) // 2
         errors["shift"] = shift_error(sample.a[middle], sample.b[middle])
     if analysis.drift_error is not None:
         errors["drift"] = analysis.drift_error
-    return errors | _scatter_of_tiles(analysis)
+    for name, error in (
+        ("resolution", image_quality.resolution_error(sample.a, sample.b)),
+        ("shared_noise", shared_noise_error(sample.a, sample.b)),
+    ):
+        if error is not None:
+            errors[name] = error
+    return errors | _of_tiles(analysis)
 
 
 def _of_missing(analysis: Analysis) -> float:
@@ -57,66 +73,52 @@ def _of_missing(analysis: Analysis) -> float:
     return jackknife(1 - np.sqrt(1 - (lost.sum() - lost) / (count.sum() - count)))
 
 
-def _scatter_of_tiles(analysis: Analysis) -> dict[str, float]:
+def _of_tiles(analysis: Analysis) -> dict[str, float]:
     """Return the standard errors of the figures that are measured on each tile."""
     ordinary = analysis.sample.without(analysis.outliers.around)
     tiles = [_of_tile(ordinary.of_tile(tile), analysis.curve) for tile in ordinary.tiles()]
     if not tiles:
         return {}
-    whole = np.array([list(tile.values()) for tile in tiles], dtype=np.float64)
-    known = np.isfinite(whole).sum(axis=0)
+    # A figure along y and along x has one standard error, from the scatter along both.
+    whole = {name: np.array([tile[name] for tile in tiles], np.float64) for name in tiles[0]}
     return {
-        name: float(np.nanstd(values, ddof=1)) / math.sqrt(count)
-        for name, values, count in zip(tiles[0], whole.T, known, strict=True)
-        if count >= _FEWEST_TILES
+        name: math.sqrt(float(np.mean(np.nanvar(values, axis=0, ddof=1)))) / math.sqrt(len(tiles))
+        for name, values in whole.items()
+        if np.isfinite(values).all(axis=-1).sum() >= _FEWEST_TILES
     }
 
 
-def _of_tile(sample: Sample, curve: TransferCurve) -> dict[str, float | None]:
+def _of_tile(sample: Sample, curve: TransferCurve) -> dict[str, tuple[float | None, ...]]:
     """Measure the figures of neighbouring pixels on one tile; None for undetermined ones."""
     correlation = autocorrelation(sample.difference, sample.valid, sample.quantum)
-    noise = math.sqrt(float(np.mean(sample.difference**2, dtype=np.float64)) / 2)
     return {
-        "noise_correlation": max(correlation.of_neighbours or (math.nan, math.nan)),
-        "correlation_length": max(correlation.length),
-        "shared_noise": shared_noise(sample.a, sample.b),
-        "moved_share": moved_share(sample, curve),
-        "snr": sample.contrast / noise if noise else None,
-        "resolution": image_quality.resolution(sample.a, sample.b),
-        "saturated_share": float(sample.saturated.mean()) / 2,
-        "black_share": float(sample.cut.mean()),
+        "noise_correlation": correlation.of_neighbours or (None, None),
+        "correlation_length": correlation.length,
+        "moved_share": (moved_share(sample, curve),),
     }
 
 
-def _of_line(sample: Sample, usable: np.ndarray) -> tuple[float, float]:
-    """Return the jackknife standard errors of gain and offset of B against A."""
-    group = sample.group[usable]
-    a, b, m = (
-        values[usable].astype(np.float64) for values in (sample.a, sample.b, sample.surroundings)
-    )
-    sums = np.array(
-        [
-            np.bincount(group, values, minlength=GROUPS)
-            for values in (np.ones_like(a), a, b, m, m * a, m * b)
-        ]
-    )
-    lines = []
-    for left_out in range(GROUPS):
-        count, *rest = np.delete(sums, left_out, axis=1).sum(axis=1)
-        mean_a, mean_b, mean_m, product_a, product_b = np.array(rest) / max(count, 1.0)
-        spread = product_a - mean_m * mean_a
-        gain = (product_b - mean_m * mean_b) / spread if spread > 0 else 1.0
-        lines.append((gain, mean_b - gain * mean_a))
-    gains, offsets = zip(*lines, strict=True)
-    return jackknife(gains), jackknife(offsets)
+def _of_limits(sample: Sample) -> dict[str, float]:
+    """Return the standard errors of the shares of pixels at the limits of the detector.
+
+    A pixel that is at the limit with probability p adds ``2 p (1 - p)`` to the variance of the
+    count in both acquisitions, and is at the limit in only one of them with the same probability.
+    """
+    once = {
+        "saturated_share": sample.saturated & (sample.a != sample.b),
+        "black_share": sample.cut & ~sample.cut_twice,
+    }
+    return {
+        name: math.sqrt(float(pixels.sum())) / (2 * pixels.size) for name, pixels in once.items()
+    }
 
 
-def _of_noise(pair: Pair, sample: Sample) -> tuple[float, float]:
+def _of_noise(pair: Pair, analysis: Analysis) -> tuple[float, float]:
     """Return the standard errors of the noise of A and of B, each in its own ADU."""
+    sample = analysis.sample
     apart = sample.difference.astype(np.float64)
-    count = np.bincount(sample.group.ravel(), minlength=GROUPS)
     total, of_a, of_b = (
-        np.bincount(sample.group.ravel(), values.ravel(), minlength=GROUPS) / count
+        _by_group(values, analysis)
         for values in (
             apart**2,
             apart * (sample.a - neighbourhood(sample.a)),
@@ -129,6 +131,41 @@ def _of_noise(pair: Pair, sample: Sample) -> tuple[float, float]:
     errors = []
     for sigma, own in ((sigma_a, of_a), (sigma_b, of_b)):
         variance = total / 2 if alike else total * own / (of_a + of_b)
-        scatter = float(variance.std(ddof=1)) / math.sqrt(GROUPS)
-        errors.append(scatter / (2 * sigma) if sigma else 0.0)
+        errors.append(_of_mean(variance) / (2 * sigma) if sigma else 0.0)
     return errors[0], errors[1] * gain
+
+
+def _of_contrast(analysis: Analysis) -> float:
+    """Return the relative standard error of the contrast.
+
+    With the noises n and n' of A and B, the square of the contrast has the error ``mean(s (n + n')
+    + n n')``. Of the same size, but measurable from ``d = n - n' = A - B``, are ``s d`` and half
+    the product of d at neighbouring pixels.
+    """
+    sample = analysis.sample
+    apart = sample.difference.astype(np.float64)
+    signal = sample.surroundings - sample.surroundings.mean(dtype=np.float64)
+    linear, square = (
+        _of_mean(_by_group(values, analysis))
+        for values in (signal * apart, apart * np.roll(apart, 1, axis=-1) / 2)
+    )
+    if sample.contrast == 0:
+        return 0.0
+    return math.hypot(linear, square) / (2 * sample.contrast**2)
+
+
+def _by_group(values: np.ndarray, analysis: Analysis) -> np.ndarray:
+    """Return the mean of `values` in each group, corrected for the noise predicted there."""
+    sample = analysis.sample
+    predicted = analysis.curve.variance_at(sample.surroundings)
+    mean = float(values.mean(dtype=np.float64))
+    terms = values - mean * (predicted / predicted.mean(dtype=np.float64) - 1)
+    group = sample.group.ravel()
+    return np.asarray(
+        np.bincount(group, terms.ravel(), minlength=GROUPS) / np.bincount(group, minlength=GROUPS)
+    )
+
+
+def _of_mean(by_group: np.ndarray) -> float:
+    """Return the standard error of the mean of values that have these means in the groups."""
+    return float(by_group.std(ddof=1)) / math.sqrt(GROUPS)

@@ -107,9 +107,52 @@ def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray) -> Affine:
+    binned = _binned(a, b, instrument, groups)
+    if binned is None:
+        return Affine(1.0, _mean_difference(a, b))
+    sums, centre = binned
+    (gain, level), errors = _fitted(sums.sum(axis=1), centre)
+    scatter = [jackknife(part) for part in np.transpose(_without_each(sums, centre))]
+    gain_error, level_error = np.maximum(errors, scatter)
+    if abs(gain - 1) <= _IDENTITY * gain_error and abs(level - centre) <= _IDENTITY * level_error:
+        return Affine()
+    if gain <= 0 or gain_error > _VAGUE:
+        return Affine(1.0, _mean_difference(a, b))
+    return Affine(float(gain), float(level - gain * centre))
+
+
+def line_errors(
+    a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray
+) -> tuple[float, float] | None:
+    """Return the standard errors of gain and offset of the line that `match_intensity` fits.
+
+    Parameters
+    ----------
+    a, b, instrument, groups
+        Pixels, their `balanced` surroundings, and the numbers of their groups; shape (pixels,).
+
+    Returns
+    -------
+    tuple or None
+        The errors, by jackknife; None if no line could be fitted.
+    """
+    binned = _binned(a, b, instrument, groups)
+    if binned is None:
+        return None
+    gains, levels = np.transpose(_without_each(*binned))
+    return jackknife(gains), jackknife(levels - gains * binned[1])
+
+
+def _binned(
+    a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray
+) -> tuple[np.ndarray, float] | None:
+    """Return the sums that `_fitted` takes, shape (4, groups, bins), and the mean of A.
+
+    The result is None if there are too few bins for a line.
+    """
     low, high = np.percentile(instrument, _ENDS)
     if not high > low:
-        return Affine(1.0, _mean_difference(a, b))
+        return None
     where = ((instrument - low) * (_BINS / (high - low))).astype(int).clip(0, _BINS - 1)
     cell = groups * _BINS + where
     sums = np.stack(
@@ -118,18 +161,16 @@ def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarr
             for values in (None, a, b, (b - a).astype(np.float64) ** 2)
         ]
     )
+    count, total = sums[:2].sum(axis=1)
+    if (count >= _FEWEST_IN_BIN).sum() < _FEWEST_BINS:
+        return None
+    return sums, float(total.sum() / count.sum())
+
+
+def _without_each(sums: np.ndarray, centre: float) -> list[np.ndarray]:
+    """Fit the line without each group."""
     whole = sums.sum(axis=1)
-    if (whole[0] >= _FEWEST_IN_BIN).sum() < _FEWEST_BINS:
-        return Affine(1.0, _mean_difference(a, b))
-    centre = float(whole[1].sum() / whole[0].sum())
-    (gain, level), errors = _fitted(whole, centre)
-    parts = [_fitted(whole - sums[:, group], centre)[0] for group in range(GROUPS)]
-    gain_error, level_error = np.maximum(errors, [jackknife(one) for one in np.transpose(parts)])
-    if abs(gain - 1) <= _IDENTITY * gain_error and abs(level - centre) <= _IDENTITY * level_error:
-        return Affine()
-    if gain <= 0 or gain_error > _VAGUE:
-        return Affine(1.0, _mean_difference(a, b))
-    return Affine(float(gain), float(level - gain * centre))
+    return [_fitted(whole - sums[:, group], centre)[0] for group in range(GROUPS)]
 
 
 def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:

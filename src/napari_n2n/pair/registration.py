@@ -7,13 +7,15 @@ import numpy as np
 from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
-from napari_n2n.stats.statistics import MAD_TO_SIGMA
+from napari_n2n.stats.statistics import over_blocks
 
 # Standard deviations in pixels of the Gaussians that remove noise and slow background: structures
 # of a few pixels remain.
 _SMOOTHING, _BACKGROUND = 1.5, 12
-# Tiles along each side of a plane; the scatter of the tiles gives the standard error.
+# Tiles along each side of a plane, whose agreement a shift must improve.
 _TILES = 4
+# Side in pixels of the blocks whose residuals are independent: several times `_SMOOTHING`.
+_ERROR_BLOCK = 16
 # Standard errors by which a shift must improve the agreement of the tiles.
 _SURE = 4.0
 # Shift in pixels below which it is not tested, because it hardly matters.
@@ -62,14 +64,30 @@ def measure_shift(
 
 
 def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
-    """Return the standard error of a displacement in pixels, from 4x4 tiles of a plane.
+    """Return the standard error of a displacement along one axis, in pixels.
 
-    The median deviation of the tiles is used, so that tiles with little structure do not dominate.
+    A small displacement changes B by the product with its gradient, so it is the slope of a
+    regression of B - A on the gradient, and its error follows from the residuals summed over
+    blocks (a sandwich estimator: neighbouring pixels share noise). The mean of both axes is
+    returned.
+
+    Parameters
+    ----------
+    plane_a, plane_b
+        Shape (Y, X), displaced against each other by a few pixels at most.
     """
-    tiles = zip(_tiles(plane_a), _tiles(plane_b), strict=True)
-    peaks = np.array([_peak(_detail(tile_a), _detail(tile_b)) for tile_a, tile_b in tiles])
-    deviation = float(np.median(np.abs(peaks - np.median(peaks, axis=0)))) * MAD_TO_SIGMA
-    return deviation / math.sqrt(len(peaks))
+    a, b = _detail(plane_a), _detail(plane_b)
+    gradients = np.stack(np.gradient((a + b) / 2)).astype(np.float64)
+    normal = np.einsum("iyx,jyx->ij", gradients, gradients)
+    if not np.linalg.det(normal) > 0:
+        return math.inf
+    slopes = np.linalg.solve(normal, (gradients * (b - a)).sum(axis=(1, 2)))
+    residual = b - a - np.einsum("i,iyx->yx", slopes, gradients)
+    sums = over_blocks(gradients * residual, _ERROR_BLOCK, np.sum).reshape(2, -1)
+    inverse = np.linalg.inv(normal)
+    covariance = inverse @ (sums @ sums.T) @ inverse
+    # The peak is located on a grid, whose steps have a standard deviation of 1 / sqrt(12).
+    return math.sqrt(float(np.trace(covariance)) / 2 + 1 / (12 * _UPSAMPLING**2))
 
 
 def _peak(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

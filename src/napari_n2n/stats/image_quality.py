@@ -9,6 +9,13 @@ from napari_n2n.stats.statistics import Measurement, mean_over_blocks, neighbour
 
 # Ring correlation above which detail is resolved: fixed threshold of Nieuwenhuizen et al. (2013).
 RESOLVED = 1 / 7
+# Rings over which the ring correlation is averaged before it is compared with the threshold.
+_RINGS = 3
+# Fourier coefficients per independent one: a Hann window correlates neighbours (its equivalent
+# noise bandwidth is 1.5 along each axis).
+_BANDWIDTH = 1.5**2
+# Rings on each side of the crossing from which the slope is taken, as a part of their number.
+_AROUND = 1 / 4
 
 
 def psnr(truth: np.ndarray, image: np.ndarray, data_range: float) -> float:
@@ -157,12 +164,33 @@ def resolution(a: np.ndarray, b: np.ndarray) -> float | None:
     # In a ring of n Fourier coefficients, the correlation of pure noise scatters by 1 / sqrt(2 n).
     coefficients = np.pi * (np.arange(len(correlation)) + 0.5) * len(_planes(a))
     threshold = np.maximum(RESOLVED, 3 / np.sqrt(2 * coefficients))
-    smooth = ndimage.uniform_filter1d(correlation, 3)
+    smooth = ndimage.uniform_filter1d(correlation, _RINGS)
     below = np.flatnonzero(smooth < threshold)
     below = below[below >= 2]  # the window dominates the innermost rings
     if len(below) == 0:
         return 2.0
     return float(1 / frequency[below[0]]) if below[0] > 2 else None
+
+
+def resolution_error(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Return the standard error of `resolution` in pixels; None if it could not be determined.
+
+    A ring correlation r from n independent Fourier coefficients scatters by ``(1 - r^2) / sqrt(n)``
+    (Saxton & Baumeister 1982). Divided by the slope at which r crosses the threshold, this is the
+    scatter of the frequency.
+    """
+    period = resolution(a, b)
+    if period is None or period <= 2.0:
+        return None
+    frequency, correlation = fourier_ring_correlation(a, b)
+    ring = int(np.argmin(abs(frequency - 1 / period)))
+    count = 2 * np.pi * (ring + 0.5) * _RINGS * len(_planes(a)) / _BANDWIDTH
+    reach = max(_RINGS, round(ring * _AROUND))
+    near = slice(max(ring - reach, 2), ring + reach + 1)
+    slope = -float(np.polyfit(frequency[near], correlation[near], 1)[0])
+    if not slope > 0:
+        return None
+    return float(period**2 * (1 - RESOLVED**2) / math.sqrt(count) / slope)
 
 
 def _planes(stack: np.ndarray) -> np.ndarray:
