@@ -15,10 +15,13 @@ import dask.array as da
 import numpy as np
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.header import Channel, Header, Region
 from napari_n2n.io.pixel_values import as_float32, check_values, usable
 from napari_n2n.io.reading import Guarded, read_pixels
 from napari_n2n.io.sources import AXES, Source, checked_axes, open_source
+from napari_n2n.io.window import chunk_shape, length, middle, sub_slice
+from napari_n2n.io.window import evenly_spaced as evenly_spaced
 
 # Side of a sampled plane, in pixels. Larger: a better estimate of the value range; smaller: less
 # to read from a large plane (a million 16-bit pixels are 2 MB).
@@ -52,6 +55,8 @@ class Acquisition:
         True if the source does not label its leading axes and they are a guess.
     measured_saturation
         Largest value that the detector delivers, in ADU; None if it was not detected.
+    detector
+        Bad pixels and offsets of the source's planes, corrected on reading; None: unchanged.
     """
 
     source: Any
@@ -65,6 +70,7 @@ class Acquisition:
     channels: tuple[Channel, ...] = ()
     axes_assumed: bool = False
     measured_saturation: float | None = None
+    detector: DetectorMap | None = None
 
     @classmethod
     def open(cls, source: Any, axes: str | None = None, name: str | None = None) -> "Acquisition":
@@ -113,11 +119,15 @@ class Acquisition:
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of each axis, in pixels."""
-        return tuple(_length(self.window[dimension]) for dimension in self.order)
+        return tuple(length(self.window[dimension]) for dimension in self.order)
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of a pixel."""
+        """Type of a pixel: of corrected pixels float32, of others that of the source."""
+        return np.dtype(np.float32) if self.detector is not None else self._source_dtype
+
+    @property
+    def _source_dtype(self) -> np.dtype:
         return np.dtype(self.source.dtype).newbyteorder("=")
 
     @property
@@ -174,8 +184,8 @@ class Acquisition:
         """Largest value of the detector, or of the pixel type, in ADU; inf for floats."""
         if self.measured_saturation is not None:
             return self.measured_saturation
-        if np.issubdtype(self.dtype, np.integer):
-            return float(np.iinfo(self.dtype).max)
+        if np.issubdtype(self._source_dtype, np.integer):
+            return float(np.iinfo(self._source_dtype).max)
         return math.inf
 
     @property
@@ -186,7 +196,7 @@ class Acquisition:
         """
         found = []
         for dimension in self.order:
-            window, chunk = self.window[dimension], _chunks(self.source)[dimension]
+            window, chunk = self.window[dimension], chunk_shape(self.source)[dimension]
             assert isinstance(window, slice)
             step = window.step or 1
             found.append((max(1, chunk // step), -(-(-window.start % chunk) // step)))
@@ -202,14 +212,22 @@ class Acquisition:
         """
         picked = list(self.window)
         for dimension, part in zip(self.order, region, strict=True):
-            picked[dimension] = _sub_slice(self.window[dimension], part)
-        return read_pixels(
-            self.source,
-            picked,
-            self.order,
-            name=str(self.path or self.name),
-            is_file=self.path is not None,
-        )
+            picked[dimension] = sub_slice(self.window[dimension], part)
+        down, across = self.order[-2:]
+
+        def read(rows: slice, columns: slice) -> np.ndarray:
+            picked[down], picked[across] = rows, columns
+            return read_pixels(
+                self.source,
+                picked,
+                self.order,
+                name=str(self.path or self.name),
+                is_file=self.path is not None,
+            )
+
+        place = sub_slice(picked[down], slice(None)), sub_slice(picked[across], slice(None))
+        detector = self.detector
+        return detector.read(read, *place, self.saturation) if detector else read(*place)
 
     def plane(self, index: int) -> np.ndarray:
         """Read the plane at an index over all leading axes, in its pixel type; shape (Y, X)."""
@@ -240,18 +258,31 @@ class Acquisition:
         self, numbers: Iterable[int], side: int | None = None
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Yield index and float32 pixels of planes; see `spread_planes`."""
-        middle = [
-            slice((length - cut) // 2, (length - cut) // 2 + cut)
-            for length in self.plane_shape
-            for cut in (min(length, side or length),)
-        ]
-        view = self.cropped(*middle)
+        view = self.middle(side)
         for index in numbers:
             yield index, as_float32(view.plane(index), self.name, index)
 
     def cropped(self, rows: slice, columns: slice) -> "Acquisition":
         """Return a view of a part of every plane."""
         return self._view({"Y": rows, "X": columns})
+
+    def middle(self, side: int | None) -> "Acquisition":
+        """Return a view of the middle of every plane, with at most `side` rows and columns."""
+        return self.cropped(*middle(self.plane_shape, side))
+
+    def corrected(self, detector: DetectorMap | None) -> "Acquisition":
+        """Return a view whose pixels are corrected by a map of the detector when they are read."""
+        return replace(self, detector=detector)
+
+    def bad_pixels(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return which pixels of a part of a plane have no value of their own; shape (Y, X)."""
+        place = tuple(
+            sub_slice(self.window[dimension], part)
+            for dimension, part in zip(self.order[-2:], (rows, columns), strict=True)
+        )
+        if self.detector is None:
+            return np.zeros([length(part) for part in place], bool)
+        return self.detector.bad[place]
 
     def every(self, axis: str, start: int, step: int) -> "Acquisition":
         """Return a view of the frames `start`, `start` + `step`, ... along an axis."""
@@ -280,7 +311,7 @@ class Acquisition:
         """Return a view of one position along an axis, without that axis."""
         place = self._axis_index(axis)
         window = list(self.window)
-        inside = _sub_slice(window[self.order[place]], slice(index, index + 1))
+        inside = sub_slice(window[self.order[place]], slice(index, index + 1))
         window[self.order[place]] = inside.start
         rest = [k for k in range(len(self.axes)) if k != place]
         return replace(
@@ -323,7 +354,7 @@ class Acquisition:
         window, scale = list(self.window), list(self.scale)
         for axis, part in parts.items():
             place = self._axis_index(axis)
-            window[self.order[place]] = _sub_slice(window[self.order[place]], part)
+            window[self.order[place]] = sub_slice(window[self.order[place]], part)
             scale[place] *= part.step or 1
         return replace(self, window=tuple(window), scale=tuple(scale))
 
@@ -337,35 +368,6 @@ class Acquisition:
             scale=tuple(self.scale[k] for k in rank),
             units=tuple(self.units[k] for k in rank),
         )
-
-
-def evenly_spaced(total: int, count: int) -> list[int]:
-    """Return up to `count` evenly spaced numbers from 0 to `total` - 1."""
-    if total <= count:
-        return list(range(total))
-    return (
-        sorted({round(i * (total - 1) / (count - 1)) for i in range(count)}) if count > 1 else [0]
-    )
-
-
-def _length(window: slice | int) -> int:
-    assert isinstance(window, slice)
-    return len(range(window.start, window.stop, window.step or 1))
-
-
-def _sub_slice(window: slice | int, part: slice) -> slice:
-    """Return a part of a window as a slice of the dimension that the window selects from."""
-    assert isinstance(window, slice)
-    inside = range(window.start, window.stop, window.step or 1)[part]
-    return slice(inside.start, inside.stop, inside.step)
-
-
-def _chunks(array: Any) -> tuple[int, ...]:
-    """Return the shape of a chunk: a single pixel if the source has no chunks."""
-    chunks = getattr(array, "chunks", None)
-    if isinstance(array, da.Array):
-        return tuple(max(lengths) for lengths in array.chunks)
-    return tuple(chunks) if chunks is not None else (1,) * array.ndim
 
 
 def check_finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.ndarray:

@@ -193,8 +193,9 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
         yield Finding(
             "duplicate",
             f"About {figures.shared_noise:.0%} of the noise is the same in A and B and will "
-            "stay in the result: use separate exposures, not overlapping averages or copies, "
-            "and correct fixed patterns first.",
+            "stay in the result: a fixed pattern of the detector (every pixel has its own offset "
+            "or gain), or overlapping averages or copies. Subtract dark frames, or use "
+            "separate exposures.",
         )
     if _correlated(figures) and figures.noise_correlation is not None:
         y, x = figures.noise_correlation

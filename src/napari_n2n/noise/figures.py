@@ -38,6 +38,12 @@ class NoiseFigures:
         True if the outliers form patches (text, dust) rather than single pixels.
     hits
         Number of sharp bright spots in one acquisition only (cosmic rays) in the sampled planes.
+    hot_pixels, dead_pixels, hot_pixel_share
+        Number of single pixels that are too bright, and too dark, in both acquisitions; and share
+        of the hot ones. Left out of measuring.
+    column_offsets, row_offsets
+        Root mean square of the offsets of whole columns and rows that both acquisitions have, in
+        ADU; 0 if noise and scene explain them; None if they could not be determined.
     bad_frames
         Planes that do not belong to the recording; left out.
     empty_share
@@ -95,6 +101,11 @@ class NoiseFigures:
     outlier_shift: float
     outliers_clustered: bool
     hits: int
+    hot_pixels: int
+    dead_pixels: int
+    hot_pixel_share: float
+    column_offsets: float | None
+    row_offsets: float | None
     bad_frames: tuple[BadPlane, ...]
     empty_share: float
     pulse_share: float

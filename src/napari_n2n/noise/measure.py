@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +102,7 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         outlier_shift=outliers.shift,
         outliers_clustered=outliers.clustered,
         hits=pair.hits.count if pair.hits else 0,
+        **_fixed_pattern(pair),
         bad_frames=pair.bad_planes,
         empty_share=pair.empty_share,
         pulse_share=outliers.pulse_share,
@@ -129,6 +131,18 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         noise_model=NoiseModel.of(analysis),
         errors=standard_errors(pair, analysis),
     )
+
+
+def _fixed_pattern(pair: Pair) -> dict[str, Any]:
+    """Return the figures of the fixed pattern of the detector."""
+    pattern = pair.pattern
+    return {
+        "hot_pixels": len(pattern.hot),
+        "dead_pixels": len(pattern.dead),
+        "hot_pixel_share": pattern.hot_share,
+        "column_offsets": pattern.columns and pattern.columns.rms,
+        "row_offsets": pattern.rows and pattern.rows.rms,
+    }
 
 
 def measure_channels(pairs: Sequence[Pair]) -> list[NoiseReport]:

@@ -81,6 +81,9 @@ class NoiseReport(NoiseFigures, Advice):
         yield "outliers", self._outliers()
         yield "correlation", self._correlation()
         yield "common noise", self._share("shared_noise", _SHARED_BY_CHANCE, "in A and B alike")
+        yield "hot pixels", self._hot_pixels()
+        yield "column offsets", self._lines("column_offsets")
+        yield "row offsets", self._lines("row_offsets")
         yield "motion", self._share("moved_share", _MOVED_BY_CHANCE, "of the field")
         yield "drift", self._share("drift", 0.0, "of the signal's spread")
         yield "saturation", self._share("saturated_share", 0.0, "of the pixels")
@@ -93,6 +96,17 @@ class NoiseReport(NoiseFigures, Advice):
         side = one_side(self.outlier_brighter)
         sides = f"all {side}" if side else "bright and dark"
         return self._share("outlier_share", 0.0, f"of the pixels{where}, {sides}") or ""
+
+    def _hot_pixels(self) -> str:
+        if not self.hot_pixels + self.dead_pixels:
+            return ""
+        return f"{self.hot_pixels} ({self.hot_pixel_share:.2%}), and {self.dead_pixels} dead pixels"
+
+    def _lines(self, name: str) -> str | None:
+        rms = getattr(self, name)
+        if rms is None:
+            return None
+        return f"{self.with_error(name)} ADU, root mean square" if rms else ""
 
     def _correlation(self) -> str | None:
         if self.correlation_length is None:

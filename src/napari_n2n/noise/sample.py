@@ -36,7 +36,8 @@ class Sample:
         Smoothed mean of A and B around each pixel, without the pixel itself, so that it does not
         depend on the pixel's noise.
     valid
-        False for excluded pixels: initially those that are saturated or hit in A or B, or empty.
+        False for excluded pixels: initially those that are saturated or hit in A or B, bad pixels
+        of the detector, and empty ones.
     empty
         True in empty areas, such as borders, which are not valid. A and B have the mirror image of
         the data there, so that blocks and neighbourhoods have the statistics of the data.
@@ -77,6 +78,7 @@ class Sample:
         planes = pair.planes(_PLANES, side)
         a, raw = planes.views[:2]
         b = pair.matches[1].inverse(raw)
+        integers = planes.with_offsets[:2]
         hit = np.zeros(a.shape, bool)
         if pair.hits is not None:
             seen, (a, b) = (a, b), without_hits((a, b), pair.hits)
@@ -84,13 +86,13 @@ class Sample:
         saturated = np.stack(
             [values >= one.saturation for values, one in ((a, first), (raw, second))]
         )
-        limits = [_lower_limit(values) for values in (a, raw)]
-        black = np.stack([values <= limit for values, limit in zip((a, raw), limits, strict=True)])
+        limits = [_lower_limit(values) for values in integers]
+        black = np.stack([values <= limit for values, limit in zip(integers, limits, strict=True)])
         return cls(
             a=a,
             b=b,
             surroundings=neighbourhood((a + b) / 2),
-            valid=~(saturated[0] | saturated[1] | hit | planes.empty),
+            valid=~(saturated[0] | saturated[1] | hit | planes.empty | planes.bad),
             empty=planes.empty,
             saturated=saturated[0] | saturated[1],
             cut=black[0] | black[1],
@@ -99,7 +101,7 @@ class Sample:
             saturated_share=float(saturated.mean()),
             black_share=float(black.mean()),
             group=groups_of_blocks(a.shape),
-            quantum=step_of(a),
+            quantum=step_of(integers[0]),
         )
 
     @property

@@ -52,6 +52,12 @@ def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
     if min(sample.a.shape[1:]) >= _SMALLEST:
         middle = len(sample.a) // 2
         errors["shift"] = shift_error(sample.a[middle], sample.b[middle])
+    for name, lines in (
+        ("column_offsets", pair.pattern.columns),
+        ("row_offsets", pair.pattern.rows),
+    ):
+        if lines is not None:
+            errors[name] = lines.error
     if analysis.drift_error is not None:
         errors["drift"] = analysis.drift_error
     for name, error in (

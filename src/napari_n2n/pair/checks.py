@@ -9,6 +9,7 @@ import numpy as np
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.pair.bad_planes import BadPlane, listed
+from napari_n2n.pair.fixed_pattern import FixedPattern
 from napari_n2n.pair.hits import Hits
 from napari_n2n.pair.registration import whole_pixels
 from napari_n2n.stats.affine import Affine
@@ -49,7 +50,8 @@ def findings_of(
     sampled: Sequence[Sequence[np.ndarray]],
     matches: Sequence[Affine],
     shift: tuple[float, float],
-    hits: Hits | None = None,
+    hits: Hits | None,
+    pattern: FixedPattern,
 ) -> Iterator[Finding]:
     """Yield the findings about the acquisitions of a pair.
 
@@ -65,10 +67,14 @@ def findings_of(
         Largest displacement (y, x) before cropping, in pixels.
     hits
         Sharp bright pixels in one acquisition only.
+    pattern
+        The fixed pattern of the detector.
     """
     first = acquisitions[0]
     yield from _unnamed_axis(first)
     yield from _displacement(*shift)
+    if pattern.is_notable:
+        yield Finding("fixed_pattern", pattern.message())
     if hits is not None:
         yield Finding(
             "hits",

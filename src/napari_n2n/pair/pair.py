@@ -24,6 +24,7 @@ from napari_n2n.pair.checks import (
     refuse_duplicate,
 )
 from napari_n2n.pair.empty_areas import empty_areas, filled, smallest_square
+from napari_n2n.pair.fixed_pattern import FixedPattern, find_fixed_pattern
 from napari_n2n.pair.hits import Hits, find_hits, without_hits
 from napari_n2n.pair.matching import match_intensity, noise_levels
 from napari_n2n.pair.registration import measure_shift, whole_pixels
@@ -45,14 +46,21 @@ class Planes:
     numbers
         Their indices over all leading axes.
     views
-        For each acquisition, float32, shape (planes, Y, X); empty areas are `filled`.
+        For each acquisition, float32, shape (planes, Y, X), without the fixed pattern of the
+        detector; empty areas are `filled`.
     empty
         True in empty areas; shape (planes, Y, X).
+    bad
+        True for bad pixels of the detector, which have the mean of their neighbours; shape (Y, X).
+    with_offsets
+        The views with the offsets of columns and rows, so that integers are integers.
     """
 
     numbers: list[int]
     views: list[np.ndarray]
     empty: np.ndarray
+    bad: np.ndarray
+    with_offsets: list[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +83,8 @@ class Pair:
         For each, the row and column of its original plane at which its cropped part starts.
     hits
         Sharp bright pixels in one acquisition only, such as cosmic rays; None if there are none.
+    pattern
+        The fixed pattern of the detector, which is left out of measuring.
     bad_planes
         Planes that are left out of measuring and training.
     empty_share
@@ -94,6 +104,7 @@ class Pair:
     shift: tuple[float, float]
     offsets: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
+    pattern: FixedPattern
     hits: Hits | None = None
     bad_planes: tuple[BadPlane, ...] = ()
     empty_share: float = 0.0
@@ -139,11 +150,15 @@ class Pair:
         for other in range(1, len(opened)):
             for earlier in range(other):
                 refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
+        pattern = find_fixed_pattern(opened, numbers, _SAMPLED_SIDE, empty)
+        seen = [one.corrected(pattern.detector) for one in opened]
+        if pattern.is_notable:
+            sampled, empty = _sample(seen, numbers)
         shifts = [(0.0, 0.0)] + [measure_shift(sampled[0], planes) for planes in sampled[1:]]
-        cropped, offsets = _crop(opened, shifts)
+        cropped, offsets = _crop(seen, shifts)
         if any(start != offsets[0] for start in offsets):
             sampled, empty = _sample(cropped, numbers)
-        counted = ~empty if empty.any() else None
+        counted = _counted(cropped, empty)
         cropped = [
             replace(one, measured_saturation=level)
             for one, level in zip(cropped, find_ceilings(sampled), strict=True)
@@ -161,16 +176,19 @@ class Pair:
         square = smallest_square(sampled) if blank or empty.any() else None
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
         return cls(
-            acquisitions=tuple(cropped),
+            acquisitions=tuple(
+                one.corrected(raw.detector) for one, raw in zip(cropped, opened, strict=True)
+            ),
             matches=matches,
             noise=noise_levels(sampled, matches, counted),
             shift=largest,
             offsets=offsets,
             findings=(
-                *findings_of(cropped, sampled, matches, largest, hits),
+                *findings_of(cropped, sampled, matches, largest, hits, pattern),
                 *findings_about_left_out(cropped[0], bad, float(empty.mean())),
             ),
             hits=hits,
+            pattern=pattern,
             bad_planes=bad,
             empty_share=float(empty.mean()),
             empty_square=square,
@@ -217,14 +235,33 @@ class Pair:
 
         Planes larger than `side` pixels are cropped to their middle.
         """
-        bad = {one.plane for one in self.bad_planes}
-        numbers = spread(self.first.plane_count, count, bad)
-        views = [_stack(one, numbers, side) for one in self.acquisitions]
+        numbers = spread(self.first.plane_count, count, {one.plane for one in self.bad_planes})
+        seen = self.corrected().acquisitions
+        views = [_stack(one, numbers, side) for one in seen]
         empty = np.zeros(views[0].shape, bool)
         if self.empty_share > 0:
             empty = empty_areas(views, [one.saturation for one in self.acquisitions])
             views = [filled(view, empty) for view in views]
-        return Planes(numbers, views, empty)
+        with_offsets = views
+        if any(one.detector is not None and one.detector.has_offsets for one in seen):
+            without = [one.detector and one.detector.bad_only() for one in seen]
+            parts = zip(seen, without, strict=True)
+            with_offsets = [_stack(one.corrected(bad), numbers, side) for one, bad in parts]
+        return Planes(numbers, views, empty, _bad(seen, side), with_offsets)
+
+    def corrected(self) -> "Pair":
+        """Return the pair without the fixed pattern of the detector: see `Acquisition.corrected`.
+
+        The other attributes, which were measured without it, remain the same.
+        """
+        detector = self.pattern.detector
+        return replace(
+            self, acquisitions=tuple(one.corrected(detector) for one in self.acquisitions)
+        )
+
+    def bad_pixels(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return which pixels of a part of the planes are corrected bad pixels; shape (Y, X)."""
+        return np.logical_or.reduce([one.bad_pixels(rows, columns) for one in self.acquisitions])
 
     def match(self, source: int, target: int) -> Affine:
         """Return the map from the intensities of acquisition `source` to those of `target`."""
@@ -291,6 +328,18 @@ def _sample(
 
 def _stack(acquisition: Acquisition, numbers: Sequence[int], side: int | None) -> np.ndarray:
     return np.stack([plane for _, plane in acquisition.planes_at(numbers, side)])
+
+
+def _bad(acquisitions: Sequence[Acquisition], side: int | None) -> np.ndarray:
+    """Return the bad pixels of all acquisitions in the middle of their planes; shape (Y, X)."""
+    middle = [one.middle(side) for one in acquisitions]
+    return np.logical_or.reduce([one.bad_pixels(slice(None), slice(None)) for one in middle])
+
+
+def _counted(acquisitions: Sequence[Acquisition], empty: np.ndarray) -> np.ndarray | None:
+    """Return which sampled pixels are data, shape (planes, Y, X); None if all are."""
+    without = empty | _bad(acquisitions, _SAMPLED_SIDE)
+    return ~without if without.any() else None
 
 
 def _matches(sampled: list[list[np.ndarray]], counted: np.ndarray | None) -> tuple[Affine, ...]:

@@ -1,0 +1,181 @@
+"""The fixed pattern of a detector: what is the same at every exposure, and stays in a result.
+
+It is common to both acquisitions of a pair, so a network cannot distinguish it from the scene.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.detector_map import DetectorMap
+from napari_n2n.io.window import sub_slice
+from napari_n2n.pair.hot_pixels import find_hot_pixels
+from napari_n2n.pair.line_offsets import LineOffsets, column_offsets
+from napari_n2n.stats.statistics import MAD_TO_SIGMA
+
+# Offsets of lines above this part of the noise of one acquisition are reported and corrected: the
+# noise of a result is a few times as large.
+_NOTABLE = 0.05
+# Quantiles by which the intensities of A and B are compared, and difference of the gain from 1
+# below which it is taken as 1: noise changes the quantiles.
+_QUANTILES, _ALIKE = (0.05, 0.5, 0.95), 0.1
+# Most pixels of a plane that is searched as a whole: larger than any detector, a larger plane was
+# stitched from several. And most pixels of all its planes together: these take a few seconds.
+_LARGEST_PLANE, _MOST_PIXELS = 2**26, 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPattern:
+    """What two acquisitions have in common although it is not light.
+
+    Attributes
+    ----------
+    hot, dead
+        Row and column of each hot and of each dead pixel in the planes of the source; shape (n, 2).
+    searched
+        Number of pixels that were searched.
+    columns, rows
+        Offsets of columns and rows; None if they could not be determined.
+    detector
+        The map that corrects what was found, and what the acquisitions already correct; None if
+        there is nothing.
+    """
+
+    hot: np.ndarray
+    dead: np.ndarray
+    searched: int
+    columns: LineOffsets | None
+    rows: LineOffsets | None
+    detector: DetectorMap | None
+
+    @property
+    def is_notable(self) -> bool:
+        """Whether anything was found that would be seen in a result."""
+        lines = (self.columns, self.rows)
+        return bool(len(self.hot) + len(self.dead)) or any(
+            one and one.values.any() for one in lines
+        )
+
+    @property
+    def hot_share(self) -> float:
+        """Share of the hot pixels among those that were searched."""
+        return len(self.hot) / self.searched
+
+    def message(self) -> str:
+        """Return one or two sentences with the figures and what to do."""
+        parts = [
+            f"{len(places)} {name} pixels ({len(places) / self.searched:.2%})"
+            for name, places in (("hot", self.hot), ("dead", self.dead))
+            if len(places)
+        ]
+        parts += [
+            f"offsets of the {name} of {one.rms:.2g} ADU (root mean square)"
+            for name, one in (("columns", self.columns), ("rows", self.rows))
+            if one is not None and one.values.any()
+        ]
+        return (
+            f"The detector has a fixed pattern, which is the same in all recordings and stays in "
+            f"the result: {', '.join(parts)}. Left out of measuring; subtract dark frames and "
+            "replace hot pixels to remove it."
+        )
+
+
+def find_fixed_pattern(
+    acquisitions: Sequence[Acquisition],
+    numbers: Sequence[int],
+    side: int,
+    empty: np.ndarray,
+) -> FixedPattern:
+    """Find hot and dead pixels, and offsets of columns and rows.
+
+    The middle of the planes is searched, and the whole planes only if something is found there.
+
+    Parameters
+    ----------
+    acquisitions
+        Of one scene, not cropped to it if they are displaced; the first two are used.
+    numbers
+        Planes to average; without bad ones.
+    side
+        Largest side of the middle part.
+    empty
+        Where the middle part is empty; shape (planes, Y, X).
+    """
+    middle = [one.middle(side) for one in acquisitions[:2]]
+    found = _found(middle, numbers, np.logical_not(empty.any(axis=0)))
+    large = acquisitions[0].plane_shape != middle[0].plane_shape
+    size = math.prod(acquisitions[0].plane_shape)
+    if large and found.is_notable and size < _LARGEST_PLANE:
+        few = numbers[: max(1, _MOST_PIXELS // size)]
+        found = _found(acquisitions[:2], few, None)
+    return found
+
+
+def _found(
+    acquisitions: Sequence[Acquisition],
+    numbers: Sequence[int],
+    counted: np.ndarray | None,
+) -> FixedPattern:
+    """Return what is found in acquisitions, which may be views of a part of the planes."""
+    a, b = (_mean(one, numbers) for one in acquisitions)
+    b = _on_scale_of(a, b)
+    hot, dead = find_hot_pixels(a, b, counted)
+    part = slice(0, a.shape[0]), slice(0, a.shape[1])
+    bad = DetectorMap.without_offsets(hot | dead)
+    a, b = (bad.corrected(one, *part, math.inf) for one in (a, b))
+    noise = float(np.median(np.abs(a - b))) * MAD_TO_SIGMA * math.sqrt(len(numbers) / 2)
+    columns = rows = None
+    if counted is None or counted.all():  # empty areas are those of registered planes
+        columns = _notable(column_offsets(a, b), noise)
+        if columns is not None:
+            a, b = a - columns.values, b - columns.values
+        rows = _notable(column_offsets(a.T, b.T), noise)
+    whole, place = _in_source(acquisitions[0])
+    start = [along.start for along in place]
+    found = FixedPattern(
+        np.argwhere(hot) + start, np.argwhere(dead) + start, a.size, columns, rows, None
+    )
+    before = acquisitions[0].detector
+    if not found.is_notable:
+        return replace(found, detector=before)
+    detector = DetectorMap.without_offsets(np.zeros(whole, bool))
+    detector.bad[place] = bad.bad
+    for along, one, axis in ((detector.columns, columns, 1), (detector.rows, rows, 0)):
+        if one is not None:
+            along[place[axis]] = one.values
+    return replace(found, detector=before.and_then(detector) if before else detector)
+
+
+def _in_source(acquisition: Acquisition) -> tuple[tuple[int, int], tuple[slice, slice]]:
+    """Return the rows and columns of the source, and the part of them that is selected."""
+    y, x = acquisition.order[-2:]
+    parts = (sub_slice(acquisition.window[k], slice(None)) for k in (y, x))
+    down, across = parts
+    return (acquisition.source.shape[y], acquisition.source.shape[x]), (down, across)
+
+
+def _mean(acquisition: Acquisition, numbers: Sequence[int]) -> np.ndarray:
+    """Return the mean of some planes."""
+    total = np.zeros(acquisition.plane_shape, np.float64)
+    for _, plane in acquisition.planes_at(numbers):
+        total += plane
+    return total / len(numbers)
+
+
+def _on_scale_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return B on the intensity scale of A, approximately, by the quantiles of both."""
+    (low_a, middle_a, high_a), (low_b, middle_b, high_b) = (
+        (float(value) for value in np.quantile(one, _QUANTILES)) for one in (a, b)
+    )
+    gain = (high_b - low_b) / (high_a - low_a) if high_a > low_a and high_b > low_b else 1.0
+    return (b - middle_b) / (1.0 if abs(gain - 1) < _ALIKE else gain) + middle_a
+
+
+def _notable(offsets: LineOffsets | None, noise: float) -> LineOffsets | None:
+    """Return offsets whose values are zero if they are too small to matter."""
+    if offsets is None or offsets.rms > _NOTABLE * noise:
+        return offsets
+    return replace(offsets, values=np.zeros_like(offsets.values))
