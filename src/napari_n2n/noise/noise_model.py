@@ -14,9 +14,9 @@ from napari_n2n.noise.sample import Sample
 
 # Number of levels of the stored curve: a straight line needs two; more follow a bent one.
 _LEVELS = 16
-# Smallest standard deviation, as a part of the range of the levels: below it, noise is not what
-# limits a result, and weights would differ by more than float32 can hold.
-_LEAST = 1e-3
+# Smallest standard deviation, as a part of the range of the values: rounding alone gives 0.3 ADU, in
+# 16 bits. Weights of a smaller one would differ by more than float32 can hold.
+_LEAST = 5e-6
 # Standard deviations of a difference that ordinary noise, also that of photon pulses, does not
 # reach.
 _FAR = 8.0

@@ -16,13 +16,17 @@ from napari_n2n.stats.statistics import GROUPS, MAD_TO_SIGMA, jackknife
 
 # Number of signal levels. More: less mixing of levels; fewer: less scatter of each variance.
 _BINS = 24
-# Quantiles of the surroundings that the bins cover; pixels beyond are in the outermost bins.
-_ENDS = 0.002, 0.998
+# Interquartile ranges around the median within which the bins are equally wide; farther away, their
+# width is proportional to the distance, so that a few bright structures do not fill all bins.
+_EVEN = 2
+# Quantile of the surroundings at which the bins begin; darker pixels are in the first bin.
+_DARK_END = 0.002
 # Fewest pixels of a bin: the standard error of its variance is then sqrt(2 / 400) = 7 %.
 _LEAST = 400
 # Number of rounds of the fit, because its weights depend on the line itself.
 _ROUNDS = 4
-# Smallest variance in the weights, as a part of the mean variance: limits the weight of dark bins.
+# Smallest variance in the weights, as a part of the mean variance of the pixels: limits the weight
+# of dark bins.
 _DARKEST = 0.05
 # The noise grows with the signal if the gain exceeds this many standard errors, and if the variance
 # grows over the signal range by more than this part of the variance in the dark.
@@ -112,8 +116,7 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
     a, b, m = (
         values[pixels].astype(np.float64) for values in (sample.a, sample.b, sample.surroundings)
     )
-    low, high = np.quantile(m, _ENDS)
-    bins = ((m - low) * (_BINS / max(high - low, _TINY))).astype(int).clip(0, _BINS - 1)
+    bins = _bins_of(m)
     sums = _sums(a, b, m, sample.group[pixels] * _BINS + bins)
     fit = _fit({name: grid.sum(axis=0) for name, grid in sums.items()})
     parts = [
@@ -148,6 +151,26 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
         median_shift=fit.median_shift,
         errors=errors,
     )
+
+
+def _bins_of(levels: np.ndarray) -> np.ndarray:
+    """Number the bins of signal levels from dark to bright; shape (pixels,).
+
+    A bin with few pixels is merged with the next darker one: on a line, the mean variance of
+    several levels belongs to their mean level.
+    """
+    quarter, middle, three_quarters = np.quantile(levels, (0.25, 0.5, 0.75))
+    unit = _EVEN * max(float(three_quarters - quarter), _TINY)
+    position = np.arcsinh((levels - middle) / unit)
+    low, high = np.quantile(position, _DARK_END), position.max()
+    bins = ((position - low) * (_BINS / max(high - low, _TINY))).astype(int).clip(0, _BINS - 1)
+    count = np.bincount(bins, minlength=_BINS)
+    merged = np.arange(_BINS)
+    for number in range(_BINS - 1, 0, -1):
+        if count[number] < _LEAST:
+            merged[merged == number] = number - 1
+            count[number - 1] += count[number]
+    return np.asarray(merged[bins])
 
 
 def _pedestal_error(fit: _Fit, parts: list[_Fit], read_error: float) -> float:
@@ -202,7 +225,7 @@ def _fit(sums: dict[str, np.ndarray]) -> _Fit:
     per = {name: values[used] / count for name, values in sums.items()}
     mean, variance = per["mean"], (per["square"] - per["difference"] ** 2) / 2
     variance = np.maximum(variance, _TINY)
-    least = _DARKEST * variance.mean()
+    least = _DARKEST * float(np.average(variance, weights=count))
     gain, intercept, expected = 0.0, float(np.average(variance, weights=count)), variance
     for _ in range(_ROUNDS):  # the scatter of a variance is proportional to the variance itself
         weight = np.sqrt(count) / np.maximum(expected, least)
