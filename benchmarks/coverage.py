@@ -96,6 +96,8 @@ def deviations(case: Case, light: np.ndarray, draws: int) -> dict[str, float]:
             )
     found = {}
     for name, pairs in values.items():
+        if not pairs:  # never determined
+            continue
         figures, errors = np.array(pairs).T
         # A figure that is rounded to one value, such as a gain of 1, has no scatter.
         most_common = np.unique(figures, return_counts=True)[1].max() / len(figures)
