@@ -66,13 +66,13 @@ def impulses(image: np.ndarray, share: float, rng: np.random.Generator) -> np.nd
 def simulated(data: Path) -> Iterator[Case]:
     """Yield the simulated cases."""
     parrots, bikes = photograph(data, "kodim23"), photograph(data, "kodim05")
-    bright, dim = 1.15 * parrots + 20, 20 + 60 * bikes / 255
+    lit, dim = 1.15 * parrots + 20, 20 + 60 * bikes / 255
 
     def saturated(rng: np.random.Generator) -> np.ndarray:
-        return np.clip(np.round(2 * rng.poisson(bright / 2)), 0, 255).astype(np.uint8)
+        return np.clip(np.round(2 * rng.poisson(lit / 2)), 0, 255).astype(np.uint8)
 
     parts = ((": values of 240-255", 240, 255), (": values above 255", 255, np.inf))
-    yield Case("8 bit, saturated", bright, saturated, ("l2", "likelihood"), parts)
+    yield Case("8 bit, saturated", lit, saturated, ("l2", "likelihood"), parts)
     for share in (0.3, 0.75):
         yield Case(
             f"impulses on {share:.0%}",
@@ -107,6 +107,18 @@ def simulated(data: Path) -> Iterator[Case]:
         return np.maximum(0.3 * bikes - 10 + rng.normal(0, 15, bikes.shape), 0)
 
     yield Case("noise cut off at 0", 0.3 * bikes - 10, cut_off, ("l2", "l1", "likelihood"))
+    rng = np.random.default_rng(5)
+    cells, (y, x) = 103 + 20 * bikes / 255, np.mgrid[:SIDE, :SIDE]
+    places = rng.uniform(20, SIDE - 20, (8, 2))
+    spots = sum(np.exp(-((y - row) ** 2 + (x - column) ** 2) / 12.5) for row, column in places)
+    beads = cells + 15_000 * spots
+
+    def bright(rng: np.random.Generator) -> np.ndarray:
+        noisy = rng.poisson(beads - 100) + 100 + rng.normal(0, 1.5, beads.shape)
+        return np.round(noisy).clip(0).astype(np.uint16)
+
+    parts = ((": cells of 3-23 electrons", -np.inf, 125), (": beads", 1100, np.inf))
+    yield Case("eight beads of 15,000 electrons", beads, bright, ("l2", "likelihood"), parts)
     for share in (0.1, 0.35):
         text = parse(f"text:{share}")
         yield Case(

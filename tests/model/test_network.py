@@ -2,8 +2,17 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from napari_n2n.model.network import CompactUNet, build_network, flat_levels, folded
+from napari_n2n.model.network import (
+    CompactUNet,
+    build_network,
+    flat_levels,
+    folded,
+    to_linear,
+    to_stabilised,
+)
 
 
 def reach(network, sides):
@@ -108,3 +117,29 @@ def test_random_weights_depend_on_their_seed_alone():
     again, other = (build_network(architecture, seed).head.weight for seed in (1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert torch.initial_seed() == 5
+
+
+@settings(max_examples=20, deadline=None)
+@given(gain=st.floats(0, 10), dark=st.floats(1e-6, 10), values=st.lists(st.floats(-5, 100)))
+def test_stabilised_intensities_are_converted_back(gain, dark, values):
+    curve = torch.tensor([gain, dark, 2.5], dtype=torch.double)
+    given = torch.tensor(values, dtype=torch.double)
+    back = to_linear(to_stabilised(given, curve), curve)
+    torch.testing.assert_close(back, given, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, 3.0, 1000.0])
+def test_noise_in_stabilised_intensities_is_the_same_at_every_brightness(level):
+    gain, dark = 0.5, 20.0
+    noisy = level + (gain * level + dark) ** 0.5 * torch.randn(20_000, generator=torch.Generator())
+    curve = torch.tensor([gain, dark, 1.0])
+    assert float(to_stabilised(noisy, curve).std()) == pytest.approx(1, rel=0.05)
+
+
+def test_a_network_in_stabilised_intensities_maps_input_and_output():
+    plain, same = (CompactUNet(1, 4, 1, stabilised=stabilised) for stabilised in (False, True))
+    curve = torch.tensor([0.5, 2.0, 3.0])
+    same.load_state_dict({**plain.state_dict(), "noise_curve": curve})
+    image = torch.rand(1, 1, 16, 16) * 50 - 1
+    expected = to_linear(plain.eval()(to_stabilised(image, curve)), curve)
+    torch.testing.assert_close(folded(same)(image), expected)

@@ -7,7 +7,7 @@ from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_n2n import Pair, TrainingSettings, measure_noise, train
+from napari_n2n import Pair, TrainingSettings, denoise, measure_noise, train
 from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.training.likelihood import MeasuredNoise, expectation, ordinary, squared
 from napari_n2n.training.losses import LOSSES
@@ -141,3 +141,23 @@ def test_a_model_file_holds_the_noise_that_the_run_used():
     assert model.record.loss == "likelihood"
     assert model.record.noise[0]["noise_model"]["levels"] == list(report.noise_model.levels)
     assert model.record.score_reason is None
+
+
+def test_dim_cells_beside_a_bright_bead_keep_their_contrast():
+    rng = np.random.default_rng(1)
+    cells = 3 + (blobs((96, 96)) - 100) / 15
+    y, x = np.mgrid[:96, :96]
+    beads = 20_000 * np.exp(-((y - 60) ** 2 + (x - 30) ** 2) / 12)
+    a, b = (rng.poisson(cells + beads) + 100 + rng.normal(0, 1.5, cells.shape) for _ in range(2))
+    pair = Pair.open(a.round().astype(np.uint16), b.round().astype(np.uint16))
+    report = measure_noise(pair)
+    assert report.loss == "likelihood" and "dim structures" in report.reason
+    assert report.photon_gain == pytest.approx(1, rel=0.15)
+    dim = beads < 0.1
+    slopes = {}
+    for loss in ("l2", "auto"):
+        options = TrainingSettings(loss=loss, steps=60, batch=2, patch=64, device="cpu")
+        model = train(pair, options, reports=[report])
+        result = np.asarray(denoise(model, pair.first)).squeeze()
+        slopes[loss] = np.polyfit(cells[dim], result[dim], 1)[0]
+    assert slopes["auto"] > 0.8 > slopes["l2"] + 0.2, slopes

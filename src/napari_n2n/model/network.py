@@ -9,7 +9,7 @@ of the whole plane.
 import copy
 import math
 import threading
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -152,6 +152,13 @@ class CompactUNet(Network):
     norm
         False leaves out the batch norms. Training needs them from random weights, but not from
         pretrained ones.
+    stabilised
+        True to compute in variance-stabilised intensities: see `Stabilisation`.
+
+    Attributes
+    ----------
+    noise_curve
+        The `Stabilisation` as a tensor of shape (3,); None if it is not used.
     """
 
     def __init__(
@@ -162,8 +169,12 @@ class CompactUNet(Network):
         dims: int = 2,
         flat: int = 0,
         norm: bool = True,
+        stabilised: bool = False,
     ) -> None:
         super().__init__()
+        curve = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float32) if stabilised else None
+        self.noise_curve: Tensor | None
+        self.register_buffer("noise_curve", curve)
         self._steps = [(1 if level < flat else 2, 2, 2)[-dims:] for level in range(depth + 1)]
         along_axes = list(zip(*self._steps, strict=True))
         cells = channels * math.prod(self._steps[0])
@@ -187,6 +198,11 @@ class CompactUNet(Network):
 
     def forward(self, image: Tensor) -> Tensor:
         """Denoise `image` of shape (N, channels, [Z,] Y, X), sides multiples of `stride`."""
+        if self.noise_curve is None:
+            return self._denoised(image)
+        return to_linear(self._denoised(to_stabilised(image, self.noise_curve)), self.noise_curve)
+
+    def _denoised(self, image: Tensor) -> Tensor:
         features = self.down[0](space_to_depth(image, self._steps[0]))
         skips = []
         for block, steps in zip(list(self.down)[1:], self._steps[1:], strict=True):
@@ -201,6 +217,42 @@ class CompactUNet(Network):
             )
             features = block(torch.cat([features, skips.pop()], dim=1))
         return depth_to_space(_in_full_precision(self.head, features), self._steps[0])
+
+
+class Stabilisation(NamedTuple):
+    """Intensities in which noise has the same deviation everywhere (Anscombe 1948).
+
+    With the variance ``gain x + dark`` at an intensity x (0 is black), noise has a deviation of
+    about 1 in ``z = 2 / gain (sqrt(gain x + dark) - sqrt(dark))``; below 0, z is linear. Very
+    bright and very dim structures then have similar sizes for the network. Input and output of the
+    network are mapped, but not the target: a loss in linear intensities keeps its statistic.
+
+    Attributes
+    ----------
+    gain, dark
+        Slope of the variance, 0 or more, and variance at black, in normalised units.
+    spread
+        Standard deviation of the image in z; the network computes in ``z / spread``.
+    """
+
+    gain: float
+    dark: float
+    spread: float
+
+
+def to_stabilised(image: Tensor, curve: Tensor) -> Tensor:
+    """Map normalised intensities to variance-stabilised ones; see `Stabilisation`."""
+    gain, dark, spread = curve.unbind()
+    above = image.clamp(min=0.0)
+    roots = torch.sqrt(gain * above + dark) + torch.sqrt(dark)
+    return (2 * above / roots + image.clamp(max=0.0) / torch.sqrt(dark)) / spread
+
+
+def to_linear(image: Tensor, curve: Tensor) -> Tensor:
+    """Undo `to_stabilised`."""
+    gain, dark, spread = curve.unbind()
+    values = image * spread
+    return torch.sqrt(dark) * values + gain / 4 * values.clamp(min=0.0) ** 2
 
 
 def _in_full_precision(layer: nn.Module, features: Tensor) -> Tensor:

@@ -183,6 +183,7 @@ class Architecture(BaseModel):
     dims: int = Field(default=2, ge=2, le=3)
     flat: int = Field(default=0, ge=0, le=_MOST_DEPTH + 1)
     norm: bool = True
+    stabilised: bool = False
 
 
 # Beyond these limits, intensities overflow float32 (3e38) or lose all digits.

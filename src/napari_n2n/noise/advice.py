@@ -107,6 +107,14 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
             f"{beyond}: the likelihood of the measured noise takes the detector's limits into "
             "account."
         )
+    model = figures.noise_model
+    if model.spans_wide_range:
+        dark, bright = (math.sqrt(end(model.variances)) for end in (min, max))
+        return "likelihood", (
+            f"The noise is {dark:.2g} ADU in dim structures and {bright:.2g} ADU in the brightest: "
+            "the likelihood of the measured noise finds the mean of both, L2 would neglect the dim "
+            "ones."
+        )
     skewed = abs(figures.skewness) > max(_SKEWED, 3 * figures.errors["skewness"])
     photons = "Photon noise" if figures.photon_gain is not None else "Noise"
     if skewed and figures.signal > 0:

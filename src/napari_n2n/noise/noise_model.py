@@ -14,9 +14,13 @@ from napari_n2n.noise.sample import Sample
 
 # Number of levels of the stored curve: a straight line needs two; more follow a bent one.
 _LEVELS = 16
-# Smallest standard deviation, as a part of the range of the values: rounding alone gives 0.3 ADU, in
-# 16 bits. Weights of a smaller one would differ by more than float32 can hold.
+# Smallest standard deviation, as a part of the range of the values: rounding alone gives 0.3 ADU,
+# in 16 bits. Weights of a smaller one would differ by more than float32 can hold.
 _LEAST = 5e-6
+# Ratio of the largest to the smallest variance above which the noise spans a wide range. Real
+# scenes of 8 bits reach 115, and are as good with L2; with beads 500 times as bright as the cells
+# (400 and more), L2 loses the cells.
+_WIDE = 300.0
 # Standard deviations of a difference that ordinary noise, also that of photon pulses, does not
 # reach.
 _FAR = 8.0
@@ -49,6 +53,11 @@ class NoiseModel:
     lower_limit: float | None
     stuck: tuple[float, float] = (0.0, 0.0)
 
+    @property
+    def spans_wide_range(self) -> bool:
+        """Whether the noise is so different at different levels that a loss must consider it."""
+        return max(self.variances) > _WIDE * min(self.variances)
+
     @classmethod
     def of(cls, analysis: Analysis) -> "NoiseModel":
         """Summarise the analyses of a pair."""
@@ -56,7 +65,7 @@ class NoiseModel:
         both = np.stack([sample.a, sample.b])
         ends = float(both.min()), float(both.max())
         least = _LEAST * max(ends[1] - ends[0], _TINY)
-        dark, bright = float(curve.mean.min()), float(curve.mean.max())
+        dark, bright = float(curve.mean.min()), float(sample.surroundings[sample.valid].max())
         levels = np.linspace(dark, max(bright, dark + least), _LEVELS)
         variances = curve.variance_at(levels)
         if analysis.signal_dependent is None and outliers.noise > 0:  # outliers raise the curve

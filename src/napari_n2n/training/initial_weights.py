@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 from typing import Any
 
+import torch
 from torch import nn
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import load
-from napari_n2n.model.network import Network, build_network, flat_levels
+from napari_n2n.model.network import Network, Stabilisation, build_network, flat_levels
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.losses import Loss
 from napari_n2n.training.patches import VOLUME_DEPTH
@@ -29,6 +30,7 @@ def initial_network(
     loss: Loss,
     pairs: Sequence[Pair],
     mean: float = 0.0,
+    stabilisation: Stabilisation | None = None,
 ) -> tuple[dict[str, Any], Network]:
     """Return the architecture and the network, on the CPU, with which a run starts.
 
@@ -38,6 +40,8 @@ def initial_network(
         Settings, loss and pairs of the run.
     mean
         Mean intensity in normalised units: initial output of a network with random weights.
+    stabilisation
+        Intensities in which the network computes; None for normalised units.
 
     Raises
     ------
@@ -47,10 +51,17 @@ def initial_network(
     if is_pretrained(settings, loss):
         with as_file(files("napari_n2n") / "training/pretrained.n2n") as path:
             model = load(path)
-        return model.architecture, model.networks[0]
-    chosen = architecture(settings, pairs)
-    network = build_network(chosen, settings.seed)
-    nn.init.constant_(network.get_parameter("head.bias"), mean)
+        chosen, network = model.architecture, model.networks[0]
+    else:
+        chosen = architecture(settings, pairs)
+        network = build_network(chosen, settings.seed)
+        nn.init.constant_(network.get_parameter("head.bias"), mean)
+    if stabilisation is None:
+        return chosen, network
+    chosen = {**chosen, "stabilised": True}
+    inner, network = network, build_network(chosen, settings.seed)
+    curve = torch.tensor(stabilisation, dtype=torch.float32)
+    network.load_state_dict({**inner.state_dict(), "noise_curve": curve})
     return chosen, network
 
 

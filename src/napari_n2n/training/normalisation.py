@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from napari_n2n.model.network import Stabilisation, to_stabilised
+from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.pair.hits import Hits, without_hits
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
@@ -22,6 +25,8 @@ from napari_n2n.stats.affine import Affine
 _PLANES = 8
 _SIDE = 1024
 _EVERY = 7
+# Smallest variance at black, as a part of that at the darkest measured level.
+_DARK = 0.1
 _BLACK_PERCENTILE = 1  # black level; the minimum would follow a single outlier
 
 
@@ -65,6 +70,38 @@ def _values(pair: Pair, count: int) -> Iterator[np.ndarray]:
     for plane, empty in zip(first, planes.empty, strict=True):
         values, skip = plane.ravel()[::_EVERY], empty.ravel()[::_EVERY]
         yield values[~skip] if skip.any() else values
+
+
+def stabilise(
+    pairs: Sequence[Pair], normalisation: Normalisation, model: NoiseModel
+) -> Stabilisation | None:
+    """Return variance-stabilised intensities for one channel; None if they are not needed.
+
+    They are needed if the variance of the noise spans a wide range: the bright structures would
+    have so large values that the network neglects the dim ones.
+
+    Parameters
+    ----------
+    pairs
+        The pairs of the channel.
+    normalisation, model
+        Intensity statistics and noise of the channel.
+    """
+    if not model.spans_wide_range:
+        return None
+    levels, variances = np.array(model.levels), np.array(model.variances)
+    scale = normalisation.scale
+    gain = max(float(variances[-1] - variances[0]) / float(levels[-1] - levels[0]), 0.0)
+    black = scale.inverse(0.0)
+    dark = max(
+        float(variances[0]) - gain * max(float(levels[0]) - black, 0.0), _DARK * variances[0]
+    )
+    curve = Stabilisation(gain * scale.gain, float(dark) * scale.gain**2, 1.0)
+    each = max(1, _PLANES // len(pairs))
+    values = np.concatenate([plane for pair in pairs for plane in _values(pair, each)])
+    normal = torch.from_numpy(scale(values).astype(np.float32))
+    spread = float(to_stabilised(normal, torch.tensor(curve)).std())
+    return curve._replace(spread=spread)
 
 
 def _of_sample(values: np.ndarray) -> Normalisation:

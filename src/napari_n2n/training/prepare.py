@@ -16,7 +16,7 @@ from napari_n2n.training.block_cache import BlockCache
 from napari_n2n.training.held_out import HeldOut, HeldOutMask
 from napari_n2n.training.initial_weights import initial_network, is_pretrained
 from napari_n2n.training.losses import LOSSES, Loss
-from napari_n2n.training.normalisation import Normalisation, normalise
+from napari_n2n.training.normalisation import Normalisation, normalise, stabilise
 from napari_n2n.training.patches import Patches, batch_size, patch_side
 from napari_n2n.training.pixel_swap import allowed_swap
 from napari_n2n.training.schedule import Schedule
@@ -66,7 +66,9 @@ def prepare(
     normalisations = normalise(pairs)
     loss = loss.measured(reports[0].noise_model, 1 / normalisations[0].scale.gain, device)
     mean = float(np.mean([one.mean for one in normalisations]))
-    architecture, network = initial_network(settings, loss, pairs, mean)
+    wide = loss.name == "likelihood"
+    stabilisation = stabilise(pairs, normalisations[0], reports[0].noise_model) if wide else None
+    architecture, network = initial_network(settings, loss, pairs, mean, stabilisation)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
     masks = [HeldOutMask(pair.first.plane_shape, settings.seed) for pair in pairs]
     try:
