@@ -174,3 +174,24 @@ def test_train_and_noise_docks_share_their_measurements(viewer, qtbot):
     assert not widget.plots
     widget.picker.layer_b.value = viewer.layers["third"]
     assert len(widget.plots) == 4
+
+
+def test_hot_pixels_are_named_and_marked_where_they_are(viewer, qtbot):
+    hot = np.random.default_rng(3).random(SCENE.shape) < 0.005
+    for seed in (1, 2):
+        view = noisy(SCENE, seed, 5) + np.where(hot, 1500, 0)
+        viewer.add_image(view[None], name=f"n{seed}", scale=(3, 0.5, 0.5), translate=(0, 7, 9))
+    _, widget = open_dock(viewer)
+    assert widget.hot_button.isHidden()
+    measure(widget, qtbot)
+    assert f"{hot.sum()} hot pixels" in widget.warnings.text()
+    assert "Fixed pattern" in widget.warnings.text()  # the field of the form, not the option
+    assert not widget.hot_button.isHidden()
+    widget.hot_button.click()
+    assert len(viewer.layers) == 3
+    points = viewer.layers["hot pixels of n1"]
+    expected = np.argwhere(hot) * 0.5 + (7, 9)
+    assert np.allclose(np.asarray(points.data), expected)
+    assert points.units == viewer.layers["n1"].units[1:]
+    widget.picker.layer_b.value = viewer.layers["n1"]
+    assert widget.hot_button.isHidden()

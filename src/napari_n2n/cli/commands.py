@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ import typer
 from napari_n2n.cli.model_file import check_finished, checkpoints, save_model
 from napari_n2n.cli.options import (
     Axes,
+    Dark,
     Device,
     Json,
     Memory,
@@ -25,6 +25,7 @@ from napari_n2n.cli.options import (
 )
 from napari_n2n.cli.signals import SIGNALS
 from napari_n2n.cli.terminal import describe_step, print_json, progress, say, show
+from napari_n2n.cli.train_run import train_shown
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import journal_path
@@ -34,10 +35,6 @@ from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_n2n.model.denoiser import Denoiser
-    from napari_n2n.pair.pair import Pair
-    from napari_n2n.training.fit import TrainingStep
-
-_STOPPING = "stopping: the model so far is kept (again to stop at once, without the latest steps)"
 
 app = typer.Typer(
     name="napari-n2n",
@@ -73,24 +70,38 @@ def _program(
 def inspect(
     sources: Sources,
     plot: Annotated[Path | None, typer.Option(help="Also plot the noise: PLOT.png.")] = None,
+    hot_pixels: Annotated[
+        Path | None,
+        typer.Option(help="List the hot and dead pixels: POINTS.csv, which napari opens."),
+    ] = None,
     axes: Axes = None,
     split: Split = None,
+    dark: Dark = None,
     as_json: Json = False,
 ) -> None:
     """Check a pair, measure its noise and recommend a loss."""
     if plot is not None and plot.suffix.lower() != ".png":
         raise BadInput(f"{plot}: unknown ending: must be .png", "output")
+    if hot_pixels is not None and hot_pixels.suffix.lower() != ".csv":
+        raise BadInput(f"{hot_pixels}: unknown ending: must be .csv", "output")
 
     from napari_n2n.noise.measure import measure_with_curves
     from napari_n2n.noise.panels import draw_noise
     from napari_n2n.pair.recordings import first_field
 
-    channels = first_field(open_sources(sources, axes, split, output=plot))
+    channels = first_field(open_sources(sources, axes, split, dark, output=plot))
     measured = [measure_with_curves(pair) for pair in channels]
     if plot is not None:
         for number, (report, curves) in enumerate(measured):
             file = plot if number == 0 else plot.with_stem(f"{plot.stem}_{number}")
             draw_noise(report, curves, file)
+            say(f"saved {file}")
+    if hot_pixels is not None:
+        for number, pair in enumerate(channels):
+            file = (
+                hot_pixels if number == 0 else hot_pixels.with_stem(f"{hot_pixels.stem}_{number}")
+            )
+            pair.pattern.write_points(file)
             say(f"saved {file}")
     reports = [report for report, _ in measured]
     if as_json:
@@ -113,6 +124,7 @@ def train(
     settings: TrainingSettings,
     axes: Axes = None,
     split: Split = None,
+    dark: Dark = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -125,15 +137,15 @@ def train(
     checkpoint = output.with_name(output.name + ".checkpoint")
     resume = resume and bool(checkpoints(checkpoint))
     if output.exists() and not (overwrite or resume):
-        check_finished(output, settings, open_sources(sources, axes, split, output=output))
+        check_finished(output, settings, open_sources(sources, axes, split, dark, output=output))
         say(f"{output}: already finished: add --overwrite to train it again")
         return
     from napari_n2n.model.device import choose_device
 
     choose_device(settings.device)  # fail before the acquisitions are read
     with locked(output):
-        pairs = open_sources(sources, axes, split, output=output)
-        denoiser = _train(pairs, settings, checkpoint, resume=resume)
+        pairs = open_sources(sources, axes, split, dark, output=output)
+        denoiser = train_shown(pairs, settings, checkpoint, resume=resume)
         save_model(denoiser, output)
         unneeded = [] if denoiser.record.stopped else checkpoints(checkpoint)
         for file in unneeded:
@@ -143,44 +155,9 @@ def train(
     else:
         say(f"saved {output}")
     if as_json:
-        print_json({"model": output} | denoiser.record.model_dump(exclude={"curve"}))
+        print_json({"model": output} | denoiser.record.model_dump(exclude={"curve", "detector"}))
     if denoiser.record.stopped:
         raise typer.Exit(SIGNALS.status)
-
-
-def _train(
-    pairs: "list[Pair]", settings: TrainingSettings, checkpoint: Path, *, resume: bool
-) -> "Denoiser":
-    """Say what the noise is and what is unusual, then train with a display of the progress."""
-    from napari_n2n import train as train_on
-    from napari_n2n.model.device import choose_device, unused_card
-    from napari_n2n.noise.measure import measure_channels
-
-    reports = measure_channels(pairs)
-    for pair, report in zip(pairs, reports, strict=False):  # the first field of view
-        say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
-    found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
-    for message in dict.fromkeys(finding.message for finding in found):
-        say(f"note: {message}")
-    if choose_device(settings.device).type == "cpu" and (advice := unused_card()):
-        say(f"note: to be many times faster, {advice}")
-    with progress("training") as follow:
-
-        def on_step(step: "TrainingStep") -> None:
-            # Before the first step there is nothing to keep.
-            SIGNALS.stop_gently(lambda: say(_STOPPING))
-            follow(step.progress, describe_step(step))
-
-        return train_on(
-            pairs,
-            settings,
-            on_step=on_step,
-            reports=reports,
-            stop=SIGNALS.stop,
-            save=SIGNALS.save,
-            checkpoint=checkpoint,
-            resume=resume,
-        )
 
 
 @app.command()

@@ -56,6 +56,12 @@ Sources = Annotated[
 Split = Annotated[
     str | None, typer.Option(help="Use even and odd frames along this axis as two acquisitions.")
 ]
+Dark = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Dark frames, from which hot pixels and offsets are corrected; may be repeated."
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(
@@ -112,9 +118,14 @@ def _expanded(value: Any) -> Any:
 
 
 def open_sources(
-    sources: list[Path], axes: str | None, split: str | None, *, output: Path | None = None
+    sources: list[Path],
+    axes: str | None,
+    split: str | None,
+    dark: list[Path] | None,
+    *,
+    output: Path | None = None,
 ) -> "list[Pair]":
-    """Open the values of `Sources`, `Axes` and `Split`: a pair per field of view and channel.
+    """Open the values of the options: a pair per field of view and channel.
 
     Raises
     ------
@@ -127,8 +138,8 @@ def open_sources(
 
     fields = fields_of_view(sources)
     if output is not None:
-        check_keeps_inputs(output_path(output), chain.from_iterable(fields))
-    return open_pairs(*fields, axes=axes, split=split and split.upper())
+        check_keeps_inputs(output_path(output), [*chain.from_iterable(fields), *(dark or [])])
+    return open_pairs(*fields, axes=axes, split=split and split.upper(), dark=dark or ())
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -1,6 +1,6 @@
 """Plan a run: the acquisitions to denoise, their weights, and the header of the result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Header
 from napari_n2n.model.denoiser import Denoiser
+from napari_n2n.pair.fixed_pattern import in_source
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
 
@@ -115,14 +116,46 @@ def make_plan(
             "of one scene",
             "channels",
         )
-    scenes = tuple(_scene(split) for split in zip(*channels, strict=True))
+    scenes = tuple(
+        _scene([corrected(one, denoiser, channel) for one in split])
+        for channel, split in enumerate(zip(*channels, strict=True))
+    )
     header = replace(
         first.header,
         dtype=first.dtype if dtype == "same" else np.dtype(np.float32),
         name=" + ".join(one.name for one in opened) + " denoised",
     )
-    warnings = tuple(differences(denoiser, [one.acquisitions for one in scenes]))
-    return Plan(scenes, header, warnings, turns)
+    warnings = [
+        *_other_detector(denoiser, scenes),
+        *differences(denoiser, [one.acquisitions for one in scenes]),
+    ]
+    return Plan(scenes, header, tuple(warnings), turns)
+
+
+def corrected(acquisition: Acquisition, denoiser: Denoiser, channel: int) -> Acquisition:
+    """Return an acquisition as the network was trained on it: with the fixed pattern repaired.
+
+    It is unchanged if there was no repair, or if its planes are not those of the detector.
+    """
+    detector = denoiser.record.detector_of(channel)
+    if detector is None or detector.shape != in_source(acquisition)[0]:
+        return acquisition
+    return acquisition.corrected(detector)
+
+
+def _other_detector(denoiser: Denoiser, scenes: Sequence[Scene]) -> Iterator[str]:
+    """Yield a warning for each acquisition whose planes are not those of the detector map."""
+    for channel, scene in enumerate(scenes):
+        detector = denoiser.record.detector_of(channel)
+        for one in scene.acquisitions:
+            if detector is not None and one.detector is None:
+                there, here = (
+                    "x".join(map(str, side)) for side in (detector.shape, one.plane_shape)
+                )
+                yield (
+                    f"{one.name}: its planes have {here} pixels, those of the training {there}: "
+                    "hot pixels and offsets of the detector are not repaired"
+                )
 
 
 def _scene(acquisitions: Sequence[Acquisition]) -> Scene:

@@ -6,12 +6,12 @@ more often it is updated.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from napari_n2n.denoising.plan import Plan, Scene
+from napari_n2n.denoising.plan import Plan, Scene, corrected
 from napari_n2n.denoising.predictor import Input, Predictor
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Region
@@ -115,6 +115,14 @@ class Preview:
     def _predictor(self, denoiser: Denoiser) -> Predictor:
         """Return the predictor for all planes, with the weights of `denoiser`."""
         if self._used is None:
+            if self._in_training:  # the model has the map of the detector
+                self._plan = replace(
+                    self._plan,
+                    scenes=tuple(
+                        Scene(tuple(corrected(one, denoiser, k) for one in scene.acquisitions))
+                        for k, scene in enumerate(self._plan.scenes)
+                    ),
+                )
             predictor = Predictor(
                 denoiser, self._plan, self._device, self._memory, cancelled=self._cancelled
             )

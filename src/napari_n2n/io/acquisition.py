@@ -124,10 +124,11 @@ class Acquisition:
     @property
     def dtype(self) -> np.dtype:
         """Type of a pixel: of corrected pixels float32, of others that of the source."""
-        return np.dtype(np.float32) if self.detector is not None else self._source_dtype
+        return np.dtype(np.float32) if self.detector is not None else self.source_dtype
 
     @property
-    def _source_dtype(self) -> np.dtype:
+    def source_dtype(self) -> np.dtype:
+        """Type of a pixel of the source."""
         return np.dtype(self.source.dtype).newbyteorder("=")
 
     @property
@@ -184,8 +185,8 @@ class Acquisition:
         """Largest value of the detector, or of the pixel type, in ADU; inf for floats."""
         if self.measured_saturation is not None:
             return self.measured_saturation
-        if np.issubdtype(self._source_dtype, np.integer):
-            return float(np.iinfo(self._source_dtype).max)
+        if np.issubdtype(self.source_dtype, np.integer):
+            return float(np.iinfo(self.source_dtype).max)
         return math.inf
 
     @property

@@ -5,8 +5,9 @@ it. The result does not depend on which region is read.
 """
 
 import base64
+import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -24,6 +25,10 @@ _WEIGHTS = {
 }
 # Step of stored offsets of pixels, as a part of their largest one: 16 bits hold 32,767 steps.
 _STEPS = 32_767
+# Fewest pixels of a plane that count as blank, which is no data, if they all have one value.
+_LEAST_BLANK = 32
+# Most pixels of a stored map: more than any detector has.
+_MOST_PIXELS = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +65,25 @@ class DetectorMap:
     def has_offsets(self) -> bool:
         """Whether any pixel has an offset."""
         return self.pixels is not None or bool(self.columns.any() or self.rows.any())
+
+    @classmethod
+    def of_fields(cls, maps: Sequence["DetectorMap"], fields: int) -> "DetectorMap":
+        """Return the map of one detector, from those of some of its fields of view.
+
+        Parameters
+        ----------
+        maps
+            What was found, of one shape; at least one.
+        fields
+            Number of all fields of view, including those in which nothing was found.
+        """
+        pixels = [one.pixels for one in maps if one.pixels is not None]
+        return cls(
+            2 * np.sum([one.bad for one in maps], axis=0) >= fields,
+            np.sum([one.columns for one in maps], axis=0) / fields,
+            np.sum([one.rows for one in maps], axis=0) / fields,
+            np.sum(pixels, axis=0) / fields if pixels else None,
+        )
 
     def bad_only(self) -> "DetectorMap":
         """Return the map with its bad pixels only."""
@@ -133,8 +157,10 @@ class DetectorMap:
         if self.pixels is not None:
             offsets = offsets + self.pixels[rows, columns]
         result = values.astype(np.float32)
-        least, most = (end(axis=(-2, -1), keepdims=True) for end in (values.min, values.max))
-        where = (values < saturation) & (least < most)  # constant planes are no data
+        where = values < saturation
+        if math.prod(values.shape[-2:]) >= _LEAST_BLANK:
+            least, most = (end(axis=(-2, -1), keepdims=True) for end in (values.min, values.max))
+            where &= least < most
         np.subtract(result, offsets.astype(np.float32), out=result, where=where)
         bad = self.bad[rows, columns]
         y, x = np.nonzero(bad)
@@ -178,6 +204,8 @@ class DetectorMap:
             If the numbers do not fit each other.
         """
         height, width = (int(side) for side in stored["shape"])
+        if height * width > _MOST_PIXELS:
+            raise ValueError("the map of the detector is too large")
         if len(stored["rows"]) != height or len(stored["columns"]) != width:
             raise ValueError("the map of the detector has sides that differ from its shape")
         bad = np.zeros(height * width, bool)

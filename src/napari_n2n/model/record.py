@@ -15,7 +15,11 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveInt,
+    model_validator,
 )
+
+from napari_n2n.io.detector_map import DetectorMap
 
 RECORD_VERSION = 1
 """Version of the layout: increased if a field changes its meaning, not if one is added."""
@@ -99,6 +103,26 @@ class AcquisitionRecord(_Value):
     pixels: str = ""
 
 
+class DetectorRecord(_Value):
+    """A `DetectorMap` as plain JSON; see there."""
+
+    shape: tuple[PositiveInt, PositiveInt]
+    bad: list[NonNegativeInt] = []
+    columns: list[float] = []
+    rows: list[float] = []
+    pixels: str = ""
+    step: float = 0.0
+
+    @model_validator(mode="after")
+    def _is_a_map(self) -> "DetectorRecord":
+        self.as_map()  # raises ValueError
+        return self
+
+    def as_map(self) -> DetectorMap:
+        """Return the map."""
+        return DetectorMap.from_dict(self.model_dump())
+
+
 class ModelRecord(_Value):
     """Where a model comes from.
 
@@ -125,6 +149,9 @@ class ModelRecord(_Value):
     empty_square
         For each channel, side in pixels of the squares of equal pixels that were left out of
         training, such as those of a border; None if there were none.
+    detector
+        For each channel, the map of the detector by which its acquisitions were corrected; None if
+        they were not.
     curve
         All scores of the run.
     steps, seconds, stopped
@@ -150,6 +177,7 @@ class ModelRecord(_Value):
     score_reason: str | None = None
     data_range: list[NonNegativeFloat] = []
     empty_square: list[NonNegativeInt | None] = []
+    detector: list[DetectorRecord | None] = []
     curve: list[HeldOutScore] = []
     steps: NonNegativeInt = 0
     seconds: NonNegativeFloat = 0.0
@@ -160,6 +188,13 @@ class ModelRecord(_Value):
     date: str | None = None
     versions: dict[str, str] = {}
     of_channels: list["ModelRecord"] = []
+
+    def detector_of(self, channel: int) -> DetectorMap | None:
+        """Return the map of the detector of a channel; a single map is that of all channels."""
+        if not self.detector:
+            return None
+        found = self.detector[channel if len(self.detector) > 1 else 0]
+        return found.as_map() if found is not None else None
 
     def loss_of(self, channel: int) -> str:
         """Return the name of the loss that a channel was trained with."""

@@ -6,10 +6,12 @@ It is common to both acquisitions of a pair, so a network cannot distinguish it 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.crash_safe import write_atomically
 from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.window import sub_slice
 from napari_n2n.pair.hot_pixels import find_hot_pixels
@@ -64,11 +66,23 @@ class FixedPattern:
         """Share of the hot pixels among those that were searched."""
         return len(self.hot) / self.searched
 
+    def write_points(self, path: Path) -> None:
+        """Write the hot and dead pixels as a CSV file that napari opens as a layer of points."""
+        places = [(name, y, x) for name, found in self._named for y, x in found]
+        lines = [f"{index},{y},{x},{name}" for index, (name, y, x) in enumerate(places)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = "\n".join(["index,axis-0,axis-1,kind", *lines, ""])
+        write_atomically(path, text.encode())
+
+    @property
+    def _named(self) -> tuple[tuple[str, np.ndarray], ...]:
+        return ("hot", self.hot), ("dead", self.dead)
+
     def message(self) -> str:
         """Return one or two sentences with the figures and what to do."""
         parts = [
             f"{len(places)} {name} pixels ({len(places) / self.searched:.2%})"
-            for name, places in (("hot", self.hot), ("dead", self.dead))
+            for name, places in self._named
             if len(places)
         ]
         parts += [
@@ -78,8 +92,8 @@ class FixedPattern:
         ]
         return (
             f"The detector has a fixed pattern, which is the same in all recordings and stays in "
-            f"the result: {', '.join(parts)}. Left out of measuring; subtract dark frames and "
-            "replace hot pixels to remove it."
+            f"the result: {', '.join(parts)}. Left out of measuring. To remove it, train with "
+            "--fixed-pattern repair, or give dark frames (--dark)."
         )
 
 
@@ -122,18 +136,19 @@ def _found(
     """Return what is found in acquisitions, which may be views of a part of the planes."""
     a, b = (_mean(one, numbers) for one in acquisitions)
     b = _on_scale_of(a, b)
-    hot, dead = find_hot_pixels(a, b, counted)
     part = slice(0, a.shape[0]), slice(0, a.shape[1])
-    bad = DetectorMap.without_offsets(hot | dead)
-    a, b = (bad.corrected(one, *part, math.inf) for one in (a, b))
     noise = float(np.median(np.abs(a - b))) * MAD_TO_SIGMA * math.sqrt(len(numbers) / 2)
-    columns = rows = None
-    if counted is None or counted.all():  # empty areas are those of registered planes
-        columns = _notable(column_offsets(a, b), noise)
-        if columns is not None:
-            a, b = a - columns.values, b - columns.values
-        rows = _notable(column_offsets(a.T, b.T), noise)
-    whole, place = _in_source(acquisitions[0])
+    columns, rows = _lines(a, b, noise, counted)
+    # A line with a large offset may look like hot pixels, and these change the offsets a little.
+    offsets = sum(
+        np.expand_dims(one.values, axis) for axis, one in enumerate((columns, rows)) if one
+    )
+    hot, dead = find_hot_pixels(a - offsets, b - offsets, counted)
+    bad = DetectorMap.without_offsets(hot | dead)
+    if bad.bad.any():
+        a, b = (bad.corrected(one, *part, math.inf) for one in (a, b))
+        columns, rows = _lines(a, b, noise, counted)
+    whole, place = in_source(acquisitions[0])
     start = [along.start for along in place]
     found = FixedPattern(
         np.argwhere(hot) + start, np.argwhere(dead) + start, a.size, columns, rows, None
@@ -149,12 +164,24 @@ def _found(
     return replace(found, detector=before.and_then(detector) if before else detector)
 
 
-def _in_source(acquisition: Acquisition) -> tuple[tuple[int, int], tuple[slice, slice]]:
+def in_source(acquisition: Acquisition) -> tuple[tuple[int, int], tuple[slice, slice]]:
     """Return the rows and columns of the source, and the part of them that is selected."""
     y, x = acquisition.order[-2:]
     parts = (sub_slice(acquisition.window[k], slice(None)) for k in (y, x))
     down, across = parts
     return (acquisition.source.shape[y], acquisition.source.shape[x]), (down, across)
+
+
+def _lines(
+    a: np.ndarray, b: np.ndarray, noise: float, counted: np.ndarray | None
+) -> tuple[LineOffsets | None, LineOffsets | None]:
+    """Return the offsets of columns and of rows; of planes with empty areas they are not known."""
+    if counted is not None and not counted.all():  # registered, or masked
+        return None, None
+    columns = _notable(column_offsets(a, b), noise)
+    if columns is not None:
+        a, b = a - columns.values, b - columns.values
+    return columns, _notable(column_offsets(a.T, b.T), noise)
 
 
 def _mean(acquisition: Acquisition, numbers: Sequence[int]) -> np.ndarray:

@@ -29,6 +29,8 @@ _UNSHARP = 1 / 2
 _FEWEST, _LEAST_SHARE = 3, 0.5
 # Most pixels of a group of touching hot pixels.
 _LARGEST_CLUSTER = 4
+# Rounds in which hot pixels beside those of the round before are found.
+_ROUNDS = 2
 # Largest share of the pixels found that may be due to chance, and the displacements (y, x) of B at
 # which all pixels found are.
 _BY_CHANCE = 0.05
@@ -100,8 +102,7 @@ def find_hot_pixels(
         mask = np.zeros(a.shape, bool)
         mask.flat[_sharp(peaks)] = True
         if mask.any():
-            for cluster in _clusters(sign * a, sign * b, noise.of_sign(sign)):
-                mask[tuple(cluster.T)] = True
+            _add_neighbours(mask, sign * a, sign * b, noise.of_sign(sign))
         found.append(mask)
     return found[0], found[1]
 
@@ -135,12 +136,27 @@ def _sharp(peaks: _Peaks) -> np.ndarray:
     return np.asarray(sharp.place[alone])
 
 
+def _add_neighbours(mask: np.ndarray, a: np.ndarray, b: np.ndarray, noise: "_Noise") -> None:
+    """Add hot pixels that touch others: groups of similar ones, and those beside brighter ones."""
+    for cluster in _clusters(a, b, noise):
+        mask[tuple(cluster.T)] = True
+    for _ in range(_ROUNDS):
+        a, b = (np.where(mask, _rough_level(one), one) for one in (a, b))
+        peaks = _peaks(a, b, noise)
+        peaks = peaks.where((peaks.second < _SHARP) & (peaks.first < _SHARP))
+        beside = ndimage.binary_dilation(mask, np.ones((3, 3)))
+        mask.flat[peaks.place[beside.flat[peaks.place]]] = True
+
+
 def _clusters(a: np.ndarray, b: np.ndarray, noise: "_Noise") -> Iterator[np.ndarray]:
     """Yield the rows and columns of each group of touching hot pixels, surrounded by dark ones."""
     mean = (a + b) / 2
     level = _rough_level(mean)
-    least = _SMALLEST * _OF_HEIGHT * noise.at(level)
-    high = np.minimum(a, b) - level > least
+    texture = _texture(np.abs(mean - level))
+    texture = texture.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)[: a.shape[0], : a.shape[1]]
+    least = np.maximum(_SMALLEST * _OF_HEIGHT * noise.at(level), _OF_TEXTURE * texture)
+    height = np.minimum(a, b) - level
+    high = (height > least) & (height > _SHARP * ndimage.maximum_filter(height, 3))
     labels, _ = ndimage.label(high, np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())
     for number, box in enumerate(ndimage.find_objects(labels), start=1):

@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, evenly_spaced
+from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.header import Region
 from napari_n2n.pair.bad_planes import BLANK, BadPlane, find_bad_planes
 from napari_n2n.pair.checks import (
@@ -23,6 +24,7 @@ from napari_n2n.pair.checks import (
     findings_of,
     refuse_duplicate,
 )
+from napari_n2n.pair.dark_frames import corrected_by, dark_map
 from napari_n2n.pair.empty_areas import empty_areas, filled, smallest_square
 from napari_n2n.pair.fixed_pattern import FixedPattern, find_fixed_pattern
 from napari_n2n.pair.hits import Hits, find_hits, without_hits
@@ -112,7 +114,7 @@ class Pair:
     channel: int = 0
 
     @classmethod
-    def open(cls, *sources: Any, axes: str | None = None) -> "Pair":
+    def open(cls, *sources: Any, axes: str | None = None, dark: Sequence[Any] = ()) -> "Pair":
         """Open, check, register and match acquisitions of one scene.
 
         Parameters
@@ -121,6 +123,8 @@ class Pair:
             Two or more of whatever `Acquisition.open` takes, or one with an axis of repeats (R).
         axes
             Letters of their dimensions; replaces the labels in the sources.
+        dark
+            Dark frames: hot pixels are replaced and offsets subtracted; see `dark_map`.
 
         Raises
         ------
@@ -128,7 +132,7 @@ class Pair:
             If their shapes differ, one is too small, constant or not finite, two are the same
             image, or they have several channels (use `open_pairs` for these).
         """
-        opened = open_repeats(sources, axes)
+        opened = open_repeats(sources, axes, detector=dark_map(dark) if dark else None)
         for acquisition in opened:
             if len(acquisition.along("C")) > 1:
                 raise BadInput(
@@ -269,10 +273,18 @@ class Pair:
 
 
 def open_repeats(
-    sources: Sequence[Any], axes: str | None, split: str | None = None
+    sources: Sequence[Any],
+    axes: str | None,
+    split: str | None = None,
+    detector: DetectorMap | None = None,
 ) -> list[Acquisition]:
-    """Open sources and return each half and each repeat as a separate acquisition."""
+    """Open sources and return each half and each repeat as a separate acquisition.
+
+    Hot pixels and offsets are corrected by `detector`, the map of dark frames.
+    """
     opened = [Acquisition.open(source, axes=axes) for source in sources]
+    if detector is not None:
+        opened = [corrected_by(one, detector) for one in opened]
     if split is not None:
         opened = [half for stack in opened for half in stack.split(split)]
     opened = [repeat for stack in opened for repeat in stack.along("R")]

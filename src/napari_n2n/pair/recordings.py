@@ -8,11 +8,15 @@ from typing import Any
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.fields_of_view import fields_of_view, is_folder
+from napari_n2n.pair.dark_frames import dark_map
 from napari_n2n.pair.pair import Pair, open_repeats
 
 
 def open_pairs(
-    *fields: Sequence[Any], axes: str | None = None, split: str | None = None
+    *fields: Sequence[Any],
+    axes: str | None = None,
+    split: str | None = None,
+    dark: Sequence[Any] = (),
 ) -> list[Pair]:
     """Open several fields of view, and every channel of each, as pairs to train on together.
 
@@ -25,6 +29,8 @@ def open_pairs(
         Letters of their dimensions; replaces the labels in the sources.
     split
         Letter of an axis whose even and odd frames are two acquisitions.
+    dark
+        Dark frames: hot pixels are replaced and offsets subtracted in all acquisitions.
 
     Returns
     -------
@@ -36,16 +42,19 @@ def open_pairs(
     BadInput
         As `Pair.open` does, or if the fields of view differ in their channels.
     """
-    return list(chain.from_iterable(open_fields(*fields, axes=axes, split=split)))
+    return list(chain.from_iterable(open_fields(*fields, axes=axes, split=split, dark=dark)))
 
 
 def open_fields(
-    *fields: Sequence[Any], axes: str | None = None, split: str | None = None
+    *fields: Sequence[Any],
+    axes: str | None = None,
+    split: str | None = None,
+    dark: Sequence[Any] = (),
 ) -> Iterator[list[Pair]]:
     """Open one field of view after another and yield its pairs; see `open_pairs`."""
-    expected = 0
+    expected, detector = 0, dark_map(dark) if dark else None
     for sources in fields:
-        opened = open_repeats(sources, axes, split)
+        opened = open_repeats(sources, axes, split, detector)
         channels = [acquisition.along("C") for acquisition in opened]
         expected = expected or len(channels[0])
         for acquisition, parts in zip(opened, channels, strict=True):

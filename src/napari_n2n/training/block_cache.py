@@ -328,6 +328,7 @@ class BlockCache:
         scale = self.normalisations[pair.channel].scale
         flat = [torch.from_numpy(self._stored(values)) for values in pixels]
         seen, data, counts = pixels[0], 1.0, ~self._masks[number].mask(*region[-2:])
+        counts &= ~pair.bad_pixels(*region[-2:])
         if self.leaves_out:
             lost = pair.left_out(region, pixels)
             seen, counts = filled(seen, lost), counts & ~lost

@@ -120,7 +120,8 @@ class Checkpoint:
 
     def _check_run(self, note: _Note) -> None:
         now = self.settings.model_dump(exclude=_MAY_CHANGE)
-        changed = [key for key in now if note.settings.get(key) != now[key]]
+        usual = TrainingSettings().model_dump()  # of a setting that an older version did not have
+        changed = [key for key in now if note.settings.get(key, usual[key]) != now[key]]
         if changed:
             raise BadInput(
                 f"{self.path}: the run had another {changed[0]} "

@@ -185,7 +185,6 @@ def _fit_network(
         started = time.monotonic() - history.seconds
         yielded = time.monotonic()
         save_at = yielded + _FIRST_CHECKPOINT_SECONDS
-
         if history.step == 0 and is_pretrained(settings, parts.loss):
             _validate(parts)  # pretrained weights may already be the best
         while (progress := schedule.progress(history)) < 1.0 and not control.stop.is_set():
@@ -229,6 +228,7 @@ def _fit_network(
             parts.held_out,
             history,
             stopped=progress < 1.0 and history.diverged is None,
+            detector=parts.detector,
             device=str(parts.cache.device),
             precision="bfloat16" if parts.bfloat16 else "float32",
         )
@@ -351,7 +351,7 @@ def _status(parts: Parts) -> TrainingStep:
     # A weak reference, so that a list of steps does not keep the weights of every run in memory.
     running = weakref.ref(parts.state)
     architecture, normalisations = parts.architecture, parts.normalisations
-    squares = empty_squares(parts.cache.pairs)
+    squares, maps = empty_squares(parts.cache.pairs), parts.detector
 
     def denoiser() -> Denoiser | None:
         state = running()
@@ -359,7 +359,7 @@ def _status(parts: Parts) -> TrainingStep:
             return None
         scales = tuple(one.scale for one in normalisations)
         values = [one.values for one in normalisations]
-        record = ModelRecord(values=values, empty_square=squares)
+        record = ModelRecord(values=values, empty_square=squares, detector=maps)
         return Denoiser((copy.deepcopy(state.average),), architecture, scales, record)
 
     return TrainingStep(

@@ -177,7 +177,7 @@ def _predicted(network: Network, images: Tensor) -> Tensor:
 def _data_range(pairs: Sequence[Pair], channel: int) -> float:
     pair = next(pair for pair in pairs if pair.channel == channel)
     plane = pair.planes(1, _FOR_RANGE).views[0][0]
-    return image_quality.data_range(plane.astype(pair.first.dtype))
+    return image_quality.data_range(plane.astype(pair.first.source_dtype))
 
 
 def _batches(
@@ -242,7 +242,7 @@ def _images(
     core = ndimage.binary_erosion(mask.mask(*window[-2:]), iterations=_RIM)
     scale = normalisations[pair.channel].scale
     read = [read_finite(one, window) for one in pair.acquisitions]
-    core = np.broadcast_to(core, shape)
+    core = np.broadcast_to(core & ~pair.bad_pixels(*window[-2:]), shape)
     if pair.leaves_out:
         core = core & ~pair.left_out(window, read).reshape(shape)
     images = [values.reshape(shape).astype(np.float32) for values in read]

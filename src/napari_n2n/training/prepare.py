@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from napari_n2n.model.device import choose_device, computes_in_bfloat16, out_of_memory
+from napari_n2n.model.record import DetectorRecord
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.block_cache import BlockCache
@@ -19,6 +20,7 @@ from napari_n2n.training.losses import LOSSES, Loss
 from napari_n2n.training.normalisation import Normalisation, normalise, stabilise
 from napari_n2n.training.patches import Patches, batch_size, patch_side
 from napari_n2n.training.pixel_swap import allowed_swap
+from napari_n2n.training.repaired import detector_maps, repaired
 from napari_n2n.training.schedule import Schedule
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import TrainState
@@ -50,6 +52,7 @@ class Parts:
     bfloat16: bool
     normalisations: tuple[Normalisation, ...]
     architecture: dict[str, Any]
+    detector: list[DetectorRecord | None]
     cache: BlockCache
     patches: Patches
     held_out: HeldOut
@@ -61,6 +64,8 @@ def prepare(
     pairs: Sequence[Pair], settings: TrainingSettings, reports: Sequence[NoiseReport]
 ) -> Parts:
     """Build and return the parts of a run; the caller must close the cache afterwards."""
+    if settings.fixed_pattern == "repair":
+        pairs = repaired(pairs)
     device = choose_device(settings.device)
     loss = chosen_loss(settings, reports[0])  # all have the same: see `trains_separately`
     normalisations = normalise(pairs)
@@ -94,6 +99,7 @@ def prepare(
         bfloat16=computes_in_bfloat16(device),
         normalisations=normalisations,
         architecture=architecture,
+        detector=detector_maps(pairs),
         cache=cache,
         patches=Patches(cache, allowed_swap(reports, loss)),
         held_out=held_out,

@@ -106,6 +106,16 @@ class TrainingSettings(BaseModel):
     )
     """One network for all channels, or one for each (always if their losses differ)."""
 
+    fixed_pattern: Literal["keep", "repair"] = Field(
+        default="keep",
+        title="Fixed pattern",
+        json_schema_extra={
+            "form": "advanced",
+            "labels": {"keep": "keep", "repair": "repair hot pixels and offsets"},
+        },
+    )
+    """Hot pixels and offsets of columns and rows: keep them, or repair input and target."""
+
     device: str = Field(default="auto", title="Device", json_schema_extra={"form": "advanced"})
     """Where to compute: auto, cpu, cuda, cuda:1 or mps; auto: a graphics card if possible."""
 

@@ -23,6 +23,7 @@ from napari_n2n.widgets.dock import (
     open_dock,
 )
 from napari_n2n.widgets.forms.recordings_picker import PairPicker
+from napari_n2n.widgets.layers.bad_pixels_layer import add_bad_pixels
 from napari_n2n.widgets.plots import PanelPlot
 from napari_n2n.widgets.sessions.measuring import Measured, Measuring
 from napari_n2n.widgets.sessions.session import session_of
@@ -75,12 +76,15 @@ class NoiseWidget(Dock):
         for made in (self.button, self.cancel_button, self.train_button):
             buttons.addWidget(made, 1)
         self.cancel_button.hide()
+        tip = "Add a layer of points at the hot and dead pixels of the detector"
+        self.hot_button = button("Show hot pixels", tip)
+        self.hot_button.hide()
         self.loss, self.status, self.warnings, self.figures = (TextLabel() for _ in range(4))
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self.loss.setStyleSheet("font-size: 16pt; font-weight: bold")
         self.plots: list[PanelPlot] = []
-        labels = (self.loss, self.status, self.warnings, self.figures)
-        self._column = self.stack(self.picker, buttons, *labels)
+        texts = (self.loss, self.status, self.warnings, self.hot_button, self.figures)
+        self._column = self.stack(self.picker, buttons, *texts)
         self.accept_drops(self.picker.choose_paths)
 
     def _connect(self) -> None:
@@ -94,6 +98,7 @@ class NoiseWidget(Dock):
         self.button.clicked.connect(self.measure)
         self.cancel_button.clicked.connect(self.cancel)
         self.train_button.clicked.connect(self.train)
+        self.hot_button.clicked.connect(self.show_hot_pixels)
 
     # -- measuring ----------------------------------------------------------------------------
 
@@ -167,6 +172,13 @@ class NoiseWidget(Dock):
         if self._measured is not None:
             self._train_measuring.adopt(recordings, self._measured)
 
+    def show_hot_pixels(self) -> None:
+        """Add a layer that marks the hot and dead pixels of the channel on display."""
+        if self._measured is not None:
+            pair = first_field(self._measured.pairs)[self.channel.value]
+            source = self.picker.recordings().fields[0][0]
+            add_bad_pixels(self.viewer, source, pair.first, pair.pattern)
+
     # -- display ------------------------------------------------------------------------------
 
     def _show(self, measured: Measured) -> None:
@@ -189,6 +201,7 @@ class NoiseWidget(Dock):
         warnings = (f"⚠ {in_field_names(warning.message)}" for warning in found)
         self.warnings.setText("\n\n".join(warnings))
         self.figures.setText(_table(report))
+        self.hot_button.setVisible(report.hot_pixels + report.dead_pixels > 0)
         self.plots = [PanelPlot(panel) for panel in panels(report, curves)]
         for plot in self.plots:
             self._column.insertWidget(self._column.count() - 1, plot)
@@ -197,6 +210,7 @@ class NoiseWidget(Dock):
     def _clear(self, words: str) -> None:
         """Show only a line of text."""
         self._measured = None
+        self.hot_button.hide()
         self.status.setText(words)
         for label in (self.loss, self.warnings, self.figures):
             label.setText("")

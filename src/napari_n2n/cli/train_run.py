@@ -1,0 +1,51 @@
+"""Train with messages and a display of the progress on the terminal."""
+
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_n2n.cli.signals import SIGNALS
+from napari_n2n.cli.terminal import describe_step, progress, say
+from napari_n2n.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from napari_n2n.model.denoiser import Denoiser
+    from napari_n2n.pair.pair import Pair
+    from napari_n2n.training.fit import TrainingStep
+
+_STOPPING = "stopping: the model so far is kept (again to stop at once, without the latest steps)"
+
+
+def train_shown(
+    pairs: "list[Pair]", settings: TrainingSettings, checkpoint: Path, *, resume: bool
+) -> "Denoiser":
+    """Say what the noise is and what is unusual, then train with a display of the progress."""
+    from napari_n2n import train as train_on
+    from napari_n2n.model.device import choose_device, unused_card
+    from napari_n2n.noise.measure import measure_channels
+
+    reports = measure_channels(pairs)
+    for pair, report in zip(pairs, reports, strict=False):  # the first field of view
+        say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
+    found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
+    for message in dict.fromkeys(finding.message for finding in found):
+        say(f"note: {message}")
+    if choose_device(settings.device).type == "cpu" and (advice := unused_card()):
+        say(f"note: to be many times faster, {advice}")
+    with progress("training") as follow:
+
+        def on_step(step: "TrainingStep") -> None:
+            # Before the first step there is nothing to keep.
+            SIGNALS.stop_gently(lambda: say(_STOPPING))
+            follow(step.progress, describe_step(step))
+
+        return train_on(
+            pairs,
+            settings,
+            on_step=on_step,
+            reports=reports,
+            stop=SIGNALS.stop,
+            save=SIGNALS.save,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
