@@ -178,7 +178,7 @@ def _pedestal_error(fit: _Fit, parts: list[_Fit], read_error: float) -> float:
 
     The square of the read noise has a normal distribution, limited to the possible values.
     """
-    if not fit.gain > 0:
+    if not all(one.gain > 0 for one in (fit, *parts)):
         return np.nan
     read_square = fit.pedestal * fit.gain + fit.intercept
     of_line = jackknife([(read_square - part.intercept) / part.gain for part in parts])
