@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import blobs, noisy
 
-from napari_n2n.stats.statistics import noise_excess, noise_level, over_blocks
+from napari_n2n.stats.statistics import noise_excess, noise_level, over_blocks, variance_at
 
 SCENE = blobs((160, 160))
 
@@ -26,8 +26,14 @@ def test_photon_noise_of_any_scene_is_what_the_photon_transfer_line_predicts():
     rng = np.random.default_rng(0)
     for scene in (SCENE, 10 * SCENE, np.full_like(SCENE, 50)):
         counts = 90 + 2.0 * rng.poisson(scene) + rng.normal(0, 4, scene.shape)
-        assert noise_excess(counts[None], 0.0, 2.0, 4.0, 90.0) == pytest.approx(1, abs=0.06)
-    assert noise_excess(SCENE[None], 0.0, None, None, None) is None
+        excess = noise_excess(counts[None], lambda level: 2 * (level - 90) + 16)
+        assert excess == pytest.approx(1, abs=0.06)
+    assert noise_excess(SCENE[None], np.zeros_like) is None
+
+
+def test_the_variance_beyond_the_known_levels_follows_their_slope():
+    found = variance_at(np.array([0.0, 90.0, 100.0, 150.0, 300.0]), (100.0, 200.0), (20.0, 120.0))
+    np.testing.assert_allclose(found, [5, 10, 20, 70, 220])
 
 
 def test_incomplete_blocks_are_left_out():

@@ -5,6 +5,7 @@ as convincing as correct ones.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.pair.empty_areas import empty_areas, filled
-from napari_n2n.stats.statistics import noise_excess, noise_level
+from napari_n2n.stats.statistics import noise_excess, noise_level, variance_at
 
 # Number of planes that are read, and side in pixels of their middle part: takes a second for a
 # large stack.
@@ -82,6 +83,17 @@ def _other_values(name: str, planes: np.ndarray, low: float, high: float) -> Ite
         )
 
 
+def _variance(trained: dict[str, Any], level: np.ndarray) -> np.ndarray:
+    """Return the variance of the noise in training at signal levels, in ADU of A."""
+    if (model := trained.get("noise_model")) is not None:
+        return variance_at(level, model["levels"], model["variances"])
+    # Files of older versions have the photon-transfer line only.
+    if trained["photon_gain"] is None:
+        return np.full_like(level, trained["noise_a"] ** 2)
+    light = np.maximum(level - (trained["pedestal"] or 0.0), 0.0)
+    return np.asarray(trained["photon_gain"] * light + (trained["read_noise"] or 0.0) ** 2)
+
+
 def _other_noise(name: str, planes: np.ndarray, trained: dict[str, Any]) -> Iterator[str]:
     """Yield a warning if the noise differs from that in training at the same brightness."""
     if trained["outlier_share"] > _MOST_OUTLIERS or min(planes.shape[1:]) < _SMALLEST:
@@ -90,11 +102,10 @@ def _other_noise(name: str, planes: np.ndarray, trained: dict[str, Any]) -> Iter
     correlation = max(map(abs, trained["noise_correlation"] or (0.0, 0.0)))
     if in_training[0] is None and correlation > _MOST_CORRELATION:
         return
-    line = [trained[key] for key in ("noise_a", "photon_gain", "read_noise", "pedestal")]
     gain, offset = trained.get("gain_ratio", 1.0), trained.get("offset", 0.0)
     ratios = []
     for values, known in zip((planes, (planes - offset) / gain), in_training, strict=True):
-        here = noise_excess(values, *line)
+        here = noise_excess(values, partial(_variance, trained))
         limit = _TIMES_UNCALIBRATED if known is None else _TIMES * max(known, 1.0)
         ratios.append(np.inf if here is None else here / (known or 1.0))
         if 1 / limit < ratios[-1] < limit:

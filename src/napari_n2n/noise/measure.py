@@ -86,6 +86,7 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
     sample, outliers, clipping = analysis.sample, analysis.outliers, analysis.clipping
     curve, correlation = analysis.curve, analysis.correlation
     noise_a, noise_b = pair.noise[:2]
+    model = NoiseModel.of(analysis)
     return NoiseFigures(
         shift=pair.shift,
         gain_ratio=pair.matches[1].gain,
@@ -115,8 +116,8 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         noise_b=noise_b,
         noise=float(np.sqrt(np.mean(curve.variance))),
         noise_excess=(
-            noise_excess(sample.a, noise_a, curve.photon_gain, curve.read_noise, curve.pedestal),
-            noise_excess(sample.b, noise_a, curve.photon_gain, curve.read_noise, curve.pedestal),
+            noise_excess(sample.a, model.variance_at),
+            noise_excess(sample.b, model.variance_at),
         ),
         signal=float(np.mean(sample.surroundings)) - (curve.pedestal or 0.0),
         saturated_share=sample.saturated_share,
@@ -128,7 +129,7 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         drift=analysis.drift,
         snr=sample.contrast / noise_a if noise_a else None,
         resolution=image_quality.resolution(sample.a, sample.b),
-        noise_model=NoiseModel.of(analysis),
+        noise_model=model,
         errors=standard_errors(pair, analysis),
     )
 

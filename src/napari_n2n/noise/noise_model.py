@@ -5,12 +5,14 @@ probability the pixel is an outlier with any value. The detector reports its lim
 values beyond them. Everything is in ADU of the first acquisition.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from napari_n2n.noise.analysis import Analysis
 from napari_n2n.noise.sample import Sample
+from napari_n2n.stats.statistics import variance_at
 
 # Number of levels of the stored curve: a straight line needs two; more follow a bent one.
 _LEVELS = 16
@@ -24,6 +26,8 @@ _WIDE = 300.0
 # Standard deviations of a difference that ordinary noise, also that of photon pulses, does not
 # reach.
 _FAR = 8.0
+# Share of dead or hot pixels below which they are not mentioned.
+_FEWEST_STUCK = 5e-4
 # Smallest range of values, in ADU.
 _TINY = 1e-30
 
@@ -57,6 +61,24 @@ class NoiseModel:
     def spans_wide_range(self) -> bool:
         """Whether the noise is so different at different levels that a loss must consider it."""
         return max(self.variances) > _WIDE * min(self.variances)
+
+    def variance_at(self, level: np.ndarray) -> np.ndarray:
+        """Return the variance of the ordinary noise at signal levels, in ADU^2."""
+        return variance_at(level, self.levels, self.variances)
+
+    def in_words(self) -> str:
+        """Return the model in one line."""
+        dark, bright = (f"{math.sqrt(self.variances[end]):.3g} ADU" for end in (0, -1))
+        levels = f"at {self.levels[0]:.4g} ADU", f"at {self.levels[-1]:.4g} ADU"
+        parts = [f"{dark} {levels[0]}" + (f", {bright} {levels[1]}" if dark != bright else "")]
+        if self.outlier_share > 0:
+            low, high = self.outlier_range
+            parts.append(f"outliers of {low:.4g} to {high:.4g} ADU on {self.outlier_share:.2%}")
+        if self.lower_limit is not None:
+            parts.append(f"cut off at {self.lower_limit:.4g} ADU")
+        if max(self.stuck) > _FEWEST_STUCK:
+            parts.append("dead and hot pixels on {:.2%} and {:.2%}".format(*self.stuck))
+        return "; ".join(parts)
 
     @classmethod
     def of(cls, analysis: Analysis) -> "NoiseModel":

@@ -56,6 +56,7 @@ class NoiseReport(NoiseFigures, Advice):
             yield "read noise", f"{self.with_error('read_noise')} ADU"
         if self.pedestal is not None:
             yield "black level", f"{self.with_error('pedestal')} ADU"
+        yield "noise model", self.noise_model.in_words()
         below = "below" if self.median_shift >= 0 else "above"
         yield "skewness", self.with_error("skewness")
         yield "median", f"{self.with_error('median_shift').lstrip('-')} ADU {below} the mean"

@@ -95,33 +95,43 @@ def noise_level(planes: np.ndarray) -> float:
     return float(over_blocks(rough, side, np.median).mean()) * MAD_TO_SIGMA / 6
 
 
-def noise_excess(
-    planes: np.ndarray,
-    noise: float,
-    photon_gain: float | None,
-    read_noise: float | None,
-    pedestal: float | None,
-) -> float | None:
+def variance_at(
+    level: np.ndarray, levels: Sequence[float], variances: Sequence[float]
+) -> np.ndarray:
+    """Interpolate the variance of noise at signal levels.
+
+    It continues with the slopes at the darkest and at the brightest known level, but does not fall
+    below a quarter of the variance at the darkest one.
+
+    Parameters
+    ----------
+    level
+        Where the variance is wanted, in ADU; any shape.
+    levels, variances
+        At least two ascending levels in ADU, and the variances there.
+    """
+    x, y = np.array(levels), np.array(variances)
+    below, above = (y[1] - y[0]) / (x[1] - x[0]), (y[-1] - y[-2]) / (x[-1] - x[-2])
+    beyond = np.minimum(level - x[0], 0) * below + np.maximum(level - x[-1], 0) * above
+    return np.asarray(np.maximum(np.interp(level, x, y) + beyond, y[0] / 4))
+
+
+def noise_excess(planes: np.ndarray, expected: Callable[[np.ndarray], np.ndarray]) -> float | None:
     """Return the ratio of the `noise_level` of an acquisition to its predicted noise.
 
-    The prediction is the photon-transfer line of the pair at the brightness around each pixel,
-    averaged like the noise level itself. The ratio is near 1 for white noise on a smooth scene;
-    fine detail raises it, correlated noise lowers it. None if the predicted noise is 0.
+    The prediction is taken at the brightness around each pixel, and averaged like the noise level
+    itself. The ratio is near 1 for white noise on a smooth scene; fine detail raises it, correlated
+    noise lowers it. None if the predicted noise is 0.
 
     Parameters
     ----------
     planes
         Shape (planes, Y, X), planes of at least 3x3 pixels.
-    noise
-        Standard deviation in ADU, used if `photon_gain` is None.
-    photon_gain, read_noise, pedestal
-        Photon gain (ADU per electron), read noise and black level (ADU); None if not determined.
+    expected
+        Predicted variance of the noise at signal levels, in ADU^2.
     """
-    predicted = noise
-    if photon_gain is not None:
-        light = np.maximum(neighbourhood(planes) - (pedestal or 0.0), 0.0)
-        variance = photon_gain * light + (read_noise or 0.0) ** 2
-        predicted = float(np.mean(np.sqrt(variance), dtype=np.float64))
+    variance = expected(neighbourhood(planes))
+    predicted = float(np.mean(np.sqrt(variance), dtype=np.float64))
     return noise_level(planes) / predicted if predicted > 0 else None
 
 
