@@ -101,8 +101,8 @@ def _is_cut(planes: int, poolings: int) -> bool:
 def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:
     """Return whether a run starts from pretrained weights.
 
-    By default they are used where tests have shown a benefit: for planes with the L2 loss.
-    Pretraining included neither outliers nor volumes.
+    By default they are used where tests have shown a benefit: for planes with all losses but L0.
+    Pretraining did not include volumes.
 
     Raises
     ------
@@ -116,5 +116,5 @@ def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:
             "option",
         )
     if settings.start == "auto":
-        return settings.dims == 2 and loss.name in ("l2", "likelihood")
+        return settings.dims == 2 and loss.name != "l0"
     return settings.start == "warm"

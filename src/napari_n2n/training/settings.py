@@ -159,7 +159,7 @@ class TrainingSettings(BaseModel):
     """Patches per step, each trained in both directions; fewer need less memory."""
 
     start: Literal["auto", "warm", "cold"] = Field(default="auto", title="Initial weights")
-    """warm: pretrained on simulated noise; cold: random; auto: warm for planes with L2."""
+    """warm: pretrained on simulated noise; cold: random; auto: warm for planes except with L0."""
 
     # 1.5e-3 was as good as lower rates from pretrained weights, and works from random ones
     # (benchmarks/README.md, "What was tried").
