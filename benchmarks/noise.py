@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from napari_n2n import NoiseReport, Pair, measure_noise
 from napari_n2n.noise.noise_model import NoiseModel
-from napari_n2n.training.likelihood import MeasuredNoise, expectation, ordinary
+from napari_n2n.training.likelihood import MeasuredNoise, most_likely
 
 # Side of the scene in pixels; draws, and side of the part of the scene, for the flux error.
 SIDE, DRAWS, PART = 256, 96, 96
@@ -27,8 +27,6 @@ SIDE, DRAWS, PART = 256, 96, 96
 ALLOWED = 0.03
 # Exponent of the power whose minimiser stands for the most common value, as at the end of L0.
 GAMMA = 0.2
-# Steps in which the scale of the likelihood shrinks to that of the noise.
-ROUNDS = 40
 
 Draw = Callable[[np.random.Generator, np.ndarray], np.ndarray]
 
@@ -229,19 +227,12 @@ def mode(draws: np.ndarray) -> np.ndarray:
     return found
 
 
-def most_likely(draws: np.ndarray, model: NoiseModel, saturation: float) -> np.ndarray:
+def of_likelihood(draws: np.ndarray, model: NoiseModel, saturation: float) -> np.ndarray:
     """Return the value that maximises the likelihood of all draws, as training finds it."""
-    measured = MeasuredNoise.of(model, float(draws.std()), torch.device("cpu"))
+    noise = MeasuredNoise.of(model, float(draws.std()), torch.device("cpu"))
     targets = torch.from_numpy(draws)
-    censored = (targets >= saturation).float() - (targets <= measured.lower_limit).float()
-    found = targets.mean(0)
-    for step in range(ROUNDS):
-        signal = found.expand_as(targets)
-        variance = measured.scale(signal, step / ROUNDS)
-        weight = ordinary(measured, signal, targets, censored, variance)
-        expected = expectation(signal, targets, censored, variance)
-        found = (weight * expected).sum(0) / weight.sum(0).clamp(min=1e-6)
-    return found.numpy()
+    censored = (targets >= saturation).float() - (targets <= noise.lower_limit).float()
+    return most_likely(noise, targets, censored).numpy()
 
 
 def flux_errors(
@@ -258,7 +249,7 @@ def flux_errors(
         draws = np.where(hits.where(draws, np.roll(draws, 1, 0)), np.roll(draws, 1, 0), draws)
     truth = detector.truth(rate)
     found = {"l2": draws.mean(0), "l1": np.median(draws, 0), "l0": mode(draws[:48, ::2, ::2])}
-    found["likelihood"] = most_likely(draws[:, ::2, ::2], model, pair.first.saturation)
+    found["likelihood"] = of_likelihood(draws[:, ::2, ::2], model, pair.first.saturation)
     errors = {}
     for loss, values in found.items():
         expected = truth if values.shape == truth.shape else truth[::2, ::2]

@@ -12,6 +12,7 @@ from scipy import ndimage
 from napari_n2n import Pair, measure_noise
 from napari_n2n.simulate.registry import parse
 from napari_n2n.simulate.samples import sample
+from napari_n2n.training.likelihood import MeasuredNoise, most_likely
 from napari_n2n.training.losses import LOSSES, power
 
 IMAGES = Path(__file__).with_name("images")
@@ -48,7 +49,7 @@ def corner() -> np.ndarray:
 
 
 def statistics_as_images(draws: int = 301) -> None:
-    """Show the mean, median and most common value of many noisy recordings, for three noises."""
+    """Show what each loss finds in many noisy recordings, for four noises."""
     rng = np.random.default_rng(0)
     clean = corner()
 
@@ -60,12 +61,17 @@ def statistics_as_images(draws: int = 301) -> None:
         "photon noise,\n2 photons at most": rng.poisson(2 * clean, (draws, *clean.shape)) / 2,
         "outliers on 30 %\nof the pixels": hit(0.3),
         "outliers on 70 %\nof the pixels": hit(0.7),
+        "cut off at 0.1\nand at 0.5": np.clip(
+            clean + rng.normal(0, 0.1, (draws, *clean.shape)), 0.1, 0.5
+        ),
     }
-    titles = ("one recording", "mean (L2)", "median (L1)", "most common (L0)", "the scene")
-    figure = Figure(figsize=(11, 6.8), dpi=100, layout="constrained")
+    losses = ("mean (L2)", "median (L1)", "most common (L0)", "likelihood")
+    titles = ("one recording", *losses, "the scene")
+    figure = Figure(figsize=(13.2, 9), dpi=100, layout="constrained")
     grid = figure.subplots(len(rows), len(titles))
     for axes_row, (label, noisy) in zip(grid, rows.items(), strict=True):
-        images = (noisy[0], noisy.mean(axis=0), np.median(noisy, axis=0), mode(noisy), clean)
+        mean, median = noisy.mean(axis=0), np.median(noisy, axis=0)
+        images = (noisy[0], mean, median, mode(noisy), by_likelihood(noisy), clean)
         for axes, image in zip(axes_row, images, strict=True):
             axes.imshow(image, cmap="gray", vmin=0, vmax=0.8)
             axes.set_xticks([])
@@ -74,6 +80,15 @@ def statistics_as_images(draws: int = 301) -> None:
     for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=12)
     figure.savefig(IMAGES / "statistics.png")
+
+
+def by_likelihood(noisy: np.ndarray) -> np.ndarray:
+    """Return the values that maximise the likelihood; the noise is measured on two recordings."""
+    pair = Pair.open(*noisy[:2].astype(np.float32))
+    model, targets = measure_noise(pair).noise_model, torch.from_numpy(noisy)
+    noise = MeasuredNoise.of(model, float(noisy.std()), torch.device("cpu"))
+    censored = (targets >= pair.first.saturation).float() - (targets <= noise.lower_limit).float()
+    return most_likely(noise, targets, censored).numpy()
 
 
 def mode(noisy: np.ndarray) -> np.ndarray:

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from napari_n2n import Pair, TrainingSettings, denoise, measure_noise, train
 from napari_n2n.noise.noise_model import NoiseModel
-from napari_n2n.training.likelihood import MeasuredNoise, expectation, ordinary, squared
+from napari_n2n.training.likelihood import (
+    MeasuredNoise,
+    expectation,
+    most_likely,
+    ordinary,
+    squared,
+)
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import Batch
 
@@ -27,12 +33,7 @@ def converged(measured, targets, limits=(-np.inf, np.inf), steps=60):
     """Return the number to which a network without inputs converges."""
     y = torch.as_tensor(np.clip(targets, *limits), dtype=torch.float32)
     censored = (y >= limits[1]).float() - (y <= limits[0]).float()
-    f = y.mean()
-    for step in range(steps):
-        variance = measured.scale(f, step / steps)
-        weight = ordinary(measured, f, y, censored, variance)
-        f = (weight * expectation(f, y, censored, variance)).sum() / weight.sum()
-    return float(f)
+    return float(most_likely(measured, y, censored, steps))
 
 
 @settings(max_examples=6, deadline=None)

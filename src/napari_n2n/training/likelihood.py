@@ -168,6 +168,32 @@ def expectation(signal: Tensor, target: Tensor, censored: Tensor, variance: Tens
     return expected
 
 
+def most_likely(
+    noise: MeasuredNoise, targets: Tensor, censored: Tensor, rounds: int = 40
+) -> Tensor:
+    """Return the value that maximises the likelihood of many targets of each pixel.
+
+    It is the statistic to which a network converges that is trained with this loss.
+
+    Parameters
+    ----------
+    noise
+        The noise.
+    targets, censored
+        As in `squared`; shape (draws, ...).
+    rounds
+        Steps in which the scale shrinks to that of the noise.
+    """
+    found = targets.mean(0)
+    for step in range(rounds):
+        signal = found.expand_as(targets)
+        variance = noise.scale(signal, step / rounds)
+        weight = ordinary(noise, signal, targets, censored, variance)
+        expected = expectation(signal, targets, censored, variance)
+        found = (weight * expected).sum(0) / weight.sum(0).clamp(min=_RAREST)
+    return found
+
+
 def negative_log(
     noise: MeasuredNoise, prediction: Tensor, target: Tensor, censored: Tensor
 ) -> Tensor:
