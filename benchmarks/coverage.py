@@ -96,7 +96,7 @@ def deviations(case: Case, light: np.ndarray, draws: int) -> dict[str, float]:
             )
     found = {}
     for name, pairs in values.items():
-        if not pairs:  # never determined
+        if len(pairs) < OFTEN * draws:
             continue
         figures, errors = np.array(pairs).T
         # A figure that is rounded to one value, such as a gain of 1, has no scatter.
@@ -142,10 +142,10 @@ def main() -> None:
     ]
     count = sum(map(len, results.values()))
     words = f"z from {LEAST} to {MOST}: {count - len(outside)} of {count}"
-    verdict = judged([(not outside, "; not: ".join([words, *outside]))])
+    verdict = judged([(not outside, ", ".join([f"{words}; not:", *outside]) if outside else words)])
     text = (
-        f"z over {given.draws} draws of {SIDE}x{SIDE} pixels; '-': not determined, or the same in "
-        "most draws.\n\n"
+        f"z over {given.draws} draws of {SIDE}x{SIDE} pixels; '-': in most draws not determined, "
+        "or always the same.\n\n"
         f"{table(['figure', *results], rows)}\n\n{verdict}\n\n{machine()}"
     )
     print(text) if given.no_publish else publish("coverage", text)

@@ -163,13 +163,12 @@ def _of_contrast(analysis: Analysis) -> float:
 def _by_group(values: np.ndarray, analysis: Analysis) -> np.ndarray:
     """Return the mean of `values` in each group, corrected for the noise predicted there."""
     sample = analysis.sample
-    predicted = analysis.curve.variance_at(sample.surroundings)
-    mean = float(values.mean(dtype=np.float64))
-    terms = values - mean * (predicted / predicted.mean(dtype=np.float64) - 1)
-    group = sample.group.ravel()
-    return np.asarray(
-        np.bincount(group, terms.ravel(), minlength=GROUPS) / np.bincount(group, minlength=GROUPS)
-    )
+    keep = ~sample.empty  # empty areas mirror the data
+    predicted = analysis.curve.variance_at(sample.surroundings)[keep]
+    terms, group = values[keep], sample.group[keep]
+    terms = terms - terms.mean(dtype=np.float64) * (predicted / predicted.mean() - 1)
+    count = np.maximum(np.bincount(group, minlength=GROUPS), 1)
+    return np.asarray(np.bincount(group, terms, minlength=GROUPS) / count)
 
 
 def _of_mean(by_group: np.ndarray) -> float:
