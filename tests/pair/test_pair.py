@@ -147,3 +147,20 @@ def test_held_out_blocks_leave_most_of_every_plane_for_training(rows, columns, s
     assert (mask == HeldOutMask((rows, columns), seed).mask(*plane)).all()
     part = slice(rows // 3, rows), slice(columns // 4, columns // 2)
     assert (mask[part] == HeldOutMask((rows, columns), seed).mask(*part)).all()
+
+
+def test_recordings_of_two_scenes_are_named_with_their_correlation():
+    (found,) = (
+        finding
+        for finding in Pair.open(noisy(blobs(seed=0), 1), noisy(blobs(seed=7), 2)).findings
+        if finding.code == "other_scene"
+    )
+    assert "do not show the same scene" in found.message and "correlation" in found.message
+
+
+@pytest.mark.parametrize(
+    ("scene", "sigma"), [(blobs(), 20), (blobs(), 300), (np.full((96, 96), 100.0), 5)]
+)
+def test_recordings_of_one_scene_or_of_none_are_not_taken_for_two_scenes(scene, sigma):
+    pair = Pair.open(noisy(scene, 1, sigma), noisy(scene, 2, sigma))
+    assert "other_scene" not in {finding.code for finding in pair.findings}

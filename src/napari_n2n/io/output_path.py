@@ -20,7 +20,8 @@ _LONGEST = 255
 # Longest path in characters on Windows, with 12 reserved for the files in a folder, as there.
 _LONGEST_ON_WINDOWS = 259 - 12
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])( *\.|$)", re.IGNORECASE)
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a scheme of two or more letters: no drive
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""Matches addresses such as https://host/name: a scheme of two or more letters is no drive."""
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -32,7 +33,7 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     BadInput
         If the file system cannot store a file of this name.
     """
-    if _ADDRESS.match(os.fspath(out)):
+    if ADDRESS.match(os.fspath(out)):
         raise BadInput(
             f"{out}: is an address, and results are only written to disks: give a path", "output"
         )

@@ -18,6 +18,7 @@ import psutil
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, picture, tiff_reader
 from napari_n2n.io.header import Header, unit_name
+from napari_n2n.io.output_path import ADDRESS
 from napari_n2n.io.reading import OneLine
 
 AXES = "RTCZYX"
@@ -134,9 +135,12 @@ def _check_kind(path: Path) -> None:
     try:
         kind = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
-        raise BadInput(
-            f"{path}: no such file: check the spelling and the folder", "not_found"
-        ) from error
+        cause = "no such file: check the spelling and the folder"
+        if ADDRESS.match(str(path)):
+            cause = (
+                "is an address, and recordings are only read from disks: copy it to a disk first"
+            )
+        raise BadInput(f"{path}: {cause}", "not_found") from error
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise BadInput(
             f"{path}: is a pipe, socket or device, not a file: save the image to a file first",

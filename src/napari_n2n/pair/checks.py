@@ -13,7 +13,7 @@ from napari_n2n.pair.fixed_pattern import FixedPattern
 from napari_n2n.pair.hits import Hits
 from napari_n2n.pair.registration import whole_pixels
 from napari_n2n.stats.affine import Affine
-from napari_n2n.stats.statistics import noise_level
+from napari_n2n.stats.statistics import neighbourhood, noise_level
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,12 @@ _FEW_PIXELS = 128 * 128
 # Ratio of the variance of the difference to that of the noise below which two images count as the
 # same: rounding and compression stay below it, separate exposures are near 1.
 _SAME = 0.05
+# Standard deviation of the smoothed image, in noise levels, above which it shows structure: white
+# noise has 0.11. Two recordings of one scene then have smoothed images of correlation 0.95 or more;
+# half of that and less is left for motion, text and drift.
+_STRUCTURE, _SAME_SCENE = 0.5, 0.3
+# Smallest side of a plane in pixels for a noise level.
+_SMALLEST = 3
 # Smallest number and share of pixels at a saturation level: there are fewer hot pixels.
 _FEWEST, _LEAST_SHARE = 50, 5e-4
 # Interval below the saturation level, in parts of the range of values, that must contain fewer
@@ -82,6 +88,8 @@ def findings_of(
             "acquisition only (cosmic rays): left out of measuring and training. Check the result "
             "at these places, or use a third acquisition.",
         )
+    for acquisition, planes in zip(acquisitions[1:], sampled[1:], strict=True):
+        yield from _other_scene(first, acquisition, sampled[0], planes)
     for acquisition, match in zip(acquisitions[1:], matches[1:], strict=True):
         if abs(match.gain - 1) > _GAIN:
             yield Finding(
@@ -97,6 +105,32 @@ def findings_of(
             "few_pixels",
             f"Only {pixels} pixels to train on: expect a smoother result. "
             "Add frames, or use a model trained on a larger field of the same sample.",
+        )
+
+
+def _other_scene(
+    first: Acquisition,
+    other: Acquisition,
+    planes: Sequence[np.ndarray],
+    other_planes: Sequence[np.ndarray],
+) -> Iterator[Finding]:
+    """Warn if both acquisitions show structure, but not the same."""
+    values = [np.stack(sampled) for sampled in (planes, other_planes)]
+    if min(values[0].shape[1:]) < _SMALLEST:
+        return
+    smooth = [neighbourhood(one) for one in values]
+    spreads = [float(np.std(one, dtype=np.float64)) for one in smooth]
+    levels = [noise_level(one) for one in values]
+    if any(spread <= _STRUCTURE * level for spread, level in zip(spreads, levels, strict=True)):
+        return
+    a, b = (one - one.mean(dtype=np.float64) for one in smooth)
+    correlation = float(np.mean(a * b, dtype=np.float64)) / (spreads[0] * spreads[1])
+    if correlation < _SAME_SCENE:
+        yield Finding(
+            "other_scene",
+            f"{first.name} and {other.name} do not show the same scene (correlation of their "
+            f"structures {correlation:.2f}; 1 for one scene): choose two recordings of one place "
+            "and one channel, or align them first.",
         )
 
 
