@@ -202,8 +202,8 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
             "duplicate",
             f"About {figures.shared_noise:.0%} of the noise is the same in A and B and will "
             "stay in the result: a fixed pattern of the detector (every pixel has its own offset "
-            "or gain), or overlapping averages or copies. Give dark frames (--dark) to "
-            "subtract the offsets, or use separate exposures.",
+            "or gain), or overlapping averages or copies. Subtract dark frames "
+            "(option dark), or use separate exposures.",
         )
     if _correlated(figures) and figures.noise_correlation is not None:
         y, x = figures.noise_correlation

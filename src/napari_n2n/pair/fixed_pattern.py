@@ -20,7 +20,7 @@ from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
 # Offsets of lines above this part of the noise of one acquisition are reported and corrected: the
 # noise of a result is a few times as large.
-_NOTABLE = 0.05
+_NOTABLE = 0.08
 # Quantiles by which the intensities of A and B are compared, and difference of the gain from 1
 # below which it is taken as 1: noise changes the quantiles.
 _QUANTILES, _ALIKE = (0.05, 0.5, 0.95), 0.1
@@ -93,12 +93,13 @@ class FixedPattern:
         return (
             f"The detector has a fixed pattern, which is the same in all recordings and stays in "
             f"the result: {', '.join(parts)}. Left out of measuring. To remove it, train with "
-            "--fixed-pattern repair, or give dark frames (--dark)."
+            "--fixed-pattern repair, or subtract dark frames (option dark)."
         )
 
 
 def find_fixed_pattern(
     acquisitions: Sequence[Acquisition],
+    sampled: Sequence[Sequence[np.ndarray]],
     numbers: Sequence[int],
     side: int,
     empty: np.ndarray,
@@ -111,33 +112,48 @@ def find_fixed_pattern(
     ----------
     acquisitions
         Of one scene, not cropped to it if they are displaced; the first two are used.
+    sampled
+        For each acquisition, the middle parts of some planes; shape (Y, X).
     numbers
-        Planes to average; without bad ones.
+        Which planes these are; without bad ones.
     side
         Largest side of the middle part.
     empty
         Where the middle part is empty; shape (planes, Y, X).
     """
-    middle = [one.middle(side) for one in acquisitions[:2]]
-    found = _found(middle, numbers, np.logical_not(empty.any(axis=0)))
-    large = acquisitions[0].plane_shape != middle[0].plane_shape
-    size = math.prod(acquisitions[0].plane_shape)
-    if large and found.is_notable and size < _LARGEST_PLANE:
+    first = acquisitions[0]
+    a, b = (np.asarray(np.mean(planes, axis=0, dtype=np.float64)) for planes in sampled[:2])
+    counted = np.logical_not(empty.any(axis=0))
+    found = _found(first.middle(side), a, b, len(numbers), counted)
+    size = math.prod(first.plane_shape)
+    if found.is_notable and a.size < size < _LARGEST_PLANE:
         few = numbers[: max(1, _MOST_PIXELS // size)]
-        found = _found(acquisitions[:2], few, None)
+        a, b = (_mean(one, few) for one in acquisitions[:2])
+        found = _found(first, a, b, len(few), None)
     return found
 
 
 def _found(
-    acquisitions: Sequence[Acquisition],
-    numbers: Sequence[int],
+    view: Acquisition,
+    a: np.ndarray,
+    b: np.ndarray,
+    count: int,
     counted: np.ndarray | None,
 ) -> FixedPattern:
-    """Return what is found in acquisitions, which may be views of a part of the planes."""
-    a, b = (_mean(one, numbers) for one in acquisitions)
+    """Return what is found in the means of planes of two acquisitions.
+
+    Parameters
+    ----------
+    view
+        The first acquisition, or a view of the part of its planes that is given.
+    a, b, count
+        Means of the planes of each, and their number.
+    counted
+        See `find_hot_pixels`.
+    """
     b = _on_scale_of(a, b)
     part = slice(0, a.shape[0]), slice(0, a.shape[1])
-    noise = float(np.median(np.abs(a - b))) * MAD_TO_SIGMA * math.sqrt(len(numbers) / 2)
+    noise = float(np.median(np.abs(a - b))) * MAD_TO_SIGMA * math.sqrt(count / 2)
     columns, rows = _lines(a, b, noise, counted)
     # A line with a large offset may look like hot pixels, and these change the offsets a little.
     offsets = sum(
@@ -148,12 +164,12 @@ def _found(
     if bad.bad.any():
         a, b = (bad.corrected(one, *part, math.inf) for one in (a, b))
         columns, rows = _lines(a, b, noise, counted)
-    whole, place = in_source(acquisitions[0])
+    whole, place = in_source(view)
     start = [along.start for along in place]
     found = FixedPattern(
         np.argwhere(hot) + start, np.argwhere(dead) + start, a.size, columns, rows, None
     )
-    before = acquisitions[0].detector
+    before = view.detector
     if not found.is_notable:
         return replace(found, detector=before)
     detector = DetectorMap.without_offsets(np.zeros(whole, bool))

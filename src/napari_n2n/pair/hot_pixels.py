@@ -27,8 +27,9 @@ _UNSHARP = 1 / 2
 # Fewest hot pixels; and their smallest share of all peaks, among them the ends of strokes, which
 # have one bright neighbour. Of up to 6 % hot pixels it is three quarters, of text below a tenth.
 _FEWEST, _LEAST_SHARE = 3, 0.5
-# Most pixels of a group of touching hot pixels.
-_LARGEST_CLUSTER = 4
+# Most pixels of a group of touching hot pixels, and smallest height of one of them, as a part of
+# that of its brightest neighbour: well below `_SHARP`, so that no pair is missed between the two.
+_LARGEST_CLUSTER, _MEMBER = 4, 1 / 8
 # Rounds in which hot pixels beside those of the round before are found.
 _ROUNDS = 2
 # Largest share of the pixels found that may be due to chance, and the displacements (y, x) of B at
@@ -156,11 +157,11 @@ def _clusters(a: np.ndarray, b: np.ndarray, noise: "_Noise") -> Iterator[np.ndar
     texture = texture.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)[: a.shape[0], : a.shape[1]]
     least = np.maximum(_SMALLEST * _OF_HEIGHT * noise.at(level), _OF_TEXTURE * texture)
     height = np.minimum(a, b) - level
-    high = (height > least) & (height > _SHARP * ndimage.maximum_filter(height, 3))
+    high = (height > least) & (height > _MEMBER * ndimage.maximum_filter(height, 3))
     labels, _ = ndimage.label(high, np.ones((3, 3)))
     sizes = np.bincount(labels.ravel())
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        if not 1 < sizes[number] <= _LARGEST_CLUSTER:
+        if sizes[number] > _LARGEST_CLUSTER:
             continue
         around = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
         inside = labels[around] == number

@@ -100,7 +100,16 @@ def _mean_square(a: np.ndarray, b: np.ndarray, difference: np.ndarray) -> tuple[
     groups = np.array([part.mean() for part in np.array_split(products, _GROUPS)])
     square = float(np.median(groups))
     scatter = float(np.median(np.abs(groups - square))) * MAD_TO_SIGMA
-    return square, _OF_MEDIAN * scatter / math.sqrt(_GROUPS)
+    # The median of a mean of squares is below its expectation (Wilson & Hilferty 1931).
+    freedom = max(1.0, a.shape[1] / _GROUPS / _alike(difference))
+    bias = (1 - 2 / (9 * freedom)) ** 3
+    return square / bias, _OF_MEDIAN * scatter / bias / math.sqrt(_GROUPS)
+
+
+def _alike(difference: np.ndarray) -> float:
+    """Return the number of neighbouring squares of differences that count as one."""
+    correlation = np.correlate(difference, difference, "full") / np.sum(difference**2)
+    return float(np.sum(correlation**2))
 
 
 def _profiles(detail: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -154,7 +154,7 @@ class Pair:
         for other in range(1, len(opened)):
             for earlier in range(other):
                 refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
-        pattern = find_fixed_pattern(opened, numbers, _SAMPLED_SIDE, empty)
+        pattern = find_fixed_pattern(opened, sampled, numbers, _SAMPLED_SIDE, empty)
         seen = [one.corrected(pattern.detector) for one in opened]
         if pattern.is_notable:
             sampled, empty = _sample(seen, numbers)

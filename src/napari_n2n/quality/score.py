@@ -104,12 +104,13 @@ def score_result(
         _check_shape(made, pair.first)
         planes = pair.planes(_PLANES)
         a, b = planes.views[:2]
-        if pair.leaves_out:
+        if pair.leaves_out or pair.pattern.is_notable:
             scale = image_quality.data_range(b[len(b) // 2].astype(other.dtype))
         seen = np.stack([plane for _, plane in made.planes_at(planes.numbers)])
         seen = filled(seen, planes.empty)
         b = pair.matches[1].inverse(b)
-        weight = 1.0 - planes.empty
+        weight = 1.0 - (planes.empty | planes.bad)
+        seen = np.where(planes.bad, b, seen)
         if pair.hits is not None:
             weight = weight * ~pair.hits.in_either(a, b)
             a, b = without_hits((a, b), pair.hits)
