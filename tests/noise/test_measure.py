@@ -392,3 +392,16 @@ def test_real_scenes_call_for_l2(real_data, scene, correlated):
     codes = {warning.code for warning in report.warnings}
     assert ("correlated_noise" in codes) is correlated
     assert not codes & {"duplicate", "motion"}
+
+
+@pytest.mark.parametrize("smoothed", [0, 1])
+def test_a_smoothed_recording_is_named(smoothed):
+    views = gaussian(20, 1)
+    views[smoothed] = ndimage.gaussian_filter(views[smoothed], 3)
+    (warning,) = (one for one in measured(views).warnings if one.code == "smoothed")
+    assert warning.message.startswith("AB"[smoothed])
+
+
+def test_a_longer_exposure_is_not_taken_for_a_smoothed_recording():
+    a, b = gaussian(20, 1)[0], gaussian(2, 2)[0]
+    assert "smoothed" not in {warning.code for warning in measured([a, b]).warnings}

@@ -24,6 +24,9 @@ _CLIPPED = 0.02
 _SKEWED = 0.05
 # Longest training advised for correlated noise, as a multiple of that for white noise.
 _LONGEST = 4.0
+# Ratio of the noises of A and B below which the smaller one counts as none: a 2500 times longer
+# exposure would have it.
+_SMOOTHED = 0.02
 # Figures above which a warning is given: share of the noise in common; share of pixels at zero;
 # share of the field of view that moved; drift over the spread of the signal.
 _SHARED, _BLACK, _MOVED, _DRIFTED = 0.15, 0.01, 2e-3, 0.1
@@ -197,6 +200,14 @@ def _hit(figures: NoiseFigures) -> str:
 
 
 def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
+    noises = {"A": figures.noise_a, "B": figures.noise_b / figures.gain_ratio}
+    smoothest = min(noises, key=lambda name: noises[name])
+    if noises[smoothest] < _SMOOTHED * max(noises.values()):
+        yield Finding(
+            "smoothed",
+            f"{smoothest} has no noise of its own: it was smoothed, denoised, or computed from the "
+            "other one. Choose two recordings as the detector wrote them.",
+        )
     if figures.shared_noise is not None and figures.shared_noise > _SHARED:
         yield Finding(
             "duplicate",
