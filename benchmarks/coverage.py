@@ -142,7 +142,8 @@ def main() -> None:
     ]
     count = sum(map(len, results.values()))
     words = f"z from {LEAST} to {MOST}: {count - len(outside)} of {count}"
-    verdict = judged([(not outside, ", ".join([f"{words}; not:", *outside]) if outside else words)])
+    words += "; not: " + ", ".join(outside) if outside else ""
+    verdict = judged([(not outside, words)])
     text = (
         f"z over {given.draws} draws of {SIDE}x{SIDE} pixels; '-': in most draws not determined, "
         "or always the same.\n\n"
