@@ -67,8 +67,8 @@ def test_the_examples_with_a_viewer_run(desk, denoiser, make_napari_viewer, qtbo
     viewer.close()
 
     names = run(dock)
-    qtbot.waitUntil(lambda: names["train"].session.denoiser is not None, timeout=60_000)
-    assert len(names["viewer"].layers) == 3
+    session, shown = names["train"].session, names["viewer"].layers
+    qtbot.waitUntil(lambda: session.denoiser is not None and len(shown) == 3, timeout=60_000)
     names["viewer"].close()
 
     denoiser.save("cells.n2n")
