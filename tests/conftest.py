@@ -194,6 +194,8 @@ def desk(tmp_path, monkeypatch):
     for seed, name in enumerate(("a", "b", "c", "a1", "b1", "a2", "b2")):
         tifffile.imwrite(tmp_path / f"{name}.tif", noisy(scene, seed))
     tifffile.imwrite(tmp_path / "clean.tif", scene)
+    dark = np.random.default_rng(0).normal(100, 2, (4, 64, 64)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "dark.tif", dark, photometric="minisblack")
     frames = np.stack([noisy(scene, seed) for seed in range(4)])
     tifffile.imwrite(
         tmp_path / "movie.tif", frames, metadata={"axes": "TYX"}, photometric="minisblack"

@@ -17,7 +17,7 @@ import tifffile
 from conftest import blobs, noisy
 
 from napari_n2n import TrainingSettings, cli, load, train
-from napari_n2n.cli import commands, last_resort, signals, terminal
+from napari_n2n.cli import commands, last_resort, signals, terminal, train_run
 from napari_n2n.errors import BadInput
 from napari_n2n.io.run_lock import locked
 from napari_n2n.model.denoiser import Denoiser
@@ -83,7 +83,7 @@ def test_a_signal_during_training_keeps_the_model_and_the_run_resumes(
     words = ("train", "a.tif", "b.tif", "-o", "new.n2n", "--patch", 32, "--batch", 1)
     with monkeypatch.context() as patch:
         kill = lambda: os.kill(os.getpid(), getattr(signal, name))  # noqa: E731
-        when_called(patch, commands, "describe_step", kill)
+        when_called(patch, train_run, "describe_step", kill)
         patch.setattr("napari_n2n.cli.signals._ECHO_SECONDS", 60)
         status, _, err = call(*words, "--steps", 10**6)
     assert status == STATUS[name], err
