@@ -158,6 +158,15 @@ def test_recordings_of_two_scenes_are_named_with_their_correlation():
     assert "do not show the same scene" in found.message and "correlation" in found.message
 
 
+def test_outliers_are_not_taken_for_two_scenes():
+    views = []
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        pulses = rng.gamma(np.maximum(rng.poisson(0.3, (256, 256)), 1e-9), 30)
+        views.append(100 + pulses + (rng.random((256, 256)) < 0.005) * 3000)
+    assert "other_scene" not in {finding.code for finding in Pair.open(*views).findings}
+
+
 @pytest.mark.parametrize(
     ("scene", "sigma"), [(blobs(), 20), (blobs(), 300), (np.full((96, 96), 100.0), 5)]
 )

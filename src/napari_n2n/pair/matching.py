@@ -168,10 +168,9 @@ def _binned(
 
 
 def _without_each(sums: np.ndarray, centre: float) -> list[np.ndarray]:
-    """Fit the line without every two groups: a fit takes time, and eight show the scatter."""
-    pairs = sums.reshape(len(sums), GROUPS // 2, 2, -1).sum(axis=2)
-    whole = pairs.sum(axis=1)
-    return [_fitted(whole - pairs[:, pair], centre)[0] for pair in range(GROUPS // 2)]
+    """Fit the line without each group."""
+    whole = sums.sum(axis=1)
+    return [_fitted(whole - sums[:, group], centre)[0] for group in range(GROUPS)]
 
 
 def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
