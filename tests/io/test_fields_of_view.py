@@ -2,7 +2,7 @@
 
 from conftest import refused
 
-from napari_n2n.io.fields_of_view import fields_of_view
+from napari_n2n.io.fields_of_view import fields_of_view, subfolders
 
 
 def test_folders_patterns_and_lists_name_fields_of_view(tmp_path):
@@ -20,5 +20,22 @@ def test_folders_patterns_and_lists_name_fields_of_view(tmp_path):
     with refused("unmatched"):
         fields_of_view([a / "*.tif", b / "*0.tif"])
     (b / "more.tif").touch()
-    with refused("unmatched", match=r"more\.tif"):
+    (a / "alone.tif").touch()
+    with refused("unmatched", match=r"a/alone\.tif.*b/more\.tif"):  # both at once
         fields_of_view([a, b])
+    assert fields_of_view([a, b], on_bad=lambda problem: None) == expected
+
+
+def test_files_in_subfolders_are_paired_by_their_whole_names(tmp_path):
+    for view in "ab":
+        for inner in ("day 1", "day 2/well", ".hidden", "clean"):
+            (tmp_path / view / inner).mkdir(parents=True)
+            (tmp_path / view / inner / "cell.tif").touch()
+    a, b = tmp_path / "a", tmp_path / "b"
+    with refused("not_found"):
+        fields_of_view([a, b])
+    assert subfolders([a], without=a / "clean") == [a / "day 1", a / "day 2"]
+    (b / "clean" / "cell.tif").unlink()
+    found = fields_of_view([a, b], recursive=True, without=a / "clean")
+    names = ["day 1/cell.tif", "day 2/well/cell.tif"]
+    assert found == [[a / name, b / name] for name in names]

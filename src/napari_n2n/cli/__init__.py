@@ -8,8 +8,8 @@ from napari_n2n.cli.signals import SIGNALS
 def main() -> None:
     """Run the command line.
 
-    Exit status: 0; 2 for bad input, with one line; 70 for a bug, with two lines; 128 plus the
-    number of a signal that ended the run, such as 130 for Ctrl-C.
+    Exit status: 0; 2 for bad input, with one line; 3 if files were left out (--skip-bad); 70 for a
+    bug, with two lines; 128 plus the number of a signal that ended the run, such as 130 for Ctrl-C.
     """
     with SIGNALS.handled():
         status = _run(sys.argv[1:])

@@ -1,13 +1,18 @@
 """The commands: each parses its options and calls one function of the Python API."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from napari_n2n.cli.denoise_run import (
+    denoise_folders_shown,
+    denoise_scene_shown,
+    say_if_resumable,
+)
+from napari_n2n.cli.left_out import LeftOut
 from napari_n2n.cli.model_file import check_finished, checkpoints, save_model
 from napari_n2n.cli.options import (
     Axes,
@@ -16,7 +21,9 @@ from napari_n2n.cli.options import (
     Json,
     Memory,
     Overwrite,
+    Recursive,
     Resume,
+    SkipBad,
     Sources,
     Split,
     common_options,
@@ -28,13 +35,14 @@ from napari_n2n.cli.terminal import describe_step, print_json, progress, say, sh
 from napari_n2n.cli.train_run import train_shown
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput
-from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
 from napari_n2n.io.run_lock import locked
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from napari_n2n.model.denoiser import Denoiser
+    from collections.abc import Callable
+
+    from napari_n2n.pair.pair import Pair
 
 app = typer.Typer(
     name="napari-n2n",
@@ -77,6 +85,8 @@ def inspect(
     axes: Axes = None,
     split: Split = None,
     dark: Dark = None,
+    recursive: Recursive = False,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
     """Check a pair, measure its noise and recommend a loss."""
@@ -89,7 +99,12 @@ def inspect(
     from napari_n2n.noise.panels import draw_noise
     from napari_n2n.pair.recordings import first_field
 
-    channels = first_field(open_sources(sources, axes, split, dark, output=plot))
+    left_out = LeftOut(skip_bad)
+    channels = first_field(
+        open_sources(
+            *(sources, axes, split, dark), output=plot, recursive=recursive, left_out=left_out
+        )
+    )
     measured = [measure_with_curves(pair) for pair in channels]
     if plot is not None:
         for number, (report, curves) in enumerate(measured):
@@ -107,12 +122,14 @@ def inspect(
     if as_json:
         whole = [report.as_dict() | {"curves": curves.as_dict()} for report, curves in measured]
         print_json(whole[0] | ({"channels": whole} if len(whole) > 1 else {}))
+        left_out.end()
         return
     for pair, report in zip(channels, reports, strict=True):
         if len(channels) > 1:
             show(pair.first.name)
         for line in report.lines():
             show(line)
+    left_out.end()
 
 
 @app.command()
@@ -125,6 +142,8 @@ def train(
     axes: Axes = None,
     split: Split = None,
     dark: Dark = None,
+    recursive: Recursive = False,
+    skip_bad: SkipBad = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -136,16 +155,23 @@ def train(
     check_overwrite(output, overwrite=overwrite or resume)
     checkpoint = output.with_name(output.name + ".checkpoint")
     resume = resume and bool(checkpoints(checkpoint))
+    left_out = LeftOut(skip_bad)
+
+    def opened() -> "list[Pair]":
+        return open_sources(
+            *(sources, axes, split, dark), output=output, recursive=recursive, left_out=left_out
+        )
+
     if output.exists() and not (overwrite or resume):
-        check_finished(output, settings, open_sources(sources, axes, split, dark, output=output))
+        check_finished(output, settings, opened())
         say(f"{output}: already finished: add --overwrite to train it again")
+        left_out.end()
         return
     from napari_n2n.model.device import choose_device
 
     choose_device(settings.device)  # fail before the acquisitions are read
     with locked(output):
-        pairs = open_sources(sources, axes, split, dark, output=output)
-        denoiser = train_shown(pairs, settings, checkpoint, resume=resume)
+        denoiser = train_shown(opened(), settings, checkpoint, resume=resume)
         save_model(denoiser, output)
         unneeded = [] if denoiser.record.stopped else checkpoints(checkpoint)
         for file in unneeded:
@@ -155,9 +181,11 @@ def train(
     else:
         say(f"saved {output}")
     if as_json:
-        print_json({"model": output} | denoiser.record.model_dump(exclude={"curve", "detector"}))
+        record = denoiser.record.model_dump(exclude={"curve", "detector"})
+        print_json({"model": output} | record | {"left_out": left_out.as_list()})
     if denoiser.record.stopped:
         raise typer.Exit(SIGNALS.status)
+    left_out.end()
 
 
 @app.command()
@@ -192,6 +220,8 @@ def denoise(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a dask scheduler whose workers compute.")
     ] = None,
+    recursive: Recursive = False,
+    skip_bad: SkipBad = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -204,11 +234,16 @@ def denoise(
     from napari_n2n.model.denoiser import load
 
     denoiser, sources = load(model), [a, *(more or [])]
-    run = _denoise_folders if all(map(is_folder, sources)) else _denoise_scene
-    if run is _denoise_scene:
+    in_folders = all(map(is_folder, sources))
+    if not in_folders:
         check_keeps_inputs(output_path(output), [model])
-    with _say_if_resumable(output):
-        worked = run(
+    left_out = LeftOut(skip_bad)
+    run: Callable[..., tuple[bool, list[Path]]] = denoise_scene_shown
+    if in_folders:
+        skipped = left_out if skip_bad else None
+        run = partial(denoise_folders_shown, recursive=recursive, left_out=skipped)
+    with say_if_resumable(output):
+        worked, results = run(
             *(denoiser, sources, output),
             axes=axes,
             dtype=dtype,
@@ -221,64 +256,9 @@ def denoise(
         )
     say(f"saved {output}" if worked else f"{output}: already finished")
     if as_json:
-        print_json({"output": output, "model": model, "inputs": sources})
-
-
-@contextmanager
-def _say_if_resumable(output: Path) -> Iterator[None]:
-    """If a run ends early, say whether it can be resumed."""
-    try:
-        yield
-    except BaseException as error:
-        # The message of a BadInput says it, and the journal may be that of another run.
-        if not isinstance(error, BadInput) and journal_path(output).exists():
-            say(f"stopped: the finished part of {output} is kept; continue with --resume")
-        raise
-
-
-def _denoise_scene(
-    denoiser: "Denoiser",
-    sources: list[Path],
-    output: Path,
-    *,
-    axes: str | None,
-    dtype: str,
-    turns: bool,
-    **options: Any,
-) -> bool:
-    """Denoise with a display of the progress; return False if there was nothing left to do."""
-    from napari_n2n.denoising.denoise import denoise_by_shards
-    from napari_n2n.denoising.plan import make_plan
-
-    work = make_plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
-    for warning in work.warnings:
-        say(f"warning: {warning}")
-    run = denoise_by_shards(denoiser, work, output, **options)
-    worked = False
-    with progress("denoising") as follow:
-        for step in run:
-            worked = True
-            follow(step.progress, f"shard {step.done} of {step.total}")
-    return worked
-
-
-def _denoise_folders(
-    denoiser: "Denoiser", folders: list[Path], output: Path, **options: Any
-) -> bool:
-    """Denoise with a display of the progress; return False if there was nothing left to do."""
-    from napari_n2n.denoising.folder import FolderJob, denoise_fields_of_view
-
-    run = denoise_fields_of_view(denoiser, FolderJob.of(folders, output), **options)
-    warned: set[str] = set()
-    worked = False
-    with progress("denoising") as follow:
-        for step in run:
-            worked = True
-            if step.warnings and step.name not in warned:
-                warned.add(step.name)
-                say(f"warning: {step.name}: {' '.join(step.warnings)}")
-            follow(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
-    return worked
+        written = {"output": output, "outputs": results, "left_out": left_out.as_list()}
+        print_json(written | {"model": model, "inputs": sources})
+    left_out.end()
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Turn an exception into lines for the user and an exit status.
 
-An error that users can correct is one line and status 2. Any other error is two lines, what
-happened and where a log with the traceback is, and status 70 (EX_SOFTWARE of sysexits.h).
+An error that users can correct is one line, or one for each file, and status 2. Any other error is
+two lines, what happened and where a log with the traceback is, and status 70 (EX_SOFTWARE of
+sysexits.h).
 """
 
 import tempfile
@@ -13,12 +14,15 @@ from platformdirs import user_log_path
 
 from napari_n2n.cli.terminal import TERMINAL, say_error
 from napari_n2n.errors import bug_report, explain
+from napari_n2n.io.bad_fields import BadFields
 
 BAD_INPUT, BUG = 2, 70
 
 
 def end(error: BaseException) -> int:
     """Print what went wrong, and return the exit status."""
+    if isinstance(error, BadFields):
+        return _end_with_each(error)
     line = explain(error)
     if line is None and hasattr(error, "format_message"):  # click: a wrong word or option
         line = _usage(error)
@@ -32,6 +36,16 @@ def end(error: BaseException) -> int:
     where = log or "it could not be written to any folder"
     say_error(f"the log with the traceback, for a bug report: {where}")
     return BUG
+
+
+def _end_with_each(error: BadFields) -> int:
+    for problem in error.problems:
+        say_error(str(problem))
+    if len(error.problems) > 1:
+        say_error(f"{len(error.problems)} files cannot be used (--skip-bad goes on without them)")
+    else:
+        say_error("1 file cannot be used (--skip-bad goes on without it)")
+    return BAD_INPUT
 
 
 def _usage(error: BaseException) -> str:

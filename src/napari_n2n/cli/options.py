@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from napari_n2n.cli.left_out import LeftOut, say_ignored
 from napari_n2n.cli.terminal import TERMINAL, ProgressKind
 from napari_n2n.errors import BadInput
 from napari_n2n.training.settings import TrainingSettings
@@ -60,6 +61,15 @@ Dark = Annotated[
     list[Path] | None,
     typer.Option(
         help="Dark frames, from which hot pixels and offsets are corrected; may be repeated."
+    ),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", help="Also take the files in subfolders of folders.")
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad", help="Go on without files that cannot be used; exit with 3 and list them."
     ),
 ]
 Resume = Annotated[
@@ -124,8 +134,12 @@ def open_sources(
     dark: list[Path] | None,
     *,
     output: Path | None = None,
+    recursive: bool = False,
+    left_out: LeftOut,
 ) -> "list[Pair]":
     """Open the values of the options: a pair per field of view and channel.
+
+    Fields of view that cannot be used are added to `left_out`.
 
     Raises
     ------
@@ -136,10 +150,15 @@ def open_sources(
     from napari_n2n.io.fields_of_view import fields_of_view
     from napari_n2n.io.output_path import check_keeps_inputs, output_path
 
-    fields = fields_of_view(sources)
+    if not recursive:
+        say_ignored(sources)
+    fields = fields_of_view(sources, recursive=recursive, on_bad=left_out.add)
     if output is not None:
         check_keeps_inputs(output_path(output), [*chain.from_iterable(fields), *(dark or [])])
-    return open_pairs(*fields, axes=axes, split=split and split.upper(), dark=dark or ())
+    along = split and split.upper()
+    pairs = open_pairs(*fields, axes=axes, split=along, dark=dark or (), on_bad=left_out.add)
+    left_out.check()
+    return pairs
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
 from napari_n2n.io import ngff
 from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.bad_fields import OnBad, Problems
 from napari_n2n.io.crash_safe import Journal, discard_unfinished, journal_path, read_journal
 from napari_n2n.io.fields_of_view import fields_of_view
 from napari_n2n.io.fingerprint import state_of
 from napari_n2n.io.output_path import check_keeps_inputs
 from napari_n2n.io.run_lock import locked
+from napari_n2n.io.sources import expanded
 from napari_n2n.io.writers import ENDINGS
 from napari_n2n.model.denoiser import Denoiser
 
@@ -55,6 +58,11 @@ class FolderJob:
         Files of every field of view, whose results are averaged; see `fields_of_view`.
     folder
         Folder for the results: a TIFF for a TIFF, OME-Zarr for other formats.
+    root
+        Folder of the first recordings: the results of those in its subfolders are in subfolders of
+        the same names. None: all results are in `folder` itself.
+    unmatched
+        Errors of the recordings that have no counterpart in the other folders.
 
     Raises
     ------
@@ -64,6 +72,8 @@ class FolderJob:
 
     fields: tuple[tuple[Path, ...], ...]
     folder: Path
+    root: Path | None = None
+    unmatched: tuple[BadInput, ...] = ()
 
     def __post_init__(self) -> None:
         folder = self.folder
@@ -87,14 +97,27 @@ class FolderJob:
             first[result] = source
 
     @classmethod
-    def of(cls, folders: Sequence[str | Path], out: str | Path) -> "FolderJob":
+    def of(
+        cls, folders: Sequence[str | Path], out: str | Path, *, recursive: bool = False
+    ) -> "FolderJob":
         """Create a job for the files in folders; files of the same name show one field of view."""
-        return cls(tuple(map(tuple, fields_of_view(folders))), Path(out).expanduser())
+        folder = Path(out).expanduser()
+        unmatched: list[BadInput] = []
+        fields = fields_of_view(
+            folders, recursive=recursive, without=folder, on_bad=unmatched.append
+        )
+        root = expanded(Path(folders[0]))
+        return cls(tuple(map(tuple, fields)), folder, root, tuple(unmatched))
 
     @property
     def results(self) -> list[Path]:
         """Paths of the results, one for each field of view."""
-        return [self.folder / _result_name(sources[0].name) for sources in self.fields]
+        return [self._result(sources[0]) for sources in self.fields]
+
+    def _result(self, source: Path) -> Path:
+        inside = self.root is not None and source.is_relative_to(self.root)
+        place = source.parent.relative_to(self.root) if inside and self.root else Path()
+        return self.folder / place / _result_name(source.name)
 
     @property
     def journal(self) -> Path:
@@ -105,7 +128,9 @@ class FolderJob:
     def entries(self) -> list[str]:
         """Lines of the journal, one for each result, written when the result is finished."""
         return [
-            "\t".join([out.name, *(str(path.absolute()) for path in sources)])
+            "\t".join(
+                [str(out.relative_to(self.folder)), *(str(path.absolute()) for path in sources)]
+            )
             for sources, out in zip(self.fields, self.results, strict=True)
         ]
 
@@ -113,12 +138,13 @@ class FolderJob:
         """Return how many results exist, and whether there is a run to resume."""
         if not self.folder.is_dir():
             return 0, False
-        names = {path.name for path in self.folder.iterdir()}
-        exists = [path.name in names for path in self.results]
+        places = {path.parent for path in self.results} | {self.folder}
+        there = {path for place in places if place.is_dir() for path in place.iterdir()}
+        exists = [path in there for path in self.results]
         journal = read_journal(self.journal)
         listed = journal.done if journal is not None else {}
         done = [here and entry in listed for here, entry in zip(exists, self.entries, strict=True)]
-        return sum(exists), self.journal.name in names and not all(done)
+        return sum(exists), self.journal in there and not all(done)
 
 
 @as_steps
@@ -131,15 +157,17 @@ def denoise_fields_of_view(
     turns: bool = False,
     overwrite: bool = False,
     resume: bool = False,
+    on_bad: OnBad | None = None,
     **options: Any,
 ) -> Generator[FolderStep, None, list[Path]]:
     """Denoise one field of view after another; a generator that returns the paths of the results.
 
     A resumed run that is already finished yields nothing. Whenever it ends, every result is
-    complete, can be resumed, or has not been started. Recordings that cannot be opened raise an
-    error before denoising starts. See `denoise_folder` for the parameters.
+    complete, can be resumed, or has not been started. Recordings that cannot be opened, or do not
+    suit the model, raise one error before denoising starts. See `denoise_folder` for the
+    parameters.
     """
-    how = {"axes": axes, "dtype": dtype, "turns": turns}
+    how: dict[str, Any] = {"axes": axes, "dtype": dtype, "turns": turns}
     # A resumed run overwrites the remaining results if the first run had this option.
     settings = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
     # Locked from before the first look at the results until the last one is finished.
@@ -149,10 +177,15 @@ def denoise_fields_of_view(
         if journal is not None:
             journal.check_same(settings)
         left = _left(job, journal)
+        problems = Problems(on_bad, job.unmatched, single=len(job.fields) == 1)
+        suitable = []
         for number in left:
-            for source in job.fields[number]:
-                yield FolderStep(0, len(job.fields), 0.0, source.name, ())
-                Acquisition.open(source, axes=axes)
+            sources = job.fields[number]
+            yield FolderStep(0, len(job.fields), 0.0, sources[0].name, ())
+            with problems.noted(sources, partial(Acquisition.open, axes=axes)):
+                make_plan(denoiser, *sources, **how)
+                suitable.append(number)
+        problems.check(left=len(job.fields) - len(left) + len(suitable))
         if journal is None:
             for out in job.results:
                 with locked(out):
@@ -160,13 +193,13 @@ def denoise_fields_of_view(
             journal = Journal.begin(job.journal, settings)
         try:
             yield from _denoise_each(
-                denoiser, job, journal, left, how, options | {"resume": resume}
+                *(denoiser, job, journal, suitable, problems, how), options | {"resume": resume}
             )
         except BaseException:
             if not journal.done and not any(journal_path(out).exists() for out in job.results):
                 journal.remove()  # nothing to resume
             raise
-        return job.results
+        return [out for out in job.results if out.exists()]
 
 
 def _check_results(job: FolderJob, *, overwrite: bool, resume: bool) -> None:
@@ -209,27 +242,34 @@ def _denoise_each(
     denoiser: Denoiser,
     job: FolderJob,
     journal: Journal,
-    left: list[int],
+    numbers: list[int],
+    problems: Problems,
     how: dict[str, Any],
     options: dict[str, Any],
 ) -> Generator[FolderStep, None, None]:
-    total = len(job.fields)
-    for number in left:
-        sources, out = job.fields[number], job.results[number]
-        states = [state_of(source) for source in sources]
-        plan = make_plan(denoiser, *sources, **how)
-        run = denoise_by_shards(denoiser, plan, out, overwrite=journal.job["_overwrite"], **options)
-        with closing(run):
-            for step in run:
-                share = (number + step.progress) / total
-                yield FolderStep(number, total, share, out.name, plan.warnings)
-        journal.add(job.entries[number], states)
+    """Denoise fields of view; if problems are left out, also those that arise on reading pixels."""
+    results, entries, total = job.results, job.entries, len(job.fields)
+    for number in numbers:
+        sources, out = job.fields[number], results[number]
+        with problems.noted(sources):
+            states = [state_of(source) for source in sources]
+            plan = make_plan(denoiser, *sources, **how)
+            run = denoise_by_shards(
+                denoiser, plan, out, overwrite=journal.job["_overwrite"], **options
+            )
+            with closing(run):
+                for step in run:
+                    share = (number + step.progress) / total
+                    yield FolderStep(number, total, share, out.name, plan.warnings)
+            journal.add(entries[number], states)
+        problems.check(left=1)
 
 
 def denoise_folder(
     denoiser: Denoiser,
     *folders: str | Path,
     out: str | Path,
+    recursive: bool = False,
     on_step: Callable[[FolderStep], None] | None = None,
     **options: Any,
 ) -> list[Path]:
@@ -244,10 +284,14 @@ def denoise_folder(
         whose results are averaged.
     out
         Folder for the results: a TIFF for a TIFF, OME-Zarr for other formats.
+    recursive
+        Also take the files in subfolders; their results are in subfolders of the same names.
     on_step
         Called with the progress after every shard.
     options
         axes, dtype, turns, device, memory, overwrite, resume and scheduler, as in `denoise`.
+        `on_bad` is called with the error of each recording that cannot be used, which is then left
+        out; without it, one error names all of them before denoising starts.
         `resume` continues an interrupted run, or adds new recordings to a complete one; model,
         axes, dtype, turns and finished recordings must be the same as before.
 
@@ -261,7 +305,9 @@ def denoise_folder(
     BadInput
         If a recording, or `out`, cannot be used; finished results are kept.
     """
-    return denoise_fields_of_view(denoiser, FolderJob.of(folders, out), **options).finish(on_step)
+    return denoise_fields_of_view(
+        denoiser, FolderJob.of(folders, out, recursive=recursive), **options
+    ).finish(on_step)
 
 
 def _result_name(name: str) -> str:

@@ -1,11 +1,12 @@
 """Group files into fields of view, from lists, patterns and folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff
+from napari_n2n.io.bad_fields import OnBad, Problems
 from napari_n2n.io.sources import expanded
 
 FIELD_SEPARATOR = "+"
@@ -26,7 +27,13 @@ _NOT_IMAGES = {
 _NOT_IMAGES |= {".xlsx", ".docx", ".n2n", ".partial", ".journal", ".old", ".lock"}
 
 
-def fields_of_view(sources: Sequence[str | Path]) -> list[list[Path]]:
+def fields_of_view(
+    sources: Sequence[str | Path],
+    *,
+    recursive: bool = False,
+    without: Path | None = None,
+    on_bad: OnBad | None = None,
+) -> list[list[Path]]:
     """Return the acquisitions of every field of view.
 
     Parameters
@@ -36,6 +43,12 @@ def fields_of_view(sources: Sequence[str | Path]) -> list[list[Path]]:
         two fields of view. The files in two folders are paired by name (hidden files, notes, tables
         and subfolders are ignored); in a single folder, each file is one field of view. Files that
         match patterns like ``'a/*.tif'`` are paired in alphabetical order.
+    recursive
+        Also take the files in subfolders; the names of two files include those of subfolders.
+    without
+        A subfolder to ignore, such as that of the results.
+    on_bad
+        Called with the error of each file that has no counterpart, which is then left out.
 
     Raises
     ------
@@ -44,24 +57,29 @@ def fields_of_view(sources: Sequence[str | Path]) -> list[list[Path]]:
     """
     texts = [str(source) for source in sources]
     found: list[list[Path]] = []
+    problems = Problems(on_bad)
     for between, group in groupby(texts, key=lambda text: text == FIELD_SEPARATOR):
         if not between:
             try:
-                found += _fields([expanded(Path(text)) for text in group])
+                group_sources = [expanded(Path(text)) for text in group]
+                if all(is_folder(source) for source in group_sources):
+                    listed = [_named_files(one, recursive, without) for one in group_sources]
+                    found += _match_by_name(group_sources, listed, problems)
+                else:
+                    found += _fields(group_sources)
             except OSError as error:
                 raise BadInput(
                     f"{error.filename}: cannot be read ({error.strerror}): check the disk and "
                     "your permissions",
                     "unreadable",
                 ) from error
+    problems.check(left=len(found))
     if not found:
         raise BadInput("no acquisition given: give two recordings of the same scene", "not_chosen")
     return found
 
 
 def _fields(sources: list[Path]) -> list[list[Path]]:
-    if all(is_folder(source) for source in sources):
-        return _match_by_name(sources)
     if not any(_is_pattern(source) for source in sources):
         return [sources]
     columns = [_matching(source) for source in sources]
@@ -99,27 +117,58 @@ def _matching(pattern: Path) -> list[Path]:
     return found
 
 
+def subfolders(folders: Sequence[str | Path], *, without: Path | None = None) -> list[Path]:
+    """Return the subfolders of folders whose files are taken only with `recursive`."""
+    return [
+        path
+        for folder in map(expanded, map(Path, folders))
+        if is_folder(folder)
+        for path in sorted(folder.iterdir())
+        if _is_subfolder(path, without)
+    ]
+
+
+def _is_subfolder(path: Path, without: Path | None) -> bool:
+    if path.name.startswith(".") or not is_folder(path):
+        return False
+    return without is None or not without.exists() or not path.samefile(without)
+
+
 def _is_ignored(path: Path) -> bool:
     """Return whether a path in a folder is not an acquisition."""
     return path.name.startswith(".") or path.suffix.lower() in _NOT_IMAGES or is_folder(path)
 
 
-def _match_by_name(folders: list[Path]) -> list[list[Path]]:
-    names = [
-        sorted(path.name for path in folder.iterdir() if not _is_ignored(path))
-        for folder in folders
-    ]
-    for folder, own in zip(folders[1:], names[1:], strict=True):
-        alone = sorted(set(own) ^ set(names[0]))
-        if alone:
-            there = folder if alone[0] in own else folders[0]
-            raise BadInput(
-                f"{there / alone[0]}: has no file of the same name in the other folder: "
-                "give the files of one field of view the same name, and move others elsewhere",
-                "unmatched",
+def _named_files(folder: Path, recursive: bool, without: Path | None) -> list[str]:
+    """Return the names of the acquisitions in a folder, with those of their subfolders."""
+    return sorted(str(path.relative_to(folder)) for path in _files(folder, recursive, without))
+
+
+def _files(folder: Path, recursive: bool, without: Path | None) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if not _is_ignored(path):
+            yield path
+        elif recursive and _is_subfolder(path, without) and not path.is_symlink():
+            yield from _files(path, recursive, without)  # no links: they can lead in a circle
+
+
+def _match_by_name(
+    folders: list[Path], names: list[list[str]], problems: Problems
+) -> list[list[Path]]:
+    for name in sorted(set().union(*names)):
+        lacking = [folder for folder, own in zip(folders, names, strict=True) if name not in own]
+        if lacking:
+            there = next(one for one, own in zip(folders, names, strict=True) if name in own)
+            problems.add(
+                BadInput(
+                    f"{there / name}: has no file of the same name in {lacking[0]}: give the files "
+                    "of one field of view the same name, and move others elsewhere",
+                    "unmatched",
+                )
             )
-    if not names[0]:
+    if not any(names):
         raise BadInput(
             f"{folders[0]}: contains no acquisition: choose a folder with acquisitions", "not_found"
         )
-    return [[folder / name for folder in folders] for name in names[0]]
+    common = set(names[0]).intersection(*names[1:])
+    return [[folder / name for folder in folders] for name in sorted(common)]

@@ -133,7 +133,7 @@ def expanded(path: Path) -> Path:
 def _check_kind(path: Path) -> None:
     """Raise if a path is neither a file nor a folder: reading a pipe could wait forever."""
     try:
-        kind = path.stat().st_mode
+        found = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         cause = "no such file: check the spelling and the folder"
         if ADDRESS.match(str(path)):
@@ -141,11 +141,14 @@ def _check_kind(path: Path) -> None:
                 "is an address, and recordings are only read from disks: copy it to a disk first"
             )
         raise BadInput(f"{path}: {cause}", "not_found") from error
+    kind = found.st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise BadInput(
             f"{path}: is a pipe, socket or device, not a file: save the image to a file first",
             "format",
         )
+    if stat.S_ISREG(kind) and found.st_size == 0:
+        raise BadInput(f"{path}: is empty (0 bytes): copy the file again", "unreadable")
 
 
 def _read_npy(path: Path) -> tuple[Any, Header]:

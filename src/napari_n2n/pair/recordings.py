@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.bad_fields import OnBad, Problems
+from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.fields_of_view import fields_of_view, is_folder
 from napari_n2n.pair.dark_frames import dark_map
 from napari_n2n.pair.pair import Pair, open_repeats
@@ -17,6 +21,7 @@ def open_pairs(
     axes: str | None = None,
     split: str | None = None,
     dark: Sequence[Any] = (),
+    on_bad: OnBad | None = None,
 ) -> list[Pair]:
     """Open several fields of view, and every channel of each, as pairs to train on together.
 
@@ -31,6 +36,8 @@ def open_pairs(
         Letter of an axis whose even and odd frames are two acquisitions.
     dark
         Dark frames: hot pixels are replaced and offsets subtracted in all acquisitions.
+    on_bad
+        Called with the error of each field of view that cannot be used, which is then left out.
 
     Returns
     -------
@@ -40,9 +47,11 @@ def open_pairs(
     Raises
     ------
     BadInput
-        As `Pair.open` does, or if the fields of view differ in their channels.
+        As `Pair.open` does, or if the fields of view differ in their channels. The problems of
+        all fields of view are named at once.
     """
-    return list(chain.from_iterable(open_fields(*fields, axes=axes, split=split, dark=dark)))
+    opened = open_fields(*fields, axes=axes, split=split, dark=dark, on_bad=on_bad)
+    return list(chain.from_iterable(opened))
 
 
 def open_fields(
@@ -50,24 +59,43 @@ def open_fields(
     axes: str | None = None,
     split: str | None = None,
     dark: Sequence[Any] = (),
+    on_bad: OnBad | None = None,
 ) -> Iterator[list[Pair]]:
     """Open one field of view after another and yield its pairs; see `open_pairs`."""
-    expected, detector = 0, dark_map(dark) if dark else None
+    expected, used, detector = 0, 0, dark_map(dark) if dark else None
+    problems = Problems(on_bad, single=len(fields) == 1)
     for sources in fields:
-        opened = open_repeats(sources, axes, split, detector)
-        channels = [acquisition.along("C") for acquisition in opened]
-        expected = expected or len(channels[0])
-        for acquisition, parts in zip(opened, channels, strict=True):
-            if len(parts) != expected:
-                raise BadInput(
-                    f"{acquisition.name}: has {len(parts)} channels where others have {expected}: "
-                    "all acquisitions must have the same channels",
-                    "channels",
-                )
-        yield [
-            Pair.of_acquisitions(list(acquisitions), channel)
-            for channel, acquisitions in enumerate(zip(*channels, strict=True))
-        ]
+        pairs: list[Pair] = []
+        with problems.noted(sources, partial(Acquisition.open, axes=axes)):
+            pairs = _open_channels(sources, axes, split, detector, expected)
+        if pairs:
+            expected, used = expected or len(pairs), used + 1
+            yield pairs
+    problems.check(left=used)
+
+
+def _open_channels(
+    sources: Sequence[Any],
+    axes: str | None,
+    split: str | None,
+    detector: DetectorMap | None,
+    expected: int,
+) -> list[Pair]:
+    """Open one field of view: a pair for each channel, of which `expected` are needed if not 0."""
+    opened = open_repeats(sources, axes, split, detector)
+    channels = [acquisition.along("C") for acquisition in opened]
+    expected = expected or len(channels[0])
+    for acquisition, parts in zip(opened, channels, strict=True):
+        if len(parts) != expected:
+            raise BadInput(
+                f"{acquisition.name}: has {len(parts)} channels where others have {expected}: "
+                "all acquisitions must have the same channels",
+                "channels",
+            )
+    return [
+        Pair.of_acquisitions(list(acquisitions), channel)
+        for channel, acquisitions in enumerate(zip(*channels, strict=True))
+    ]
 
 
 def first_field(pairs: Sequence[Pair]) -> list[Pair]:

@@ -1,0 +1,84 @@
+"""Denoise with messages and a display of the progress on the terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_n2n.cli.left_out import LeftOut, say_ignored
+from napari_n2n.cli.terminal import progress, say
+from napari_n2n.errors import BadInput
+from napari_n2n.io.crash_safe import journal_path
+
+if TYPE_CHECKING:
+    from napari_n2n.model.denoiser import Denoiser
+
+
+@contextmanager
+def say_if_resumable(output: Path) -> Iterator[None]:
+    """If a run ends early, say whether it can be resumed."""
+    try:
+        yield
+    except BaseException as error:
+        # The message of a BadInput says it, and the journal may be that of another run.
+        if not isinstance(error, BadInput) and journal_path(output).exists():
+            say(f"stopped: the finished part of {output} is kept; continue with --resume")
+        raise
+
+
+def denoise_scene_shown(
+    denoiser: "Denoiser",
+    sources: list[Path],
+    output: Path,
+    *,
+    axes: str | None,
+    dtype: str,
+    turns: bool,
+    **options: Any,
+) -> tuple[bool, list[Path]]:
+    """Denoise with a display of the progress; return whether any was left to do, and the result."""
+    from napari_n2n.denoising.denoise import denoise_by_shards
+    from napari_n2n.denoising.plan import make_plan
+
+    work = make_plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
+    for warning in work.warnings:
+        say(f"warning: {warning}")
+    run = denoise_by_shards(denoiser, work, output, **options)
+    worked = False
+    with progress("denoising") as follow:
+        for step in run:
+            worked = True
+            follow(step.progress, f"shard {step.done} of {step.total}")
+    return worked, [run.result]
+
+
+def denoise_folders_shown(
+    denoiser: "Denoiser",
+    folders: list[Path],
+    output: Path,
+    *,
+    recursive: bool,
+    left_out: LeftOut | None,
+    **options: Any,
+) -> tuple[bool, list[Path]]:
+    """Denoise with a display of the progress; return whether any was left to do, and the results.
+
+    Recordings that cannot be used are left out if `left_out` is given.
+    """
+    from napari_n2n.denoising.folder import FolderJob, denoise_fields_of_view
+
+    if not recursive:
+        say_ignored(folders, without=output)
+    job = FolderJob.of(folders, output, recursive=recursive)
+    on_bad = left_out.add if left_out is not None else None
+    run = denoise_fields_of_view(denoiser, job, on_bad=on_bad, **options)
+    warned: set[str] = set()
+    worked = False
+    with progress("denoising") as follow:
+        for step in run:
+            worked = True
+            if step.warnings and step.name not in warned:
+                warned.add(step.name)
+                say(f"warning: {step.name}: {' '.join(step.warnings)}")
+            follow(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
+    return worked, run.result
