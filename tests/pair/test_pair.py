@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import blobs, noisy, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,8 @@ from scipy import ndimage
 from napari_n2n import Pair
 from napari_n2n.pair.checks import _displacement
 from napari_n2n.simulate.additive import Brown, Gaussian
+from napari_n2n.simulate.registry import parse
+from napari_n2n.simulate.samples import sample
 from napari_n2n.training.held_out import HeldOutMask
 from napari_n2n.training.normalisation import maps, normalise
 
@@ -173,3 +176,11 @@ def test_outliers_are_not_taken_for_two_scenes():
 def test_recordings_of_one_scene_or_of_none_are_not_taken_for_two_scenes(scene, sigma):
     pair = Pair.open(noisy(scene, 1, sigma), noisy(scene, 2, sigma))
     assert "other_scene" not in {finding.code for finding in pair.findings}
+
+
+@pytest.mark.parametrize(("share", "sigma"), [(0.25, 0), (0.25, 10), (0.4, 0)])
+def test_text_over_both_recordings_is_not_taken_for_another_scene(share, sigma):
+    scene = tifffile.imread(sample("cells", "truth"))[:256]  # text is brighter than the cells
+    text = parse(f"text:{share}")
+    views = [text.apply(noisy(scene, k, sigma), np.random.default_rng(k)) for k in range(2)]
+    assert "other_scene" not in {finding.code for finding in Pair.open(*views).findings}

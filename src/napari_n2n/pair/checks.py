@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
@@ -13,7 +14,7 @@ from napari_n2n.pair.fixed_pattern import FixedPattern
 from napari_n2n.pair.hits import Hits
 from napari_n2n.pair.registration import whole_pixels
 from napari_n2n.stats.affine import Affine
-from napari_n2n.stats.statistics import neighbourhood, noise_level
+from napari_n2n.stats.statistics import neighbourhood, noise_level, over_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ _SAME = 0.05
 # noise has 0.11. Two recordings of one scene then have smoothed images of correlation 0.95 or more;
 # half of that and less is left for motion, text and drift.
 _STRUCTURE, _SAME_SCENE = 0.5, 0.3
+# Text and other large outliers hide the scene in smoothed images. It is still the same one if the
+# medians of blocks (side in pixels) have at least this rank correlation, or if a quantile of the
+# differences of pixels is smaller than between displaced images by this factor.
+_MEDIANS, _SAME_MEDIANS = 16, 0.3
+_QUANTILE, _SAME_PIXELS = 0.1, 0.7
 # Smallest side of a plane in pixels for a noise level.
 _SMALLEST = 3
 # Smallest number and share of pixels at a saturation level: there are fewer hot pixels.
@@ -125,13 +131,27 @@ def _other_scene(
         return
     a, b = (one - one.mean(dtype=np.float64) for one in smooth)
     correlation = float(np.mean(a * b, dtype=np.float64)) / (spreads[0] * spreads[1])
-    if correlation < _SAME_SCENE:
+    if correlation < _SAME_SCENE and not _share_unhit_pixels(*values):
         yield Finding(
             "other_scene",
             f"{first.name} and {other.name} do not show the same scene (correlation of their "
             f"structures {correlation:.2f}; 1 for one scene): choose two recordings of one place "
             "and one channel, or align them first.",
         )
+
+
+def _share_unhit_pixels(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether two acquisitions agree wherever text or other outliers do not cover one."""
+    rows, columns = a.shape[1:]
+    displaced = np.roll(b, (rows // 2, columns // 2), (1, 2))
+    near, chance = (float(np.quantile(np.abs(a - one), _QUANTILE)) for one in (b, displaced))
+    if near < _SAME_PIXELS * chance:
+        return True
+    side = min(_MEDIANS, rows // 2, columns // 2)
+    medians = [over_blocks(one, side, np.median).ravel() for one in (a, b)]
+    if any(np.ptp(one) == 0 for one in medians):
+        return False
+    return bool(stats.spearmanr(*medians).statistic > _SAME_MEDIANS)
 
 
 def _roughness(planes: np.ndarray) -> float:
