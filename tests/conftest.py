@@ -88,6 +88,7 @@ def installed_plugins(paths):
 def quick_viewers(request, monkeypatch):
     """Save half of the time that napari needs to open each of 300 viewers."""
     if "make_napari_viewer" not in request.fixturenames:
+        yield
         return
     from napari._qt.widgets.qt_welcome import QtWelcomeWidget
     from npe2 import PluginManifest
@@ -108,6 +109,8 @@ def quick_viewers(request, monkeypatch):
     # A step trains on 2 patches, not on 16.
     for module in ("estimate", "prepare"):
         monkeypatch.setattr(f"napari_n2n.training.{module}.batch_size", lambda settings: 2)
+    yield
+    gc.freeze()  # the modules that this viewer imported too
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_a_lost_scheduler_ends_the_run_with_one_line_and_a_resumable_result(
     tmp_path, denoiser, monkeypatch
 ):
     monkeypatch.setattr(on_cluster, "_TIMEOUT", 2)
-    stack = np.stack([noisy(blobs((128, 128)), seed) for seed in range(60)])
+    stack = np.stack([noisy(blobs((128, 128)), seed) for seed in range(20)])
     out = tmp_path / "clean.ome.zarr"
     options = {"axes": "TYX", "device": "cpu"}
     with scheduler_with_worker(tmp_path) as (address, (scheduler, _)):

@@ -17,34 +17,35 @@ from napari_n2n.noise.panels import panels
 from napari_n2n.simulate.registry import parse
 from napari_n2n.simulate.samples import sample
 
-TRUTH = tifffile.imread(sample("cells", "truth")).astype(np.float64)
+WHOLE = tifffile.imread(sample("cells", "truth")).astype(np.float64)
+TRUTH = WHOLE[:384, :384]  # large enough for most figures, and half of the time
 ELECTRONS = (TRUTH - 100) / 2.2
 seeds = st.integers(0, 10_000)
 
 
-def camera(gain, offset, read, exposure, seed):
+def camera(gain, offset, read, exposure, seed, truth=TRUTH):
     """Two acquisitions of the sample scene; read noise in electrons."""
-    rng = np.random.default_rng((seed, 1))
+    rng, electrons = np.random.default_rng((seed, 1)), (truth - 100) / 2.2
     return [
-        gain * (rng.poisson(exposure * ELECTRONS) + rng.normal(0, read, TRUTH.shape)) + offset
+        gain * (rng.poisson(exposure * electrons) + rng.normal(0, read, truth.shape)) + offset
         for _ in range(2)
     ]
 
 
-def gaussian(sigma, seed, blur=0.0):
+def gaussian(sigma, seed, blur=0.0, truth=TRUTH):
     rng = np.random.default_rng((seed, 2))
     views = []
     for _ in range(2):
-        noise = rng.normal(size=TRUTH.shape)
+        noise = rng.normal(size=truth.shape)
         noise = ndimage.gaussian_filter(noise, blur) if blur else noise
-        views.append(TRUTH + sigma * noise / noise.std())
+        views.append(truth + sigma * noise / noise.std())
     return views
 
 
 def hit(views, share, seed):
     """Replace a share of the pixels of each view by random values."""
     rng = np.random.default_rng((seed, 3))
-    low, high = TRUTH.min(), TRUTH.max()
+    low, high = WHOLE.min(), WHOLE.max()
     return [
         np.where(rng.random(v.shape) < share, rng.uniform(low, high, v.shape), v) for v in views
     ]
@@ -108,7 +109,7 @@ def test_bright_and_dark_outliers_are_distinguished(sign):
 @settings(max_examples=6, deadline=None)
 @given(share=st.floats(0.001, 0.9), sigma=st.floats(0.5, 2), seed=seeds)
 def test_the_share_of_outliers_is_measured(share, sigma, seed):
-    report = measured(hit(gaussian(sigma, seed), share, seed))
+    report = measured(hit(gaussian(sigma, seed, truth=WHOLE), share, seed))
     assert report.outlier_share == pytest.approx(share, abs=min(0.02, 0.25 * share))
 
 
@@ -180,7 +181,7 @@ def test_patches_are_distinguished_from_single_pixels():
     rng = np.random.default_rng(0)
     views = []
     for view in gaussian(2, 3):
-        patches = ndimage.zoom((rng.random((64, 64)) < 0.1).astype(float), 8, order=0) > 0
+        patches = ndimage.zoom((rng.random((48, 48)) < 0.1).astype(float), 8, order=0) > 0
         views.append(np.where(patches, 230.0, view))
     report = measured(views)
     assert report.outliers_clustered and report.loss == "l1"
@@ -193,13 +194,14 @@ def test_text_calls_for_l1_and_is_not_correlated_noise(sigma, share):
     text = parse(f"text:{share}")
     views = [
         text.apply(view.astype(np.float32), np.random.default_rng(k))
-        for k, view in enumerate(gaussian(sigma, 4))
+        for k, view in enumerate(gaussian(sigma, 4, truth=WHOLE))
     ]
     report = measured(views)
     assert report.loss == "l1"
     assert report.outlier_share == pytest.approx(share, rel=0.2)
     assert abs(report.median_shift) < report.noise_a
-    assert "correlated_noise" not in {warning.code for warning in report.warnings}
+    codes = {warning.code for warning in report.warnings}
+    assert not codes & {"correlated_noise", "other_scene"}
 
 
 @pytest.mark.parametrize("kind", ["impulse:0.05", "text:0.1"])
@@ -279,7 +281,7 @@ def test_motion_is_flagged():
 @pytest.mark.parametrize("exposure", [5, 20])
 def test_a_large_part_that_moves_is_neither_text_nor_a_shift_of_the_stage(exposure):
     a, b = camera(2.2, 100, 1.6, exposure, 0)
-    b[100:340, 150:390] = b[100:340, 162:402].copy()
+    b[75:255, 112:292] = b[75:255, 124:304].copy()
     report = measured([a, b])
     assert {warning.code for warning in report.warnings} == {"motion"}
     assert report.shift == (0, 0)
@@ -310,7 +312,7 @@ def test_the_shift_by_clipping_at_zero_is_measured(sigma, level, seed):
 
 def test_noise_cut_off_at_zero_calls_for_the_likelihood():
     rng = np.random.default_rng(0)
-    views = [np.clip(TRUTH - TRUTH.min() + rng.normal(0, 40, TRUTH.shape), 0, None) for _ in "AB"]
+    views = [np.clip(WHOLE - WHOLE.min() + rng.normal(0, 40, WHOLE.shape), 0, None) for _ in "AB"]
     report = measured(views)
     assert report.loss == "likelihood" and "cut off at zero" in report.reason
 
@@ -326,7 +328,7 @@ def test_camera_noise_cut_off_at_zero_is_flagged():
 def test_standard_errors_agree_with_the_scatter_of_figures():
     reports = []
     for seed in range(8):
-        a, b = camera(2.2, 100, 2, 1, seed)
+        a, b = camera(2.2, 100, 2, 1, seed, WHOLE)
         rng = np.random.default_rng(seed)
         b = 300 + 3 * (b - 100) + rng.normal(0, 40, b.shape)
         reports.append(measured(hit([a], 0.003, seed) + hit([b], 0.003, seed + 99)))

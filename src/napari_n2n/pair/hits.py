@@ -140,7 +140,8 @@ def _limits(a: np.ndarray, b: np.ndarray) -> Hits:
     floor = _TINY * float(np.ptp(np.quantile(a, _ENDS))) ** 2 or 1.0
     which = np.digitize(level, np.quantile(level, np.linspace(0, 1, _LEVELS + 1)[1:-1]))
     levels = np.unique(which)
-    variance = (ndimage.median(difference, which, levels) * MAD_TO_SIGMA) ** 2
+    middle = np.array([np.median(difference[which == number]) for number in levels])
+    variance = (middle * MAD_TO_SIGMA) ** 2
     mean = ndimage.mean(level, which, levels)
     gain, offset = 0.0, float(np.median(variance))
     if np.ptp(mean) > 0:

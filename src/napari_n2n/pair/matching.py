@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize
 
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import (
@@ -25,6 +24,8 @@ _FEWEST_IN_BIN, _FEWEST_BINS = 50, 3
 _ENDS = 0.5, 99.9
 # Most rounds of the fit, and the relative change of the gain below which it ends.
 _ROUNDS, _SETTLED = 4, 1e-3
+# Most iterations of a robust line, and the relative change below which it has converged.
+_MOST_ITERATIONS, _CONVERGED = 100, 1e-10
 # Standard errors by which the covariance of two acquisitions that share a scene must exceed zero.
 _SURE = 5.0
 # Standard errors within which the line is taken as the identity.
@@ -111,8 +112,9 @@ def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarr
     if binned is None:
         return Affine(1.0, _mean_difference(a, b))
     sums, centre = binned
-    (gain, level), errors = _fitted(sums.sum(axis=1), centre)
-    scatter = [jackknife(part) for part in np.transpose(_without_each(sums, centre))]
+    whole = sums.sum(axis=1)
+    ((gain, level),), (errors,) = _fitted(whole[:, None], centre)
+    scatter = [jackknife(part) for part in _without_each(sums, centre)]
     gain_error, level_error = np.maximum(errors, scatter)
     if abs(gain - 1) <= _IDENTITY * gain_error and abs(level - centre) <= _IDENTITY * level_error:
         return Affine()
@@ -139,7 +141,7 @@ def line_errors(
     binned = _binned(a, b, instrument, groups)
     if binned is None:
         return None
-    gains, levels = np.transpose(_without_each(*binned))
+    gains, levels = _without_each(*binned)
     return jackknife(gains), jackknife(levels - gains * binned[1])
 
 
@@ -167,42 +169,67 @@ def _binned(
     return sums, float(total.sum() / count.sum())
 
 
-def _without_each(sums: np.ndarray, centre: float) -> list[np.ndarray]:
-    """Fit the line without each group."""
-    whole = sums.sum(axis=1)
-    return [_fitted(whole - sums[:, group], centre)[0] for group in range(GROUPS)]
+def _without_each(sums: np.ndarray, centre: float) -> np.ndarray:
+    """Return gains and levels of the lines fitted without each group; shape (2, groups)."""
+    return _fitted(sums.sum(axis=1, keepdims=True) - sums, centre)[0].T
 
 
 def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a line through the means of bins.
+    """Fit lines through the means of bins, each by iterated weighted least squares.
+
+    The sum of ``2 (sqrt(1 + r^2) - 1)`` over the residuals r, in standard errors, is minimised
+    ("soft L1"): it has one minimum, and each iteration gets closer (Huber & Ronchetti 2009).
 
     Parameters
     ----------
     sums
-        For each bin, number of pixels and sums of A, of B and of (B - A)^2; shape (4, bins).
+        For each line and bin, number of pixels and sums of A, of B and of (B - A)^2; shape
+        (4, lines, bins).
     centre
         Value of A at which the level of the line is given.
 
     Returns
     -------
-    line, errors
-        Gain, and level of B at the centre; and their standard errors for independent pixels.
+    lines, errors
+        Gain, and level of B at the centre; and their standard errors for independent pixels; shape
+        (lines, 2).
     """
-    count, sum_a, sum_b, squares = sums[:, sums[0] >= _FEWEST_IN_BIN]
-    if len(count) < _FEWEST_BINS:
-        return np.array([1.0, centre]), np.array([math.inf, math.inf])
-    mean_a, mean_b = sum_a / count, sum_b / count
-    variance = squares / count - (mean_b - mean_a) ** 2
-    error = np.sqrt(np.maximum(variance, 1e-12) / count)
-    fit = optimize.least_squares(
-        lambda line: (mean_b - line[0] * (mean_a - centre) - line[1]) / error,
-        x0=np.polyfit(mean_a - centre, mean_b, 1, w=1 / error),
-        x_scale="jac",  # the values may be of any size
-        loss="soft_l1",
+    used = sums[0] >= _FEWEST_IN_BIN
+    count = np.where(used, sums[0], 1.0)
+    mean_a, mean_b = sums[1] / count, sums[2] / count
+    variance = sums[3] / count - (mean_b - mean_a) ** 2
+    precision = np.where(used, count / np.maximum(variance, 1e-12), 0.0)
+    x = mean_a - centre
+    lines, squares = np.zeros((len(x), 2)), np.zeros(x.shape)
+    for _ in range(_MOST_ITERATIONS):
+        before = lines
+        lines = _weighted_line(x, mean_b, precision / np.sqrt(1 + squares))[0]
+        squares = precision * (mean_b - lines[:, :1] * x - lines[:, 1:]) ** 2
+        if (np.abs(lines - before) <= _CONVERGED * np.abs(lines)).all():
+            break
+    curvature = precision / (1 + squares) ** 1.5
+    covariance = _weighted_line(x, mean_b, curvature)[1]
+    freedom = np.maximum(1, used.sum(axis=1) - 2)
+    scatter = np.maximum(1.0, 2 * (np.sqrt(1 + squares) - 1).sum(axis=1) / freedom)
+    errors = np.sqrt(covariance * scatter[:, None])
+    too_few = used.sum(axis=1) < _FEWEST_BINS
+    lines[too_few], errors[too_few] = (1.0, centre), math.inf
+    return lines, errors
+
+
+def _weighted_line(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return slope and intercept of weighted lines, and their variances; shape (lines, 2)."""
+    total = weight.sum(axis=1)
+    middle = (weight * x).sum(axis=1) / total
+    apart = x - middle[:, None]
+    spread = (weight * apart**2).sum(axis=1)
+    slope = (weight * apart * y).sum(axis=1) / spread
+    intercept = (weight * y).sum(axis=1) / total - slope * middle
+    return np.stack([slope, intercept], 1), np.stack(
+        [1 / spread, 1 / total + middle**2 / spread], 1
     )
-    covariance = np.linalg.inv(fit.jac.T @ fit.jac)
-    scatter = max(1.0, 2 * fit.cost / max(1, len(count) - 2))
-    return fit.x, np.sqrt(np.diag(covariance) * scatter)
 
 
 def noise_levels(
