@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_n2n.errors import BadInput as BadInput
     from napari_n2n.io.acquisition import Acquisition as Acquisition
     from napari_n2n.io.fields_of_view import fields_of_view as fields_of_view
+    from napari_n2n.io.written_by import read_provenance as read_provenance
     from napari_n2n.model.denoiser import Denoiser as Denoiser
     from napari_n2n.model.denoiser import load as load
     from napari_n2n.noise.measure import measure_noise as measure_noise
@@ -44,6 +45,7 @@ _MODULES = {
     "load": "model.denoiser",
     "measure_noise": "noise.measure",
     "open_pairs": "pair.recordings",
+    "read_provenance": "io.written_by",
     "train": "training.fit",
 }
 

@@ -22,6 +22,7 @@ from napari_n2n.defaults import MEMORY
 from napari_n2n.denoising.cluster import ClusterJob, shards_on_cluster
 from napari_n2n.denoising.plan import Plan, make_plan
 from napari_n2n.denoising.predictor import Predictor, fitting_tile
+from napari_n2n.denoising.provenance_of_result import provenance_of_result
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
 from napari_n2n.io.crash_safe import (
@@ -123,7 +124,10 @@ def denoise_by_shards(
     chosen = choose_device(device)
     tile = fitting_tile(denoiser, plan, chosen, memory)
     with locked(path):
-        job = _job(denoiser, plan) | {"_tile": tile, "_overwrite": overwrite}
+        job = _job(denoiser, plan)
+        # With the date of the first run: a resumed result has the same bytes.
+        made = provenance_of_result(denoiser, plan, job["input"])
+        job |= {"_tile": tile, "_overwrite": overwrite, "_provenance": made}
         if resume and _is_finished(path, job):
             _log.info("%s: is already finished", path)
             return path
@@ -319,7 +323,7 @@ def _open_output(
     if journal is not None:
         journal.check_same(job)
         with suppress(FileNotFoundError):
-            writer = open_writer(path, header, dims=dims, token=journal.token, tag=tag, resume=True)
+            writer = open_writer(path, header, resume=True, **_stored(journal, dims, tag))
             if any(_is_written(name, writer, journal) for name in journal.done):
                 return journal, writer
             writer.close()
@@ -333,12 +337,17 @@ def _open_output(
         journal = Journal.begin(journal_path(path), job)
     try:
         check_disk_space(path, least_size(path, header))
-        writer = open_writer(path, header, dims=dims, token=journal.token, tag=tag)
+        writer = open_writer(path, header, **_stored(journal, dims, tag))
         journal.claim(writer.partial)
     except BaseException:
         journal.remove()
         raise
     return journal, writer
+
+
+def _stored(journal: Journal, dims: int, tag: str) -> dict[str, Any]:
+    made = journal.job.get("_provenance")  # a run of version 0.1 has none
+    return {"dims": dims, "token": journal.token, "tag": tag, "note": made}
 
 
 def _shards(

@@ -4,6 +4,7 @@ The format written is OME-NGFF 0.5. Until a store is complete it has the suffix 
 attribute that says so and no `ome` metadata, so other programs do not open it by mistake.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from napari_n2n.io.header import Header, Region, grid
 AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
 UNFINISHED = "napari-n2n: unfinished"  # attribute of an unfinished store: its token
 _TAG = "napari-n2n: job"  # attribute of a result: the tag of its job
+_NOTE = "napari-n2n: provenance"  # attribute of a result: what made it
 # Sides of a chunk in pixels, along Y and X, and along Z. Viewers read whole chunks, so larger ones
 # are slower to browse; smaller ones compress less and need a larger index.
 CHUNK_SIDE, CHUNK_DEPTH = 256, 16
@@ -42,10 +44,20 @@ def is_zarr(path: Path) -> bool:
 
 def read_tag(path: Path) -> str:
     """Return the tag of the job that wrote a store; empty if it is not known."""
+    return str(_attribute(path, _TAG) or "")
+
+
+def read_note(path: Path) -> str:
+    """Return the note that a `Writer` has stored, as JSON; empty if there is none."""
+    note = _attribute(path, _NOTE)
+    return json.dumps(note) if note else ""
+
+
+def _attribute(path: Path, name: str) -> Any:
     try:
-        return str(zarr.open_group(path, mode="r").attrs.get(_TAG, ""))
+        return zarr.open_group(path, mode="r").attrs.get(name)
     except Exception:
-        return ""
+        return None
 
 
 def levels(path: Path) -> list[zarr.Array]:
@@ -69,6 +81,8 @@ class Writer:
         Part of the name of the unfinished store, and an attribute of it.
     tag
         Identifies the job in the finished store; see `read_tag`.
+    note
+        What made the result, plain JSON; see `read_note`.
     resume
         Open the unfinished store with this token, and never create one.
 
@@ -91,9 +105,13 @@ class Writer:
         shard: tuple[int, ...],
         token: str,
         tag: str = "",
+        note: dict[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.path, self.header, self._token, self._tag = path, header, token, tag
+        self.path, self.header, self._token = path, header, token
+        self._own: dict[str, Any] = {_TAG: tag} if tag else {}
+        if note:
+            self._own[_NOTE] = note
         self.partial = partial_path(path, token)
         levels = list(enumerate(self._shapes()))
         if resume:
@@ -228,7 +246,7 @@ class Writer:
         self._verify()
         attributes = {"ome": self._metadata()}
         with named_in_errors(self.path):
-            self._group.attrs.put(attributes | ({_TAG: self._tag} if self._tag else {}))
+            self._group.attrs.put(attributes | self._own)
             for file in (self.partial / "zarr.json", self.partial):
                 flush_to_disk(file)
 

@@ -1,11 +1,15 @@
 """Write TIFF files strip by strip, and rename them once they are complete."""
 
+import json
 import math
 import os
 import re
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+from xml.sax.saxutils import unescape
 
 import numpy as np
 import tifffile
@@ -23,6 +27,7 @@ from napari_n2n.io.crash_safe import (
 from napari_n2n.io.header import Header, Region, grid
 
 _TAG = "napari-n2n-job"  # key, in the description of a file, of the tag of its job
+_NOTE = "napari-n2n-provenance"  # key there of what made the file, a line of JSON
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")  # the grey-scale types of ImageJ
 _CLASSIC_LIMIT = 2**31  # bytes: many readers treat the offsets of classic TIFF as signed 32 bit
 
@@ -43,6 +48,8 @@ class Writer:
         Part of the name of the unfinished file.
     tag
         Identifies the job in the finished file; see `read_tag`.
+    note
+        What made the result, plain JSON; see `read_note`. A resumed file keeps its own.
     resume
         Open the unfinished file with this token, and never create one.
 
@@ -65,9 +72,11 @@ class Writer:
         shard: tuple[int, ...],
         token: str,
         tag: str = "",
+        note: dict[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.path, self.header, self._shard, self._tag = path, header, shard, tag
+        self.path, self.header, self._shard = path, header, shard
+        self._own = ({_TAG: tag} if tag else {}) | ({_NOTE: json.dumps(note)} if note else {})
         self.partial = partial_path(path, token)
         self._size = math.prod(header.shape) * header.dtype.itemsize
         if not resume:
@@ -115,7 +124,7 @@ class Writer:
             ome=not imagej,
             bigtiff=size >= _CLASSIC_LIMIT,
             photometric="minisblack",
-            metadata=_imagej(header, self._tag) if imagej else _ome(header, self._tag),
+            metadata=_imagej(header) | self._own if imagej else _ome(header, self._own),
             resolution=(1 / steps["X"][0], 1 / steps["Y"][0]),
             resolutionunit="NONE",
         )
@@ -206,24 +215,36 @@ class Writer:
 
 def read_tag(path: Path) -> str:
     """Return the tag of the job that wrote a TIFF; empty if it is not known."""
-    try:
-        with tifffile.TiffFile(path) as tif:
-            description = str(tif.pages.first.description)
-    except Exception:
-        return ""
-    found = re.search(rf"{_TAG}=(\w+)", description)
+    found = re.search(rf"^{_TAG}=(\w+)", _description(path), re.MULTILINE)
     return found[1] if found else ""
 
 
-def _imagej(header: Header, tag: str) -> dict[str, object]:
+def read_note(path: Path) -> str:
+    """Return the note that a `Writer` has stored, as JSON; empty if there is none."""
+    found = re.search(rf"^{_NOTE}=(.*)$", _description(path), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _description(path: Path) -> str:
+    """Return the part of a TIFF's description with our keys, one in each line."""
+    try:
+        with tifffile.TiffFile(path) as tif:
+            text = str(tif.pages.first.description)
+            if not tif.is_ome:
+                return text
+        found = re.search("<Description>(.*?)</Description>", text, re.DOTALL)
+        return unescape(found[1], {"&quot;": '"'}) if found else ""
+    except Exception:
+        return ""
+
+
+def _imagej(header: Header) -> dict[str, object]:
     steps = header.steps
     metadata: dict[str, object] = {"axes": header.axes, "unit": _imagej_unit(steps["X"][1])}
     if "Z" in steps:
         metadata["spacing"] = steps["Z"][0]
     if "T" in steps:
         metadata["finterval"] = steps["T"][0]
-    if tag:
-        metadata[_TAG] = tag
     return metadata
 
 
@@ -231,11 +252,13 @@ def _imagej_unit(unit: str) -> str:
     return {"micrometer": "um", "nanometer": "nm", "millimeter": "mm"}.get(unit, unit)
 
 
-def _ome(header: Header, tag: str) -> dict[str, object]:
+def _ome(header: Header, own: dict[str, str]) -> dict[str, object]:
     symbols = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "second": "s"}
     metadata: dict[str, object] = {"axes": header.axes, "Name": header.name}
-    if tag:
-        metadata["Description"] = f"{_TAG}={tag}"
+    if own:
+        metadata["Description"] = "\n".join(f"{key}={value}" for key, value in own.items())
+        # The same run gives the same bytes; by default it is random.
+        metadata["UUID"] = str(uuid5(NAMESPACE_OID, f"{header} {own}"))
     for axis, (step, unit) in header.steps.items():
         if unit == "pixel" or axis == "C":
             continue

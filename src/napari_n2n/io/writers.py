@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, tiff
@@ -41,13 +42,14 @@ def open_writer(
     dims: int = 2,
     token: str | None = None,
     tag: str = "",
+    note: dict[str, Any] | None = None,
     resume: bool = False,
 ) -> Writer:
     """Create a result, or continue an unfinished one; the caller holds the lock of `path`.
 
     Parameters
     ----------
-    path, header, tag, resume
+    path, header, tag, note, resume
         See `ngff.Writer` and `tiff.Writer`.
     dims
         2 for results computed plane by plane, 3 for volumes.
@@ -55,8 +57,14 @@ def open_writer(
         See `ngff.Writer`; by default a new one.
     """
     kind = tiff.Writer if _is_tiff(path) else ngff.Writer
-    shard = shard_sides(dims)
-    return kind(path, header, shard=shard, token=token or new_token(), tag=tag, resume=resume)
+    return kind(
+        *(path, header),
+        shard=shard_sides(dims),
+        token=token or new_token(),
+        tag=tag,
+        note=note,
+        resume=resume,
+    )
 
 
 def read_tag(path: Path) -> str:

@@ -27,6 +27,7 @@ _CHECKSUM = "sha256"  # key of the checksum there; files of version 0.1 have non
 # Longest header in bytes: 10 million steps give a note of about 15 MB. Larger: a damaged length
 # lets a reader parse more of the file.
 _LONGEST_HEADER = 64 * 2**20
+_LENGTH = 8  # bytes of the length before the header, and alignment of the tensors
 _TYPES = {torch.float32: "F32", torch.int64: "I64"}  # types of the tensors, as safetensors names
 
 # What unexpected content raises while a note is parsed, validated or used; too deep nesting is a
@@ -87,7 +88,18 @@ def to_bytes(kind: str, tensors: dict[str, Tensor], note: dict[str, Any]) -> byt
     """Return the content of the file that `write` writes."""
     text = json.dumps({"kind": kind, "note": note})
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(contiguous, metadata={_KEY: text, _CHECKSUM: _checksum(text, contiguous)})
+    content = save(contiguous, metadata={_KEY: text, _CHECKSUM: _checksum(text, contiguous)})
+    return _with_sorted_metadata(content)
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Return a file with its metadata in one order: that of `save` is random."""
+    end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+    header = json.loads(content[_LENGTH:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _LENGTH)  # so that the tensors are aligned
+    return len(text).to_bytes(_LENGTH, "little") + text + content[end:]
 
 
 def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
@@ -210,8 +222,8 @@ class _Reader:
 
     def _header(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what the file declares about its tensors, and its metadata."""
-        length = int.from_bytes(self._file.read(8), "little")
-        if not 0 < length <= min(_LONGEST_HEADER, self._size - 8):
+        length = int.from_bytes(self._file.read(_LENGTH), "little")
+        if not 0 < length <= min(_LONGEST_HEADER, self._size - _LENGTH):
             self._refuse_foreign()
         try:
             declared = _parsed(self._file.read(length))

@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -10,7 +9,8 @@ import torch
 
 from napari_n2n.io.acquisition import evenly_spaced
 from napari_n2n.io.fingerprint import fingerprint, hash_of_pixels
-from napari_n2n.model.record import AcquisitionRecord, ModelRecord
+from napari_n2n.io.written_by import date_now, has_fixed_date
+from napari_n2n.model.record import AcquisitionRecord, HeldOutScore, ModelRecord
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.held_out import HeldOut
@@ -61,15 +61,15 @@ def record_of_run(
         acquisitions=_acquisitions(pairs, inputs),
         values=[one.values for one in normalisations],
         noise=[report.as_dict() for report in reports],
-        score=history.best,
+        score=None if history.best is None else _reproducible(history.best),
         score_reason=None if held_out.loss.statistic == "mean" else _NO_PSNR,
         data_range=held_out.data_range,
         empty_square=empty_squares(pairs),
-        curve=history.curve,
+        curve=[_reproducible(score) for score in history.curve],
         steps=history.step,
         diverged=history.diverged,
-        seconds=round(history.seconds, 1),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=0.0 if has_fixed_date() else round(history.seconds, 1),
+        date=date_now(),
         versions={
             "napari-n2n": version("napari-n2n"),
             "torch": torch.__version__,
@@ -77,6 +77,11 @@ def record_of_run(
         },
         **outcome,
     )
+
+
+def _reproducible(score: HeldOutScore) -> HeldOutScore:
+    """Return a score without the measured time if this must not be stored."""
+    return score.model_copy(update={"seconds": 0.0}) if has_fixed_date() else score
 
 
 def empty_squares(pairs: Sequence[Pair]) -> list[int | None]:

@@ -1,0 +1,98 @@
+"""What made a result: program, date, model and settings, stored in the result and read from it.
+
+If the environment variable SOURCE_DATE_EPOCH is set (seconds since 1970; see
+reproducible-builds.org), it gives all dates, and no measured times are stored: the same run then
+gives the same bytes.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from napari_n2n.errors import BadInput
+from napari_n2n.io import ngff, tiff
+
+_EPOCH = "SOURCE_DATE_EPOCH"
+
+
+def has_fixed_date() -> bool:
+    """Return whether the environment gives the date, so that files must not depend on the time."""
+    return bool(os.environ.get(_EPOCH))
+
+
+def date_now() -> str:
+    """Return the present date and time, or those of SOURCE_DATE_EPOCH, in ISO 8601 and UTC.
+
+    Raises
+    ------
+    BadInput
+        If SOURCE_DATE_EPOCH is not a number of seconds.
+    """
+    if not has_fixed_date():
+        return datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(int(os.environ[_EPOCH]), UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadInput(
+            f"{_EPOCH}={os.environ[_EPOCH]}: is not a number of seconds since 1970: "
+            "correct this environment variable, or unset it",
+            "option",
+        ) from error
+
+
+def read_provenance(path: str | Path) -> dict[str, Any] | None:
+    """Return what made a result, as `denoise` has stored it in the file.
+
+    Parameters
+    ----------
+    path
+        An OME-Zarr or TIFF file.
+
+    Returns
+    -------
+    dict or None
+        ``program``, ``date``, ``inputs``, ``settings`` and ``model`` (``fingerprint``, ``date``,
+        ``loss``, ``steps``, ``score``, ``acquisitions``); None if the file holds none, because
+        another program, or version 0.1, wrote it.
+    """
+    path = Path(path)
+    text = ngff.read_note(path) if path.is_dir() else tiff.read_note(path)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def provenance_lines(provenance: dict[str, Any]) -> Iterator[str]:
+    """Yield lines for users; whatever is missing or has another type is left out."""
+    yield f"made by: {provenance.get('program', 'napari-n2n')}, {provenance.get('date', '')}"
+    inputs = provenance.get("inputs")
+    if isinstance(inputs, list):
+        names = [str(one.get("name")) for one in inputs if isinstance(one, dict)]
+        yield f"denoised from: {', '.join(names)}"
+    settings = provenance.get("settings")
+    if isinstance(settings, dict):
+        yield f"settings: {', '.join(f'{key} {value}' for key, value in settings.items())}"
+    model = provenance.get("model")
+    if isinstance(model, dict):
+        yield from _model_lines(model)
+
+
+def _model_lines(model: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"model: {str(model.get('fingerprint', ''))[:12]}, trained {model.get('date')}, "
+        f"loss {model.get('loss')}, {model.get('steps')} steps"
+    )
+    trained = model.get("acquisitions")
+    if isinstance(trained, list):
+        yield f"trained on: {', '.join(map(str, trained))}"
+    score = model.get("score")
+    psnr = score.get("psnr") if isinstance(score, dict) else None
+    if isinstance(score, dict) and isinstance(psnr, int | float):
+        error = score.get("psnr_se")
+        spread = f" ± {error:.2g}" if isinstance(error, int | float) else ""
+        yield f"PSNR of the model on held-out blocks: {psnr:.1f}{spread} dB"
