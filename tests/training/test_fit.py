@@ -293,8 +293,8 @@ def test_training_leaves_the_random_state_of_torch_alone(pair, start):
 def test_a_step_can_be_timed_without_a_run():
     network = CompactUNet(1, 4, 1)
     before = network.head.bias.clone()
-    seconds, timed = time_step(network, _random_batch(2, (16, 16), torch.device("cpu")))
-    assert seconds > 0 and timed > 0
+    seconds = time_step(network, _random_batch(2, (16, 16), torch.device("cpu")))
+    assert len(seconds) > 3 and min(seconds) > 0
     assert torch.equal(network.head.bias, before)
 
 

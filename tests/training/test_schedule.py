@@ -1,5 +1,6 @@
 """When a run ends, its learning rate, and the size of its batches."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,6 +87,10 @@ def test_the_estimate_counts_networks_presets_and_time_limits():
     assert estimate.seconds(TrainingSettings(preset="quick")) == pytest.approx(0.3 * 106)
     assert estimate.seconds(TrainingSettings(steps=100)) == pytest.approx(2 * 10.6)
     assert estimate.seconds(TrainingSettings(minutes=0.5)) == 60
+    assert estimate.range(TrainingSettings()) == pytest.approx((106, 106))
+    uneven = replace(estimate, quick_seconds=0.05, slow_seconds=0.2)
+    assert uneven.range(TrainingSettings()) == pytest.approx((53, 212))
+    assert uneven.range(TrainingSettings(minutes=1)) == pytest.approx((53, 120))
 
 
 def test_patches_fit_into_the_smallest_stack_in_multiples_of_the_stride():

@@ -57,9 +57,11 @@ def test_the_layer_shows_the_complete_result(result, monkeypatch, large):
     monkeypatch.setattr(growing_layer, "_LARGE", 8 if large else 2048)
     assert viewer.layers[-1].name.endswith("(unfinished)")
     complete(writer)
+    viewer.status = f"{viewer.layers[-1].name} [0 0 0]: nan"
     growing.finish()
     _, layer = viewer.layers
     assert layer.name == "cells denoised" and layer.multiscale == large
+    assert "nan" not in str(viewer.status)
     np.testing.assert_array_equal(layer.data[0] if large else layer.data, 3)
 
 

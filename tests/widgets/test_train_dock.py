@@ -216,7 +216,16 @@ def test_menus_follow_the_viewer(viewer):
     add_pair(viewer)
     assert len(widget.layer_a.choices) == 2
     viewer.layers.remove("first")
-    assert [layer.name for layer in widget.layer_a.choices] == ["second"]
+    assert widget.layer_a.value is None, "nothing is chosen instead of a deleted layer"
+    assert [layer for layer in widget.layer_a.choices if layer] == [viewer.layers["second"]]
+    assert "A: the layer 'first' was deleted" in widget.loss_words.text()
+    viewer.add_image(noisy(blobs(), 5), name="third")
+    assert widget.layer_a.value is None and widget.layer_b.value == viewer.layers["second"]
+    widget.layer_a.value = viewer.layers["third"]
+    assert None not in widget.layer_a.choices and "deleted" not in widget.loss_words.text()
+    viewer.layers.clear()
+    add_pair(viewer)
+    assert (widget.layer_a.value, widget.layer_b.value) == tuple(viewer.layers)
 
 
 def test_closing_the_window_while_training_ends_cleanly(make_napari_viewer, qtbot):
@@ -269,7 +278,7 @@ def drawn(line):
     return [] if line.yData is None else list(line.yData)
 
 
-@pytest.mark.parametrize("span", [1.02, 1.5, 3, 15, 400])
+@pytest.mark.parametrize("span", [1.0005, 1.02, 1.5, 3, 15, 400])
 def test_the_axis_of_the_error_has_enough_marks(qtbot, span):
     curve = TrainingCurve()
     qtbot.addWidget(curve)
@@ -278,6 +287,8 @@ def test_the_axis_of_the_error_has_enough_marks(qtbot, span):
     marked = [value for _, values in axis.tickValues(low, high, 150) for value in values]
     seen = {word for word in axis.tickStrings(marked, 1.0, 1.0) if word}
     assert 2 <= len(seen) <= 30
+    if span < 20:
+        assert len(seen) == len(marked), "no number is repeated"
     assert all(low - 1e-9 <= value <= high + 1e-9 for value in marked if span < 20)
 
 

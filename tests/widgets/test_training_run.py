@@ -266,8 +266,44 @@ def test_the_divider_is_dragged_on_the_canvas_and_stays_for_the_result(make_napa
     widget.run_panel.stop_button.click()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
     assert [layer.name for layer in viewer.layers[-2:]] == ["first + second denoised", RAW]
+    viewer.add_image(noisy(blobs((64, 64)), 8), name="another")
+    assert viewer.layers[-1].name == "another", "the raw half does not cover other layers"
     viewer.layers.remove("first")
     assert not is_there(viewer, RAW)() and not widget.run_panel.split.isEnabled()
+
+
+def test_the_divider_does_not_outlive_its_dock(viewer, qtbot):
+    add_pair(viewer)
+    widget = run(viewer, qtbot)
+    widget.run_panel.split.click()
+    assert is_there(viewer, RAW)()
+    dock, _ = open_dock(viewer)
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: not is_there(viewer, RAW)(), timeout=5_000)
+
+
+@pytest.mark.parametrize("letter", ["m", "顕", "../µ"])
+def test_layers_with_long_names_get_a_result_that_looks_like_them(viewer, qtbot, letter):
+    add_pair(viewer, gamma=0.5)
+    for layer in viewer.layers:
+        layer.name += 140 * letter
+    widget = run(viewer, qtbot)
+    result = viewer.layers[-1]
+    assert len(viewer.layers) == 3 and "kept" not in widget.session.message
+    assert result.name.endswith("denoised") and result.gamma == 0.5
+    assert np.isfinite(result.data[:]).all()
+
+
+def test_a_layer_deleted_during_the_run_leaves_an_empty_choice(viewer, qtbot):
+    add_pair(viewer)
+    widget = begin(viewer)
+    wait_for_preview(viewer, qtbot)
+    viewer.layers.remove("first")
+    widget.stop_button.click()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=30_000)
+    assert widget.layer_a.value is None and widget.layer_b.value == viewer.layers["second"]
+    assert "A: the layer 'first' was deleted" in widget.loss_words.text()
+    assert "ADU" not in widget.findings.noise_words.text()
 
 
 def test_the_divider_never_waits_for_a_slow_disk(viewer, qtbot):

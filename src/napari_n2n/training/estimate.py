@@ -4,8 +4,9 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from napari_n2n.model.device import choose_device, computes_in_bfloat16, out_of_memory, wait_for
@@ -22,8 +23,10 @@ from napari_n2n.training.schedule import usual_steps
 from napari_n2n.training.settings import PRESETS, TrainingSettings
 
 _WARM_UP = 2  # untimed steps, in which torch allocates memory and chooses algorithms
-# Timing ends after this many steps or seconds. More: a more accurate estimate; fewer: faster.
+# Timing ends after this many steps, or, once there are a few, seconds. More: a more accurate
+# estimate; fewer: faster. One step alone may be ten times slower than the others.
 _MOST_STEPS = 12
+_FEW_STEPS = 4
 _ENOUGH_SECONDS = 1.0
 # Ratio of the time of a run to that of its optimiser steps: measured on two cores, drawing adds
 # 4 %, averaging 0.3 % and validation 1 %.
@@ -46,6 +49,8 @@ class TimeEstimate:
         Number of networks that are trained one after another.
     device
         Device on which the steps were timed: "cpu", "cuda" or "mps".
+    quick_seconds, slow_seconds
+        First and third quartile of the seconds per step; None: `step_seconds`.
     """
 
     step_seconds: float
@@ -53,6 +58,17 @@ class TimeEstimate:
     usual_steps: float
     networks: int
     device: str
+    quick_seconds: float | None = None
+    slow_seconds: float | None = None
+
+    def range(self, settings: TrainingSettings) -> tuple[float, float]:
+        """Return the longest time of a run in seconds, if steps are quick and if they are slow."""
+        step = self.step_seconds
+        low, high = (
+            replace(self, step_seconds=step if each is None else choose(each, step))
+            for each, choose in ((self.quick_seconds, min), (self.slow_seconds, max))
+        )
+        return low.seconds(settings), high.seconds(settings)
 
     def seconds(self, settings: TrainingSettings) -> float:
         """Return the longest time of a run in seconds; it may stop improving and end earlier."""
@@ -95,7 +111,7 @@ def estimate_time(
     while True:
         try:
             batch = _random_batch(2 * fitting, side, device)
-            step_seconds, timed = time_step(network, batch, cancelled)
+            times = time_step(network, batch, cancelled)
             break
         except torch.OutOfMemoryError as error:  # a run halves its batch too
             if fitting == 1:
@@ -104,13 +120,15 @@ def estimate_time(
     networks = len(reports) if trains_separately(settings, reports) else 1
     pixels = sum(pair.pixels for pair in pairs) // networks
     steps = networks * usual_steps(reports, pixels, 2 * count * math.prod(side))
-    return TimeEstimate(step_seconds, timed, steps, networks, device.type)
+    quick, slow = (float(value) for value in np.quantile(times, (0.25, 0.75)))
+    mean = sum(times) / len(times)
+    return TimeEstimate(mean, len(times), steps, networks, device.type, quick, slow)
 
 
 def time_step(
     network: Network, batch: Batch, cancelled: Callable[[], bool] = lambda: False
-) -> tuple[float, int]:
-    """Return the seconds of a training step, and the number of steps that were timed.
+) -> list[float]:
+    """Return the seconds of each of a few training steps.
 
     Parameters
     ----------
@@ -132,14 +150,14 @@ def time_step(
 
     for _ in range(0 if cancelled() else _WARM_UP):
         step()
-    began, timed, seconds = time.perf_counter(), 0, 0.0
-    while timed < _MOST_STEPS and seconds < _ENOUGH_SECONDS:
+    seconds: list[float] = []
+    while len(seconds) < _MOST_STEPS:
+        began = time.perf_counter()
         step()
-        timed += 1
-        seconds = time.perf_counter() - began
-        if cancelled():
+        seconds.append(time.perf_counter() - began)
+        if cancelled() or (len(seconds) >= _FEW_STEPS and sum(seconds) > _ENOUGH_SECONDS):
             break
-    return seconds / timed, timed
+    return seconds
 
 
 def _random_batch(count: int, side: tuple[int, ...], device: torch.device) -> Batch:

@@ -126,6 +126,14 @@ class DenoiseWidget(Dock):
             self._show_state()
             self._compare()
 
+    def _deleted(self) -> str:
+        """Return a line about a chosen layer that was deleted, if there is one."""
+        try:
+            self.picker.chosen()
+        except BadInput as error:
+            return str(error) if error.code == "not_found" else ""
+        return ""
+
     def _suggest_output(self) -> None:
         """Suggest a file name for the result if the preferences name a folder."""
         try:
@@ -199,7 +207,7 @@ class DenoiseWidget(Dock):
         self.overwrite_button.setVisible((unfinished or exists) and not running)
         self.cancel_button.setVisible(running)
         self.progress.setVisible(running)
-        self.status.setText(self.session.message or hint or _WELCOME)
+        self.status.setText(self.session.message or self._deleted() or hint or _WELCOME)
         self._show_warnings(self.session.warnings)
 
     def _show_progress(self, share: float) -> None:

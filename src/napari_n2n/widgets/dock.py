@@ -250,12 +250,27 @@ def button(text: str, tooltip: str) -> QPushButton:
     return made
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun in the singular or the plural: "1 step", "2 steps"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def time_of(seconds: float) -> str:
     """Return a duration in words, such as "12 min"."""
     # Each unit is used up to 1.5 of the next larger one: 80 s, 2 min, 80 min, 1.6 h.
     if seconds > 5400:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
+def time_range(low: float, high: float) -> str:
+    """Return a range of durations in words, such as "3 to 5 min"."""
+    words, longest = time_of(low), time_of(high)
+    if words == longest:
+        return words
+    if words.split()[1] == longest.split()[1]:
+        words = words.split()[0]
+    return f"{words} to {longest}"
 
 
 def time_left(seconds: float) -> str:

@@ -81,8 +81,13 @@ class _LogAxis(pg.AxisItem):
         return [(1.0, np.log10(marks[marks > 0]).tolist())]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        """Return the numbers as text."""
-        return [f"{10**value:.3g}" for value in values]
+        """Return the numbers as text, with as many digits as it takes to tell them apart."""
+        numbers = [10**value for value in values]
+        for digits in range(3, 9):
+            words = [f"{number:.{digits}g}" for number in numbers]
+            if len(set(words)) == len(words):
+                break
+        return words
 
 
 class TrainingCurve(ThemedPlot):

@@ -51,7 +51,22 @@ def free_path(folder: Path, name: str) -> Path:
 
 
 def _path_in(folder: Path, name: str) -> Path:
-    return folder / (re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name) + ".ome.zarr")
+    return folder / f"{file_name(name)}.ome.zarr"
+
+
+# Bytes of UTF-8. Most file systems allow 255 (143 if encrypted), and Windows 260 characters with
+# all folders; the suffixes of results, journals and unfinished files take up to 50.
+_LONGEST_NAME = 90
+
+
+def file_name(name: str) -> str:
+    """Return a name for a file, like the name of a layer: valid, and shortened in its middle."""
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)
+    encoded = name.encode(errors="replace")
+    if len(encoded) > _LONGEST_NAME:
+        half = _LONGEST_NAME // 2
+        encoded = encoded[:half] + b"..." + encoded[-half:]
+    return encoded.decode(errors="ignore")  # without characters that were cut through
 
 
 def preferences() -> Preferences:

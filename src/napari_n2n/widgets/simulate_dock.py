@@ -20,7 +20,8 @@ from napari_n2n.widgets.dock import (
     keep_narrow,
     notify,
 )
-from napari_n2n.widgets.forms.fields import AxesField, ParameterField, form_layout, layer_menu
+from napari_n2n.widgets.forms.fields import AxesField, ParameterField, form_layout
+from napari_n2n.widgets.forms.layer_menu import single_layer_menu
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.simulation_session import SimulationSession
 
@@ -47,7 +48,7 @@ class SimulateWidget(Dock):
 
     def _build(self) -> None:
         tip = "Image to add noise to; it is the known truth"
-        self.layer = layer_menu(self.viewer, "Clean image", tip)
+        self.layer = single_layer_menu(self.viewer, "Clean image", tip)
         self.axes = AxesField("image")
         noises = [(noise.title, noise.name) for noise in NOISES.values()]
         self.noise = ComboBox(label="Noise", choices=noises, tooltip="Kind of noise to add")
@@ -85,9 +86,12 @@ class SimulateWidget(Dock):
 
     def _show_axes(self, _layer: Any = None) -> None:
         try:
+            self.layer.check()
             self.axes.show_for(None if self.layer.value is None else self._clean())
         except BadInput as error:
             self.axes.show_for(error)
+            if error.code == "not_found":
+                self.status.setText(str(error))
 
     def _clean(self) -> Acquisition:
         return Acquisition.open(self.layer.value, axes=self.axes.letters)
@@ -105,10 +109,10 @@ class SimulateWidget(Dock):
     def simulate(self) -> None:
         """Make two noisy copies of the chosen layer."""
         source, seed = self.layer.value, self.seed.value
-        if source is None:
-            self.status.setText(notify("Open a clean image first"))
-            return
         try:
+            self.layer.check()
+            if source is None:
+                raise BadInput("Open a clean image first", "not_chosen")
             self.session.simulate(source, self._clean(), self.chosen_noise(), seed)
         except BadInput as error:
             self.status.setText(notify(error))

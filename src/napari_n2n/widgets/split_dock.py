@@ -13,8 +13,8 @@ from napari_n2n.widgets.forms.fields import (
     axis_menu,
     form_layout,
     frame_choices,
-    layer_menu,
 )
+from napari_n2n.widgets.forms.layer_menu import single_layer_menu
 from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_at
 
 _WELCOME = (
@@ -40,7 +40,7 @@ class SplitWidget(Dock):
 
     def _build(self) -> None:
         tip = "Stack in which neighbouring frames show the same scene"
-        self.layer = layer_menu(self.viewer, "Stack", tip)
+        self.layer = single_layer_menu(self.viewer, "Stack", tip)
         self.axes = AxesField("layer")
         self.axis = axis_menu()
         self.button = button("Split", "Add the even and the odd frames as two layers")
@@ -53,6 +53,7 @@ class SplitWidget(Dock):
         self.button.clicked.connect(self.split)
 
     def _opened(self) -> Acquisition:
+        self.layer.check()
         if self.layer.value is None:
             raise BadInput("Open a stack first", "not_chosen")
         return Acquisition.open(self.layer.value, axes=self.axes.letters)
@@ -63,7 +64,8 @@ class SplitWidget(Dock):
             stack = self._opened()
         except BadInput as error:
             self.axis.choices = []
-            self.status.setText(in_field_names(error) if self.layer.value is not None else _WELCOME)
+            chosen = error.code != "not_chosen"
+            self.status.setText(in_field_names(error) if chosen else _WELCOME)
             return
         self.axis.choices = frame_choices(stack)
         self.status.setText(_WELCOME if self.axis.choices else _single(stack))

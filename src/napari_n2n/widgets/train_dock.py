@@ -71,6 +71,7 @@ class TrainWidget(Dock):
             part.changed.connect(answer)
         self.findings.fix_requested.connect(self._fix)
         self.train_button.clicked.connect(self.train)
+        self.destroyed.connect(self.session.forget_dock)
 
     # -- choices ------------------------------------------------------------------------------
 
@@ -140,6 +141,7 @@ class TrainWidget(Dock):
         for part in self.choices:
             part.setVisible(not self.session.running)
             part.setEnabled(not self.session.running)
+        self._measure()  # layers may have been deleted during the run
         self._show_chosen()
 
     def _show_chosen(self) -> None:

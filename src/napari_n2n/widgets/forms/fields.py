@@ -5,7 +5,6 @@ from typing import Any, Literal, Protocol, get_args, get_origin
 
 from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
-from napari.layers import Image
 from pydantic import ByteSize
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
@@ -21,8 +20,7 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.model.device import device_names
 from napari_n2n.simulate.corruption import Level, Parameter
 from napari_n2n.training.settings import TrainingSettings
-from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
-from napari_n2n.widgets.layers.plane_on_screen import is_temporary
+from napari_n2n.widgets.dock import keep_narrow
 from napari_n2n.widgets.preferences import preferences
 
 # Pixels: as wide as most labels, so that the fields of forms below each other are aligned.
@@ -66,35 +64,6 @@ def collapsible(title: str, rows: QFormLayout) -> QCollapsible:
     section.toggled.connect(section.content().setVisible)
     section.content().hide()
     return section
-
-
-def image_layers(viewer: Any) -> list[Image]:
-    """Return the image layers of a viewer, without those of previews, in the viewer's order."""
-    return [one for one in viewer.layers if isinstance(one, Image) and not is_temporary(one)]
-
-
-def layer_menu(viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> ComboBox:
-    """Return a menu of a viewer's image layers that follows the list of layers."""
-
-    def choices(_menu: Any = None) -> list[tuple[str, Image]]:
-        return [(layer.name, layer) for layer in image_layers(viewer)]
-
-    menu = ComboBox(label=label, choices=choices, tooltip=tooltip, nullable=optional)
-    menu.null_string = "none"
-    keep_narrow(menu)
-    events = viewer.layers.events
-
-    def update_names(_event: Any = None) -> None:
-        with menu.changed.blocked():  # magicgui drops a choice whose name has changed
-            chosen = menu.value
-            menu.reset_choices()
-            menu.value = chosen
-
-    signals = (events.inserted, events.removed, events.reordered)
-    slots = [(signal, menu.reset_choices) for signal in signals]
-    connect_while_alive(menu.native, [*slots, (events.renamed, update_names)])
-    menu.reset_choices()
-    return menu
 
 
 class AxesField(LineEdit):

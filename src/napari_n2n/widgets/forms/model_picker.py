@@ -16,6 +16,7 @@ from napari_n2n.model.record import ModelRecord
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.widgets.dock import (
     connect_while_alive,
+    counted,
     in_field_names,
     keep_narrow,
     with_line_breaks,
@@ -80,7 +81,7 @@ def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
         yield "score", score
     if record.date is not None:
         stopped = ", stopped" if record.stopped else ""
-        yield "training", f"{record.steps} steps in {record.seconds:.0f} s{stopped}"
+        yield "training", f"{counted(record.steps, 'step')} in {record.seconds:.0f} s{stopped}"
         yield "date", record.date[:10]
     versions = record.versions
     made_with = [f"{name} {versions[name]}" for name in ("napari-n2n", "torch") if name in versions]

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_n2n.widgets.dock import button, connect_while_alive
-from napari_n2n.widgets.forms.fields import image_layers
+from napari_n2n.widgets.forms.layer_menu import image_layers
 
 _MAX_ROWS = 3  # more recordings scroll, so that the dock stays short
 

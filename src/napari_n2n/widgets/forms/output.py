@@ -15,7 +15,7 @@ from napari_n2n.io.fields_of_view import fields_of_view, is_folder
 from napari_n2n.io.output_path import check_keeps_inputs
 from napari_n2n.io.writers import checked_output
 from napari_n2n.widgets.dock import keep_narrow
-from napari_n2n.widgets.preferences import preferences
+from napari_n2n.widgets.preferences import file_name, preferences
 
 _UNFINISHED = "There is an unfinished result: Resume continues it, Overwrite starts again."
 _EXISTS = "A result of this name already exists: choose another name or Overwrite."
@@ -60,7 +60,7 @@ class OutputPicker:
             return None
         if self._folders:
             first = sources[0].absolute()
-            return kept.folder / f"{first.parent.name} {first.name} denoised"
+            return kept.folder / file_name(f"{first.parent.name} {first.name} denoised")
         try:
             names = [Acquisition.open(one, axes=axes).name for one in sources]
         except BadInput:

@@ -21,8 +21,8 @@ from napari_n2n.widgets.forms.fields import (
     axis_menu,
     form_layout,
     frame_choices,
-    layer_menu,
 )
+from napari_n2n.widgets.forms.layer_menu import LayerMenu, image_layers, suggested_layers
 from napari_n2n.widgets.forms.more_recordings import MoreRecordings
 
 _FILES = {
@@ -55,13 +55,14 @@ class RecordingsPicker(QWidget):
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
+        self._viewer = viewer
         self.source = ComboBox(
             label="From",
             choices=["layers", *_FILES],
             tooltip="Use open layers, or read files or folders without opening them as layers",
         )
         self.layer_a, self.layer_b = (
-            layer_menu(viewer, label, tip, optional=not needed)
+            LayerMenu(viewer, label, tip, optional=not needed)
             for label, tip, needed in zip(
                 self.labels, self.tips, (True, self.second_required), strict=True
             )
@@ -73,10 +74,8 @@ class RecordingsPicker(QWidget):
         fields = (self.source, self.layer_a, self.layer_b, self.file_a, self.file_b)
         self.rows = form_layout(*fields, inside=self)
         self._show_source()
-        self._preselect_second()
-        events = viewer.layers.events
-        signals = (events.inserted, events.removed, events.reordered)
-        connect_while_alive(self, [(signal, self._preselect_second) for signal in signals])
+        self.offer_layers()
+        connect_while_alive(self, [(viewer.layers.events.inserted, self.offer_layers)])
         self.source.changed.connect(self._show_source)
         for field in fields:
             field.changed.connect(self._announce)
@@ -84,12 +83,18 @@ class RecordingsPicker(QWidget):
     def _announce(self, _value: Any = None) -> None:
         self.changed.emit()
 
-    def _preselect_second(self, _event: Any = None) -> None:
-        """Select the second layer of the viewer as B, unless the user has chosen one."""
-        choices = self.layer_b.choices
-        untouched = self.layer_a.value is self.layer_b.value
-        if self.second_required and untouched and len(choices) > 1:
-            self.layer_b.value = choices[1]
+    def offer_layers(self, _event: Any = None) -> None:
+        """Choose layers for A and B where none is chosen yet; none replaces a deleted layer."""
+        first, second = self.layer_a, self.layer_b
+        layers = suggested_layers(self._viewer)
+        if first.is_free:
+            first.offer(next(iter(layers), None))
+        if not self.second_required:
+            return
+        if second.is_free or (second.value == first.value and second.value is not None):
+            others = [layer for layer in layers if layer != first.value]
+            alone = len(image_layers(self._viewer)) == 1  # offers to split it
+            second.offer(next(iter(others), first.value if alone else None))
 
     def _show_source(self) -> None:
         mode = _FILES.get(self.source.value)
@@ -134,6 +139,8 @@ class RecordingsPicker(QWidget):
         """
         from_layers = self.source.value == "layers"
         if from_layers:
+            for menu in (self.layer_a, self.layer_b)[: 1 + self.takes_second()]:
+                menu.check()
             given = [self.layer_a.value, self.layer_b.value]
         else:
             paths = [Path(str(edit.value)) for edit in (self.file_a, self.file_b)]

@@ -13,7 +13,7 @@ from napari_n2n.recipe import Results
 from napari_n2n.training.estimate import TimeEstimate
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.settings import PRESETS, TrainingSettings
-from napari_n2n.widgets.dock import TextLabel, time_of
+from napari_n2n.widgets.dock import TextLabel, counted, time_range
 from napari_n2n.widgets.forms.fields import MemoryField, collapsible, form_layout, setting_field
 from napari_n2n.widgets.preferences import preferences
 
@@ -106,12 +106,13 @@ class SettingsForm(QWidget):
         estimate, settings = self._estimate, self.settings()
         words = PRESETS[settings.preset].description
         if settings.steps is not None:
-            words = f"{settings.steps} steps."
+            words = f"{counted(settings.steps, 'step')}."
         if settings.minutes is not None:
             words = f"Stops after {settings.minutes:g} min."
         if isinstance(estimate, TimeEstimate):
             speed = f"{estimate.device.upper()}, {1000 * estimate.step_seconds:.0f} ms per step"
-            words += f" At most {time_of(estimate.seconds(settings))} on this computer ({speed})."
+            longest = time_range(*estimate.range(settings))
+            words += f" At most {longest} on this computer ({speed})."
             if estimate.device == "cpu" and (advice := unused_card()) is not None:
                 words += f"\n⚠ To train much faster, {advice}"
         elif estimate is not None:

@@ -69,10 +69,10 @@ class Comparison:
         viewer = self._viewer()
         if wanted and self.divider is None and self._screen is not None and viewer is not None:
             self.divider = Divider(viewer, self._screen)
-            self.divider.removed.connect(self._end_split)
+            self.divider.removed.connect(self.end_split)
             self.divider.moved.connect(self.divider_moved.emit)
         elif not wanted:
-            self._end_split()
+            self.end_split()
         self.changed.emit()
 
     def open(self, source: PreviewSource, ask: Callable[[Region | None], None]) -> None:
@@ -103,16 +103,18 @@ class Comparison:
             self._preview.show(look)
 
     def end_run(self) -> None:
-        """Remove the preview; keep the divider if the recording is a layer."""
+        """Remove the preview; keep the divider if a dock is open and the recording is a layer."""
         self._end_preview()
         self._ask = None
+        if not len(self.changed):  # the dock is closed
+            self.end_split()
         if self._screen is not None and self._screen.layer is None:
             self.close()
 
     def close(self) -> None:
         """Remove preview and divider."""
         self._end_preview()
-        self._end_split()
+        self.end_split()
         if self._screen is not None:
             self._screen.close()
             if (viewer := self._viewer()) is not None:
@@ -136,7 +138,8 @@ class Comparison:
             self._preview.close()
             self._preview = None
 
-    def _end_split(self) -> None:
+    def end_split(self) -> None:
+        """Remove the divider."""
         if self.divider is not None:
             self.divider.close()
             self.divider = None

@@ -1,7 +1,7 @@
 """A divider across the canvas: raw on its left, denoised on its right.
 
-The left side is a temporary layer on top of all others: the raw pixels on screen up to the divider.
-No other layer is changed.
+The left side is a temporary layer: the raw pixels on screen up to the divider. It stays on top of
+previews and results; other layers that are added later are above it. No other layer is changed.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,8 @@ from psygnal import Signal
 
 from napari_n2n.denoising.preview import middle
 from napari_n2n.widgets.background import LatestOnly
-from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen
+from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen, is_temporary
+from napari_n2n.widgets.layers.result_layer import is_result
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -164,10 +165,14 @@ class Divider:
         within = float(self._layer.world_to_data(position)[dimension])
         return within + 0.5 + self._region[self._axis].start
 
-    def _stay_on_top(self, _event: Any) -> None:
-        viewer = self._viewer()
-        if viewer is not None and self._layer is not None and viewer.layers[-1] is not self._layer:
-            viewer.layers.move(viewer.layers.index(self._layer), len(viewer.layers))
+    def _stay_on_top(self, event: Any) -> None:
+        """Move above a preview or a result that was added, but not above other layers."""
+        viewer, added = self._viewer(), event.value
+        if viewer is None or self._layer is None or self._layer not in viewer.layers:
+            return
+        here, there = viewer.layers.index(self._layer), viewer.layers.index(added)
+        if there > here and (is_temporary(added) or is_result(added)):
+            viewer.layers.move(here, there + 1)
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self._layer:

@@ -23,6 +23,7 @@ from napari_n2n.io.header import Header
 from napari_n2n.io.ngff import levels as levels_of
 from napari_n2n.widgets.background import LatestOnly
 from napari_n2n.widgets.layers.result_layer import (
+    as_result,
     contrast_limits,
     in_source_order,
     layer_arguments,
@@ -162,6 +163,7 @@ class GrowingLayer:
                 layer.name = header.name
             if self._source is None and tuple(layer.contrast_limits) == self.result.limits:
                 layer.contrast_limits = contrast_limits(middle_plane(whole))
+            self._read_status_again()
         if isinstance(whole, zarr.Array) and max(header.shape[-2:]) > _LARGE:
             self._show_levels()
 
@@ -176,6 +178,14 @@ class GrowingLayer:
         viewer, layer = self._viewer(), self.layer
         if viewer is not None and layer is not None:
             viewer.layers.remove(layer)
+            self._read_status_again()
+
+    def _read_status_again(self) -> None:
+        """Update the status bar, which still shows the value of an unfinished pixel: nan."""
+        viewer = self._viewer()
+        if viewer is not None and self._name in str(viewer.status):
+            viewer.status = ""
+            viewer.cursor.events.position(value=viewer.cursor.position)
 
     def _grows(self) -> bool:
         return self._store is not None and self._store.exists()
@@ -217,5 +227,5 @@ class GrowingLayer:
         arguments = layer_arguments(array, result.header, self._source, result.order, limits)
         if self._grows():
             arguments["data"] = CachedPlane(arguments["data"])
-        self._layer = viewer.add_image(**(arguments | {"name": name}))
+        self._layer = viewer.add_image(**(as_result(arguments) | {"name": name}))
         self._name = self._layer.name

@@ -19,6 +19,19 @@ from napari_n2n.io.header import Header
 _CONTRAST_PERCENTILES = (0.1, 99.9)
 
 
+_RESULT = "napari-n2n: result"  # metadata key of the layers of results
+
+
+def is_result(layer: Any) -> bool:
+    """Return whether a layer is the result of a run, which docks do not choose by themselves."""
+    return bool(layer.metadata.get(_RESULT))
+
+
+def as_result(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Mark the arguments of ``viewer.add_image`` as those of a result; see `is_result`."""
+    return arguments | {"metadata": {_RESULT: True}}
+
+
 def scratch_folder() -> Path:
     """Make a folder for unsaved results; it is deleted when Python exits."""
     folder = Path(tempfile.mkdtemp(prefix="napari-n2n-"))
@@ -65,6 +78,7 @@ def layer_arguments(
         "units": source.units,
         "axis_labels": source.axis_labels,
         "contrast_limits": source.contrast_limits,
+        "gamma": source.gamma,
         "colormap": source.colormap,
         "blending": source.blending,
         "projection_mode": source.projection_mode,

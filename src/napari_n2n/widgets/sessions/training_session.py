@@ -12,6 +12,7 @@ from napari_n2n.model.device import choose_device
 from napari_n2n.model.record import ModelRecord
 from napari_n2n.recipe import Recipe
 from napari_n2n.training.fit import TrainingStep
+from napari_n2n.widgets.dock import counted
 from napari_n2n.widgets.layers.comparison import Comparison
 from napari_n2n.widgets.layers.growing_layer import ResultStarted
 from napari_n2n.widgets.layers.plane_on_screen import PreviewSource
@@ -117,6 +118,11 @@ class TrainingSession(ResultSession):
             self._control.stop_denoising.set()
         if self.running:
             self._say("Stopping ...")
+
+    def forget_dock(self) -> None:
+        """Remove the divider of a run that has ended, because its dock is closed."""
+        if not self.running:
+            self.comparison.end_split()
 
     def discard(self) -> None:
         """End the run and remove its model, layers and files."""
@@ -238,7 +244,7 @@ def _where(outcome: Outcome) -> str:
 
 def _summary(record: ModelRecord) -> str:
     score = record.score
-    words = f"{record.steps} steps in {record.seconds:.0f} s, {record.loss.upper()}."
+    words = f"{counted(record.steps, 'step')} in {record.seconds:.0f} s, {record.loss.upper()}."
     if score is not None and score.psnr is not None:
         words += (
             " PSNR of one acquisition denoised, on held-out blocks: "

@@ -1,0 +1,120 @@
+"""The menu of a viewer's image layers; a layer that is deleted leaves an empty choice."""
+
+from typing import Any
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image
+
+from napari_n2n.errors import BadInput
+from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
+from napari_n2n.widgets.layers.plane_on_screen import is_temporary
+from napari_n2n.widgets.layers.result_layer import is_result
+
+_NONE, _EMPTY = "none", "choose a layer"  # texts of the empty choice
+
+
+def image_layers(viewer: Any) -> list[Image]:
+    """Return the image layers of a viewer, without those of previews, in the viewer's order."""
+    return [one for one in viewer.layers if isinstance(one, Image) and not is_temporary(one)]
+
+
+def suggested_layers(viewer: Any) -> list[Image]:
+    """Return the layers to offer when a dock opens: all images but the results of runs."""
+    return [layer for layer in image_layers(viewer) if not is_result(layer)]
+
+
+class LayerMenu(ComboBox):
+    """A menu of a viewer's image layers that follows the list of layers.
+
+    Parameters
+    ----------
+    viewer
+        The viewer whose layers are offered.
+    label, tooltip
+        Texts of the field.
+    optional
+        Whether "none" is a choice too.
+
+    Attributes
+    ----------
+    deleted
+        Name of the chosen layer that the user has deleted; None if there is none, and after another
+        choice. Another layer is never chosen in its place.
+    """
+
+    def __init__(self, viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> None:
+        self._viewer, self._optional = viewer, optional
+        self._empty = optional  # whether the empty choice is in the menu
+        self._name = ""
+        self.deleted: str | None = None
+        super().__init__(label=label, choices=self._named_layers, tooltip=tooltip)
+        keep_narrow(self)
+        events = viewer.layers.events
+        signals = (events.inserted, events.removed, events.reordered, events.renamed)
+        connect_while_alive(self.native, [(signal, self._follow) for signal in signals])
+        self.changed.connect(self._remember)
+        self._follow()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no layer is chosen, because none was available yet."""
+        return self.value is None and self.deleted is None
+
+    def offer(self, layer: Image | None) -> None:
+        """Choose a layer; None leaves the choice to the user."""
+        if layer is not None:
+            self.value = layer
+        elif self.value is not None or len(self.choices):
+            self._fill(None)
+
+    def check(self) -> None:
+        """Raise `BadInput` if the chosen layer was deleted."""
+        if self.deleted is not None and not self._optional:
+            raise BadInput(
+                f"{self.label}: the layer '{self.deleted}' was deleted: choose another layer",
+                "not_found",
+            )
+
+    def _named_layers(self, _menu: Any = None) -> list[tuple[str, Image | None]]:
+        empty = [(_NONE if self._optional else _EMPTY, None)] if self._empty else []
+        return [*empty, *((layer.name, layer) for layer in image_layers(self._viewer))]
+
+    def _follow(self, _event: Any = None) -> None:
+        """Offer the layers of the viewer, and keep the choice."""
+        before, layers = self.value, image_layers(self._viewer)
+        if before is not None and before not in layers:
+            self.deleted = self._name
+        if not layers:
+            self.deleted = None
+        self._fill(before if before in layers else None)
+
+    def _fill(self, chosen: Image | None) -> None:
+        before = self.value
+        self._empty = self._optional or (chosen is None and bool(image_layers(self._viewer)))
+        with self.changed.blocked():  # magicgui drops a choice whose name has changed
+            self.reset_choices()
+            if chosen is not None or self._empty:
+                self.value = chosen
+        self._name = "" if chosen is None else chosen.name
+        if chosen != before:  # `is` does not work for the proxies that napari gives to plugins
+            self.changed.emit(chosen)
+
+    def _remember(self, chosen: Image | None) -> None:
+        """Forget the deleted layer when another one is chosen."""
+        if chosen is not None:
+            self.deleted, self._name = None, chosen.name
+            if self._empty and not self._optional:
+                self._fill(chosen)
+
+
+def single_layer_menu(viewer: Any, label: str, tooltip: str) -> LayerMenu:
+    """Return a menu for the only layer of a dock; the first one that is opened is chosen."""
+    menu = LayerMenu(viewer, label, tooltip)
+
+    def offer(_event: Any = None) -> None:
+        if menu.is_free:
+            menu.offer(next(iter(suggested_layers(viewer)), None))
+
+    connect_while_alive(menu.native, [(viewer.layers.events.inserted, offer)])
+    offer()
+    return menu
