@@ -609,6 +609,9 @@ def main() -> None:
     parser.add_argument("--no-publish", action="store_true", help="only print")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    os.environ["SOURCE_DATE_EPOCH"] = (
+        "1700000000"  # results hold the date: their bytes are compared
+    )
     if given.child:
         name, *words = given.child
         print(json.dumps(CHILDREN[name](*words)))

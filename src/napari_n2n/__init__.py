@@ -13,8 +13,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_n2n.denoising.denoise import DenoisingStep as DenoisingStep
     from napari_n2n.denoising.denoise import denoise as denoise
     from napari_n2n.denoising.folder import denoise_folder as denoise_folder
+    from napari_n2n.denoising.in_memory import DenoisingProgress as DenoisingProgress
+    from napari_n2n.denoising.predictor import Cancelled as Cancelled
     from napari_n2n.errors import BadInput as BadInput
     from napari_n2n.io.acquisition import Acquisition as Acquisition
     from napari_n2n.io.fields_of_view import fields_of_view as fields_of_view
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from napari_n2n.model.denoiser import load as load
     from napari_n2n.noise.measure import measure_noise as measure_noise
     from napari_n2n.noise.report import NoiseReport as NoiseReport
+    from napari_n2n.one_call import denoise_pair as denoise_pair
     from napari_n2n.pair.pair import Pair as Pair
     from napari_n2n.pair.recordings import open_pairs as open_pairs
     from napari_n2n.training.fit import TrainingStep as TrainingStep
@@ -33,13 +37,17 @@ if TYPE_CHECKING:
 _MODULES = {
     "Acquisition": "io.acquisition",
     "BadInput": "errors",
+    "Cancelled": "denoising.predictor",
     "Denoiser": "model.denoiser",
+    "DenoisingProgress": "denoising.in_memory",
+    "DenoisingStep": "denoising.denoise",
     "NoiseReport": "noise.report",
     "Pair": "pair.pair",
     "TrainingSettings": "training.settings",
     "TrainingStep": "training.fit",
     "denoise": "denoising.denoise",
     "denoise_folder": "denoising.folder",
+    "denoise_pair": "one_call",
     "fields_of_view": "io.fields_of_view",
     "fit": "training.fit",
     "load": "model.denoiser",
@@ -55,12 +63,14 @@ __all__ = list(_MODULES)
 __version__: str
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return version("napari-n2n")
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+if not TYPE_CHECKING:  # type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return version("napari-n2n")
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

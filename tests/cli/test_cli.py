@@ -273,8 +273,9 @@ def test_one_stack_is_split_into_even_and_odd_frames(monkeypatch, capsys, tmp_pa
     assert status == 2 and "lots: not a size: write it as 500MB or 4GB" in err
 
 
-def test_a_killed_denoising_resumes_to_the_same_bytes(monkeypatch, capsys, folder, tmp_path):
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")  # results hold the date
+def test_a_killed_denoising_resumes_to_the_same_bytes(
+    monkeypatch, capsys, folder, tmp_path, fixed_date
+):
     stack = np.stack([noisy(blobs((256, 256)), seed) for seed in range(30)])
     tifffile.imwrite(tmp_path / "stack.tif", stack, metadata={"axes": "TYX"})
     script = "from napari_n2n.cli import main; main()"

@@ -29,7 +29,7 @@ def cluster():
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(
-    tmp_path, denoiser, cluster, monkeypatch
+    tmp_path, denoiser, cluster, monkeypatch, fixed_date
 ):
     stack = np.stack([noisy(blobs((96, 96)), seed) for seed in range(24)]).astype(np.uint16)
     source = tmp_path / "stack.tif"

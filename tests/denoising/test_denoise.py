@@ -285,7 +285,7 @@ def stack(scene):
 @pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
 @pytest.mark.parametrize("failing", [1, 3, 5])
 def test_an_interrupted_run_is_resumed_and_ends_with_the_same_bytes(
-    tmp_path, denoiser, stack, ending, failing, monkeypatch
+    tmp_path, denoiser, stack, ending, failing, monkeypatch, fixed_date
 ):
     monkeypatch.setattr("napari_n2n.io.writers.SHARD_SIDE", 256)
     options = {"axes": "TYX", "device": "cpu"}
@@ -440,7 +440,7 @@ def test_the_disk_space_for_a_tiff_is_that_of_its_pixels(tmp_path, monkeypatch):
     def check(path, size):
         asked[path.suffix] = size
 
-    monkeypatch.setattr("napari_n2n.denoising.denoise.check_disk_space", check)
+    monkeypatch.setattr("napari_n2n.denoising.resumable.check_disk_space", check)
     plane = np.zeros((40, 50), np.float32)
     for name in ("a.tif", "a.ome.zarr"):
         denoise(UNTRAINED, plane, out=tmp_path / name, axes="YX", device="cpu")

@@ -5,48 +5,31 @@ growing result lists every shard that has been flushed to the disk, so that an i
 be resumed and gives the same bytes.
 """
 
-import hashlib
-import json
 import logging
-import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import numpy as np
 
 from napari_n2n.defaults import MEMORY
 from napari_n2n.denoising.cluster import ClusterJob, shards_on_cluster
+from napari_n2n.denoising.in_memory import DenoisingProgress, denoise_in_memory
 from napari_n2n.denoising.plan import Plan, make_plan
 from napari_n2n.denoising.predictor import Predictor, fitting_tile
 from napari_n2n.denoising.provenance_of_result import provenance_of_result
+from napari_n2n.denoising.resumable import is_finished, is_written, job_of, open_output
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
-from napari_n2n.io.crash_safe import (
-    Check,
-    Journal,
-    discard_unfinished,
-    journal_path,
-    partial_path,
-    read_journal,
-    restore,
-)
-from napari_n2n.io.fingerprint import fingerprint
+from napari_n2n.io.crash_safe import Check, Journal
 from napari_n2n.io.header import Region
-from napari_n2n.io.output_path import check_disk_space, check_keeps_inputs, output_path
+from napari_n2n.io.output_path import check_keeps_inputs, output_path
 from napari_n2n.io.run_lock import locked
-from napari_n2n.io.writers import (
-    Writer,
-    check_ending,
-    checked_output,
-    least_size,
-    open_writer,
-    read_tag,
-)
-from napari_n2n.model.denoiser import Denoiser
+from napari_n2n.io.writers import Writer, check_ending
+from napari_n2n.model.denoiser import Denoiser, load
 from napari_n2n.model.device import choose_device
 
 Part = tuple[str, Region]
@@ -58,8 +41,8 @@ _COARSER_COST = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class DenoisingStep:
-    """Progress of a run.
+class DenoisingStep(DenoisingProgress):
+    """Progress of a run that writes a file.
 
     Attributes
     ----------
@@ -71,9 +54,6 @@ class DenoisingStep:
         The store or file that the result is written to until it is complete.
     """
 
-    done: int
-    total: int
-    progress: float
     growing: Path
 
 
@@ -81,7 +61,7 @@ class DenoisingStep:
 def denoise_by_shards(
     denoiser: Denoiser,
     plan: Plan,
-    out: str | Path,
+    out: str | PathLike[str],
     *,
     device: str = "auto",
     memory: int = MEMORY,
@@ -124,14 +104,14 @@ def denoise_by_shards(
     chosen = choose_device(device)
     tile = fitting_tile(denoiser, plan, chosen, memory)
     with locked(path):
-        job = _job(denoiser, plan)
+        job = job_of(denoiser, plan)
         # With the date of the first run: a resumed result has the same bytes.
         made = provenance_of_result(denoiser, plan, job["input"])
         job |= {"_tile": tile, "_overwrite": overwrite, "_provenance": made}
-        if resume and _is_finished(path, job):
+        if resume and is_finished(path, job):
             _log.info("%s: is already finished", path)
             return path
-        journal, writer = _open_output(path, denoiser, plan, job, resume)
+        journal, writer = open_output(path, denoiser, plan, job, resume)
         tile = tuple(journal.job["_tile"])
 
         def write_shards(parts: list[Part]) -> Iterator[tuple[str, Check | None]]:
@@ -181,7 +161,7 @@ def _steps(
 
     yield step()
     for part in parts:
-        if _is_written(part[0], writer, journal):
+        if is_written(part[0], writer, journal):
             done += 1
             yield step()
         else:
@@ -191,21 +171,47 @@ def _steps(
         done += 1
         yield step()
     for name, average in coarser:
-        if not _is_written(name, writer, journal):
+        if not is_written(name, writer, journal):
             average()
             journal.add(name, writer.check(name))
         averaged += 1
         yield step()
 
 
-def _is_written(name: str, writer: Writer, journal: Journal) -> bool:
-    return name in journal.done and writer.check(name) == journal.done[name] is not None
+class DenoiseOptions(TypedDict, total=False):
+    """The options of `denoise`."""
+
+    axes: str | None
+    dtype: str
+    turns: bool
+    device: str
+    memory: int
+    overwrite: bool
+    resume: bool
+    scheduler: str | None
+    cancelled: Callable[[], bool] | None
 
 
+@overload
 def denoise(
-    denoiser: Denoiser,
+    denoiser: Denoiser | str | PathLike[str],
     *sources: Any,
-    out: str | Path | None = None,
+    out: None = None,
+    on_step: Callable[[DenoisingProgress], None] | None = None,
+    **options: Unpack[DenoiseOptions],
+) -> np.ndarray: ...
+@overload
+def denoise(
+    denoiser: Denoiser | str | PathLike[str],
+    *sources: Any,
+    out: str | PathLike[str],
+    on_step: Callable[[DenoisingStep], None] | None = None,
+    **options: Unpack[DenoiseOptions],
+) -> Path: ...
+def denoise(
+    denoiser: Denoiser | str | PathLike[str],
+    *sources: Any,
+    out: str | PathLike[str] | None = None,
     axes: str | None = None,
     dtype: str = "float32",
     turns: bool = False,
@@ -214,13 +220,16 @@ def denoise(
     overwrite: bool = False,
     resume: bool = False,
     scheduler: str | None = None,
-    on_step: Callable[[DenoisingStep], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    on_step: Callable[[Any], None] | None = None,
 ) -> np.ndarray | Path:
     """Denoise a plane, a stack or a volume.
 
     Parameters
     ----------
-    denoiser, sources, axes, dtype, turns
+    denoiser
+        The model, or the path of its file.
+    sources, axes, dtype, turns
         See `make_plan`.
     out
         Path ending in .ome.zarr, .zarr or .tif; None returns the result in memory.
@@ -235,10 +244,13 @@ def denoise(
         Resume an interrupted run of the same model on the same input, return at once if `out` is
         already its result, or else start.
     scheduler
-        Address of a `dask.distributed` scheduler whose workers compute the shards; `memory` and
-        `device` are then those of each worker.
+        Address of a `dask.distributed` scheduler whose workers compute the shards of a file;
+        `memory` and `device` are then those of each worker.
+    cancelled
+        Called before every layer of the network; the run ends if it returns True.
     on_step
-        Called after every shard that is written to a file.
+        Called with a `DenoisingStep` after every shard that is written to a file; for a result in
+        memory with a `DenoisingProgress` after every plane or volume.
 
     Returns
     -------
@@ -248,106 +260,28 @@ def denoise(
     Raises
     ------
     BadInput
-        If a source or `out` cannot be used.
+        If the model, a source or `out` cannot be used.
+    Cancelled
+        If `cancelled` returned True.
     """
-    plan = make_plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
-    if out is not None:
-        run = denoise_by_shards(
-            denoiser,
-            plan,
-            out,
-            device=device,
-            memory=memory,
-            overwrite=overwrite,
-            resume=resume,
-            scheduler=scheduler,
-            sources=sources,
+    model = denoiser if isinstance(denoiser, Denoiser) else load(denoiser)
+    plan = make_plan(model, *sources, axes=axes, dtype=dtype, turns=turns)
+    if out is None:
+        in_memory = denoise_in_memory(
+            model, plan, device=device, memory=memory, cancelled=cancelled
         )
-        return run.finish(on_step)
-    predictor = Predictor(denoiser, plan, choose_device(device), memory)
-    shape = plan.header.shape
-    try:
-        result = np.empty(shape, plan.header.dtype)
-    except MemoryError as error:
-        size = math.prod(shape) * plan.header.dtype.itemsize
-        raise BadInput(
-            f"{plan.header.name}: the result of {size / 1e9:.3g} GB does not fit into the memory: "
-            "write it to a file with out=",
-            "memory",
-        ) from error
-    for frame in np.ndindex(*shape[: -denoiser.dims]):
-        region = (
-            *(slice(i, i + 1) for i in frame),
-            *(slice(0, length) for length in shape[-denoiser.dims :]),
-        )
-        result[region] = predictor.compute(region, predictor.read(region))
-    return result
-
-
-def _job(denoiser: Denoiser, plan: Plan) -> dict[str, Any]:
-    """Return everything that determines the pixels of a result, as plain JSON."""
-    header = plan.header
-    return {
-        "model": denoiser.fingerprint(),
-        "input": [fingerprint(one) for scene in plan.scenes for one in scene.acquisitions],
-        "output": [header.shape, str(header.dtype), header.axes],
-        "turns": plan.turns,
-    }
-
-
-def _tag(job: dict[str, Any]) -> str:
-    """Return a hash of a job; times of files do not matter."""
-    what = {key: value for key, value in job.items() if not key.startswith("_")}
-    what["input"] = [one["pixels"] for one in job["input"]]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _is_finished(path: Path, job: dict[str, Any]) -> bool:
-    """Return whether `path` is the result of a job; remove leftovers of its run."""
-    if not path.exists() or read_tag(path) != _tag(job):
-        return False
-    discard_unfinished(path)
-    return True
-
-
-def _open_output(
-    path: Path, denoiser: Denoiser, plan: Plan, job: dict[str, Any], resume: bool
-) -> tuple[Journal, Writer]:
-    """Open journal and writer: those of the interrupted run, or new ones."""
-    header, dims, tag = plan.header, denoiser.dims, _tag(job)
-    journal = read_journal(journal_path(path)) if resume else None
-    if journal is not None:
-        restore(path, journal)
-    overwrite = job["_overwrite"] or (journal is not None and journal.job.get("_overwrite", False))
-    checked_output(path, overwrite=overwrite, resume=resume)
-    if journal is not None:
-        journal.check_same(job)
-        with suppress(FileNotFoundError):
-            writer = open_writer(path, header, resume=True, **_stored(journal, dims, tag))
-            if any(_is_written(name, writer, journal) for name in journal.done):
-                return journal, writer
-            writer.close()
-        partial = partial_path(path, journal.token)
-        if journal.done:
-            kept = f" ({partial.name} is kept)" if partial.exists() else ""
-            _log.warning("%s: the unfinished result is lost%s: starting again", path, kept)
-        journal.restart(partial)
-    else:
-        discard_unfinished(path)
-        journal = Journal.begin(journal_path(path), job)
-    try:
-        check_disk_space(path, least_size(path, header))
-        writer = open_writer(path, header, **_stored(journal, dims, tag))
-        journal.claim(writer.partial)
-    except BaseException:
-        journal.remove()
-        raise
-    return journal, writer
-
-
-def _stored(journal: Journal, dims: int, tag: str) -> dict[str, Any]:
-    made = journal.job.get("_provenance")  # a run of version 0.1 has none
-    return {"dims": dims, "token": journal.token, "tag": tag, "note": made}
+        return in_memory.finish(on_step)
+    run = denoise_by_shards(
+        *(model, plan, out),
+        device=device,
+        memory=memory,
+        overwrite=overwrite,
+        resume=resume,
+        scheduler=scheduler,
+        cancelled=cancelled,
+        sources=sources if isinstance(denoiser, Denoiser) else [*sources, denoiser],
+    )
+    return run.finish(on_step)
 
 
 def _shards(

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from napari_n2n.io.output_path import check_keeps_inputs
 from napari_n2n.io.run_lock import locked
 from napari_n2n.io.sources import expanded
 from napari_n2n.io.writers import ENDINGS
-from napari_n2n.model.denoiser import Denoiser
+from napari_n2n.model.denoiser import Denoiser, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,7 @@ def _denoise_each(
 
 
 def denoise_folder(
-    denoiser: Denoiser,
+    denoiser: Denoiser | str | PathLike[str],
     *folders: str | Path,
     out: str | Path,
     recursive: bool = False,
@@ -278,7 +279,7 @@ def denoise_folder(
     Parameters
     ----------
     denoiser
-        The model.
+        The model, or the path of its file.
     folders
         One folder; or several with recordings of the same fields of view under the same names,
         whose results are averaged.
@@ -305,8 +306,9 @@ def denoise_folder(
     BadInput
         If a recording, or `out`, cannot be used; finished results are kept.
     """
+    model = denoiser if isinstance(denoiser, Denoiser) else load(denoiser)
     return denoise_fields_of_view(
-        denoiser, FolderJob.of(folders, out, recursive=recursive), **options
+        model, FolderJob.of(folders, out, recursive=recursive), **options
     ).finish(on_step)
 
 

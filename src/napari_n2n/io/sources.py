@@ -217,7 +217,10 @@ def _from_array(
         name,
         header.channels if header else (),
     )
-    return Source(array, found, axes_assumed=axes is None and len(shape) > 2)
+    assumed = axes is None and len(shape) > 2
+    if assumed:
+        _log.info("%s: its axes are unlabelled: %s is taken as %s", place, shape, letters)
+    return Source(array, found, axes_assumed=assumed)
 
 
 def _check_map(array: Any, place: str) -> None:

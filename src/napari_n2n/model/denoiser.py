@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ def merge_channels(parts: Sequence[Denoiser]) -> Denoiser:
     )
 
 
-def load(path: str | Path) -> Denoiser:
+def load(path: str | PathLike[str]) -> Denoiser:
     """Read a model from a file that `Denoiser.save` wrote.
 
     Raises
