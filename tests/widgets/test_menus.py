@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import blobs, noisy
+from napari.layers._layer_actions import _split_stack
 
 from napari_n2n.widgets.layers.plane_on_screen import TEMPORARY
 
@@ -69,6 +71,46 @@ def test_one_selected_layer_becomes_a_and_none_changes_nothing(viewer, layers):
     viewer.layers.selection = {viewer.layers["points"]}
     choose(viewer, "Train on two noisy layers ...", "Train")
     assert picker.layer_a.value is layers[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "selected"), [("Train", (1, 3)), ("Noise", (1, 3)), ("Denoise", (2,))]
+)
+def test_a_dock_from_the_plugins_menu_offers_the_selected_layers_too(
+    viewer, layers, name, selected
+):
+    chosen = [layers[number] for number in selected]
+    viewer.layers.selection = set(chosen)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", name)
+    assert widget.picker.chosen() == chosen
+
+
+def test_a_selected_layer_is_not_both_a_and_b(viewer, layers):
+    viewer.layers.selection = {layers[1]}
+    picker = choose(viewer, "Train on two noisy layers ...", "Train").picker
+    assert picker.chosen() == [layers[1], layers[0]]
+
+
+def test_channels_of_one_file_are_not_offered_as_a_pair(viewer, tmp_path):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    for number in range(2):
+        path = tmp_path / f"cells {number}.tif"
+        tifffile.imwrite(path, np.stack([noisy(blobs(), (number, k)) for k in range(2)]))
+        viewer.open(path, channel_axis=0)
+        if number == 0:
+            assert widget.layer_a.value is viewer.layers[0] and widget.layer_b.value is None
+            widget.train()
+            assert "Choose a second recording" in widget.status.text()
+    assert widget.picker.chosen() == [viewer.layers[0], viewer.layers[2]]
+
+
+def test_channels_that_napari_split_are_not_offered_as_a_pair(viewer):
+    viewer.add_image(np.stack([noisy(blobs(), seed) for seed in range(2)]), name="stack")
+    _split_stack(viewer.layers)
+    assert len(viewer.layers) == 2
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Noise")
+    assert widget.picker.layer_a.value is viewer.layers[0]
+    assert widget.picker.layer_b.value is None
 
 
 def test_more_than_two_layers_replace_a_stack_that_was_split(viewer, layers):

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from napari.layers import Image
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import load
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.simulate.samples import recordings
 from napari_n2n.widgets.dock import notify, open_dock
-from napari_n2n.widgets.forms.layer_menu import image_layers
+from napari_n2n.widgets.forms.layer_menu import selected_layers
 from napari_n2n.widgets.forms.recordings_picker import PairPicker
 from napari_n2n.widgets.layers.result_layer import contrast_limits, middle_plane
 
 
 def denoise_selected(viewer: napari.Viewer) -> None:
     """Open the Denoise dock for one selected layer, or for two of one scene."""
-    picker, layers = open_dock(viewer, "Denoise").picker, _selected(viewer)
+    picker, layers = open_dock(viewer, "Denoise").picker, selected_layers(viewer)
     if layers and picker.isEnabled():  # not during a run: it uses the layers chosen before
         picker.source.value = "layers"
         picker.layer_a.value = layers[0]
@@ -50,22 +49,16 @@ def simulate_on_selected(viewer: napari.Viewer) -> None:
     _show_one(open_dock(viewer, "Simulate"), viewer)
 
 
-def _selected(viewer: Any) -> list[Image]:
-    """Return the selected images in the order of the layer list."""
-    return [layer for layer in image_layers(viewer) if layer in viewer.layers.selection]
-
-
 def _show_recordings(picker: PairPicker, viewer: Any) -> None:
-    layers = _selected(viewer)
+    layers = selected_layers(viewer)
     if len(layers) > 1:
         picker.choose(Recordings(tuple(layers)))
-    elif layers and picker.isEnabled():
-        picker.source.value = "layers"
-        picker.layer_a.value = layers[0]
+    elif layers:
+        picker.choose_first(layers[0])
 
 
 def _show_one(dock: Any, viewer: Any) -> None:
-    if layers := _selected(viewer):
+    if layers := selected_layers(viewer):
         dock.layer.value = layers[0]
 
 

@@ -109,6 +109,8 @@ class NoiseWidget(Dock):
             recordings = self.picker.recordings()
         except BadInput as error:
             self.picker.axes.show_for(error)
+            if error.code == "not_found":  # a chosen layer was deleted
+                self._clear(str(error))
             return
         known = self._train_measuring.known(recordings) or self.measuring.known(recordings)
         if known is not None:

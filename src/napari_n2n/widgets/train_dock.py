@@ -8,6 +8,7 @@ from napari_n2n.recipe import Recipe
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.widgets.dock import Dock, TextLabel, button, connect_while_alive, notify
 from napari_n2n.widgets.forms.findings_panel import FindingsPanel, add_cropped
+from napari_n2n.widgets.forms.layer_menu import selected_layers
 from napari_n2n.widgets.forms.model_actions import ModelActions
 from napari_n2n.widgets.forms.recordings_picker import PairPicker
 from napari_n2n.widgets.forms.run_panel import RunPanel
@@ -76,11 +77,16 @@ class TrainWidget(Dock):
     # -- choices ------------------------------------------------------------------------------
 
     def _restore(self) -> None:
-        """Show the settings of the last run in this window, and its recordings if they exist."""
+        """Show the settings of the last run in this window, and its recordings if they exist.
+
+        Two or more selected layers are chosen instead, except during a run.
+        """
         recipe = self.session.recipe
         if recipe is None:
             return
         self.form.choose(recipe.settings, recipe.wanted)
+        if len(selected_layers(self.viewer)) > 1 and not self.session.running:
+            return
         sources = recipe.recordings.sources
         if all(
             one.exists() if isinstance(one, Path) else one in self.viewer.layers for one in sources

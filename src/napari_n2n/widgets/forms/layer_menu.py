@@ -1,5 +1,6 @@
 """The menu of a viewer's image layers; a layer that is deleted leaves an empty choice."""
 
+import re
 from typing import Any
 
 from magicgui.widgets import ComboBox
@@ -10,6 +11,7 @@ from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 from napari_n2n.widgets.layers.plane_on_screen import is_temporary
 from napari_n2n.widgets.layers.result_layer import is_result
 
+_SPLIT = re.compile(r"(.+) layer \d+")  # names that napari gives to the parts of a split stack
 _NONE, _EMPTY = "none", "choose a layer"  # texts of the empty choice
 
 
@@ -18,9 +20,38 @@ def image_layers(viewer: Any) -> list[Image]:
     return [one for one in viewer.layers if isinstance(one, Image) and not is_temporary(one)]
 
 
-def suggested_layers(viewer: Any) -> list[Image]:
-    """Return the layers to offer when a dock opens: all images but the results of runs."""
-    return [layer for layer in image_layers(viewer) if not is_result(layer)]
+def selected_layers(viewer: Any) -> list[Image]:
+    """Return the selected image layers in the viewer's order."""
+    return [layer for layer in image_layers(viewer) if layer in viewer.layers.selection]
+
+
+def suggested_layers(viewer: Any, count: int) -> list[Image]:
+    """Return the layers to offer when a dock opens, without the results of runs.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    count
+        Number of layers that the dock needs: if as many are selected, these are the first.
+    """
+    layers = [layer for layer in image_layers(viewer) if not is_result(layer)]
+    selected = [layer for layer in layers if layer in viewer.layers.selection]
+    if len(selected) < count:
+        return layers
+    return [*selected, *(layer for layer in layers if layer not in selected)]
+
+
+def of_one_file(one: Image, other: Image) -> bool:
+    """Return whether two layers were read from one file, or split from one stack by napari.
+
+    Such layers are most often channels, which show different structures.
+    """
+    stacks = [_SPLIT.fullmatch(layer.name) for layer in (one, other)]
+    if all(stacks):
+        return len({stack[1] for stack in stacks if stack}) == 1
+    path = one.source.path
+    return path is not None and path == other.source.path
 
 
 class LayerMenu(ComboBox):
@@ -44,7 +75,7 @@ class LayerMenu(ComboBox):
 
     def __init__(self, viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> None:
         self._viewer, self._optional = viewer, optional
-        self._empty = optional  # whether the empty choice is in the menu
+        self._empty = True  # whether the empty choice is in the menu, as the first
         self._name = ""
         self.deleted: str | None = None
         super().__init__(label=label, choices=self._named_layers, tooltip=tooltip)
@@ -108,12 +139,12 @@ class LayerMenu(ComboBox):
 
 
 def single_layer_menu(viewer: Any, label: str, tooltip: str) -> LayerMenu:
-    """Return a menu for the only layer of a dock; the first one that is opened is chosen."""
+    """Return a menu for the only layer of a dock; the selected one is chosen, or else the first."""
     menu = LayerMenu(viewer, label, tooltip)
 
     def offer(_event: Any = None) -> None:
         if menu.is_free:
-            menu.offer(next(iter(suggested_layers(viewer)), None))
+            menu.offer(next(iter(suggested_layers(viewer, 1)), None))
 
     connect_while_alive(menu.native, [(viewer.layers.events.inserted, offer)])
     offer()

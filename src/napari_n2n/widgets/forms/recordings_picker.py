@@ -8,6 +8,7 @@ from typing import Any
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, FileEdit
+from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 from superqt.utils import signals_blocked
@@ -22,7 +23,12 @@ from napari_n2n.widgets.forms.fields import (
     form_layout,
     frame_choices,
 )
-from napari_n2n.widgets.forms.layer_menu import LayerMenu, image_layers, suggested_layers
+from napari_n2n.widgets.forms.layer_menu import (
+    LayerMenu,
+    image_layers,
+    of_one_file,
+    suggested_layers,
+)
 from napari_n2n.widgets.forms.more_recordings import MoreRecordings
 
 _FILES = {
@@ -84,15 +90,18 @@ class RecordingsPicker(QWidget):
         self.changed.emit()
 
     def offer_layers(self, _event: Any = None) -> None:
-        """Choose layers for A and B where none is chosen yet; none replaces a deleted layer."""
+        """Choose layers for A and B where none is chosen yet; none replaces a deleted layer.
+
+        Two channels of one file are not chosen together.
+        """
         first, second = self.layer_a, self.layer_b
-        layers = suggested_layers(self._viewer)
+        layers = suggested_layers(self._viewer, 1 + self.second_required)
         if first.is_free:
             first.offer(next(iter(layers), None))
         if not self.second_required:
             return
         if second.is_free or (second.value == first.value and second.value is not None):
-            others = [layer for layer in layers if layer != first.value]
+            others = [one for one in layers if not _belong_together(one, first.value)]
             alone = len(image_layers(self._viewer)) == 1  # offers to split it
             second.offer(next(iter(others), first.value if alone else None))
 
@@ -158,6 +167,11 @@ class RecordingsPicker(QWidget):
 
     def _missing(self, from_layers: bool) -> str:
         raise NotImplementedError
+
+
+def _belong_together(one: Image, other: Image | None) -> bool:
+    """Return whether two layers are probably not two recordings of one scene."""
+    return other is not None and (one == other or of_one_file(one, other))
 
 
 class ImagePicker(RecordingsPicker):
@@ -272,6 +286,16 @@ class PairPicker(RecordingsPicker):
         """Return whether files are chosen for both A and B."""
         return Path() not in (self.file_a.value, self.file_b.value)
 
+    def choose_first(self, layer: Image) -> None:
+        """Choose a layer as A, except during a run; B stays if it is another recording."""
+        if not self.isEnabled():
+            return
+        with signals_blocked(self):
+            self.source.value = "layers"
+            self.layer_a.value = layer
+            self.offer_layers()
+        self.changed.emit()
+
     def swap(self) -> None:
         """Swap A and B; results have the intensity scale of A."""
         layers, files = (self.layer_a, self.layer_b), (self.file_a, self.file_b)
@@ -326,6 +350,8 @@ class PairPicker(RecordingsPicker):
     def _missing(self, from_layers: bool) -> str:
         if not self.takes_second():
             return "Open a stack first" if from_layers else "Choose the file of a stack"
+        if from_layers and self.layer_a.value is not None:
+            return "Choose a second recording of the same scene as B"
         if from_layers:
             return "Open two noisy recordings of the same scene first (or choose files)"
         return "Choose two files: two noisy recordings of the same scene"
