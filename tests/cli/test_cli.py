@@ -134,7 +134,7 @@ def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, fo
     ("words", "cause"),
     [
         (("inspect", "a.tif", "missing.tif"), "missing.tif: no such file"),
-        (("inspect", "a.tif", "https://host/b.tif"), "b.tif: is an address, and recordings are"),
+        (("inspect", "a.tif", "https://host/b.tif"), "https://host/b.tif: only OME-Zarr"),
         (("inspect", "a.tif", "a.tif"), "is the same image as"),
         (("inspect", "a.tif"), "one acquisition is not a pair"),
         (("inspect", "a.tif", "b.tif", "--axes", "ZYX"), "axes 'ZYX'"),

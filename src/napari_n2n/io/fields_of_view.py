@@ -7,6 +7,7 @@ from pathlib import Path
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff
 from napari_n2n.io.bad_fields import OnBad, Problems
+from napari_n2n.io.remote import address_of
 from napari_n2n.io.sources import expanded
 
 FIELD_SEPARATOR = "+"
@@ -101,6 +102,8 @@ def is_folder(path: Path) -> bool:
 
 
 def _is_pattern(path: Path) -> bool:
+    if address_of(path) is not None:  # ? begins a query
+        return False
     return not path.exists() and any(letter in str(path) for letter in "*?[")
 
 

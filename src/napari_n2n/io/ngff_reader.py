@@ -25,8 +25,19 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
     BadInput
         If the folder has no image, several arrays, or an image that is still being written.
     """
+    return read_store(path.absolute(), str(path))
+
+
+def read_store(store: Any, path: str) -> tuple[zarr.Array, Header]:
+    """Do what `read` does for any store of zarr; `path` is its name in messages."""
     with OneLine(f"{path}: is not a readable zarr", "check that all its files were copied"):
-        node: Any = zarr.open(path.absolute(), mode="r")
+        try:
+            node: Any = zarr.open(store, mode="r")
+        except FileNotFoundError as error:
+            if isinstance(store, Path):
+                raise
+            cause = "no zarr is there, or it may not be read: check the address and your rights"
+            raise BadInput(f"{path}: {cause}", "not_found") from error
     if isinstance(node, zarr.Array):
         xarrays: Any = node.attrs.get("_ARRAY_DIMENSIONS")
         names = getattr(node.metadata, "dimension_names", None) or xarrays or ()
@@ -55,7 +66,7 @@ def read(path: Path) -> tuple[zarr.Array, Header]:
 
 
 def _image(
-    path: Path, node: Any, image: dict[str, Any], ome: dict[str, Any]
+    path: str, node: Any, image: dict[str, Any], ome: dict[str, Any]
 ) -> tuple[zarr.Array, Header]:
     """Open the highest resolution of an image."""
     dataset = image["datasets"][0]

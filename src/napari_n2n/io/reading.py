@@ -12,14 +12,16 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import zarr
+from zarr.storage import FsspecStore
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.stored_chunks import check_stored
 
 # Longest cause of an error in a message, in characters: two lines of a terminal.
 _LONGEST_CAUSE = 160
-# What to do about pixels that cannot be read: from a file, and from an array or layer.
+# What to do about pixels that cannot be read: from a file, an address, and an array or layer.
 COPY_AGAIN = "copy or save the file again, or crop away the damaged part"
+_CONNECT = "check the network and the server, and repeat the command"
 _COMPUTE = "compute the array yourself to find the error, or save it to a file first"
 
 
@@ -95,7 +97,7 @@ def read_pixels(
     kept = sorted(order)
     turn = [kept.index(dimension) for dimension in order]
     place = _place(name, window, order)
-    with OneLine(f"{place} cannot be read", COPY_AGAIN if is_file else _COMPUTE):
+    with OneLine(f"{place} cannot be read", _fix(source, is_file)):
         values = source[tuple(window)]
         if isinstance(values, da.Array):
             values = values.compute(scheduler="synchronous")
@@ -108,6 +110,12 @@ def read_pixels(
         if isinstance(source, zarr.Array):
             check_stored(source, window, order, values, name)
     return np.ascontiguousarray(values)
+
+
+def _fix(source: Any, is_file: bool) -> str:
+    if isinstance(source, zarr.Array) and isinstance(source.store, FsspecStore):
+        return _CONNECT
+    return COPY_AGAIN if is_file else _COMPUTE
 
 
 class Guarded:

@@ -7,6 +7,7 @@ cannot be read in parts (see `picture`).
 import logging
 import math
 import os
+import re
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +19,8 @@ import psutil
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, picture, tiff_reader
 from napari_n2n.io.header import Header, unit_name
-from napari_n2n.io.output_path import ADDRESS
 from napari_n2n.io.reading import OneLine
+from napari_n2n.io.remote import address_of, name_in_address, remote_store
 
 AXES = "RTCZYX"
 _log = logging.getLogger("napari_n2n")
@@ -66,6 +67,9 @@ def open_source(source: Any, axes: str | None = None) -> Source:
         If the source cannot be read, is not an image, or its axes do not fit.
     """
     if isinstance(source, str | os.PathLike):
+        address = address_of(source)
+        if address is not None and not Path(source).exists():
+            return _open_address(address, axes)
         return _open_path(Path(os.fspath(source)), axes)
     kind = type(source).__name__
     with OneLine(f"{kind}: cannot be used as an image", "give a numpy array instead"):
@@ -122,6 +126,19 @@ def _open_path(given: Path, axes: str | None) -> Source:
     return replace(opened, path=path.absolute())
 
 
+def _open_address(address: str, axes: str | None) -> Source:
+    if not re.search(r"\.zarr(/|$)", address.split("?")[0].lower()):
+        raise BadInput(
+            f"{address}: only OME-Zarr and zarr are read from an address (its name contains .zarr):"
+            " copy other files to a disk first",
+            "format",
+        )
+    with OneLine(f"{address}: cannot be read", "check the address, the network and your rights"):
+        pixels, header = ngff_reader.read_store(remote_store(address), address)
+        named = axes or _as_axes(header.axes, len(header.shape))
+        return _from_array(pixels, _stem(Path(name_in_address(address))), named, header, address)
+
+
 def expanded(path: Path) -> Path:
     """Return a path with ``~`` replaced by the home folder."""
     try:
@@ -136,10 +153,6 @@ def _check_kind(path: Path) -> None:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         cause = "no such file: check the spelling and the folder"
-        if ADDRESS.match(str(path)):
-            cause = (
-                "is an address, and recordings are only read from disks: copy it to a disk first"
-            )
         raise BadInput(f"{path}: {cause}", "not_found") from error
     kind = found.st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from zarr.storage import LocalStore
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore
 
 from napari_n2n.errors import BadInput
 
@@ -34,7 +35,7 @@ def check_stored(
     Parameters
     ----------
     array
-        The source; only those in a folder are checked.
+        The source; only those in a folder or at an address are checked.
     window, order
         The region: see `read_pixels`.
     values
@@ -47,8 +48,7 @@ def check_stored(
     BadInput
         If no chunk of a plane is stored.
     """
-    folder = _folder(array)
-    if folder is None:
+    if not isinstance(array.store, LocalStore | FsspecStore):
         return
     fill = 0 if array.fill_value is None else array.fill_value
     for place in np.ndindex(values.shape[:-2]):
@@ -59,13 +59,11 @@ def check_stored(
             part = window[dimension]
             assert isinstance(part, slice)
             where[dimension] = part.start + index * (part.step or 1)
-        read = [_is_stored(array, folder, chunk) for chunk in _chunks(array, where)]
+        read = [_is_stored(array, chunk) for chunk in _chunks(array, where)]
         if all(read):
             continue
         plane = [slice(None) if dimension in order[-2:] else p for dimension, p in enumerate(where)]
-        if not any(read) and not any(
-            _is_stored(array, folder, chunk) for chunk in _chunks(array, plane)
-        ):
+        if not any(read) and not any(_is_stored(array, chunk) for chunk in _chunks(array, plane)):
             leading = ", ".join(str(part) for part in where if isinstance(part, int))
             raise BadInput(
                 f"{name}: plane {leading} is not stored (all its chunks are missing): copy the "
@@ -73,11 +71,6 @@ def check_stored(
                 "unreadable",
             )
         _log_once(f"{name}: has chunks that are not stored: read as {fill}")
-
-
-def _folder(array: zarr.Array) -> Path | None:
-    store = array.store
-    return Path(store.root) / array.path if isinstance(store, LocalStore) else None
 
 
 def _chunks(array: zarr.Array, where: Sequence[slice | int]) -> Iterator[tuple[int, ...]]:
@@ -92,8 +85,11 @@ def _chunks(array: zarr.Array, where: Sequence[slice | int]) -> Iterator[tuple[i
     return product(*touched)
 
 
-def _is_stored(array: zarr.Array, folder: Path, chunk: tuple[int, ...]) -> bool:
-    return (folder / array.metadata.encode_chunk_key(chunk)).exists()
+def _is_stored(array: zarr.Array, chunk: tuple[int, ...]) -> bool:
+    key = array.metadata.encode_chunk_key(chunk)
+    if isinstance(array.store, LocalStore):
+        return (Path(array.store.root) / array.path / key).exists()
+    return sync(array.store.exists(f"{array.path}/{key}" if array.path else key))
 
 
 @cache
