@@ -196,8 +196,9 @@ def test_no_function_is_too_long_to_read():
                 assert length <= MOST_LINES_OF_A_FUNCTION, f"{path.name}: {node.name}, {length}"
 
 
-def test_importing_the_package_loads_nothing_slow():
-    code = "import sys, json, napari_n2n; print(json.dumps(sorted(sys.modules)))"
+@pytest.mark.parametrize("name", ["napari_n2n", "napari_n2n.cli.commands"])
+def test_importing_the_package_or_its_commands_loads_nothing_slow(name):
+    code = f"import sys, json, {name}; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not SLOW & set(json.loads(run.stdout))
 

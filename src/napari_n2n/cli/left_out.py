@@ -8,7 +8,6 @@ import typer
 from napari_n2n.cli.terminal import say, say_error
 from napari_n2n.errors import BadInput
 from napari_n2n.io.bad_fields import BadFields
-from napari_n2n.io.fields_of_view import subfolders
 
 PARTLY_DONE = 3
 """Exit status of a run that left out fields of view that cannot be used."""
@@ -66,5 +65,7 @@ class LeftOut:
 
 def say_ignored(folders: Sequence[Path], *, without: Path | None = None) -> None:
     """Say which subfolders of folders are ignored."""
+    from napari_n2n.io.fields_of_view import subfolders
+
     for path in subfolders(folders, without=without):
         say(f"note: {path}: the files in this subfolder are ignored (--recursive takes them)")
