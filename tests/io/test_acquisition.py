@@ -7,6 +7,7 @@ from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.layers import Image
+from napari.layers._source import layer_source
 
 from napari_n2n import Acquisition
 from napari_n2n.io.acquisition import read_finite
@@ -152,3 +153,60 @@ def test_an_infinite_pixel_of_a_volume_is_refused_with_its_plane():
     with refused("not_finite", match=r"cells: 0\.25% of plane 7"):
         read_finite(opened, region)
     assert read_finite(opened, (slice(0, 1), *region[1:])).shape == (1, 4, 20, 20)
+
+
+@pytest.fixture
+def hyperstack(tmp_path):
+    """A TIFF of time, depth and channels, and its pixels."""
+    pixels = np.arange(3 * 4 * 2 * 20 * 30, dtype=np.uint16).reshape(3, 4, 2, 20, 30)
+    sizes = {f"PhysicalSize{axis}": size for axis, size in zip("XYZ", (0.1, 0.1, 0.5), strict=True)}
+    units = {f"PhysicalSize{axis}Unit": "µm" for axis in "XYZ"}
+    metadata = {"axes": "TZCYX", "Channel": {"Name": ["DAPI", "GFP"]}, **sizes, **units}
+    path = tmp_path / "cells.ome.tif"
+    tifffile.imwrite(path, pixels, metadata=metadata, photometric="minisblack")
+    return path, pixels
+
+
+def as_napari_reads(path, pixels, **looks):
+    """The layer that napari's own reader makes: without axes, pixel sizes and channels."""
+    with layer_source(path=str(path)):
+        return Image(pixels, name=path.stem, **looks)
+
+
+def test_a_layer_has_the_axes_pixel_sizes_and_channels_of_its_file(hyperstack):
+    path, pixels = hyperstack
+    layer, file = Acquisition.open(as_napari_reads(path, pixels)), Acquisition.open(path)
+    assert layer.axes_from_file and not layer.axes_assumed
+    assert (layer.axes, layer.scale, layer.units) == (file.axes, file.scale, file.units)
+    assert layer.channels == file.channels and layer.channels[0].name == "DAPI"
+    np.testing.assert_array_equal(layer.plane(5), file.plane(5))
+
+
+def test_a_channel_of_a_file_has_its_other_axes(hyperstack):
+    path, pixels = hyperstack
+    channel = Acquisition.open(as_napari_reads(path, pixels[:, :, 1]))
+    assert channel.axes == "TZYX" and channel.header.steps["Z"] == (0.5, "micrometer")
+    assert channel.channels == ()
+
+
+def test_what_the_user_says_about_a_layer_comes_before_its_file(hyperstack):
+    path, pixels = hyperstack
+    corrected = Acquisition.open(as_napari_reads(path, pixels), axes="ZTCYX")
+    assert corrected.axes == "TCZYX" and corrected.shape[0] == 4 and not corrected.axes_from_file
+    labels, scale = ("r", "z", "c", "y", "x"), (1, 2, 1, 0.3, 0.3)
+    edited = Acquisition.open(as_napari_reads(path, pixels, axis_labels=labels, scale=scale))
+    assert edited.axes == "RCZYX" and edited.header.steps["Z"][0] == 2 and not edited.axes_from_file
+
+
+@pytest.mark.parametrize("change", ["cropped", "deleted", "no image"])
+def test_a_layer_that_is_not_its_file_keeps_its_own_axes(hyperstack, change):
+    path, pixels = hyperstack
+    stack = pixels[0, :, 0]
+    if change == "cropped":
+        stack = stack[:, 2:]
+    elif change == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(b"text")
+    layer = Acquisition.open(as_napari_reads(path, stack))
+    assert layer.axes == "ZYX" and layer.axes_assumed and layer.scale == (1, 1, 1)

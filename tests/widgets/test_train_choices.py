@@ -63,6 +63,25 @@ def test_a_chosen_pair_is_measured_at_once_and_timed(viewer, qtbot, fixed_estima
     assert "At most 48 s" in widget.form.time_words.text()
 
 
+def test_the_axes_of_a_file_that_napari_opened_are_offered_and_can_be_corrected(
+    viewer, qtbot, fixed_estimate, tmp_path
+):
+    for seed in (1, 2):
+        movie = np.stack([[noisy(SCENE, (seed, t, c)) for c in range(2)] for t in range(3)])
+        path = tmp_path / f"{seed}.tif"
+        tifffile.imwrite(path, movie, imagej=True, metadata={"axes": "TCYX"})
+        viewer.open(path)
+    assert viewer.layers[0].axis_labels == ("-4", "-3", "-2", "-1"), "napari keeps no axes"
+    widget = open_train(viewer)
+    wait_until_measured(widget, qtbot)
+    assert widget.measuring.problem is None and len(widget.measuring.measured.reports) == 2
+    field = widget.picker.axes
+    assert not field.native.isHidden() and "TCYX (from the file)" in field.native.placeholderText()
+    field.value = "TZYX"
+    wait_until_measured(widget, qtbot)
+    assert widget.measuring.first.axes == "TZYX" and len(widget.measuring.measured.reports) == 1
+
+
 def test_an_unused_graphics_card_is_reported_with_the_install_command(
     viewer, qtbot, fixed_estimate, monkeypatch
 ):

@@ -53,6 +53,8 @@ class Acquisition:
         Names and colours of the channels, if known.
     axes_assumed
         True if the source does not label its leading axes and they are a guess.
+    axes_from_file
+        True if the source is a layer without labels, and the axes are those of its file.
     measured_saturation
         Largest value that the detector delivers, in ADU; None if it was not detected.
     detector
@@ -69,6 +71,7 @@ class Acquisition:
     path: Path | None = None
     channels: tuple[Channel, ...] = ()
     axes_assumed: bool = False
+    axes_from_file: bool = False
     measured_saturation: float | None = None
     detector: DetectorMap | None = None
 
@@ -97,7 +100,8 @@ class Acquisition:
             opened = source
         else:
             letters = checked_axes(source.name, source.shape, source.dtype, axes)
-            opened = replace(source, axes=letters, axes_assumed=False)._sorted()
+            opened = replace(source, axes=letters, axes_assumed=False, axes_from_file=False)
+            opened = opened._sorted()
         return opened if name is None else replace(opened, name=name)
 
     @classmethod
@@ -114,6 +118,7 @@ class Acquisition:
             path=source.path,
             channels=header.channels,
             axes_assumed=source.axes_assumed,
+            axes_from_file=source.axes_from_file,
         )._sorted()
 
     @property
@@ -371,18 +376,6 @@ class Acquisition:
         )
 
 
-def check_finite(plane: np.ndarray, acquisition: Acquisition, index: int) -> np.ndarray:
-    """Return a plane of an acquisition, or a part of one, if its values can be used.
-
-    Raises
-    ------
-    BadInput
-        See `check_values`.
-    """
-    check_values(plane, acquisition.name, index)
-    return plane
-
-
 def read_finite(acquisition: Acquisition, region: Region) -> np.ndarray:
     """Read a region, one slice per axis, and check that its values can be used.
 
@@ -396,5 +389,5 @@ def read_finite(acquisition: Acquisition, region: Region) -> np.ndarray:
         for place in np.ndindex(*values.shape[:-2]):
             where = [part.start + i for part, i in zip(region[:-2], place, strict=True)]
             index = np.ravel_multi_index(where, acquisition.shape[:-2]) if where else 0
-            check_finite(values[place], acquisition, int(index))
+            check_values(values[place], acquisition.name, int(index))
     return values

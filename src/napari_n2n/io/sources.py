@@ -19,6 +19,7 @@ import psutil
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, picture, tiff_reader
 from napari_n2n.io.header import Header, unit_name
+from napari_n2n.io.layer_file import header_of_file
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.remote import address_of, name_in_address, remote_store
 
@@ -43,12 +44,15 @@ class Source:
         File that was opened, if any.
     axes_assumed
         True if the leading axes are unlabelled and guessed.
+    axes_from_file
+        True if a layer does not label its axes, and they are those of its file.
     """
 
     pixels: Any
     header: Header
     path: Path | None = None
     axes_assumed: bool = False
+    axes_from_file: bool = False
 
 
 def open_source(source: Any, axes: str | None = None) -> Source:
@@ -179,7 +183,21 @@ def _open_layer(layer: Any, axes: str | None) -> Source:
     units = tuple(unit_name(str(unit)) for unit in layer.units)
     scale = tuple(float(step) for step in layer.scale)
     header = Header(data.shape, data.dtype, "", scale, units)
+    if (file := header_of_file(layer, tuple(data.shape), _labelled_header)) is not None:
+        if set(scale) == {1.0} and set(units) == {"pixel"}:
+            header = replace(header, scale=file.scale, units=file.units)
+        if (axes or labels or file.axes).upper() == file.axes:
+            header = replace(header, channels=file.channels)
+        if axes is None and labels is None:
+            opened = _from_array(data, str(layer.name), file.axes, header)
+            return replace(opened, axes_from_file=True)
     return _from_array(data, str(layer.name), axes or labels, header)
+
+
+def _labelled_header(path: Path) -> Header | None:
+    """Return the header of a file; None if its axes are not labelled."""
+    opened = _open_path(path, None)
+    return None if opened.axes_assumed else opened.header
 
 
 def _from_array(

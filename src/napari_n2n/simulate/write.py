@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
-from napari_n2n.io.acquisition import Acquisition, check_finite, read_finite
+from napari_n2n.io.acquisition import Acquisition, read_finite
 from napari_n2n.io.writers import Writer, written_together
 from napari_n2n.simulate.corruption import Noise, Range, value_range
 
@@ -102,6 +102,10 @@ def _write_planes(
 
 
 def _stack_range(clean: Acquisition) -> Range:
-    planes = (check_finite(clean.plane(index), clean, index) for index in range(clean.plane_count))
+    stack = slice(None)
+    planes = (
+        read_finite(clean, (*(slice(k, k + 1) for k in place), stack, stack))
+        for place in np.ndindex(*clean.shape[:-2])
+    )
     ends = [value_range(plane) for plane in planes]
     return min(low for low, _ in ends), max(high for _, high in ends)

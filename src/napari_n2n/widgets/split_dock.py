@@ -67,6 +67,7 @@ class SplitWidget(Dock):
             chosen = error.code != "not_chosen"
             self.status.setText(in_field_names(error) if chosen else _WELCOME)
             return
+        self.axes.show_for(stack)
         self.axis.choices = frame_choices(stack)
         self.status.setText(_WELCOME if self.axis.choices else _single(stack))
 

@@ -80,7 +80,8 @@ class AxesField(LineEdit):
             label="Axes",
             tooltip="One letter per axis, e.g. TZYX: T time, C channel, Z depth, R repeat",
         )
-        self.native.setPlaceholderText(f"as labelled in the {kind}")
+        self._unknown = f"as labelled in the {kind}"
+        self.native.setPlaceholderText(self._unknown)
         self._rows: QFormLayout | None = None
         self._needed = False
 
@@ -90,13 +91,13 @@ class AxesField(LineEdit):
         return self.value.strip().upper() or None
 
     def hide_unless_needed(self, rows: QFormLayout) -> None:
-        """Show the row only while it has letters or an image has unlabelled axes (`show_for`)."""
+        """Show the row only while it has letters or the axes may be wrong (`show_for`)."""
         self._rows = rows
         self.changed.connect(self._show)
         self._show()
 
     def show_for(self, opened: Any) -> None:
-        """Show the row if the axes of an image are not labelled.
+        """Show the row if the axes of an image are not labelled, or are those of its file.
 
         Parameters
         ----------
@@ -104,8 +105,15 @@ class AxesField(LineEdit):
             The opened `Acquisition`, or the error or finding that prevented it; None if nothing is
             chosen.
         """
-        in_doubt = isinstance(opened, Acquisition) and opened.axes_in_doubt
-        self._needed = in_doubt or getattr(opened, "code", None) == "axes"
+        image = opened if isinstance(opened, Acquisition) else None
+        from_file = image is not None and image.axes_from_file and image.plane_count > 1
+        in_doubt = image is not None and image.axes_in_doubt
+        self._needed = from_file or in_doubt or getattr(opened, "code", None) == "axes"
+        words = self._unknown
+        if image is not None and from_file:
+            letters = dict(zip(image.order, image.axes, strict=True))
+            words = f"{''.join(letters[axis] for axis in sorted(letters))} (from the file)"
+        self.native.setPlaceholderText(words)
         self._show()
 
     def _show(self) -> None:
