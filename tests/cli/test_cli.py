@@ -85,6 +85,38 @@ def test_inspect_prints_the_loss_and_the_noise(monkeypatch, capsys, folder):
         assert float(level[1]) == pytest.approx(20, rel=0.1)
 
 
+def test_inspect_of_one_file_prints_what_was_read(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "a.ome.tif"
+    steps = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1, "PhysicalSizeZ": 0.5}
+    axes = {"axes": "CZYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(path, np.zeros((2, 3, 40, 50), "u2"), metadata=axes | steps)
+    status, out, _ = call(monkeypatch, capsys, "inspect", path)
+    assert status == 0 and "C 2, Z 3, Y 40, X 50" in out and "DAPI, GFP" in out
+    assert "Z 0.5, Y 0.1, X 0.1 micrometer" in out and "--split T" in out
+    result = json.loads(call(monkeypatch, capsys, "inspect", path, "--json")[1])
+    (read,) = result["recordings"]
+    assert result["loss"] is None and read["shape"] == [2, 3, 40, 50] and read["dtype"] == "uint16"
+    assert read["pixel_size"]["Z"] == {"size": 0.5, "unit": "micrometer"}
+    path.write_bytes(path.read_bytes()[:20000])
+    status, out, err = call(monkeypatch, capsys, "inspect", path)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_inspect_of_one_file_lists_the_images_in_it(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "a.tif"
+    for shape in ((20, 30), (6, 40, 50)):
+        tifffile.imwrite(path, np.ones(shape, "u2"), append=True, photometric="minisblack")
+    out = call(monkeypatch, capsys, "inspect", path)[1]
+    assert re.search(r"image 0 .*Y 20, X 30\nimage 1 .*Y 40, X 50, read\n", out)
+
+
+def test_inspect_of_a_pair_prints_what_was_read_of_each(monkeypatch, capsys, folder):
+    words = ("inspect", folder / "a.tif", folder / "b.tif")
+    assert call(monkeypatch, capsys, *words)[1].count("Y 96, X 96") == 2
+    recordings = json.loads(call(monkeypatch, capsys, *words, "--json")[1])["recordings"]
+    assert [one["name"] for one in recordings] == ["a", "b"]
+
+
 def test_inspect_draws_the_noise(monkeypatch, capsys, folder, tmp_path):
     plot = tmp_path / "plots" / "noise.png"
     words = ("inspect", folder / "a.tif", folder / "b.tif", "--plot", plot, "--json")
@@ -136,7 +168,7 @@ def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, fo
         (("inspect", "a.tif", "missing.tif"), "missing.tif: no such file"),
         (("inspect", "a.tif", "https://host/b.tif"), "https://host/b.tif: only OME-Zarr"),
         (("inspect", "a.tif", "a.tif"), "is the same image as"),
-        (("inspect", "a.tif"), "one acquisition is not a pair"),
+        (("inspect", "a.tif", "--plot", "noise.png"), "one acquisition is not a pair"),
         (("inspect", "a.tif", "b.tif", "--axes", "ZYX"), "axes 'ZYX'"),
         (("inspect", "a.tif", "b.tif", "--plot", "noise.pdf"), "noise.pdf: unknown ending"),
         (("train", "a.tif", "b.tif", "-o", "model.n2n"), "model.n2n: already exists"),
@@ -344,7 +376,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
         (("train", "a.tif", "b.tif"), "napari-n2n train --help"),
         (("denoise", "model.n2n", "a.tif", "-o", "c.tif", "--fast"), "napari-n2n denoise --help"),
         (("nonsense",), "napari-n2n --help"),
-        (("inspect", "a.tif"), "--split T"),
+        (("train", "a.tif", "-o", "new.n2n"), "--split T"),
     ],
 )
 def test_an_error_names_the_fix(monkeypatch, capsys, folder, words, fix):

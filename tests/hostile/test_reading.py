@@ -345,7 +345,7 @@ def test_of_several_images_the_largest_is_read_and_the_others_are_named(tmp_path
     tifffile.imwrite(path, PLANE[:20, :20], photometric="minisblack")
     tifffile.imwrite(path, STACK, append=True, photometric="minisblack")
     np.testing.assert_array_equal(pixels(path), STACK)
-    assert "contains 2 images: reads the largest, of shape (6, 40, 50)" in caplog.text
+    assert "contains 2 images: reads the largest, image 1, Q 6, Y 40, X 50, and" in caplog.text
 
 
 def test_axes_of_ome_zarr_must_fit_its_array(tmp_path):

@@ -12,6 +12,14 @@ from napari_n2n.cli.denoise_run import (
     denoise_scene_shown,
     say_if_resumable,
 )
+from napari_n2n.cli.inspect_run import (
+    describe_each,
+    describe_first,
+    measure,
+    print_measured,
+    print_recordings,
+    save_figures,
+)
 from napari_n2n.cli.left_out import LeftOut
 from napari_n2n.cli.model_file import check_finished, checkpoints, save_model
 from napari_n2n.cli.options import (
@@ -27,6 +35,8 @@ from napari_n2n.cli.options import (
     Sources,
     Split,
     common_options,
+    list_fields,
+    open_fields_of,
     open_sources,
     with_settings,
 )
@@ -89,46 +99,23 @@ def inspect(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Check a pair, measure its noise and recommend a loss."""
+    """Check a pair, measure its noise and recommend a loss. One file: print what was read."""
     if plot is not None and plot.suffix.lower() != ".png":
         raise BadInput(f"{plot}: unknown ending: must be .png", "output")
     if hot_pixels is not None and hot_pixels.suffix.lower() != ".csv":
         raise BadInput(f"{hot_pixels}: unknown ending: must be .csv", "output")
 
-    from napari_n2n.noise.measure import measure_with_curves
-    from napari_n2n.noise.panels import draw_noise
-    from napari_n2n.pair.recordings import first_field
-
     left_out = LeftOut(skip_bad)
-    channels = first_field(
-        open_sources(
-            *(sources, axes, split, dark), output=plot, recursive=recursive, left_out=left_out
-        )
-    )
-    measured = [measure_with_curves(pair) for pair in channels]
-    if plot is not None:
-        for number, (report, curves) in enumerate(measured):
-            file = plot if number == 0 else plot.with_stem(f"{plot.stem}_{number}")
-            draw_noise(report, curves, file)
-            say(f"saved {file}")
-    if hot_pixels is not None:
-        for number, pair in enumerate(channels):
-            file = (
-                hot_pixels if number == 0 else hot_pixels.with_stem(f"{hot_pixels.stem}_{number}")
-            )
-            pair.pattern.write_points(file)
-            say(f"saved {file}")
-    reports = [report for report, _ in measured]
-    if as_json:
-        whole = [report.as_dict() | {"curves": curves.as_dict()} for report, curves in measured]
-        print_json(whole[0] | ({"channels": whole} if len(whole) > 1 else {}))
-        left_out.end()
-        return
-    for pair, report in zip(channels, reports, strict=True):
-        if len(channels) > 1:
-            show(pair.first.name)
-        for line in report.lines():
-            show(line)
+    listed = list_fields(sources, output=plot, recursive=recursive, left_out=left_out)
+    if not (plot or hot_pixels or split or dark) and all(len(field) == 1 for field in listed):
+        recordings = describe_each(listed, axes, left_out)
+        if all(one.repeats == 1 for one in recordings):
+            print_recordings(recordings, as_json=as_json)
+            left_out.end()
+            return
+    measured = measure(open_fields_of(listed, axes, split, dark, left_out))
+    save_figures(measured, plot, hot_pixels)
+    print_measured(measured, describe_first(listed, axes, left_out), as_json=as_json)
     left_out.end()
 
 

@@ -27,7 +27,9 @@ class LeftOut:
         self.problems: list[BadInput] = []
 
     def add(self, problem: BadInput) -> None:
-        """Note the error of a field of view; an `on_bad` for the functions of the package."""
+        """Note the error of a field of view, once; an `on_bad` for functions of the package."""
+        if str(problem) in map(str, self.problems):
+            return
         self.problems.append(problem)
         if self._skip:
             say(f"left out: {problem}")

@@ -146,7 +146,19 @@ def open_sources(
     BadInput
         If a source cannot be used, or writing the output would replace it.
     """
-    from napari_n2n import open_pairs
+    fields = list_fields(sources, dark, output=output, recursive=recursive, left_out=left_out)
+    return open_fields_of(fields, axes, split, dark, left_out)
+
+
+def list_fields(
+    sources: list[Path],
+    dark: list[Path] | None = None,
+    *,
+    output: Path | None,
+    recursive: bool,
+    left_out: LeftOut,
+) -> list[list[Path]]:
+    """Return the files of each field of view, unless writing the output would replace one."""
     from napari_n2n.io.fields_of_view import fields_of_view
     from napari_n2n.io.output_path import check_keeps_inputs, output_path
 
@@ -155,6 +167,19 @@ def open_sources(
     fields = fields_of_view(sources, recursive=recursive, on_bad=left_out.add)
     if output is not None:
         check_keeps_inputs(output_path(output), [*chain.from_iterable(fields), *(dark or [])])
+    return fields
+
+
+def open_fields_of(
+    fields: list[list[Path]],
+    axes: str | None,
+    split: str | None,
+    dark: list[Path] | None,
+    left_out: LeftOut,
+) -> "list[Pair]":
+    """Open the files of each field of view; see `open_sources`."""
+    from napari_n2n import open_pairs
+
     along = split and split.upper()
     pairs = open_pairs(*fields, axes=axes, split=along, dark=dark or (), on_bad=left_out.add)
     left_out.check()

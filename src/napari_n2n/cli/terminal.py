@@ -54,19 +54,23 @@ codecs.register_error("napari_n2n", _without_special_characters)
 
 
 class _Log(logging.Handler):
-    """Keeps the latest records of all loggers, and shows those of a level or above."""
+    """Keeps the latest records of all loggers; shows those of a level or above, each once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.recent: deque[str] = deque(maxlen=_RECENT_LINES)
         self.shown: int = logging.WARNING
+        self.said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         own = record.name == "napari_n2n"
         text = f"{record.levelname.lower()}: {'' if own else f'{record.name}: '}"
         text += record.getMessage()
         self.recent.append(f"{time.strftime('%H:%M:%S')} {text}")
+        if text in self.said:
+            return
         if record.levelno >= self.shown and (own or self.shown < logging.WARNING):
+            self.said.add(text)
             _write(text)
 
 
@@ -107,6 +111,7 @@ class Terminal:
         self.quiet, self.progress = False, "auto"
         self.above_bar: Callable[[str], None] | None = None
         self.log.recent.clear()
+        self.log.said.clear()
         self.log.shown = logging.WARNING
 
     @contextmanager

@@ -59,6 +59,9 @@ class Header:
         Name of the image.
     channels
         One per channel; empty if the file does not describe them.
+    images, image
+        Name and shape of every image in the file, and the index of this one; empty and 0 if the
+        file has only one.
     """
 
     shape: tuple[int, ...]
@@ -68,6 +71,8 @@ class Header:
     units: tuple[str, ...]
     name: str = ""
     channels: tuple[Channel, ...] = ()
+    images: tuple[str, ...] = ()
+    image: int = 0
 
     @property
     def steps(self) -> dict[str, tuple[float, str]]:

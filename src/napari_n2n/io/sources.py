@@ -61,7 +61,7 @@ def open_source(source: Any, axes: str | None = None) -> Source:
     Parameters
     ----------
     source
-        See `Acquisition.open`.
+        See `Acquisition.open`; a `Source` is returned unchanged if no axes are given.
     axes
         One letter per dimension of the source, instead of the source's own labels.
 
@@ -70,6 +70,8 @@ def open_source(source: Any, axes: str | None = None) -> Source:
     BadInput
         If the source cannot be read, is not an image, or its axes do not fit.
     """
+    if isinstance(source, Source) and axes is None:
+        return source
     if isinstance(source, str | os.PathLike):
         address = address_of(source)
         if address is not None and not Path(source).exists():
@@ -247,6 +249,8 @@ def _from_array(
         tuple(unit for _, unit in usable),
         name,
         header.channels if header else (),
+        header.images if header else (),
+        header.image if header else 0,
     )
     assumed = axes is None and len(shape) > 2
     if assumed:

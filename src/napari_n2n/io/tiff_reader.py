@@ -8,7 +8,7 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,15 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Header
 from napari_n2n.io.tiff_chain import follow_chain
 from napari_n2n.io.tiff_metadata import channels_of, pixel_sizes
+from napari_n2n.io.tiff_series import (
+    OWN_PAGES,
+    contiguous_from,
+    images_in,
+    largest,
+    pages_of,
+    planes_from,
+    stack,
+)
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
 _log = logging.getLogger("napari_n2n")
@@ -29,8 +38,6 @@ _SERIOUS = re.compile(
     r"series|corrupted|invalid (page )?offset|circular|predictor|ByteCounts|StripOffsets"
     r"|incompletely|TiffTag [23]\d\d "
 )
-# Kinds of series that tifffile makes of all pages of a file, in their order.
-_OWN_PAGES = ("shaped", "generic", "uniform", "imagej")
 # Largest chunk in bytes that may be compressed by more than the factor: deflate reaches 1032, and
 # blank images in zstd or LZMA more, but a damaged width or length easily exceeds both.
 _LARGE_CHUNK, _MOST_COMPRESSION = 2**28, 10_000
@@ -138,17 +145,28 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
         If the file describes more planes than it contains, or pixels that are not grey values.
     """
     with _Remarks() as remarks, tifffile.TiffFile(path) as tif:
-        series = _checked_series(path, tif, remarks, lenient)
+        images = images_in(tif)
+        image = largest(images)
+        series = _checked_series(path, tif, images[image].series, remarks, lenient)
         shape, dtype, axes = tuple(series.shape), np.dtype(series.dtype), str(series.axes)
         if not lenient:
             _check_palette(path, series.keyframe)
-        offset = _contiguous_from(series)
+        offset = contiguous_from(series)
         if offset is not None:
             pixels: Any = Mapped(path, offset, shape, dtype.newbyteorder(tif.byteorder))
         else:
             pixels = Paged(path, lenient, series)
         steps = pixel_sizes(tif)
         channels = channels_of(tif)
+        titles = tuple(one.title for one in images)
+    if len(titles) > 1:
+        _log.warning(
+            "%s: contains %d images: reads the largest, image %d, %s, and ignores the others",
+            path,
+            len(titles),
+            image,
+            titles[image],
+        )
     known = [steps.get(axis, (1.0, "pixel")) for axis in axes]
     return pixels, Header(
         shape=shape,
@@ -157,20 +175,25 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
         scale=tuple(step for step, _ in known),
         units=tuple(unit for _, unit in known),
         channels=channels,
+        images=titles if len(titles) > 1 else (),
+        image=image,
     )
 
 
 def _checked_series(
-    path: Path, tif: tifffile.TiffFile, remarks: _Remarks, lenient: bool
+    path: Path,
+    tif: tifffile.TiffFile,
+    chosen: tifffile.TiffPageSeries,
+    remarks: _Remarks,
+    lenient: bool,
 ) -> tifffile.TiffPageSeries:
     """Return the pages to read, once they are known to be complete."""
     chain = follow_chain(tif)
-    chosen = _chosen(path, tif)
     present = _complete_planes(chosen)
     declared = max(len(chosen), _described(tif))
     odd = _odd_page(chosen, chain.shapes)
     serious = [text for text in (chain.damage, odd) if text]
-    if chosen.kind in _OWN_PAGES:
+    if chosen.kind in OWN_PAGES:
         serious += _damaged_others(tif, chosen)
     serious += [text for text in remarks.texts if _SERIOUS.search(text)]
     if len(tif.pages) > 1 and declared <= present == len(chosen):
@@ -183,7 +206,7 @@ def _checked_series(
         planes = max(planes, _equal_pages(tif), _following_planes(tif, declared), key=len)
     if lenient and planes:
         _log.warning("%s: reads the %s that are complete", path, _counted(len(planes)))
-        return _stack(planes)
+        return stack(planes)
     count = len(planes)
     fix = "copy the file again"
     if count:
@@ -198,31 +221,6 @@ def _checked_series(
 
 def _counted(planes: int) -> str:
     return f"{planes} plane{'s' if planes != 1 else ''}"
-
-
-def _chosen(path: Path, tif: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """Return the largest series; without OME metadata, equal series are joined to one stack."""
-    groups: dict[Any, list[tifffile.TiffPageSeries]] = {}
-    for series in tif.series:
-        groups.setdefault((series.keyframe.hash, series.shape), []).append(series)
-    if not groups:
-        raise tifffile.TiffFileError("it contains no image")
-    largest = max(groups.values(), key=lambda group: len(group) * group[0].nbytes)
-    if len(largest) > 1 and largest[0].kind in _OWN_PAGES:
-        chosen, used = _stack([page for one in largest for page in _pages(one)]), len(largest)
-    else:
-        chosen, used = largest[0], 1
-    others = [one for one in tif.series if not one.keyframe.is_reduced]
-    if len(others) > used:
-        named = f" '{chosen.name}'" if chosen.name else ""
-        _log.warning(
-            "%s: contains %d images: reads the largest%s, of shape %s, and ignores the others",
-            path,
-            len(others) - used + 1,
-            named,
-            tuple(chosen.shape),
-        )
-    return chosen
 
 
 def _odd_page(chosen: tifffile.TiffPageSeries, shapes: list[tuple[int, ...]]) -> str:
@@ -252,28 +250,9 @@ def _damaged_others(tif: tifffile.TiffFile, chosen: tifffile.TiffPageSeries) -> 
                 yield f"page {series.keyframe.index} is damaged"
 
 
-def _stack(pages: Sequence[Any]) -> tifffile.TiffPageSeries:
-    """Return pages of one shape as a stack with an unlabelled first axis."""
-    first = pages[0].keyframe
-    many = len(pages) > 1
-    return tifffile.TiffPageSeries(
-        pages,
-        (len(pages), *first.shape) if many else first.shape,
-        first.dtype,
-        "I" + first.axes if many else first.axes,
-        kind="generic",
-        multifile=any(page.parent is not first.parent for page in pages),
-    )
-
-
-def _contiguous_from(series: tifffile.TiffPageSeries) -> int | None:
-    """Return the position in the file, in bytes, of planes stored one after the other, or None."""
-    return series.dataoffset if series.keyframe.is_final and not series.is_multifile else None
-
-
 def _complete_planes(series: tifffile.TiffPageSeries) -> int:
     """Return how many planes of a series are complete in the file."""
-    offset = _contiguous_from(series)
+    offset = contiguous_from(series)
     if offset is not None:
         there = series.keyframe.parent.filehandle.size - offset
         return max(0, min(len(series), there // max(1, series.keyframe.nbytes)))
@@ -282,25 +261,10 @@ def _complete_planes(series: tifffile.TiffPageSeries) -> int:
 
 def _planes(series: tifffile.TiffPageSeries) -> list[Any]:
     """Return the complete pages of a series, each once, even if its description repeats some."""
-    there = (page for page in _pages(series) if page is not None and _is_complete(page))
+    there = (page for page in pages_of(series) if page is not None and _is_complete(page))
     return list(
         {(page.parent.filehandle.name, page.dataoffsets[0]): page for page in there}.values()
     )
-
-
-def _planes_from(page: tifffile.TiffPage, offset: int, count: int) -> list[Any]:
-    """Return contiguous planes as pages like `page`; the first one is at `offset`, in bytes."""
-    return [
-        tifffile.TiffFrame(
-            page.parent,
-            index=page.index,
-            offset=page.offset,
-            keyframe=page,
-            dataoffsets=(offset + plane * page.nbytes,),
-            databytecounts=(page.nbytes,),
-        )
-        for plane in range(count)
-    ]
 
 
 def _following_planes(tif: tifffile.TiffFile, described: int) -> list[Any]:
@@ -314,20 +278,7 @@ def _following_planes(tif: tifffile.TiffFile, described: int) -> list[Any]:
         return []
     start = page.dataoffsets[0]
     there = (tif.filehandle.size - start) // max(1, page.nbytes)
-    return _planes_from(page, start, max(0, min(described, there)))
-
-
-def _pages(series: tifffile.TiffPageSeries) -> Iterator[Any]:
-    """Yield the pages of a series up to the last one in the file; None for missing ones."""
-    offset = _contiguous_from(series)
-    if offset is not None:
-        yield from _planes_from(series.keyframe, offset, len(series))
-        return
-    for index in range(len(series)):
-        try:
-            yield series[index]
-        except IndexError:
-            return
+    return planes_from(page, start, max(0, min(described, there)))
 
 
 def _equal_pages(tif: tifffile.TiffFile) -> list[Any]:

@@ -1,0 +1,117 @@
+"""Describe recordings, measure the noise of the first pair of each channel, and print both."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_n2n.cli.left_out import LeftOut
+from napari_n2n.cli.terminal import print_json, say, show
+
+if TYPE_CHECKING:
+    from napari_n2n.io.description import Description
+    from napari_n2n.noise.measure import NoiseCurves
+    from napari_n2n.noise.report import NoiseReport
+    from napari_n2n.pair.pair import Pair
+
+    Measured = tuple[Pair, NoiseReport, NoiseCurves]
+
+_NOT_A_PAIR = (
+    "not measured: this needs a second recording of the scene, or --split T, which takes even and "
+    "odd frames of one"
+)
+
+
+def describe_each(
+    fields: list[list[Path]], axes: str | None, left_out: LeftOut
+) -> "list[Description]":
+    """Describe the only recording of each field of view; add those to `left_out` that are bad."""
+    from napari_n2n.io.bad_fields import Problems
+
+    described: list[Description] = []
+    problems = Problems(left_out.add, single=len(fields) == 1)
+    for field in fields:
+        with problems.noted(field):
+            described += _described(field, axes)
+    problems.check(left=len(described))
+    left_out.check()
+    return described
+
+
+def describe_first(
+    fields: list[list[Path]], axes: str | None, left_out: LeftOut
+) -> "list[Description]":
+    """Describe the recordings of the first field of view that is not left out."""
+    bad = [str(problem) for problem in left_out.problems]
+    used = (field for field in fields if not any(str(p) in text for p in field for text in bad))
+    return _described(next(used), axes)
+
+
+def _described(paths: Sequence[Path], axes: str | None) -> "list[Description]":
+    from napari_n2n.io.description import Description
+    from napari_n2n.io.sources import open_source
+
+    return [Description.of(open_source(path, axes)) for path in paths]
+
+
+def measure(pairs: "list[Pair]") -> "list[Measured]":
+    """Measure the noise of the first field of view, for each channel."""
+    from napari_n2n.noise.measure import measure_with_curves
+    from napari_n2n.pair.recordings import first_field
+
+    return [(pair, *measure_with_curves(pair)) for pair in first_field(pairs)]
+
+
+def save_figures(measured: "list[Measured]", plot: Path | None, hot_pixels: Path | None) -> None:
+    """Save a plot and a list of hot pixels for each channel, if they have a name."""
+    from napari_n2n.noise.panels import draw_noise
+
+    for number, (_, report, curves) in enumerate(measured if plot else ()):
+        assert plot is not None
+        file = _numbered(plot, number)
+        draw_noise(report, curves, file)
+        say(f"saved {file}")
+    for number, (pair, _, _) in enumerate(measured if hot_pixels else ()):
+        assert hot_pixels is not None
+        file = _numbered(hot_pixels, number)
+        pair.pattern.write_points(file)
+        say(f"saved {file}")
+
+
+def _numbered(path: Path, channel: int) -> Path:
+    return path if channel == 0 else path.with_stem(f"{path.stem}_{channel}")
+
+
+def print_measured(
+    measured: "list[Measured]", recordings: "list[Description]", *, as_json: bool
+) -> None:
+    """Print the noise of each channel, and what was read of each recording."""
+    if as_json:
+        whole = [report.as_dict() | {"curves": curves.as_dict()} for _, report, curves in measured]
+        more = {"channels": whole} if len(whole) > 1 else {}
+        print_json(whole[0] | more | _in_json(recordings))
+        return
+    for pair, report, _ in measured:
+        if len(measured) > 1:
+            show(pair.first.name)
+        for line in report.lines():
+            show(line)
+    _print_lines(recordings)
+
+
+def print_recordings(recordings: "list[Description]", *, as_json: bool) -> None:
+    """Print what was read of recordings that are not pairs."""
+    if as_json:
+        print_json({"loss": None, "reason": _NOT_A_PAIR} | _in_json(recordings))
+        return
+    _print_lines(recordings)
+    show(f"{'noise':<15}{_NOT_A_PAIR}")
+
+
+def _in_json(recordings: "list[Description]") -> dict[str, Any]:
+    return {"recordings": [one.as_dict() for one in recordings]}
+
+
+def _print_lines(recordings: "list[Description]") -> None:
+    for one in recordings:
+        for line in one.lines():
+            show(line)
