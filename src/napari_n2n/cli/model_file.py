@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def checkpoints(checkpoint: Path) -> list[Path]:
-    """Return the checkpoint files of a run: a single file, or one per channel."""
+    """Return the checkpoint files of a run: one per network, see `fit`."""
     from napari_n2n.training.checkpoint import is_checkpoint
 
-    names = re.compile(re.escape(checkpoint.name) + r"(\.\d+)?")
+    names = re.compile(re.escape(checkpoint.name) + r"(\.\d+)?(\.half\d)?")
     folder = checkpoint.parent
     found = folder.iterdir() if folder.is_dir() else ()
     return [path for path in found if names.fullmatch(path.name) and is_checkpoint(path)]

@@ -166,6 +166,7 @@ def merge_channels(parts: Sequence[Denoiser]) -> Denoiser:
         "values": [values for record in records for values in record.values],
         "noise": [noise for record in records for noise in record.noise],
         "detector": [one for record in records for one in record.detector],
+        "error": [one for record in records for one in record.error],
         "empty_square": [side for record in records for side in record.empty_square],
         "of_channels": records,
         "loss": ", ".join(dict.fromkeys(record.loss for record in records)),

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from napari_n2n.io.detector_map import DetectorMap
+from napari_n2n.model.error_model import ErrorModel
 
 RECORD_VERSION = 1
 """Version of the layout: increased if a field changes its meaning, not if one is added."""
@@ -152,6 +153,11 @@ class ModelRecord(_Value):
     detector
         For each channel, the map of the detector by which its acquisitions were corrected; None if
         they were not.
+    error
+        For each channel, the expected error of its results; None if it could not be determined;
+        empty if it was not asked for.
+    error_reason
+        Why the expected error is missing.
     curve
         All scores of the run.
     steps, seconds, stopped
@@ -178,6 +184,8 @@ class ModelRecord(_Value):
     data_range: list[NonNegativeFloat] = []
     empty_square: list[NonNegativeInt | None] = []
     detector: list[DetectorRecord | None] = []
+    error: list[ErrorModel | None] = []
+    error_reason: str | None = None
     curve: list[HeldOutScore] = []
     steps: NonNegativeInt = 0
     seconds: NonNegativeFloat = 0.0
@@ -195,6 +203,12 @@ class ModelRecord(_Value):
             return None
         found = self.detector[channel if len(self.detector) > 1 else 0]
         return found.as_map() if found is not None else None
+
+    def error_of(self, channel: int) -> ErrorModel | None:
+        """Return the expected error of a channel's results; a single one is that of all."""
+        if not self.error:
+            return None
+        return self.error[channel if len(self.error) > 1 else 0]
 
     def loss_of(self, channel: int) -> str:
         """Return the name of the loss that a channel was trained with."""

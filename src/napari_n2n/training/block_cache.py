@@ -24,7 +24,7 @@ from napari_n2n.pair.empty_areas import filled
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import over_blocks
-from napari_n2n.training.held_out import HeldOutMask
+from napari_n2n.training.held_out import Mask
 from napari_n2n.training.normalisation import Normalisation
 
 _log = logging.getLogger("napari_n2n")
@@ -171,7 +171,7 @@ class BlockCache:
     def __init__(
         self,
         pairs: Sequence[Pair],
-        masks: Sequence[HeldOutMask],
+        masks: Sequence[Mask],
         normalisations: Sequence[Normalisation],
         *,
         side: tuple[int, ...],

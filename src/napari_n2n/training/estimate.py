@@ -20,7 +20,7 @@ from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.patches import batch_size, patch_side
 from napari_n2n.training.prepare import chosen_loss, trains_separately
 from napari_n2n.training.schedule import usual_steps
-from napari_n2n.training.settings import PRESETS, TrainingSettings
+from napari_n2n.training.settings import PRESETS, TrainingSettings, networks
 
 _WARM_UP = 2  # untimed steps, in which torch allocates memory and chooses algorithms
 # Timing ends after this many steps, or, once there are a few, seconds. More: a more accurate
@@ -44,9 +44,9 @@ class TimeEstimate:
     timed
         Number of steps that were timed.
     usual_steps
-        Largest number of steps of the balanced preset, for all networks together.
-    networks
-        Number of networks that are trained one after another.
+        Largest number of steps of the balanced preset, for all channels together.
+    channels
+        Number of channels that are trained one after another.
     device
         Device on which the steps were timed: "cpu", "cuda" or "mps".
     quick_seconds, slow_seconds
@@ -56,7 +56,7 @@ class TimeEstimate:
     step_seconds: float
     timed: int
     usual_steps: float
-    networks: int
+    channels: int
     device: str
     quick_seconds: float | None = None
     slow_seconds: float | None = None
@@ -75,10 +75,10 @@ class TimeEstimate:
         effort = PRESETS[settings.preset].effort
         steps = self.usual_steps * effort
         if settings.steps is not None:
-            steps = settings.steps * self.networks
-        most = _OVERHEAD * self.step_seconds * steps
+            steps = settings.steps * self.channels
+        most = _OVERHEAD * self.step_seconds * steps * networks(settings)
         if settings.minutes is not None:
-            most = min(most, 60 * settings.minutes * self.networks)
+            most = min(most, 60 * settings.minutes * self.channels)
         return most
 
 
@@ -117,12 +117,12 @@ def estimate_time(
             if fitting == 1:
                 raise out_of_memory(device, "set a smaller --patch") from error
             fitting //= 2
-    networks = len(reports) if trains_separately(settings, reports) else 1
-    pixels = sum(pair.pixels for pair in pairs) // networks
-    steps = networks * usual_steps(reports, pixels, 2 * count * math.prod(side))
+    channels = len(reports) if trains_separately(settings, reports) else 1
+    pixels = sum(pair.pixels for pair in pairs) // channels
+    steps = channels * usual_steps(reports, pixels, 2 * count * math.prod(side))
     quick, slow = (float(value) for value in np.quantile(times, (0.25, 0.75)))
     mean = sum(times) / len(times)
-    return TimeEstimate(mean, len(times), steps, networks, device.type, quick, slow)
+    return TimeEstimate(mean, len(times), steps, channels, device.type, quick, slow)
 
 
 def time_step(

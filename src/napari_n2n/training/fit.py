@@ -4,15 +4,14 @@ The caller can stop, pause and show progress at each `yield`. The score on held-
 the weights and, if no number of steps is given, can end the run; the training loss selects nothing.
 """
 
-import copy
 import logging
 import math
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,18 @@ from napari_n2n.noise.measure import measure_channels
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.checkpoint import Checkpoint
+from napari_n2n.training.cross_fit import HalfMask, learned_errors
+from napari_n2n.training.held_out import HeldOutMask, Mask
 from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import Loss
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import Parts, prepare, trains_separately
-from napari_n2n.training.provenance import empty_squares, fingerprints, record_of_run
+from napari_n2n.training.provenance import fingerprints, record_of_run
 from napari_n2n.training.schedule import RAMP_DOWN, learning_rate
-from napari_n2n.training.settings import TrainingSettings
+from napari_n2n.training.settings import TrainingSettings, networks
 from napari_n2n.training.state import History, TrainState
+from napari_n2n.training.training_step import TrainingStep as TrainingStep
+from napari_n2n.training.training_step import of_whole_run, step_of
 
 # Steps between validations. More: a coarser choice of weights; fewer: more time for validation.
 VALIDATE_EVERY = 100
@@ -48,43 +51,6 @@ _CHECKPOINT_SECONDS = 30.0
 _FIRST_CHECKPOINT_SECONDS = 4.0
 
 _log = logging.getLogger("napari_n2n")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingStep:
-    """Progress of a run.
-
-    Attributes
-    ----------
-    step
-        Number of steps done.
-    progress
-        Share of the run that is done, 0 to 1.
-    seconds, remaining
-        Training time so far and estimated time left, in seconds.
-    loss
-        Training loss, averaged over recent steps, in normalised units.
-    held_out
-        Error of the averaged weights on held-out blocks at the latest validation, in normalised
-        units.
-    psnr, psnr_se
-        Reference-free PSNR on the held-out blocks and its standard error, in dB; None if it could
-        not be determined.
-    denoiser
-        Function that returns a model with a copy of the current averaged weights, or None after the
-        end of the run. If channels are trained one after another, the model contains the channels
-        whose training has started.
-    """
-
-    step: int
-    progress: float
-    seconds: float
-    remaining: float
-    loss: float
-    held_out: float | None
-    psnr: float | None
-    psnr_se: float | None
-    denoiser: Callable[[], Denoiser | None] = field(default=lambda: None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +114,7 @@ def fit(
         run = Steps(_fit_network(own, settings, reports[channel : channel + 1], part))
         with closing(run):
             for step in run:
-                yield _of_all_channels(step, tuple(models), channels)
+                yield of_whole_run(step, channel, channels, tuple(models))
         models.append(run.result)
     return merge_channels(models)
 
@@ -172,9 +138,47 @@ def _fit_network(
     reports: Sequence[NoiseReport],
     control: _Control,
 ) -> Generator[TrainingStep, None, Denoiser]:
-    """Train one network: draw, predict, loss, step, average, validate, yield."""
+    """Train a network and, if error maps are wanted, one on each half to learn the error."""
+    count = networks(settings)
+    run = Steps(_run(pairs, settings, reports, control))
+    with closing(run):
+        for step in run:
+            yield of_whole_run(step, 0, count)
+    parts, record = run.result
+    model = _best_model(parts, record)
+    if count == 1 or record.diverged is not None:
+        return model
+    halves: list[Parts] = []
+    for half in range(2):
+        path = control.checkpoint
+        part = replace(control, checkpoint=path and path.with_name(f"{path.name}.half{half}"))
+        run = Steps(_run(pairs, settings, reports, part, partial(_half_mask, half)))
+        with closing(run):
+            for step in run:
+                yield of_whole_run(step, 1 + half, count, (model,), adds_channel=False)
+        halves.append(run.result[0])
+        stopped = run.result[1].stopped
+    found = learned_errors(halves, [report.noise_model for report in reports])
+    return replace(model, record=record.model_copy(update=found | {"stopped": stopped}))
+
+
+def _half_mask(half: int, shape: tuple[int, int], _: int) -> HalfMask:
+    return HalfMask(shape, half)
+
+
+def _run(
+    pairs: Sequence[Pair],
+    settings: TrainingSettings,
+    reports: Sequence[NoiseReport],
+    control: _Control,
+    mask: Callable[[tuple[int, int], int], Mask] = HeldOutMask,
+) -> Generator[TrainingStep, None, tuple[Parts, ModelRecord]]:
+    """Train one network: draw, predict, loss, step, average, validate, yield.
+
+    The average in the state that it returns has the best weights.
+    """
     inputs = fingerprints(pairs)
-    parts = prepare(pairs, settings, reports)
+    parts = prepare(pairs, settings, reports, mask)
     state, schedule = parts.state, parts.schedule
     path = control.checkpoint
     kept = Checkpoint(path, settings, parts.normalisations, inputs) if path is not None else None
@@ -209,7 +213,7 @@ def _fit_network(
                 _save(kept, state)
                 save_at = time.monotonic() + _CHECKPOINT_SECONDS
             if now - yielded > _YIELD_SECONDS:
-                yield _status(parts)
+                yield step_of(parts)
                 # Time for which the caller pauses the generator is not training time.
                 started += time.monotonic() - now
                 yielded = time.monotonic()
@@ -217,7 +221,7 @@ def _fit_network(
         if kept is not None:
             _save(kept, state)
         _validate(parts)
-        yield _status(parts)
+        yield step_of(parts)
         _check_divergence(history, settings)
         record = record_of_run(
             pairs,
@@ -232,11 +236,11 @@ def _fit_network(
             device=str(parts.cache.device),
             precision="bfloat16" if parts.bfloat16 else "float32",
         )
-        return _best_model(parts, record)
+        parts.state.average.load_state_dict(parts.state.best)
+        return parts, record
 
 
 def _best_model(parts: Parts, record: ModelRecord) -> Denoiser:
-    parts.state.average.load_state_dict(parts.state.best)
     scales = tuple(one.scale for one in parts.normalisations)
     return Denoiser((parts.state.average,), parts.architecture, scales, record)
 
@@ -341,45 +345,3 @@ def _halve_batch(state: TrainState, device: torch.device, error: torch.OutOfMemo
     state.batch_size //= 2
     _log.info("out of memory on %s: batch size %d", device, state.batch_size)
     release_memory(device)
-
-
-def _status(parts: Parts) -> TrainingStep:
-    history = parts.state.history
-    progress = parts.schedule.progress(history)
-    latest = history.curve[-1] if history.curve else None
-    remaining = history.seconds * (1 - progress) / progress if progress > 0 else math.inf
-    # A weak reference, so that a list of steps does not keep the weights of every run in memory.
-    running = weakref.ref(parts.state)
-    architecture, normalisations = parts.architecture, parts.normalisations
-    squares, maps = empty_squares(parts.cache.pairs), parts.detector
-
-    def denoiser() -> Denoiser | None:
-        state = running()
-        if state is None:
-            return None
-        scales = tuple(one.scale for one in normalisations)
-        values = [one.values for one in normalisations]
-        record = ModelRecord(values=values, empty_square=squares, detector=maps)
-        return Denoiser((copy.deepcopy(state.average),), architecture, scales, record)
-
-    return TrainingStep(
-        step=history.step,
-        progress=progress,
-        seconds=history.seconds,
-        remaining=remaining,
-        loss=history.loss,
-        held_out=latest.held_out if latest else None,
-        psnr=latest.psnr if latest else None,
-        psnr_se=latest.psnr_se if latest else None,
-        denoiser=denoiser,
-    )
-
-
-def _of_all_channels(step: TrainingStep, before: Sequence[Denoiser], count: int) -> TrainingStep:
-    """Convert the progress of one channel's run to that of the whole run."""
-
-    def denoiser() -> Denoiser | None:
-        own = step.denoiser()
-        return None if own is None else merge_channels([*before, own])
-
-    return replace(step, progress=(len(before) + step.progress) / count, denoiser=denoiser)

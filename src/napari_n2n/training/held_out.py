@@ -6,6 +6,7 @@ The score selects the weights and gives the reference-free PSNR.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -35,6 +36,13 @@ _WINDOW = {2: (256, 256), 3: (24, 128, 128)}
 _WINDOWS = 8
 # Side in pixels of the middle of a plane from which the range of values is taken.
 _FOR_RANGE = 1024
+
+
+class Mask(Protocol):
+    """Which pixels of a plane are never a training target."""
+
+    def mask(self, rows: slice, columns: slice) -> np.ndarray:
+        """Return the mask of a part of the plane, True where held out."""
 
 
 class HeldOutMask:
@@ -120,7 +128,7 @@ class HeldOut:
     def __init__(
         self,
         pairs: Sequence[Pair],
-        masks: Sequence[HeldOutMask],
+        masks: Sequence[Mask],
         normalisations: Sequence[Normalisation],
         loss: Loss,
         *,
@@ -182,7 +190,7 @@ def _data_range(pairs: Sequence[Pair], channel: int) -> float:
 
 def _batches(
     pairs: Sequence[Pair],
-    masks: Sequence[HeldOutMask],
+    masks: Sequence[Mask],
     normalisations: Sequence[Normalisation],
     stride: tuple[int, ...],
     device: torch.device,
@@ -232,7 +240,7 @@ def _window(shape: tuple[int, ...], corner: list[int], stride: tuple[int, ...]) 
 
 def _images(
     pair: Pair,
-    mask: HeldOutMask,
+    mask: Mask,
     normalisations: Sequence[Normalisation],
     window: Region,
     dims: int,

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from napari_n2n.model.record import DetectorRecord
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.block_cache import BlockCache
-from napari_n2n.training.held_out import HeldOut, HeldOutMask
+from napari_n2n.training.held_out import HeldOut, HeldOutMask, Mask
 from napari_n2n.training.initial_weights import initial_network, is_pretrained
 from napari_n2n.training.losses import LOSSES, Loss
 from napari_n2n.training.normalisation import Normalisation, normalise, stabilise
@@ -61,9 +61,15 @@ class Parts:
 
 
 def prepare(
-    pairs: Sequence[Pair], settings: TrainingSettings, reports: Sequence[NoiseReport]
+    pairs: Sequence[Pair],
+    settings: TrainingSettings,
+    reports: Sequence[NoiseReport],
+    mask: Callable[[tuple[int, int], int], Mask] = HeldOutMask,
 ) -> Parts:
-    """Build and return the parts of a run; the caller must close the cache afterwards."""
+    """Build and return the parts of a run; the caller must close the cache afterwards.
+
+    `mask` returns, for the shape of a plane and the seed, which pixels are held out.
+    """
     if settings.fixed_pattern == "repair":
         pairs = repaired(pairs)
     device = choose_device(settings.device)
@@ -75,7 +81,7 @@ def prepare(
     stabilisation = stabilise(pairs, normalisations[0], reports[0].noise_model) if wide else None
     architecture, network = initial_network(settings, loss, pairs, mean, stabilisation)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
-    masks = [HeldOutMask(pair.first.plane_shape, settings.seed) for pair in pairs]
+    masks = [mask(pair.first.plane_shape, settings.seed) for pair in pairs]
     try:
         state = TrainState.begin(network.moved_to(device), settings.learning_rate, count)
         stride = network.stride

@@ -21,7 +21,8 @@ from napari_n2n.training.state import History
 # Pairs whose pixels are compared when a run is resumed. Of each, a few planes are read, in about a
 # second.
 _COMPARED_PAIRS = 8
-_NO_PSNR = "outliers in the target make a mean squared error, and so a PSNR, meaningless"
+NO_PSNR = "outliers in the target make a mean squared error, and so a PSNR, meaningless"
+"""Why scores are missing if the statistic of the loss is not the mean."""
 
 
 Fingerprints = dict[int, list[dict[str, Any]]]
@@ -62,7 +63,7 @@ def record_of_run(
         values=[one.values for one in normalisations],
         noise=[report.as_dict() for report in reports],
         score=None if history.best is None else _reproducible(history.best),
-        score_reason=None if held_out.loss.statistic == "mean" else _NO_PSNR,
+        score_reason=None if held_out.loss.statistic == "mean" else NO_PSNR,
         data_range=held_out.data_range,
         empty_square=empty_squares(pairs),
         curve=[_reproducible(score) for score in history.curve],

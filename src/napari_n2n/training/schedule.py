@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from napari_n2n.model.record import HeldOutScore
 from napari_n2n.noise.report import NoiseReport
-from napari_n2n.training.settings import PRESETS, TrainingSettings
+from napari_n2n.training.settings import PRESETS, TrainingSettings, networks
 from napari_n2n.training.state import SCORE_TOLERANCE, History
 
 # Steps until the peak rate. More: a slower start; fewer: the first steps damage pretrained weights.
@@ -69,7 +69,7 @@ class Schedule:
     Attributes
     ----------
     steps, minutes
-        Limits given in the settings, or None.
+        Limits of one network given in the settings, or None.
     longest
         Largest number of steps if `steps` is None.
     patience
@@ -93,7 +93,8 @@ class Schedule:
         effort = PRESETS[settings.preset].effort
         factor = max(report.training_factor for report in reports)
         longest = effort * usual_steps(reports, pixels, pixels_per_step)
-        return cls(settings.steps, settings.minutes, longest, max(1.0, effort) * factor)
+        minutes = settings.minutes and settings.minutes / networks(settings)
+        return cls(settings.steps, minutes, longest, max(1.0, effort) * factor)
 
     def progress(self, history: History) -> float:
         """Return the share of the run that is done; 1 ends it."""

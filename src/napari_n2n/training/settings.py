@@ -116,6 +116,16 @@ class TrainingSettings(BaseModel):
     )
     """Hot pixels and offsets of columns and rows: keep them, or repair input and target."""
 
+    error_map: Literal["off", "on"] = Field(
+        default="off",
+        title="Error map",
+        json_schema_extra={
+            "form": "advanced",
+            "labels": {"off": "off", "on": "learn the error (3 x the time)"},
+        },
+    )
+    """on: also learn how far results are from the truth; takes three times as long."""
+
     device: str = Field(default="auto", title="Device", json_schema_extra={"form": "advanced"})
     """Where to compute: auto, cpu, cuda, cuda:1 or mps; auto: a graphics card if possible."""
 
@@ -184,3 +194,8 @@ class TrainingSettings(BaseModel):
         if isinstance(value, bool):  # pydantic takes True for 1
             raise ValueError("must be a number, not true or false")
         return value
+
+
+def networks(settings: TrainingSettings) -> int:
+    """Return how many networks are trained: for error maps, one more on each half of the pixels."""
+    return 3 if settings.error_map == "on" else 1

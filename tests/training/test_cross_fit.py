@@ -1,0 +1,64 @@
+"""The error of the results is learned without a clean image."""
+
+import numpy as np
+import pytest
+from conftest import blobs, noisy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_n2n import Pair, TrainingSettings, load, train
+from napari_n2n.denoising.denoise import denoise
+from napari_n2n.training.cross_fit import HalfMask
+
+SCENE = blobs((192, 192), 3)
+SETTINGS = TrainingSettings(steps=60, patch=64, batch=2, device="cpu", error_map="on")
+
+
+@pytest.fixture(scope="module")
+def views():
+    return [noisy(SCENE, seed) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def model(views):
+    return train(Pair.open(*views), SETTINGS)
+
+
+@given(rows=st.integers(32, 300), columns=st.integers(32, 300))
+def test_every_pixel_is_held_out_from_one_of_the_two_networks(rows, columns):
+    plane = slice(0, rows), slice(0, columns)
+    first, second = (HalfMask((rows, columns), half).mask(*plane) for half in (0, 1))
+    assert (first != second).all()
+    assert 0.3 < first.mean() < 0.7
+    part = slice(rows // 3, rows), slice(columns // 4, columns // 2)
+    assert (first[part] == HalfMask((rows, columns), 0).mask(*part)).all()
+
+
+def test_the_expected_error_is_that_against_the_clean_image(model, views):
+    error = model.record.error_of(0)
+    one, two = (denoise(model, view, device="cpu") for view in views)
+    mean = (one + two) / 2
+    for result, expected, psnr, scatter in (
+        (one, error.expected(one), error.psnr, error.psnr_se),
+        (mean, error.expected(mean, np.stack([one, two])), error.psnr_mean, error.psnr_mean_se),
+    ):
+        distance = np.abs(result - SCENE)
+        assert (distance <= expected).mean() == pytest.approx(0.68, abs=0.08)
+        assert (distance <= 2 * expected).mean() == pytest.approx(0.95, abs=0.04)
+        true = 10 * np.log10(model.record.data_range[0] ** 2 / np.mean(distance**2))
+        assert abs(true - psnr) < 3 * scatter < 3
+
+
+def test_the_learned_error_is_stored_with_the_model(model, tmp_path):
+    assert load(model.save(tmp_path / "m.n2n")).record.error == model.record.error
+
+
+def test_the_weights_are_those_of_a_run_without_error_map(model, views):
+    alone = train(Pair.open(*views), SETTINGS.model_copy(update={"error_map": "off"}))
+    assert alone.fingerprint() == model.fingerprint() and alone.record.error == []
+
+
+def test_if_outliers_hide_the_error_the_reason_is_given(views):
+    quick = SETTINGS.model_copy(update={"steps": 2, "loss": "l1"})
+    record = train(Pair.open(*views), quick).record
+    assert record.error == [None] and "outliers" in record.error_reason
