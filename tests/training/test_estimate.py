@@ -48,7 +48,7 @@ def test_volumes_and_channels_are_timed_as_they_are_trained():
     reports = [measure_noise(pair) for pair in pairs]
     settings = SHORT.model_copy(update={"dims": 3, "channels": "separate", "batch": 8})
     estimated = estimate_time(pairs, settings, reports)
-    assert estimated.networks == 2
+    assert estimated.channels == 2
     assert estimated.seconds(settings) == pytest.approx(24 * estimated.step_seconds, rel=0.1)
     flat = Pair.open(*(noisy(blobs((64, 64)), seed) for seed in (1, 2)))
     with refused("axes"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.pair.fixed_pattern import in_source
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
+
+Quantity = Literal["result", "error"]
+_ENDINGS: dict[Quantity, str] = {"result": " denoised", "error": " error"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +55,15 @@ class Plan:
         Sentences that say how the acquisitions differ from those that the model was trained on.
     turns
         Whether test-time augmentation is used.
+    quantity
+        What is computed: the result, or its expected error.
     """
 
     scenes: tuple[Scene, ...]
     header: Header
     warnings: tuple[str, ...]
     turns: bool = False
+    quantity: Quantity = "result"
 
 
 def make_plan(
@@ -66,6 +72,7 @@ def make_plan(
     axes: str | None = None,
     dtype: str = "float32",
     turns: bool = False,
+    quantity: Quantity = "result",
 ) -> Plan:
     """Open the acquisitions to denoise, and check that they suit the model.
 
@@ -83,17 +90,22 @@ def make_plan(
         "float32", or "same" for the input's own type (rounded and clipped).
     turns
         Test-time augmentation: average over 8 rotations and flips (8x slower, slightly better).
+    quantity
+        "result", or "error": how far the result may be from the clean image, in ADU (see
+        `ErrorModel`); NaN at saturated and bad pixels and in empty areas, where it is not known.
 
     Raises
     ------
     BadInput
-        If a source cannot be read, the sources do not show one scene, or the model was trained on
-        another number of channels or dimensions.
+        If a source cannot be read, the sources do not show one scene, the model was trained on
+        another number of channels or dimensions, or it has not learned its error.
     """
     if not sources:
         raise BadInput("nothing to denoise: name at least one acquisition", "not_chosen")
     if dtype not in ("float32", "same"):
         raise BadInput(f"dtype '{dtype}': unknown: choose float32 or same", "option")
+    if quantity == "error":
+        dtype = "float32"
     opened = [Acquisition.open(source, axes=axes) for source in sources]
     first = opened[0]
     if denoiser.dims == 3 and not first.has_depth:
@@ -116,6 +128,8 @@ def make_plan(
             "of one scene",
             "channels",
         )
+    if quantity == "error":
+        check_error_is_known(denoiser, len(channels[0]))
     scenes = tuple(
         _scene([corrected(one, denoiser, channel) for one in split])
         for channel, split in enumerate(zip(*channels, strict=True))
@@ -123,13 +137,24 @@ def make_plan(
     header = replace(
         first.header,
         dtype=first.dtype if dtype == "same" else np.dtype(np.float32),
-        name=" + ".join(one.name for one in opened) + " denoised",
+        name=" + ".join(one.name for one in opened) + _ENDINGS[quantity],
     )
     warnings = [
         *_other_detector(denoiser, scenes),
         *differences(denoiser, [one.acquisitions for one in scenes]),
     ]
-    return Plan(scenes, header, tuple(warnings), turns)
+    return Plan(scenes, header, tuple(warnings), turns, quantity)
+
+
+def check_error_is_known(denoiser: Denoiser, channels: int) -> None:
+    """Raise `BadInput` unless the model knows the error of its results in every channel."""
+    record = denoiser.record
+    if all(record.error_of(channel) is not None for channel in range(channels)):
+        return
+    fix = "train it with --error-map on"
+    if record.error_reason is not None:
+        fix = record.error_reason
+    raise BadInput(f"the model does not know the error of its results: {fix}", "option")
 
 
 def corrected(acquisition: Acquisition, denoiser: Denoiser, channel: int) -> Acquisition:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_n2n.denoising.expected_error import Part, expected_error
 from napari_n2n.denoising.plan import Plan, Scene
 from napari_n2n.denoising.tile_queue import computed
 from napari_n2n.denoising.tiles import Tile, choose_tile, mirrored, rounded_up, tiles
@@ -18,6 +19,7 @@ from napari_n2n.io.header import Region
 from napari_n2n.io.writers import shard_sides
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import check_memory, free_memory
+from napari_n2n.model.error_model import REACH
 from napari_n2n.pair.empty_areas import flat
 from napari_n2n.pair.registration import common_part
 
@@ -54,6 +56,11 @@ class Input:
     wanted: Region
     pixels: np.ndarray
     origin: tuple[int, ...]
+
+    @property
+    def raw(self) -> np.ndarray:
+        """The pixels without the halo."""
+        return self.pixels[_relative(self.wanted, self.origin)]
 
 
 class Predictor:
@@ -112,7 +119,7 @@ class Predictor:
 
     def read(self, region: Region) -> list[Input]:
         """Read the pixels needed for a region, which is one plane or volume of the result."""
-        scene, inside = self._scene(region)
+        scene, inside = self._scene(self._with_surroundings(region))
         inputs = []
         for index, (one, start) in enumerate(zip(scene.acquisitions, scene.starts, strict=True)):
             shift = [a - b for a, b in zip(start, scene.starts[0], strict=True)]
@@ -142,24 +149,45 @@ class Predictor:
         Cancelled
             If the callback returns True.
         """
-        channel, (scene, inside) = self._channel(region), self._scene(region)
+        whole = self._with_surroundings(region)
+        channel, (scene, inside) = self._channel(region), self._scene(whole)
         shape = tuple(part.stop - part.start for part in inside)
         total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        parts = []
         for one in inputs:
             acquisition = scene.acquisitions[one.index]
             denoised = self._denoised(one, acquisition.shape, channel)
-            self._keep_empty(one, denoised, channel)
+            empty = self._empty(one, channel)
+            np.copyto(denoised, one.raw, where=empty, casting="unsafe")
             if self.denoiser.record.loss_of(channel) != "likelihood":
                 # Saturated pixels are not trained on, so larger values would be meaningless.
                 np.minimum(denoised, np.float32(acquisition.saturation), out=denoised)
-            weight = np.float32(scene.weights[one.index])
-            total[one.target] += weight * scene.maps[one.index](denoised)
+            weight, mapped = np.float32(scene.weights[one.index]), scene.maps[one.index](denoised)
+            total[one.target] += weight * mapped
             weights[one.target] += weight
-        full = tuple(part.stop - part.start for part in region)
-        result = (total / weights).reshape(full)
+            if self.plan.quantity == "error":
+                unknown = empty | (one.raw >= acquisition.saturation)
+                unknown |= acquisition.bad_pixels(*one.wanted[-2:])
+                parts.append(Part(one.target, mapped, unknown))
+        result = total / weights
         if not np.isfinite(result).all():
-            raise self._not_finite(region, result)
+            raise self._not_finite(whole, result.reshape([p.stop - p.start for p in whole]))
+        if self.plan.quantity == "error":
+            model = self.denoiser.record.error_of(channel)
+            assert model is not None  # see `make_plan`
+            inner = _relative(region[-2:], [part.start for part in whole[-2:]])
+            error = expected_error(model, result, parts, scene.maps[0])
+            result = error[..., inner[0], inner[1]]
+        result = result.reshape([part.stop - part.start for part in region])
         return _as_type(result, self.plan.header.dtype)
+
+    def _with_surroundings(self, region: Region) -> Region:
+        """Return a region with the pixels around it that decide its expected error."""
+        if self.plan.quantity == "result":
+            return region
+        sides = zip(region[-2:], self.plan.header.shape[-2:], strict=True)
+        wider = (slice(max(0, p.start - REACH), min(side, p.stop + REACH)) for p, side in sides)
+        return (*region[:-2], *wider)
 
     def _not_finite(self, region: Region, result: np.ndarray) -> BadInput:
         """Return the error for a region of the result with pixels that are NaN or infinite."""
@@ -260,17 +288,15 @@ class Predictor:
         # Not in the handler: its error keeps the tensors of the failed tile in memory.
         return self._denoised(one, shape, channel)
 
-    def _keep_empty(self, one: Input, denoised: np.ndarray, channel: int) -> None:
-        """Copy empty areas of an input to its result: the network was not trained on them."""
+    def _empty(self, one: Input, channel: int) -> np.ndarray:
+        """Return the empty areas of an input, which are copied: none was trained on."""
         sides = self.denoiser.record.empty_square
         side = sides[channel if len(sides) > 1 else 0] if sides else None
-        if side is None:
-            return
-        inside = _relative(one.wanted, one.origin)
         empty = np.zeros(one.pixels.shape, bool)
-        for plane in np.ndindex(*empty.shape[:-2]):
-            empty[plane] = flat(one.pixels[plane], side)
-        np.copyto(denoised, one.pixels[inside], where=empty[inside], casting="unsafe")
+        if side is not None:
+            for plane in np.ndindex(*empty.shape[:-2]):
+                empty[plane] = flat(one.pixels[plane], side)
+        return empty[_relative(one.wanted, one.origin)]
 
     def _tiles(self, spatial: Region, shape: tuple[int, ...]) -> Iterator[Tile]:
         halo, stride = self.denoiser.receptive_field, self.denoiser.stride

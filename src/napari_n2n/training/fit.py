@@ -177,10 +177,9 @@ def _run(
 
     The average in the state that it returns has the best weights.
     """
-    inputs = fingerprints(pairs)
+    inputs, path = fingerprints(pairs), control.checkpoint
     parts = prepare(pairs, settings, reports, mask)
     state, schedule = parts.state, parts.schedule
-    path = control.checkpoint
     kept = Checkpoint(path, settings, parts.normalisations, inputs) if path is not None else None
     with closing(parts.cache), _saved_after_error(kept, state):
         if kept is not None:
@@ -236,7 +235,7 @@ def _run(
             device=str(parts.cache.device),
             precision="bfloat16" if parts.bfloat16 else "float32",
         )
-        parts.state.average.load_state_dict(parts.state.best)
+        state.average.load_state_dict(state.best)
         return parts, record
 
 
