@@ -156,6 +156,22 @@ def test_train_denoise_and_score_from_files(monkeypatch, capsys, folder, tmp_pat
     assert figures["psnr"] > 10 and 0 < figures["ssim"] <= 1
 
 
+def test_an_error_map_is_written_beside_the_result(monkeypatch, capsys, folder, tmp_path):
+    a, b, model = folder / "a.tif", folder / "b.tif", tmp_path / "m.n2n"
+    out, error = tmp_path / "out.tif", tmp_path / "error.tif"
+    words = ("train", a, b, "-o", model, "--steps", 5, "--error-map", "on")
+    status, _, err = call(monkeypatch, capsys, *words)
+    assert status == 0 and "PSNR on pixels not trained on" in err
+    assert not list(tmp_path.glob("*.checkpoint*"))
+    words = ("denoise", model, a, b, "-o", out, "--error", error)
+    status, text, _ = call(monkeypatch, capsys, *words, "--json")
+    assert status == 0 and json.loads(text)["error"] == str(error)
+    shown, expected = (np.asarray(Acquisition.open(path).data) for path in (out, error))
+    assert (expected > 0).all() and (expected < 20).mean() > 0.5 and shown.shape == expected.shape
+    status, _, err = call(monkeypatch, capsys, *words[:-1], out, "--overwrite")
+    assert status == 2 and "is also the result" in err
+
+
 def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, folder):
     words = ("score", folder / "truth.tif", "--against", folder / "b.tif", "--json")
     figures = json.loads(call(monkeypatch, capsys, *words)[1])

@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from napari_n2n.cli.denoise_run import (
+    check_error_map,
     denoise_folders_shown,
     denoise_scene_shown,
     say_if_resumable,
@@ -167,6 +168,8 @@ def train(
         say(f"stopped: {output} has the best weights so far; continue with --resume")
     else:
         say(f"saved {output}")
+    for line in denoiser.record.error_lines():
+        say(line)
     if as_json:
         record = denoiser.record.model_dump(exclude={"curve", "detector"})
         print_json({"model": output} | record | {"left_out": left_out.as_list()})
@@ -196,6 +199,12 @@ def denoise(
         Literal["float32", "same"],
         typer.Option(help="Type of the pixels; same: as the input, rounded and clipped."),
     ] = "float32",
+    error: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write an error map, how far the result may be from the truth; or a folder."
+        ),
+    ] = None,
     turns: Annotated[
         bool,
         typer.Option(
@@ -229,21 +238,28 @@ def denoise(
     if in_folders:
         skipped = left_out if skip_bad else None
         run = partial(denoise_folders_shown, recursive=recursive, left_out=skipped)
-    with say_if_resumable(output):
-        worked, results = run(
-            *(denoiser, sources, output),
-            axes=axes,
-            dtype=dtype,
-            turns=turns,
-            device=device,
-            memory=memory,
-            resume=resume,
-            overwrite=overwrite,
-            scheduler=scheduler,
-        )
-    say(f"saved {output}" if worked else f"{output}: already finished")
+    if error is not None:
+        replaces = overwrite or resume or in_folders
+        check_error_map(denoiser, model, output, error, replaces=replaces)
+    options = {
+        "axes": axes,
+        "dtype": dtype,
+        "turns": turns,
+        "device": device,
+        "memory": memory,
+        "resume": resume,
+        "overwrite": overwrite,
+        "scheduler": scheduler,
+    }
+    written: dict[str, Any] = {}
+    for path, quantity in [(output, "result"), *([(error, "error")] if error else [])]:
+        with say_if_resumable(path):
+            worked, results = run(denoiser, sources, path, quantity=quantity, **options)
+        say(f"saved {path}" if worked else f"{path}: already finished")
+        names = ("output", "outputs") if quantity == "result" else ("error", "errors")
+        written |= zip(names, (path, results), strict=True)
     if as_json:
-        written = {"output": output, "outputs": results, "left_out": left_out.as_list()}
+        written["left_out"] = left_out.as_list()
         print_json(written | {"model": model, "inputs": sources})
     left_out.end()
 

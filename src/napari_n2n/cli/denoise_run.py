@@ -9,8 +9,10 @@ from napari_n2n.cli.left_out import LeftOut, say_ignored
 from napari_n2n.cli.terminal import progress, say
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import journal_path
+from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
 
 if TYPE_CHECKING:
+    from napari_n2n.denoising.plan import Quantity
     from napari_n2n.model.denoiser import Denoiser
 
 
@@ -26,6 +28,23 @@ def say_if_resumable(output: Path) -> Iterator[None]:
         raise
 
 
+def check_error_map(
+    denoiser: "Denoiser", model: Path, output: Path, error: Path, *, replaces: bool
+) -> None:
+    """Raise before the work if the model knows no error, or its map cannot be written.
+
+    `replaces` says whether an existing one is overwritten or resumed.
+    """
+    from napari_n2n.denoising.plan import check_error_is_known
+
+    check_error_is_known(denoiser, len(denoiser.scales), str(model))
+    path = output_path(error)
+    if path == output_path(output):
+        raise BadInput(f"{error}: is also the result: choose another name for --error", "output")
+    check_keeps_inputs(path, [model])
+    check_overwrite(path, overwrite=replaces)
+
+
 def denoise_scene_shown(
     denoiser: "Denoiser",
     sources: list[Path],
@@ -34,18 +53,20 @@ def denoise_scene_shown(
     axes: str | None,
     dtype: str,
     turns: bool,
+    quantity: "Quantity" = "result",
     **options: Any,
 ) -> tuple[bool, list[Path]]:
     """Denoise with a display of the progress; return whether any was left to do, and the result."""
     from napari_n2n.denoising.denoise import denoise_by_shards
     from napari_n2n.denoising.plan import make_plan
 
-    work = make_plan(denoiser, *sources, axes=axes, dtype=dtype, turns=turns)
-    for warning in work.warnings:
+    how: dict[str, Any] = {"axes": axes, "dtype": dtype, "turns": turns}
+    work = make_plan(denoiser, *sources, **how, quantity=quantity)
+    for warning in work.warnings if quantity == "result" else ():
         say(f"warning: {warning}")
     run = denoise_by_shards(denoiser, work, output, **options)
     worked = False
-    with progress("denoising") as follow:
+    with progress("denoising" if quantity == "result" else "error map") as follow:
         for step in run:
             worked = True
             follow(step.progress, f"shard {step.done} of {step.total}")

@@ -18,7 +18,7 @@ import numpy as np
 from napari_n2n.defaults import MEMORY
 from napari_n2n.denoising.cluster import ClusterJob, shards_on_cluster
 from napari_n2n.denoising.in_memory import DenoisingProgress, denoise_in_memory
-from napari_n2n.denoising.plan import Plan, make_plan
+from napari_n2n.denoising.plan import Plan, Quantity, make_plan
 from napari_n2n.denoising.predictor import Predictor, fitting_tile
 from napari_n2n.denoising.provenance_of_result import provenance_of_result
 from napari_n2n.denoising.resumable import is_finished, is_written, job_of, open_output
@@ -184,6 +184,7 @@ class DenoiseOptions(TypedDict, total=False):
     axes: str | None
     dtype: str
     turns: bool
+    quantity: Quantity
     device: str
     memory: int
     overwrite: bool
@@ -215,6 +216,7 @@ def denoise(
     axes: str | None = None,
     dtype: str = "float32",
     turns: bool = False,
+    quantity: Quantity = "result",
     device: str = "auto",
     memory: int = MEMORY,
     overwrite: bool = False,
@@ -229,7 +231,7 @@ def denoise(
     ----------
     denoiser
         The model, or the path of its file.
-    sources, axes, dtype, turns
+    sources, axes, dtype, turns, quantity
         See `make_plan`.
     out
         Path ending in .ome.zarr, .zarr or .tif; None returns the result in memory.
@@ -265,7 +267,7 @@ def denoise(
         If `cancelled` returned True.
     """
     model = denoiser if isinstance(denoiser, Denoiser) else load(denoiser)
-    plan = make_plan(model, *sources, axes=axes, dtype=dtype, turns=turns)
+    plan = make_plan(model, *sources, axes=axes, dtype=dtype, turns=turns, quantity=quantity)
     if out is None:
         in_memory = denoise_in_memory(
             model, plan, device=device, memory=memory, cancelled=cancelled

@@ -11,7 +11,7 @@ from napari_n2n.stats.affine import Affine
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Part:
+class Contribution:
     """What one acquisition contributes to a region.
 
     Attributes
@@ -30,7 +30,7 @@ class Part:
 
 
 def expected_error(
-    model: ErrorModel, result: np.ndarray, parts: Sequence[Part], scale: Affine
+    model: ErrorModel, result: np.ndarray, parts: Sequence[Contribution], scale: Affine
 ) -> np.ndarray:
     """Return the expected deviation of a result from the clean image, in ADU.
 

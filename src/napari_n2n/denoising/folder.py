@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.denoising.denoise import denoise_by_shards
-from napari_n2n.denoising.plan import make_plan
+from napari_n2n.denoising.plan import Quantity, make_plan
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
 from napari_n2n.io import ngff
@@ -156,6 +156,7 @@ def denoise_fields_of_view(
     axes: str | None = None,
     dtype: str = "float32",
     turns: bool = False,
+    quantity: Quantity = "result",
     overwrite: bool = False,
     resume: bool = False,
     on_bad: OnBad | None = None,
@@ -169,6 +170,8 @@ def denoise_fields_of_view(
     parameters.
     """
     how: dict[str, Any] = {"axes": axes, "dtype": dtype, "turns": turns}
+    if quantity != "result":  # journals of earlier versions have no word for it
+        how["quantity"] = quantity
     # A resumed run overwrites the remaining results if the first run had this option.
     settings = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
     # Locked from before the first look at the results until the last one is finished.
@@ -290,7 +293,8 @@ def denoise_folder(
     on_step
         Called with the progress after every shard.
     options
-        axes, dtype, turns, device, memory, overwrite, resume and scheduler, as in `denoise`.
+        axes, dtype, turns, quantity, device, memory, overwrite, resume and scheduler, as in
+        `denoise`.
         `on_bad` is called with the error of each recording that cannot be used, which is then left
         out; without it, one error names all of them before denoising starts.
         `resume` continues an interrupted run, or adds new recordings to a complete one; model,

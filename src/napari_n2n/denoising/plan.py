@@ -146,7 +146,7 @@ def make_plan(
     return Plan(scenes, header, tuple(warnings), turns, quantity)
 
 
-def check_error_is_known(denoiser: Denoiser, channels: int) -> None:
+def check_error_is_known(denoiser: Denoiser, channels: int, name: str = "the model") -> None:
     """Raise `BadInput` unless the model knows the error of its results in every channel."""
     record = denoiser.record
     if all(record.error_of(channel) is not None for channel in range(channels)):
@@ -154,7 +154,7 @@ def check_error_is_known(denoiser: Denoiser, channels: int) -> None:
     fix = "train it with --error-map on"
     if record.error_reason is not None:
         fix = record.error_reason
-    raise BadInput(f"the model does not know the error of its results: {fix}", "option")
+    raise BadInput(f"{name}: does not know the error of its results: {fix}", "option")
 
 
 def corrected(acquisition: Acquisition, denoiser: Denoiser, channel: int) -> Acquisition:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_n2n.denoising.expected_error import Part, expected_error
+from napari_n2n.denoising.expected_error import Contribution, expected_error
 from napari_n2n.denoising.plan import Plan, Scene
 from napari_n2n.denoising.tile_queue import computed
 from napari_n2n.denoising.tiles import Tile, choose_tile, mirrored, rounded_up, tiles
@@ -168,7 +168,7 @@ class Predictor:
             if self.plan.quantity == "error":
                 unknown = empty | (one.raw >= acquisition.saturation)
                 unknown |= acquisition.bad_pixels(*one.wanted[-2:])
-                parts.append(Part(one.target, mapped, unknown))
+                parts.append(Contribution(one.target, mapped, unknown))
         result = total / weights
         if not np.isfinite(result).all():
             raise self._not_finite(whole, result.reshape([p.stop - p.start for p in whole]))

@@ -27,7 +27,10 @@ _log = logging.getLogger("napari_n2n")
 def job_of(denoiser: Denoiser, plan: Plan) -> dict[str, Any]:
     """Return everything that determines the pixels of a result, as plain JSON."""
     header = plan.header
-    return {
+    # A result has no word for it, as in journals and results of earlier versions.
+    errors = [one and one.model_dump(mode="json") for one in denoiser.record.error]
+    quantity = {} if plan.quantity == "result" else {"quantity": plan.quantity, "errors": errors}
+    return quantity | {
         "model": denoiser.fingerprint(),
         "input": [fingerprint(one) for scene in plan.scenes for one in scene.acquisitions],
         "output": [header.shape, str(header.dtype), header.axes],

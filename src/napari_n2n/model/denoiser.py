@@ -167,6 +167,7 @@ def merge_channels(parts: Sequence[Denoiser]) -> Denoiser:
         "noise": [noise for record in records for noise in record.noise],
         "detector": [one for record in records for one in record.detector],
         "error": [one for record in records for one in record.error],
+        "error_reason": next((one.error_reason for one in records if one.error_reason), None),
         "empty_square": [side for record in records for side in record.empty_square],
         "of_channels": records,
         "loss": ", ".join(dict.fromkeys(record.loss for record in records)),

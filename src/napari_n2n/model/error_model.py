@@ -54,6 +54,13 @@ class ErrorModel(BaseModel):
     psnr_mean: float | None = None
     psnr_mean_se: float | None = None
 
+    def in_words(self) -> str:
+        """Return how good the results are on pixels that were not trained on, in one line."""
+        alone = f"{self.psnr:.2f} ± {self.psnr_se:.2f} dB for one acquisition"
+        if self.psnr_mean is None or self.psnr_mean_se is None:
+            return alone
+        return f"{alone}, {self.psnr_mean:.2f} ± {self.psnr_mean_se:.2f} dB for the average of two"
+
     def expected(self, result: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
         """Return the expected deviation (root mean square) of a result from the clean image.
 

@@ -5,6 +5,7 @@ be loaded.
 """
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -209,6 +210,15 @@ class ModelRecord(_Value):
         if not self.error:
             return None
         return self.error[channel if len(self.error) > 1 else 0]
+
+    def error_lines(self) -> Iterator[str]:
+        """Yield a line about the error of each channel's results, or why it is not known."""
+        for number, error in enumerate(self.error):
+            name = f"channel {number}: " if len(self.error) > 1 else ""
+            if error is not None:
+                yield f"{name}PSNR on pixels not trained on: {error.in_words()}"
+            else:
+                yield f"{name}error not known: {self.error_reason}"
 
     def loss_of(self, channel: int) -> str:
         """Return the name of the loss that a channel was trained with."""
