@@ -6,11 +6,14 @@ from dataclasses import replace
 import dask.array as da
 import numpy as np
 import pytest
+import tifffile
 import torch
 import zarr
 from conftest import blobs, noisy
+from qtpy.QtWidgets import QFileDialog
 
-from napari_n2n import load
+from napari_n2n import Acquisition, load
+from napari_n2n.io.written_by import read_provenance
 from napari_n2n.model.network import CompactUNet
 from napari_n2n.training.fit import TrainingStep
 from napari_n2n.training.losses import LOSSES
@@ -73,6 +76,57 @@ def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
     clean = np.asarray(result.data)
     assert np.mean((clean - SCENE) ** 2) < np.mean((source.data - SCENE) ** 2)
     assert widget.train_button.isEnabled() and widget.save_button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("ending", "kind"), [(".ome.tif", "uint16"), (".ome.zarr", "float32"), ("", "uint16")]
+)
+def test_the_image_is_saved_with_what_is_known_about_it(
+    viewer, qtbot, tmp_path, monkeypatch, ending, kind
+):
+    for seed in (1, 2):
+        stack = np.stack([noisy(SCENE, (seed, k)) for k in range(2)]).astype(np.uint16)
+        metadata = {"axes": "CYX", "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
+        metadata |= {"Channel": {"Name": ["DAPI", "GFP"]}}
+        path = tmp_path / f"{seed}.ome.tif"
+        tifffile.imwrite(path, stack, metadata=metadata, photometric="minisblack")
+        viewer.open(path)
+    _, widget = open_dock(viewer)
+    saving = widget.model_actions.image_button
+    assert not saving.isEnabled()
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+
+    def ask(_parent, title, suggested, formats):
+        assert "denoised" in title and suggested.endswith("denoised.ome.tif")
+        (chosen,) = (
+            one for one in formats.split(";;") if kind in one and (ending or "TIFF") in one
+        )
+        return str(tmp_path / f"clean{ending}"), chosen
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
+    saving.click()
+    qtbot.waitUntil(lambda: saving.isEnabled(), timeout=30_000)
+    saved = Acquisition.open(tmp_path / f"clean{ending or '.ome.tif'}")
+    assert (saved.axes, saved.dtype) == ("CYX", np.dtype(kind))
+    assert saved.header.steps["X"] == (0.2, "micrometer")
+    assert [channel.name for channel in saved.channels] == ["DAPI", "GFP"]
+    result = np.asarray(viewer.layers[-1].data)
+    np.testing.assert_allclose(saved.data.compute(), result, atol=0.51 if kind == "uint16" else 0)
+    assert read_provenance(saved.path)["model"]
+
+
+def test_an_image_never_replaces_a_recording(viewer, qtbot, tmp_path, shown):
+    _, widget = open_dock(viewer)
+    widget.source.value = "files"
+    for edit, seed in ((widget.file_a, 1), (widget.file_b, 2)):
+        tifffile.imwrite(tmp_path / f"{seed}.tif", noisy(SCENE, seed))
+        edit.value = tmp_path / f"{seed}.tif"
+    before = (tmp_path / "1.tif").read_bytes()
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    widget.model_actions.image_button.save(tmp_path / "1.tif", overwrite=True)
+    assert len(shown) == 1 and (tmp_path / "1.tif").read_bytes() == before
 
 
 def test_the_dock_explains_why_the_noise_calls_for_a_loss(viewer, qtbot):

@@ -16,6 +16,7 @@ from napari_n2n.denoising.tiles import Tile, choose_tile, mirrored, rounded_up, 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, read_finite
 from napari_n2n.io.header import Region
+from napari_n2n.io.pixel_values import as_type
 from napari_n2n.io.writers import shard_sides
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import check_memory, free_memory
@@ -179,7 +180,7 @@ class Predictor:
             error = expected_error(model, result, parts, scene.maps[0])
             result = error[..., inner[0], inner[1]]
         result = result.reshape([part.stop - part.start for part in region])
-        return _as_type(result, self.plan.header.dtype)
+        return as_type(result, self.plan.header.dtype)
 
     def _with_surroundings(self, region: Region) -> Region:
         """Return a region with the pixels around it that decide its expected error."""
@@ -331,10 +332,3 @@ def _to_chunks(part: slice, length: int, size: int, phase: int) -> slice:
     first = phase + (part.start - phase) // size * size
     last = phase + rounded_up(part.stop - phase, size)
     return slice(max(0, first), min(length, last))
-
-
-def _as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        values = np.rint(values).clip(limits.min, limits.max)
-    return values.astype(dtype, copy=False)

@@ -1,4 +1,4 @@
-"""Check that pixel values can be used in float32, the type of all computations."""
+"""Check that pixel values can be used in float32, the type of all computations; convert them."""
 
 import math
 
@@ -80,3 +80,11 @@ def _check_precision(plane: np.ndarray, name: str, index: int) -> None:
             "subtract a constant from the image",
             "precision",
         )
+
+
+def as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return values in another pixel type: rounded and clipped to its range if it is an integer."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        values = np.rint(values).clip(limits.min, limits.max)
+    return values.astype(dtype, copy=False)

@@ -2,10 +2,13 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, tiff
@@ -18,6 +21,7 @@ from napari_n2n.io.output_path import (
     check_overwrite,
     output_path,
 )
+from napari_n2n.io.pixel_values import as_type
 from napari_n2n.io.run_lock import locked
 
 # Side of a shard of planes, in pixels: 4 million float32 pixels are 16 MB. Larger: fewer files, and
@@ -84,7 +88,11 @@ def least_size(path: Path, header: Header) -> int:
 
 @contextmanager
 def written_together(
-    source: Acquisition, outputs: Sequence[tuple[Path, Header]], *, overwrite: bool
+    source: Acquisition,
+    outputs: Sequence[tuple[Path, Header]],
+    *,
+    overwrite: bool,
+    note: dict[str, Any] | None = None,
 ) -> Iterator[list[Writer]]:
     """Open writers for several results; at the end all of them get their names, or none.
 
@@ -99,6 +107,8 @@ def written_together(
         Path and header of every result.
     overwrite
         Overwrite existing files.
+    note
+        What made the pixels; see `ngff.Writer`.
 
     Raises
     ------
@@ -119,7 +129,7 @@ def written_together(
         new: list[Path] = []
         try:
             for path, header in zip(paths, headers, strict=True):
-                writers.append(open_writer(path, header))
+                writers.append(open_writer(path, header, note=note))
             yield writers
             for writer in writers:
                 for _, average in writer.pyramid():
@@ -137,24 +147,32 @@ def written_together(
 
 
 def copy(
-    source: Acquisition, parts: Sequence[tuple[Acquisition, Path]], *, overwrite: bool = False
-) -> Iterator[float]:
-    """Write parts of an acquisition to files in its own pixel type; yield the fraction done.
+    source: Acquisition,
+    parts: Sequence[tuple[Acquisition, Path]],
+    *,
+    overwrite: bool = False,
+    dtype: np.dtype | None = None,
+    note: dict[str, Any] | None = None,
+) -> Generator[float, None, None]:
+    """Write parts of an acquisition to files; yield the fraction done.
 
     Parameters
     ----------
-    source, overwrite
+    source, overwrite, note
         See `written_together`.
     parts
         Parts of the source, and the path of each.
+    dtype
+        Pixel type of the files; integers are rounded and clipped. None: that of each part.
     """
-    outputs = [(path, part.header) for part, path in parts]
-    with written_together(source, outputs, overwrite=overwrite) as writers:
+    headers = [replace(part.header, dtype=dtype or part.dtype) for part, _ in parts]
+    outputs = [(path, header) for (_, path), header in zip(parts, headers, strict=True)]
+    with written_together(source, outputs, overwrite=overwrite, note=note) as writers:
         regions = [list(writer.shards()) for writer in writers]
         done, total = 0, sum(map(len, regions))
         for (part, _), writer, shards in zip(parts, writers, regions, strict=True):
             for _, region in shards:
-                writer.write(region, part.read(region))
+                writer.write(region, as_type(part.read(region), writer.header.dtype))
                 done += 1
                 yield done / total
 

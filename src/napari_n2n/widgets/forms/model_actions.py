@@ -1,4 +1,4 @@
-"""Buttons for a trained model: save it, apply it elsewhere, or copy the run as a script."""
+"""Buttons after a run: save model or image, apply the model, or copy the run as a script."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -13,11 +13,12 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.output_path import check_keeps_inputs
 from napari_n2n.recipe import Recipe
 from napari_n2n.widgets.dock import button, connect_while_alive, notify, open_dock
+from napari_n2n.widgets.forms.save_image import SaveImageButton
 from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 
 class ModelActions(QWidget):
-    """Four buttons for the model and the recipe of the last run, or else the recipe in the form.
+    """Buttons for the results and the recipe of the last run, or else the recipe in the form.
 
     Parameters
     ----------
@@ -33,6 +34,7 @@ class ModelActions(QWidget):
         super().__init__()
         self._viewer, self._session, self._recipe = viewer, session, recipe
         self.save_button = button("Save model ...", "Save the model for similar recordings")
+        self.image_button = SaveImageButton(viewer, session)
         self.apply_button = button(
             "Apply to another ...", "Denoise another layer or file with this model (Denoise dock)"
         )
@@ -42,9 +44,11 @@ class ModelActions(QWidget):
         )
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
-        buttons = (self.save_button, self.apply_button, self.python_button, self.command_button)
-        for number, one in enumerate(buttons):
-            grid.addWidget(one, *divmod(number, 2))
+        grid.addWidget(self.save_button, 0, 0)
+        grid.addWidget(self.image_button, 0, 1)
+        grid.addWidget(self.apply_button, 1, 0, 1, 2)
+        grid.addWidget(self.python_button, 2, 0)
+        grid.addWidget(self.command_button, 2, 1)
         signals = (session.started, session.finished, session.discarded, session.failed)
         connect_while_alive(self, [(signal, self._show_state) for signal in signals])
         self.save_button.clicked.connect(self._ask_where_to_save)

@@ -46,6 +46,8 @@ class TrainingSession(ResultSession):
         Recordings and settings of the current run, or else of the model.
     comparison
         The preview and the divider.
+    results
+        The complete results of the run.
     """
 
     stepped = Signal(TrainingStep)
@@ -64,7 +66,7 @@ class TrainingSession(ResultSession):
         self._measuring = session_of(viewer, Measuring)
         self.comparison = Comparison(viewer)
         self._control = RunControl()
-        self._complete: list[GrowingLayer] = []
+        self.results: list[GrowingLayer] = []
 
     def train(self, recipe: Recipe) -> None:
         """Open the recordings, train and denoise them in the background.
@@ -79,7 +81,7 @@ class TrainingSession(ResultSession):
         self.curve = []
         self._before, self._trained = (self.denoiser, self.recipe), False
         self.recipe = recipe
-        self._growing, self._complete = None, []
+        self._growing, self.results = None, []
         self.comparison.close()
         known = self._measuring.known(recipe.recordings)
         self._measuring.hold(True)
@@ -130,7 +132,7 @@ class TrainingSession(ResultSession):
             return
         self._control.end(discard=True)
         self.comparison.close()
-        for result in (*self._complete, self._growing):
+        for result in (*self.results, self._growing):
             if result is not None:
                 result.remove()
         self._say("Discarding ...")
@@ -176,7 +178,7 @@ class TrainingSession(ResultSession):
     @_handle.register
     def _show_result(self, message: ResultStarted) -> None:
         if self._growing is not None:  # the result before this one
-            self._complete.append(self._growing)
+            self.results.append(self._growing)
             self._end_result(complete=True)
         self._begin_result(message)
         self.comparison.end_run()
@@ -189,13 +191,15 @@ class TrainingSession(ResultSession):
 
     def _finish(self, outcome: Outcome | None) -> None:
         if outcome is None:
-            self.curve, self._growing = [], None
+            self.curve, self._growing, self.results = [], None, []
             self.denoiser, self.recipe = self._before
             self._end()
             self._say("Discarded.")
             self.discarded.emit()
             self._measuring.hold(False)
             return
+        if outcome.complete and self._growing is not None:
+            self.results.append(self._growing)
         self._end_result(complete=outcome.complete)
         self.comparison.end_run()
         self._end()
@@ -238,7 +242,7 @@ def _where(outcome: Outcome) -> str:
     if not outcome.complete:
         return "Denoising was stopped: apply the model in the Denoise dock."
     if outcome.folder is None:
-        return "The result is deleted when napari closes: save the layer to keep it."
+        return "The result is deleted when napari closes: save the image to keep it."
     return f"The result is kept in {outcome.folder}."
 
 
