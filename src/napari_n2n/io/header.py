@@ -7,25 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_UNIT_NAMES = {
-    "µm": "micrometer",
-    "μm": "micrometer",
-    "um": "micrometer",
-    "micron": "micrometer",
-    "microns": "micrometer",
-    "\\u00b5m": "micrometer",
-    "nm": "nanometer",
-    "mm": "millimeter",
-    "s": "second",
-    "sec": "second",
-    "ms": "millisecond",
-    "min": "minute",
-    "": "pixel",
-    "px": "pixel",
-    "pixels": "pixel",
-    "inch": "pixel",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -78,15 +59,6 @@ class Header:
     def steps(self) -> dict[str, tuple[float, str]]:
         """Size of a pixel and its unit, by axis."""
         return dict(zip(self.axes, zip(self.scale, self.units, strict=True), strict=True))
-
-
-def unit_name(unit: object) -> str:
-    """Return the name that OME-Zarr and napari use for a unit ("um" -> "micrometer").
-
-    Anything but text gives "pixel", the unknown unit.
-    """
-    named = unit.strip() if isinstance(unit, str) else ""
-    return _UNIT_NAMES.get(named, _UNIT_NAMES.get(named.lower(), named))
 
 
 def number(value: object) -> float:

@@ -9,9 +9,10 @@ from typing import Any
 import zarr
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io.header import Channel, Header, channel, number, unit_name
+from napari_n2n.io.header import Channel, Header, channel, number
 from napari_n2n.io.ngff import AXIS_TYPES, UNFINISHED
 from napari_n2n.io.reading import OneLine
+from napari_n2n.io.units import unit_name
 
 # OME-Zarr 0.1 and 0.2 do not name axes: their images always have these.
 _FIRST_AXES = "TCZYX"

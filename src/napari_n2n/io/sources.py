@@ -18,10 +18,11 @@ import psutil
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, picture, tiff_reader
-from napari_n2n.io.header import Header, unit_name
+from napari_n2n.io.header import Header
 from napari_n2n.io.layer_file import header_of_file
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.remote import address_of, name_in_address, remote_store
+from napari_n2n.io.units import fits, unit_name
 
 AXES = "RTCZYX"
 _log = logging.getLogger("napari_n2n")
@@ -275,9 +276,13 @@ def _check_map(array: Any, place: str) -> None:
 
 def _usable_step(place: str, axis: str, step: float, unit: str) -> tuple[float, str]:
     """Return a pixel size and its unit; 1 pixel, and a line in the log, if it cannot be right."""
-    if _SMALLEST_STEP <= step <= _LARGEST_STEP:
+    if not _SMALLEST_STEP <= step <= _LARGEST_STEP:
+        _log.warning("%s: a pixel size of %s along %s is taken as unknown", place, step, axis)
+        return 1.0, "pixel"
+    if unit == "pixel" or fits(axis, unit):
         return step, unit
-    _log.warning("%s: a pixel size of %s along %s is taken as unknown", place, step, axis)
+    if axis in "ZYXT":  # the axis has another label than in the file
+        _log.info("%s: a pixel size in %s along %s is taken as unknown", place, unit, axis)
     return 1.0, "pixel"
 
 

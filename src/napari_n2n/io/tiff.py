@@ -25,6 +25,7 @@ from napari_n2n.io.crash_safe import (
     rename_into_place,
 )
 from napari_n2n.io.header import Header, Region, grid
+from napari_n2n.io.units import converted, symbol
 
 _TAG = "napari-n2n-job"  # key, in the description of a file, of the tag of its job
 _NOTE = "napari-n2n-provenance"  # key there of what made the file, a line of JSON
@@ -239,32 +240,33 @@ def _description(path: Path) -> str:
 
 
 def _imagej(header: Header) -> dict[str, object]:
+    """Return the metadata of ImageJ, which has one unit of length, and seconds."""
     steps = header.steps
-    metadata: dict[str, object] = {"axes": header.axes, "unit": _imagej_unit(steps["X"][1])}
-    if "Z" in steps:
-        metadata["spacing"] = steps["Z"][0]
-    if "T" in steps:
-        metadata["finterval"] = steps["T"][0]
+    unit = steps["X"][1]
+    metadata: dict[str, object] = {"axes": header.axes, "unit": _imagej_unit(unit)}
+    for key, axis, wanted in (("spacing", "Z", unit), ("finterval", "T", "second")):
+        step = converted(*steps[axis], wanted) if axis in steps else None
+        if step is not None:
+            metadata[key] = step
     return metadata
 
 
 def _imagej_unit(unit: str) -> str:
-    return {"micrometer": "um", "nanometer": "nm", "millimeter": "mm"}.get(unit, unit)
+    return symbol(unit).replace("µ", "u")
 
 
 def _ome(header: Header, own: dict[str, str]) -> dict[str, object]:
-    symbols = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", "second": "s"}
     metadata: dict[str, object] = {"axes": header.axes, "Name": header.name}
     if own:
         metadata["Description"] = "\n".join(f"{key}={value}" for key, value in own.items())
         # The same run gives the same bytes; by default it is random.
         metadata["UUID"] = str(uuid5(NAMESPACE_OID, f"{header} {own}"))
     for axis, (step, unit) in header.steps.items():
-        if unit == "pixel" or axis == "C":
+        if unit == "pixel" and (step == 1.0 or axis not in "ZYX"):
             continue
         key = "TimeIncrement" if axis == "T" else f"PhysicalSize{axis}"
         metadata[key] = step
-        metadata[f"{key}Unit"] = symbols.get(unit, unit)
+        metadata[f"{key}Unit"] = symbol(unit)
     if header.channels:
         named: dict[str, list[object]] = {"Name": [channel.name for channel in header.channels]}
         colours = [channel.colour for channel in header.channels]

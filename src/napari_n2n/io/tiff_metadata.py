@@ -5,7 +5,8 @@ from typing import Any
 
 import tifffile
 
-from napari_n2n.io.header import Channel, channel, number, unit_name
+from napari_n2n.io.header import Channel, channel, number
+from napari_n2n.io.units import unit_name
 
 _log = logging.getLogger("napari_n2n")
 # Value of the tag ResolutionUnit for a resolution without a unit. In inches and centimetres the
@@ -32,9 +33,11 @@ def pixel_sizes(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
             if resolution is None or (unit == "pixel" and tags.valueof(296) != _NO_UNIT):
                 continue
             per_unit, units = resolution
-            found[axis] = (units / per_unit if per_unit else 0.0, unit)
+            own = unit_name(metadata.get(f"{axis.lower()}unit", unit))
+            found[axis] = (units / per_unit if per_unit else 0.0, own)
         if "spacing" in metadata:
-            found["Z"] = (number(metadata["spacing"]), unit)
+            own = unit_name(metadata.get("zunit", unit))
+            found["Z"] = (number(metadata["spacing"]), own)
         if "finterval" in metadata:
             found["T"] = (number(metadata["finterval"]), "second")
     return found

@@ -1,0 +1,93 @@
+"""Units of pixel sizes: whatever a file calls them, layers and results get valid ones."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_n2n import Acquisition
+from napari_n2n.io.units import LENGTHS, TIMES, unit_name
+from napari_n2n.io.writers import copy
+
+# The values that the specifications allow: OME-Zarr for axes of space and time, and OME-XML.
+SI = "yotta zetta exa peta tera giga mega kilo hecto deci centi milli micro nano pico femto atto"
+SI = ["", *SI.split(), "zepto", "yocto"]
+ZARR_SPACE = {f"{prefix}meter" for prefix in SI}
+ZARR_SPACE |= {"angstrom", "foot", "inch", "mile", "parsec", "yard"}
+ZARR_TIME = {f"{prefix}second" for prefix in SI} | {"day", "hour", "minute"}
+OME_LENGTH = "Ym Zm Em Pm Tm Gm Mm km hm dam m dm cm mm µm nm pm fm am zm ym Å thou li in ft yd mi"
+OME_LENGTH = {*OME_LENGTH.split(), "ua", "ly", "pc", "pt", "pixel", "reference frame"}
+OME_TIME = "Ys Zs Es Ps Ts Gs Ms ks hs das s ds cs ms µs ns ps fs as zs ys min h d"
+
+MICROMETERS = [
+    *("\\u00B5m", "\\u00b5m", "µm", "μm", "um", "Micron", "microns", " um ", "Âµm"),
+    *("micrometre", "Micrometers"),
+]
+UNKNOWN = ["voxel", "frame", "reference frame", "inch", "AU", "a.u.", "", "pixels", "\0", "µ" * 999]
+
+
+def test_every_unit_is_valid_in_napari_ome_tiff_and_ome_zarr():
+    from napari.layers import Image
+
+    assert set(LENGTHS) <= ZARR_SPACE and set(TIMES) <= ZARR_TIME
+    assert {symbol for symbol, _ in LENGTHS.values()} <= OME_LENGTH
+    assert {symbol for symbol, _ in TIMES.values()} <= set(OME_TIME.split())
+    for unit in [*LENGTHS, *TIMES, "pixel"]:
+        layer = Image(np.zeros((2, 2)), units=(unit, unit))
+        assert [unit_name(str(one)) for one in layer.units] == [unit, unit]
+    for unit, (symbol, _) in (LENGTHS | TIMES).items():
+        assert unit_name(symbol) == unit
+
+
+@pytest.mark.parametrize("imagej", [True, False])
+@pytest.mark.parametrize("result", ["out.ome.zarr", "out.ome.tif", "out.tif"])
+def test_a_unit_of_any_spelling_is_kept_in_a_result(tmp_path, imagej, result):
+    stack = np.random.default_rng(0).integers(90, 600, (3, 40, 50)).astype(np.uint16)
+    expected = dict.fromkeys(MICROMETERS, "micrometer") | dict.fromkeys(UNKNOWN, "pixel")
+    for number, (unit, name) in enumerate(expected.items()):
+        if imagej and not unit.isascii():
+            continue
+        path = tmp_path / ("a.tif" if imagej else "a.ome.tif")
+        if imagej:
+            how = {"resolution": (5, 5), "resolutionunit": "NONE"}
+            how |= {"metadata": {"axes": "ZYX", "unit": unit, "spacing": 0.5}}
+        else:
+            sizes = {"PhysicalSizeZ": 0.5, "PhysicalSizeY": 0.2, "PhysicalSizeX": 0.2}
+            units = {f"{key}Unit": unit.replace("\0", " ") for key in sizes}
+            how = {"metadata": {"axes": "ZYX"} | sizes | units}
+        tifffile.imwrite(path, stack, imagej=imagej, photometric="minisblack", **how)
+        opened = Acquisition.open(path)
+        assert opened.units == (name,) * 3, unit
+        out = tmp_path / f"{number}{result}"
+        list(copy(opened, [(opened, out)]))
+        copied = Acquisition.open(out)
+        assert copied.units == (name,) * 3, unit
+        assert copied.scale == pytest.approx((0.5, 0.2, 0.2)) or name == "pixel"
+
+
+def test_times_are_converted_to_the_unit_of_imagej(tmp_path):
+    from napari.layers import Image
+
+    units = {"units": ("ms", "um", "um"), "axis_labels": ("t", "y", "x")}
+    opened = Acquisition.open(Image(np.zeros((3, 40, 50), "u2"), scale=(50, 0.2, 0.2), **units))
+    assert (opened.scale[0], opened.units[0]) == (50.0, "millisecond")
+    list(copy(opened, [(opened, tmp_path / "out.tif")]))
+    written = Acquisition.open(tmp_path / "out.tif")
+    assert written.scale == pytest.approx((0.05, 0.2, 0.2))
+    assert written.units == ("second", "micrometer", "micrometer")
+
+
+def test_a_time_step_is_not_taken_as_a_distance(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    steps = {"TimeIncrement": 5.0, "PhysicalSizeX": 0.2}
+    tifffile.imwrite(path, np.zeros((3, 40, 50), np.uint16), metadata={"axes": "TYX"} | steps)
+    opened = Acquisition.open(path, axes="ZYX")
+    assert opened.scale == (1.0, 1.0, 0.2) and opened.units == ("pixel", "pixel", "micrometer")
+
+
+def test_the_resolution_of_a_printer_is_no_pixel_size(tmp_path):
+    for number, imagej in enumerate((True, False)):
+        path = tmp_path / f"{number}.tif"
+        plane = np.zeros((40, 50), np.uint16)
+        tifffile.imwrite(path, plane, imagej=imagej, resolution=(72, 72), resolutionunit="INCH")
+        opened = Acquisition.open(path)
+        assert (opened.scale, opened.units) == ((1.0, 1.0), ("pixel", "pixel"))
