@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_n2n.denoising.folder import denoise_folder as denoise_folder
     from napari_n2n.denoising.in_memory import DenoisingProgress as DenoisingProgress
     from napari_n2n.denoising.predictor import Cancelled as Cancelled
+    from napari_n2n.denoising.to_address import denoise_to_address as denoise_to_address
     from napari_n2n.errors import BadInput as BadInput
     from napari_n2n.io.acquisition import Acquisition as Acquisition
     from napari_n2n.io.fields_of_view import fields_of_view as fields_of_view
@@ -48,6 +49,7 @@ _MODULES = {
     "denoise": "denoising.denoise",
     "denoise_folder": "denoising.folder",
     "denoise_pair": "one_call",
+    "denoise_to_address": "denoising.to_address",
     "fields_of_view": "io.fields_of_view",
     "fit": "training.fit",
     "load": "model.denoiser",

@@ -1,9 +1,10 @@
-"""OME-Zarr at an address is read like one on a disk."""
+"""OME-Zarr at an address is read like one on a disk, and results are written to a bucket."""
 
 import functools
 import http.server
 import shutil
 import threading
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import tifffile
 from conftest import blobs, copied, noisy, refused
 
-from napari_n2n import Acquisition, cli, denoise
+from napari_n2n import Acquisition, cli, denoise, denoise_folder, denoise_to_address
+from napari_n2n.denoising.to_address import staging_path
 
 STACK = np.stack([noisy(blobs((72, 64)), seed) for seed in range(3)]).astype(np.uint16)
 
@@ -73,6 +75,89 @@ def test_what_is_missing_or_damaged_on_the_server_is_refused(address, server, tm
     server.server_close()
     with refused("unreadable"):
         opened.plane(0)
+
+
+@pytest.fixture
+def bucket(monkeypatch, tmp_path):
+    """A bucket of a local S3 server; the environment says where it is."""
+    s3fs = pytest.importorskip("s3fs", reason="needs the extra remote")
+    s3fs.S3FileSystem.clear_instance_cache()  # it remembers the server of an earlier test
+    server = pytest.importorskip("moto.server", reason="needs the extra test")
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    running.start()
+    place = "http://{}:{}".format(*running.get_host_and_port())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", place)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")  # the local server takes any
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    urllib.request.urlopen(urllib.request.Request(f"{place}/lab", method="PUT")).close()
+    yield "s3://lab"
+    running.stop()
+
+
+def test_a_result_is_written_to_a_bucket_and_read_from_it(bucket, denoiser, tmp_path):
+    out, options = f"{bucket}/day 1/clean.ome.zarr", {"axes": "TYX", "device": "cpu"}
+    steps = []
+    assert denoise_to_address(denoiser, STACK, out=out, on_step=steps.append, **options) == out
+    assert steps[-1].progress == 1.0 and steps[-1].done == 3
+    expected, opened = denoise(denoiser, STACK, **options), Acquisition.open(out)
+    np.testing.assert_allclose(opened.plane(2), expected[2], rtol=1e-6)
+    assert not list(staging_path(out).parent.parent.iterdir())
+    with refused("exists"):
+        denoise_to_address(denoiser, STACK, out=out, **options)
+    steps.clear()
+    denoise_to_address(denoiser, STACK, out=out, resume=True, on_step=steps.append, **options)
+    assert steps == []  # it was finished
+    denoise_to_address(denoiser, STACK[:1], out=out, overwrite=True, **options)
+    assert Acquisition.open(out).shape == (1, 72, 64)
+
+
+def test_an_interrupted_upload_is_no_image_and_goes_on(bucket, denoiser, monkeypatch):
+    out, options = f"{bucket}/clean.ome.zarr", {"axes": "TYX", "device": "cpu"}
+
+    def stop(step):
+        if step.progress > 0.9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        denoise_to_address(denoiser, STACK, out=out, on_step=stop, **options)
+    with refused("not_found"):
+        Acquisition.open(out)
+    with refused("unfinished", match="--resume"):
+        denoise_to_address(denoiser, STACK, out=out, **options)
+    monkeypatch.setattr("napari_n2n.denoising.predictor.Predictor.compute", None)  # it is computed
+    denoise_to_address(denoiser, STACK, out=out, resume=True, **options)
+    assert Acquisition.open(out).shape == STACK.shape
+
+
+def test_the_command_line_writes_to_a_bucket(bucket, denoiser, tmp_path, monkeypatch, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0])
+    model = denoiser.save(tmp_path / "m.n2n")
+    words = ["denoise", model, tmp_path / "a.tif", "-o", f"{bucket}/a.ome.zarr"]
+    monkeypatch.setattr("sys.argv", ["napari-n2n", *map(str, words)])
+    with pytest.raises(SystemExit) as leave:
+        cli.main()
+    assert leave.value.code == 0 and f"saved {bucket}/a.ome.zarr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "out, says",
+    [
+        ("gs://lab/a.ome.zarr", "gs is not supported"),
+        ("https://host/a.ome.zarr", "https is not supported"),
+        ("s3://lab/a.tif", "only OME-Zarr"),
+    ],
+)
+def test_results_are_written_to_no_other_address(out, says, denoiser, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with refused("output", match=f"^{out}: {says}"):
+        denoise_to_address(denoiser, STACK[0], out=out)
+    (tmp_path / "raw").mkdir()
+    tifffile.imwrite(tmp_path / "raw" / "a.tif", STACK[0])
+    with refused("output", match="is an address"):
+        denoise_folder(denoiser, tmp_path / "raw", out=out)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,11 @@ def denoise(
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="The result, OUT.ome.zarr or OUT.tif; or a folder."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="The result, OUT.ome.zarr or OUT.tif; or a folder; or s3://BUCKET/OUT.ome.zarr.",
+        ),
     ],
     more: Annotated[
         list[Path] | None,
@@ -227,14 +231,16 @@ def denoise(
     If all inputs are folders, each file in them is denoised, and OUTPUT is a folder.
     """
     from napari_n2n.io.fields_of_view import is_folder
+    from napari_n2n.io.remote import address_of
     from napari_n2n.model.denoiser import load
 
     denoiser, sources = load(model), [a, *(more or [])]
     in_folders = all(map(is_folder, sources))
-    if not in_folders:
+    address = address_of(output)
+    if not in_folders and address is None:
         check_keeps_inputs(output_path(output), [model])
     left_out = LeftOut(skip_bad)
-    run: Callable[..., tuple[bool, list[Path]]] = denoise_scene_shown
+    run: Callable[..., tuple[bool, list[Path | str]]] = denoise_scene_shown
     if in_folders:
         skipped = left_out if skip_bad else None
         run = partial(denoise_folders_shown, recursive=recursive, left_out=skipped)
@@ -255,9 +261,10 @@ def denoise(
     for path, quantity in [(output, "result"), *([(error, "error")] if error else [])]:
         with say_if_resumable(path):
             worked, results = run(denoiser, sources, path, quantity=quantity, **options)
-        say(f"saved {path}" if worked else f"{path}: already finished")
+        title = address_of(path) or path
+        say(f"saved {title}" if worked else f"{title}: already finished")
         names = ("output", "outputs") if quantity == "result" else ("error", "errors")
-        written |= zip(names, (path, results), strict=True)
+        written |= zip(names, (title, results), strict=True)
     if as_json:
         written["left_out"] = left_out.as_list()
         print_json(written | {"model": model, "inputs": sources})

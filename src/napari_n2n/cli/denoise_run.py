@@ -13,6 +13,7 @@ from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, outpu
 
 if TYPE_CHECKING:
     from napari_n2n.denoising.plan import Quantity
+    from napari_n2n.generators import Steps
     from napari_n2n.model.denoiser import Denoiser
 
 
@@ -23,8 +24,8 @@ def say_if_resumable(output: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         # The message of a BadInput says it, and the journal may be that of another run.
-        if not isinstance(error, BadInput) and journal_path(output).exists():
-            say(f"stopped: the finished part of {output} is kept; continue with --resume")
+        if not isinstance(error, BadInput) and _has_unfinished(output):
+            say(f"stopped: the finished part of {_title(output)} is kept; continue with --resume")
         raise
 
 
@@ -36,13 +37,31 @@ def check_error_map(
     `replaces` says whether an existing one is overwritten or resumed.
     """
     from napari_n2n.denoising.plan import check_error_is_known
+    from napari_n2n.io.remote import address_of
 
     check_error_is_known(denoiser, len(denoiser.scales), str(model))
     path = output_path(error)
-    if path == output_path(output):
+    if address_of(output) is None and path == output_path(output):
         raise BadInput(f"{error}: is also the result: choose another name for --error", "output")
     check_keeps_inputs(path, [model])
     check_overwrite(path, overwrite=replaces)
+
+
+def _title(output: Path) -> str:
+    from napari_n2n.io.remote import address_of
+
+    return address_of(output) or str(output)
+
+
+def _has_unfinished(output: Path) -> bool:
+    from napari_n2n.denoising.to_address import staging_path
+    from napari_n2n.io.remote import address_of
+
+    address = address_of(output)
+    if address is None:
+        return journal_path(output).exists()
+    place = staging_path(address)  # complete while it is uploaded
+    return place.exists() or journal_path(place).exists()
 
 
 def denoise_scene_shown(
@@ -55,16 +74,23 @@ def denoise_scene_shown(
     turns: bool,
     quantity: "Quantity" = "result",
     **options: Any,
-) -> tuple[bool, list[Path]]:
+) -> tuple[bool, list[Path | str]]:
     """Denoise with a display of the progress; return whether any was left to do, and the result."""
     from napari_n2n.denoising.denoise import denoise_by_shards
     from napari_n2n.denoising.plan import make_plan
+    from napari_n2n.denoising.to_address import denoise_and_upload
+    from napari_n2n.io.remote import address_of
 
     how: dict[str, Any] = {"axes": axes, "dtype": dtype, "turns": turns}
     work = make_plan(denoiser, *sources, **how, quantity=quantity)
     for warning in work.warnings if quantity == "result" else ():
         say(f"warning: {warning}")
-    run = denoise_by_shards(denoiser, work, output, **options)
+    address = address_of(output)
+    run: Steps[Any, Any] = (
+        denoise_by_shards(denoiser, work, output, **options)
+        if address is None
+        else denoise_and_upload(denoiser, work, address, **options)
+    )
     worked = False
     with progress("denoising" if quantity == "result" else "error map") as follow:
         for step in run:
@@ -81,7 +107,7 @@ def denoise_folders_shown(
     recursive: bool,
     left_out: LeftOut | None,
     **options: Any,
-) -> tuple[bool, list[Path]]:
+) -> tuple[bool, list[Path | str]]:
     """Denoise with a display of the progress; return whether any was left to do, and the results.
 
     Recordings that cannot be used are left out if `left_out` is given.
@@ -102,4 +128,4 @@ def denoise_folders_shown(
                 warned.add(step.name)
                 say(f"warning: {step.name}: {' '.join(step.warnings)}")
             follow(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
-    return worked, run.result
+    return worked, [*run.result]

@@ -19,7 +19,7 @@ from napari_n2n.io.bad_fields import OnBad, Problems
 from napari_n2n.io.crash_safe import Journal, discard_unfinished, journal_path, read_journal
 from napari_n2n.io.fields_of_view import fields_of_view
 from napari_n2n.io.fingerprint import state_of
-from napari_n2n.io.output_path import check_keeps_inputs
+from napari_n2n.io.output_path import check_keeps_inputs, output_path
 from napari_n2n.io.run_lock import locked
 from napari_n2n.io.sources import expanded
 from napari_n2n.io.writers import ENDINGS
@@ -78,6 +78,7 @@ class FolderJob:
 
     def __post_init__(self) -> None:
         folder = self.folder
+        output_path(folder)
         if folder.is_file() or folder.name.lower().endswith(ENDINGS) or ngff.is_zarr(folder):
             raise BadInput(f"{folder}: is an image: choose a folder for the results", "output")
         for source in chain.from_iterable(self.fields):

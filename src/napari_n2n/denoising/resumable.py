@@ -38,7 +38,7 @@ def job_of(denoiser: Denoiser, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _tag(job: dict[str, Any]) -> str:
+def tag_of(job: dict[str, Any]) -> str:
     """Return a hash of a job; times of files do not matter."""
     what = {key: value for key, value in job.items() if not key.startswith("_")}
     what["input"] = [one["pixels"] for one in job["input"]]
@@ -47,7 +47,7 @@ def _tag(job: dict[str, Any]) -> str:
 
 def is_finished(path: Path, job: dict[str, Any]) -> bool:
     """Return whether `path` is the result of a job; remove leftovers of its run."""
-    if not path.exists() or read_tag(path) != _tag(job):
+    if not path.exists() or read_tag(path) != tag_of(job):
         return False
     discard_unfinished(path)
     return True
@@ -57,7 +57,7 @@ def open_output(
     path: Path, denoiser: Denoiser, plan: Plan, job: dict[str, Any], resume: bool
 ) -> tuple[Journal, Writer]:
     """Open journal and writer: those of the interrupted run, or new ones."""
-    header, dims, tag = plan.header, denoiser.dims, _tag(job)
+    header, dims, tag = plan.header, denoiser.dims, tag_of(job)
     journal = read_journal(journal_path(path)) if resume else None
     if journal is not None:
         restore(path, journal)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
+from zarr.storage import FsspecStore
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import (
@@ -42,7 +43,7 @@ def is_zarr(path: Path) -> bool:
     return any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def read_tag(path: Path) -> str:
+def read_tag(path: Path | FsspecStore) -> str:
     """Return the tag of the job that wrote a store; empty if it is not known."""
     return str(_attribute(path, _TAG) or "")
 
@@ -53,7 +54,7 @@ def read_note(path: Path) -> str:
     return json.dumps(note) if note else ""
 
 
-def _attribute(path: Path, name: str) -> Any:
+def _attribute(path: Path | FsspecStore, name: str) -> Any:
     try:
         return zarr.open_group(path, mode="r").attrs.get(name)
     except Exception:

@@ -35,7 +35,9 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     """
     if ADDRESS.match(os.fspath(out)):
         raise BadInput(
-            f"{out}: is an address, and results are only written to disks: give a path", "output"
+            f"{out}: is an address: only the denoised image of one scene is written to one, as "
+            "s3://bucket/name.ome.zarr (in Python denoise_to_address): give a path",
+            "output",
         )
     try:
         path = Path(out).expanduser()
