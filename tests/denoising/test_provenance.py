@@ -1,5 +1,6 @@
 """A result tells what made it, and the same run gives the same bytes."""
 
+import json
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import tifffile
 import zarr
 from conftest import blobs, noisy, refused
 
-from napari_n2n import denoise, read_provenance
+from napari_n2n import cli, denoise, read_provenance
 from napari_n2n.io.written_by import provenance_lines
 
 
@@ -26,7 +27,8 @@ def test_a_result_names_its_model_input_and_settings(denoiser, recording, tmp_pa
     assert found["model"]["fingerprint"] == denoiser.fingerprint()
     assert found["model"]["score"]["psnr"] == denoiser.record.score.psnr
     assert found["inputs"][0]["file"] == recording.name
-    assert found["settings"] == {"axes": "YX", "dtype": "float32", "turns": False, "dims": 2}
+    how = {"axes": "YX", "dtype": "float32", "turns": False, "dims": 2, "quantity": "result"}
+    assert found["settings"] == how
     lines = list(provenance_lines(found))
     assert any(f"{denoiser.record.score.psnr:.1f}" in line for line in lines)
     assert denoise(denoiser, recording, out=out, resume=True) == out  # still known as finished
@@ -37,6 +39,19 @@ def test_files_of_others_have_no_provenance_and_odd_ones_are_shown(recording, tm
     assert read_provenance(tmp_path / "missing.tif") is None
     zarr.open_group(tmp_path / "odd.zarr", mode="w").attrs["napari-n2n: provenance"] = {"model": {}}
     assert any("model" in line for line in provenance_lines(read_provenance(tmp_path / "odd.zarr")))
+
+
+def test_inspect_says_what_made_a_result(denoiser, recording, tmp_path, monkeypatch, capsys):
+    denoise(denoiser, recording, out=tmp_path / "out.ome.tif")
+    for more in ((), ("--json",)):
+        monkeypatch.setattr("sys.argv", ["n2n", "inspect", str(tmp_path / "out.ome.tif"), *more])
+        with pytest.raises(SystemExit) as leave:
+            cli.main()
+        assert leave.value.code == 0
+        printed = capsys.readouterr().out
+        assert denoiser.fingerprint()[:12] in printed
+    (described,) = json.loads(printed)["recordings"]
+    assert described["provenance"]["inputs"][0]["file"] == recording.name
 
 
 RUN = """

@@ -42,6 +42,7 @@ def provenance_of_result(
             "dtype": str(plan.header.dtype),
             "turns": plan.turns,
             "dims": denoiser.dims,
+            "quantity": plan.quantity,
         },
         "model": {
             "fingerprint": denoiser.fingerprint(),

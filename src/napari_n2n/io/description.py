@@ -7,6 +7,7 @@ from typing import Any
 
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.sources import Source
+from napari_n2n.io.written_by import provenance_lines, read_provenance
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Description:
         Number of acquisitions in the image: the length of axis R, or 1.
     values
         Smallest and largest value in the middle of one plane, in ADU.
+    provenance
+        What made the file, if it is a result; see `read_provenance`.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Description:
     image: int
     repeats: int
     values: tuple[float, float]
+    provenance: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, source: Source) -> "Description":
@@ -78,6 +82,7 @@ class Description:
             image=source.header.image,
             repeats=dict(zip(opened.axes, opened.shape, strict=True)).get("R", 1),
             values=(float(plane.min()), float(plane.max())),
+            provenance=None if opened.path is None else read_provenance(opened.path),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,6 +108,8 @@ class Description:
         for number, image in enumerate(self.images):
             read = ", read" if number == self.image else ""
             yield f"{'image ' + str(number):<15}{image}{read}"
+        if self.provenance is not None:
+            yield from provenance_lines(self.provenance)
 
     def _sizes(self) -> str:
         """Return the pixel sizes, with equal units together."""

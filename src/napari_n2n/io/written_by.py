@@ -16,6 +16,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, tiff
 
 _EPOCH = "SOURCE_DATE_EPOCH"
+_SHORT = 12  # digits of a fingerprint that are shown: enough to tell a million models apart
 
 
 def has_fixed_date() -> bool:
@@ -69,14 +70,15 @@ def read_provenance(path: str | Path) -> dict[str, Any] | None:
 
 def provenance_lines(provenance: dict[str, Any]) -> Iterator[str]:
     """Yield lines for users; whatever is missing or has another type is left out."""
-    yield f"made by: {provenance.get('program', 'napari-n2n')}, {provenance.get('date', '')}"
+    yield f"{'made by':<15}{provenance.get('program')}, {provenance.get('date')}"
     inputs = provenance.get("inputs")
     if isinstance(inputs, list):
-        names = [str(one.get("name")) for one in inputs if isinstance(one, dict)]
-        yield f"denoised from: {', '.join(names)}"
+        names = [one.get("file") or one.get("name") for one in inputs if isinstance(one, dict)]
+        yield f"{'made from':<15}{', '.join(map(str, dict.fromkeys(names)))}"
     settings = provenance.get("settings")
     if isinstance(settings, dict):
-        yield f"settings: {', '.join(f'{key} {value}' for key, value in settings.items())}"
+        listed = ", ".join(f"{key} {value}" for key, value in settings.items())
+        yield f"{'settings':<15}{listed}"
     model = provenance.get("model")
     if isinstance(model, dict):
         yield from _model_lines(model)
@@ -84,15 +86,15 @@ def provenance_lines(provenance: dict[str, Any]) -> Iterator[str]:
 
 def _model_lines(model: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"model: {str(model.get('fingerprint', ''))[:12]}, trained {model.get('date')}, "
-        f"loss {model.get('loss')}, {model.get('steps')} steps"
+        f"{'model':<15}{str(model.get('fingerprint'))[:_SHORT]}, loss {model.get('loss')}, "
+        f"{model.get('steps')} steps, {model.get('date')}"
     )
     trained = model.get("acquisitions")
     if isinstance(trained, list):
-        yield f"trained on: {', '.join(map(str, trained))}"
+        yield f"{'trained on':<15}{', '.join(map(str, trained))}"
     score = model.get("score")
     psnr = score.get("psnr") if isinstance(score, dict) else None
     if isinstance(score, dict) and isinstance(psnr, int | float):
         error = score.get("psnr_se")
         spread = f" ± {error:.2g}" if isinstance(error, int | float) else ""
-        yield f"PSNR of the model on held-out blocks: {psnr:.1f}{spread} dB"
+        yield f"{'model PSNR':<15}{psnr:.1f}{spread} dB on held-out blocks"
