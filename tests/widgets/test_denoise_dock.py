@@ -1,5 +1,6 @@
 """The Denoise dock in a real napari window."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import dask.array as da
@@ -15,6 +16,7 @@ from magicgui.types import FileDialogMode
 from napari_n2n import Acquisition, denoise
 from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.model.denoiser import Denoiser
+from napari_n2n.model.error_model import ErrorModel
 from napari_n2n.model.network import CompactUNet
 from napari_n2n.stats.affine import Affine
 from napari_n2n.widgets.sessions.session import session_of
@@ -107,6 +109,7 @@ def test_the_result_has_the_position_of_its_source_and_fills(viewer, qtbot, mode
     assert Path(result.data.store.root) == out and "Saved as" in widget.status.text()
 
 
+@pytest.mark.usefixtures("fixed_date")
 def test_a_cancelled_run_is_resumed_in_another_window_with_the_same_bytes(
     viewer, make_napari_viewer_proxy, qtbot, model, parts, tmp_path
 ):
@@ -538,3 +541,26 @@ def test_a_model_and_a_recording_can_be_dropped_on_the_dock(viewer, model, tmp_p
         drop(widget, model, tmp_path / f"{name}.npy")
     assert widget.model.file.value == model
     assert widget.picker.chosen() == [tmp_path / "two.npy"]
+
+
+def test_a_model_that_knows_its_error_also_makes_an_error_map(viewer, qtbot, model, tmp_path):
+    source = viewer.add_image(STACK, name="cells", **PLACE, **LOOKS)
+    _, widget = open_dock(viewer, model)
+    rows = widget.picker.rows
+    assert not rows.isRowVisible(widget.quantity.native)
+    weights = (0.1, 0.0, 0.2)
+    error = ErrorModel(
+        levels=(0, 500), variances=(400, 400), whole=weights, shared=weights, psnr=30, psnr_se=1
+    )
+    knows = replace(MODEL, record=MODEL.record.model_copy(update={"error": [error]}))
+    widget.model.file.value = knows.save(tmp_path / "knows.n2n")
+    assert rows.isRowVisible(widget.quantity.native)
+    assert "30.00 ± 1.00 dB" in widget.model.card.text()
+    widget.quantity.value = "error"
+    run(widget, qtbot)
+    layer = viewer.layers["cells error"]
+    shown = denoise(knows, STACK, axes="TYX", device="cpu", quantity="error")
+    np.testing.assert_allclose(np.asarray(layer.data), shown, rtol=1e-4)
+    assert (layer.scale == source.scale).all() and layer.contrast_limits[0] == 0
+    widget.model.file.value = model
+    assert widget.quantity.value == "result"

@@ -79,6 +79,8 @@ def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
         yield "loss", loss.title
     if score := _score(record):
         yield "score", score
+    for words in record.error_lines():
+        yield "error", words
     if record.date is not None:
         stopped = ", stopped" if record.stopped else ""
         yield "training", f"{counted(record.steps, 'step')} in {record.seconds:.0f} s{stopped}"

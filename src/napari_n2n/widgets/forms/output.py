@@ -40,7 +40,7 @@ class OutputPicker:
         self._suggested: Path | None = None
         self.suggest([], None)
 
-    def suggest(self, sources: list[Any], axes: str | None) -> None:
+    def suggest(self, sources: list[Any], axes: str | None, ending: str = "denoised") -> None:
         """Suggest an output for recordings, as the placeholder of the field."""
         folders = bool(sources) and all(isinstance(one, Path) and is_folder(one) for one in sources)
         before, self._folders = self._folders, sources if folders else []
@@ -50,22 +50,22 @@ class OutputPicker:
             FileDialogMode.EXISTING_DIRECTORY if folders else FileDialogMode.OPTIONAL_FILE
         )
         keep_narrow(self.field)
-        self._suggested = self._suggestion(sources, axes)
+        self._suggested = self._suggestion(sources, axes, ending)
         kind = "folder for the results" if folders else ".ome.zarr or .tif"
         self.field.line_edit.native.setPlaceholderText(str(self._suggested or kind))
 
-    def _suggestion(self, sources: list[Any], axes: str | None) -> Path | None:
+    def _suggestion(self, sources: list[Any], axes: str | None, ending: str) -> Path | None:
         kept = preferences()
         if kept.folder is None or not sources:
             return None
         if self._folders:
             first = sources[0].absolute()
-            return kept.folder / file_name(f"{first.parent.name} {first.name} denoised")
+            return kept.folder / file_name(f"{first.parent.name} {first.name} {ending}")
         try:
             names = [Acquisition.open(one, axes=axes).name for one in sources]
         except BadInput:
             return None
-        return kept.path_for(" + ".join(names) + " denoised")
+        return kept.path_for(" + ".join(names) + f" {ending}")
 
     @property
     def path(self) -> Path | None:

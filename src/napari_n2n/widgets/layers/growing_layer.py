@@ -7,7 +7,7 @@ disk: the part drawn last is cached here, and read again in another thread.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -47,6 +47,8 @@ class ResultStarted:
         Sentences for the user.
     source
         The layer or path that is denoised; of several, the first.
+    look
+        Contrast and colours as arguments of ``add_image``, instead of those of the source.
     """
 
     out: Path
@@ -55,6 +57,7 @@ class ResultStarted:
     limits: tuple[float, float]
     warnings: tuple[str, ...]
     source: Any
+    look: dict[str, Any] = field(default_factory=dict)
 
 
 class CachedPlane:
@@ -225,6 +228,7 @@ class GrowingLayer:
         if viewer is None:
             return
         arguments = layer_arguments(array, result.header, self._source, result.order, limits)
+        arguments |= result.look
         if self._grows():
             arguments["data"] = CachedPlane(arguments["data"])
         self._layer = viewer.add_image(**(as_result(arguments) | {"name": name}))

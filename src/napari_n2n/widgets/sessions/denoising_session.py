@@ -12,7 +12,7 @@ from psygnal import Signal
 
 from napari_n2n.denoising.denoise import DenoisingStep, denoise_by_shards
 from napari_n2n.denoising.folder import FolderJob, FolderStep, denoise_fields_of_view
-from napari_n2n.denoising.plan import make_plan
+from napari_n2n.denoising.plan import Quantity, make_plan
 from napari_n2n.denoising.predictor import Cancelled
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import journal_path
@@ -34,13 +34,14 @@ def denoise_recording(
     *,
     axes: str | None = None,
     turns: bool = False,
+    quantity: Quantity = "result",
     **options: Any,
 ) -> Generator[ResultStarted | DenoisingStep, None, Path | None]:
     """Denoise into a file; a generator that announces the result before its first shard.
 
     Parameters
     ----------
-    denoiser, sources, axes, turns
+    denoiser, sources, axes, turns, quantity
         As in `napari_n2n.denoising.plan.make_plan`.
     out
         Path of the result.
@@ -56,9 +57,13 @@ def denoise_recording(
     """
     use_threads(preferences().threads)
     opened = [Acquisition.open(source, axes=axes) for source in sources]
-    plan = make_plan(denoiser, *opened, turns=turns)
-    limits = contrast_limits(opened[0].sample_plane())
-    yield ResultStarted(out, plan.header, opened[0].order, limits, plan.warnings, sources[0])
+    plan = make_plan(denoiser, *opened, turns=turns, quantity=quantity)
+    sample = opened[0].sample_plane()
+    limits, look = contrast_limits(sample), {}
+    if quantity == "error" and (error := denoiser.record.error_of(0)) is not None:
+        limits = 0.0, contrast_limits(error.expected(sample))[1]
+        look = {"contrast_limits": limits, "gamma": 1.0, "colormap": "magma"}
+    yield ResultStarted(out, plan.header, opened[0].order, limits, plan.warnings, sources[0], look)
     run = denoise_by_shards(denoiser, plan, out, cancelled=stop.is_set, sources=sources, **options)
     return out if (yield from _until_stopped(run, stop)) else None
 
