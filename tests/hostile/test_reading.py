@@ -20,6 +20,7 @@ from PIL import Image
 from napari_n2n import Acquisition, BadInput, Pair, denoise
 from napari_n2n.io import sources
 from napari_n2n.io.fields_of_view import is_folder
+from napari_n2n.io.output_path import check_keeps_inputs
 
 STACK = np.random.default_rng(0).integers(90, 600, (6, 40, 50)).astype(np.uint16)
 PLANE = STACK[0]
@@ -29,6 +30,13 @@ def pixels(source, **options):
     """Open a source and read all of it."""
     opened = Acquisition.open(source, **options)
     return opened.read((slice(None),) * len(opened.axes))
+
+
+def refusal_of(source, code):
+    """The message for a source that cannot be used."""
+    with refused(code) as refusal:
+        Acquisition.open(source)
+    return str(refusal.value)
 
 
 def as_tiff(folder, **options):
@@ -345,7 +353,108 @@ def test_of_several_images_the_largest_is_read_and_the_others_are_named(tmp_path
     tifffile.imwrite(path, PLANE[:20, :20], photometric="minisblack")
     tifffile.imwrite(path, STACK, append=True, photometric="minisblack")
     np.testing.assert_array_equal(pixels(path), STACK)
-    assert "contains 2 images: reads the largest, image 1, Q 6, Y 40, X 50, and" in caplog.text
+    assert "contains 2 images: reads the largest, #1; for another one give a.tif#0" in caplog.text
+    assert "#0 Y 20, X 20; #1 Q 6, Y 40, X 50" in caplog.text
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_each_image_of_a_tiff_can_be_chosen(tmp_path, compression):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for number, image in enumerate((PLANE[:20, :20], STACK, STACK + 1)):
+            axes = "YX" if image.ndim == 2 else "ZYX"
+            metadata = {"axes": axes, "Name": f"p{number}", "PhysicalSizeX": number + 1.0}
+            tif.write(image, metadata=metadata, compression=compression)
+    for wanted, values in (("0", PLANE[:20, :20]), ("2", STACK + 1), ("p2", STACK + 1)):
+        opened = Acquisition.open(f"{path}#{wanted}")
+        everything = (slice(None),) * len(opened.axes)
+        np.testing.assert_array_equal(opened.read(everything), values)
+        assert opened.scale[-1] == (1.0 if wanted == "0" else 3.0)
+        assert opened.name == f"a_{wanted}" and opened.path == path
+        copied = pickle.loads(pickle.dumps(opened.source))  # as for the workers of a cluster
+        np.testing.assert_array_equal(np.asarray(copied[everything]), values)
+    assert "#1 'p1' (Z 6, Y 40, X 50)" in refusal_of(f"{path}#p7", "not_found")
+    with pytest.raises(BadInput, match="is the input"):
+        check_keeps_inputs(path, [f"{path}#2"])
+
+
+def test_a_number_sign_may_be_part_of_a_file_name(tmp_path):
+    path = tmp_path / "a#1.tif"
+    tifffile.imwrite(path, PLANE)
+    np.testing.assert_array_equal(pixels(path), PLANE)
+    assert "no such file" in refusal_of(tmp_path / "b#1.tif", "not_found")
+    np.save(tmp_path / "c.npy", PLANE)
+    assert "leave out #1" in refusal_of(tmp_path / "c.npy#1", "not_found")
+
+
+def as_images(path, version, images, attributes):
+    """Write one OME-Zarr image for each name, and the metadata of the group that has them."""
+    zarr.open_group(path, mode="w", zarr_format=version, attributes=attributes)
+    for name, values in images.items():
+        axes = [{"name": axis, "type": "space"} for axis in "zyx"[-values.ndim :]]
+        described = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+        own = {"ome": described} if version == 3 else described
+        group = zarr.open_group(path / name, mode="w", zarr_format=version, attributes=own)
+        group.create_array("0", data=values)
+    return path
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("listed", [True, False])
+def test_each_image_of_bioformats2raw_can_be_chosen(tmp_path, caplog, version, listed):
+    layout = {"bioformats2raw.layout": 3}
+    images = {"0": PLANE, "1": STACK, "2": STACK + 1}
+    attributes = {"ome": layout} if version == 3 else layout
+    path = as_images(tmp_path / "a.zarr", version, images, attributes)
+    if listed:
+        series = {"series": ["0", "1", "2"]}
+        series = {"ome": series} if version == 3 else series
+        zarr.open_group(path / "OME", mode="w", zarr_format=version, attributes=series)
+    np.testing.assert_array_equal(pixels(path), STACK)
+    assert "contains 3 images: reads the largest, #1" in caplog.text
+    for name, values in images.items():
+        np.testing.assert_array_equal(pixels(f"{path}#{name}"), values)
+        np.testing.assert_array_equal(pixels(path / name), values)
+    assert "choose one of these: #0 '0'; #1 '1'" in refusal_of(f"{path}#7", "not_found")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_field_of_a_plate_is_chosen_by_well(tmp_path, version):
+    plate = {"wells": [{"path": "A/1"}, {"path": "B/2"}], "rows": [], "columns": []}
+    plate = {"plate": plate}
+    images = {"A/1/0": STACK, "B/2/0": STACK + 1}
+    path = as_images(
+        tmp_path / "a.zarr", version, images, {"ome": plate} if version == 3 else plate
+    )
+    for well in ("A/1", "B/2"):
+        described = {"well": {"images": [{"path": "0"}]}}
+        group = zarr.open_group(path / well, mode="a", zarr_format=version)
+        group.attrs.update({"ome": described} if version == 3 else described)
+    message = refusal_of(path, "format")
+    assert "is a plate of 2 fields: choose one, as in" in message and "#1 'B/2/0'" in message
+    np.testing.assert_array_equal(pixels(f"{path}#B/2/0"), STACK + 1)
+    np.testing.assert_array_equal(pixels(f"{path}#A/1"), STACK)
+
+
+def test_several_images_in_one_group_can_be_chosen(tmp_path, caplog):
+    zarr.open_group(tmp_path / "a.zarr", mode="w")
+    images = [("raw", "0", PLANE), ("deconvolved", "more", STACK)]
+    described = [
+        {
+            "name": name,
+            "axes": [{"name": axis} for axis in "zyx"[-values.ndim :]],
+            "datasets": [{"path": path}],
+        }
+        for name, path, values in images
+    ]
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    group.attrs["ome"] = {"version": "0.5", "multiscales": described}
+    for _, path, values in images:
+        group.create_array(path, data=values)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.zarr"), STACK)
+    assert "reads the largest, #1" in caplog.text
+    for wanted in ("0", "raw"):
+        np.testing.assert_array_equal(pixels(f"{tmp_path / 'a.zarr'}#{wanted}"), PLANE)
 
 
 def test_axes_of_ome_zarr_must_fit_its_array(tmp_path):
@@ -468,7 +577,7 @@ def test_paths_that_lead_nowhere_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
-    def denied(path, lenient):
+    def denied(path, lenient, image):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(sources.tiff_reader, "read", denied)

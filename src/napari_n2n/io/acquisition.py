@@ -84,6 +84,7 @@ class Acquisition:
         source
             A path to TIFF, OME-TIFF, OME-Zarr, zarr, npy or PNG; a numpy, dask, zarr or xarray
             array; a napari ``Image`` layer (multiscale: its full resolution); an `Acquisition`.
+            ``a.tif#2`` and ``a.zarr#NAME`` name one of several images in a file.
         axes
             One letter per dimension of the source, instead of the source's own labels.
         name

@@ -3,6 +3,7 @@
 Metadata that are missing or of the wrong type are left out; axes that do not fit are refused.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import zarr
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Channel, Header, channel, number
+from napari_n2n.io.image_name import image_index, listed, say_choice
 from napari_n2n.io.ngff import AXIS_TYPES, UNFINISHED
+from napari_n2n.io.ngff_images import ZarrImages, list_images, metadata_of
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.units import unit_name
 
@@ -18,18 +21,27 @@ from napari_n2n.io.units import unit_name
 _FIRST_AXES = "TCZYX"
 
 
-def read(path: Path) -> tuple[zarr.Array, Header]:
+def read(path: Path, wanted: str = "") -> tuple[zarr.Array, Header]:
     """Open a zarr array or the highest resolution of an OME-Zarr image.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    wanted
+        Name or index of an image in it, or the path of a group or array in it. Empty: the largest
+        image, except in a plate.
 
     Raises
     ------
     BadInput
-        If the folder has no image, several arrays, or an image that is still being written.
+        If the folder has no image, several arrays or wells, or an image that is still being
+        written.
     """
-    return read_store(path.absolute(), str(path))
+    return read_store(path.absolute(), str(path), wanted)
 
 
-def read_store(store: Any, path: str) -> tuple[zarr.Array, Header]:
+def read_store(store: Any, path: str, wanted: str = "") -> tuple[zarr.Array, Header]:
     """Do what `read` does for any store of zarr; `path` is its name in messages."""
     with OneLine(f"{path}: is not a readable zarr", "check that all its files were copied"):
         try:
@@ -39,31 +51,67 @@ def read_store(store: Any, path: str) -> tuple[zarr.Array, Header]:
                 raise
             cause = "no zarr is there, or it may not be read: check the address and your rights"
             raise BadInput(f"{path}: {cause}", "not_found") from error
+    return _read_node(node, path, wanted)
+
+
+def _read_node(node: Any, path: str, wanted: str = "") -> tuple[zarr.Array, Header]:
+    """Open an array, or an image in a group."""
     if isinstance(node, zarr.Array):
-        xarrays: Any = node.attrs.get("_ARRAY_DIMENSIONS")
-        names = getattr(node.metadata, "dimension_names", None) or xarrays or ()
-        axes = "".join(str(name) for name in names).upper()
-        fits = len(axes) == node.ndim and set(axes) <= set(AXIS_TYPES)
-        return node, _plain_header(node, axes if fits else "")
-    attributes: dict[str, Any] = dict(node.attrs)
-    if UNFINISHED in attributes:
-        raise BadInput(
-            f"{path}: is an unfinished result: repeat its command with --resume, or delete it",
-            "unfinished",
-        )
-    ome = attributes.get("ome", attributes)
-    images = ome.get("multiscales") if isinstance(ome, dict) else None
-    if not images:
-        arrays = [name for name, _ in node.arrays()]
-        if len(arrays) == 1:
-            return node[arrays[0]], _plain_header(node[arrays[0]], "")
-        listed = ", ".join(arrays) or "none"
-        raise BadInput(
-            f"{path}: has no OME-Zarr image (arrays in it: {listed}): name one, e.g. {path}/NAME",
-            "format",
-        )
+        if wanted:
+            raise BadInput(f"{path}: is one array: leave out #{wanted}", "not_found")
+        return node, _plain_header(node, _named_axes(node))
     with OneLine(f"{path}: its OME-Zarr metadata do not fit", "name the array in it, e.g. PATH/0"):
-        return _image(path, node, images[0], ome)
+        attributes: dict[str, Any] = dict(node.attrs)
+        if UNFINISHED in attributes:
+            raise BadInput(
+                f"{path}: is an unfinished result: repeat its command with --resume, or delete it",
+                "unfinished",
+            )
+        found = list_images(node)
+        member = node.get(wanted) if wanted and wanted not in found.names else None
+        if isinstance(member, zarr.Group) or (member is not None and not found.names):
+            return _read_node(member, f"{path}#{wanted}")
+        if not found.names:
+            return _only_array(node, path, wanted)
+        if wanted:
+            index = image_index(found.names, wanted, path, found.titles)
+        elif found.is_plate and len(found.names) > 1:
+            raise BadInput(
+                f"{path}: is a plate of {len(found.names)} fields: choose one, as in "
+                f"{path}#{found.names[0]} ({listed(found.titles)})",
+                "format",
+            )
+        else:
+            index = found.largest(node)
+            if len(found.names) > 1:
+                say_choice(path, found.titles, index)
+        array, header = _open_image(node, path, found, index)
+        several = found.titles if len(found.names) > 1 else ()
+        return array, replace(header, images=several, image=index)
+
+
+def _open_image(node: Any, path: str, found: ZarrImages, index: int) -> tuple[zarr.Array, Header]:
+    if found.multiscales:
+        return _image(path, node, found.multiscales[index], metadata_of(node))
+    return _read_node(node[found.names[index]], f"{path}#{found.names[index]}")
+
+
+def _only_array(node: Any, path: str, wanted: str) -> tuple[zarr.Array, Header]:
+    """Open the array of a group that has no metadata of OME-Zarr, if there is only one."""
+    arrays = [name for name, _ in node.arrays()]
+    if len(arrays) == 1 and not wanted:
+        return node[arrays[0]], _plain_header(node[arrays[0]], "")
+    names = ", ".join(arrays) or "none"
+    what = f"has no image '{wanted}'" if wanted else "has no OME-Zarr image"
+    raise BadInput(f"{path}: {what} (arrays in it: {names}): name one, e.g. {path}/NAME", "format")
+
+
+def _named_axes(array: zarr.Array) -> str:
+    """Return the axes that an array names itself, or an empty text."""
+    xarrays: Any = array.attrs.get("_ARRAY_DIMENSIONS")
+    names = getattr(array.metadata, "dimension_names", None) or xarrays or ()
+    axes = "".join(str(name) for name in names).upper()
+    return axes if len(axes) == array.ndim and set(axes) <= set(AXIS_TYPES) else ""
 
 
 def _image(

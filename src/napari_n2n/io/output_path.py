@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.image_name import split_image_name
 
 # Names that the program derives from that of a result are up to 19 bytes longer:
 # ".napari-n2n.journal" and, shorter, ".napari-n2n.lock", ".TOKEN.partial" and ".TOKEN.old".
@@ -150,7 +151,7 @@ def _whole_zarr(path: Path) -> Path:
 def _files_of(source: Any) -> Iterator[Path]:
     """Yield the files that a source is read from, as far as they are known."""
     if isinstance(source, str | os.PathLike):
-        yield Path(source).expanduser()
+        yield split_image_name(Path(source).expanduser())[0]
         return
     for holder in (source, getattr(source, "source", None)):  # an acquisition or layer has a source
         store = getattr(holder, "store", None)

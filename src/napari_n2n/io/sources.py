@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import psutil
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, picture, tiff_reader
 from napari_n2n.io.header import Header
+from napari_n2n.io.image_name import split_image_name
 from napari_n2n.io.layer_file import header_of_file
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.remote import address_of, name_in_address, remote_store
@@ -104,19 +106,24 @@ def _as_axes(letters: str, count: int) -> str | None:
 
 
 def _open_path(given: Path, axes: str | None) -> Source:
-    path = expanded(given)
+    path, image = split_image_name(expanded(given))
     with OneLine(f"{path}: cannot be opened", "check the disk and your permissions"):
         _check_kind(path)
         is_zarr = ngff.is_zarr(path)
     suffix = path.suffix.lower()
     readers = {
-        **dict.fromkeys(tiff_reader.SUFFIXES, lambda path: tiff_reader.read(path, bool(axes))),
+        **dict.fromkeys(
+            tiff_reader.SUFFIXES, lambda path: tiff_reader.read(path, bool(axes), image)
+        ),
         **dict.fromkeys(picture.SUFFIXES, picture.read),
-        ".zarr": ngff_reader.read,
         ".npy": _read_npy,
     }
-    read = ngff_reader.read if is_zarr else readers.get(suffix)
-    if path.is_dir() and read is not ngff_reader.read:
+    read = readers.get(suffix)
+    if image and (suffix in picture.SUFFIXES or suffix == ".npy"):
+        raise BadInput(f"{path}: has only one image: leave out #{image}", "not_found")
+    if is_zarr or suffix == ".zarr":
+        read = partial(ngff_reader.read, wanted=image)
+    elif path.is_dir():
         raise BadInput(f"{path}: is a folder but not a zarr: name the files in it", "format")
     if read is None:
         raise BadInput(
@@ -129,7 +136,8 @@ def _open_path(given: Path, axes: str | None) -> Source:
         if "S" in header.axes and axes is None:
             raise _colour_error(str(path), header.shape)
         named = axes or _as_axes(header.axes, len(header.shape))
-        opened = _from_array(pixels, _stem(path), named, header, str(path))
+        name = "_".join([_stem(path), *image.split("/")]) if image else _stem(path)
+        opened = _from_array(pixels, name, named, header, str(path))
     return replace(opened, path=path.absolute())
 
 
@@ -140,8 +148,9 @@ def _open_address(address: str, axes: str | None) -> Source:
             " copy other files to a disk first",
             "format",
         )
+    address, _, image = address.partition("#")
     with OneLine(f"{address}: cannot be read", "check the address, the network and your rights"):
-        pixels, header = ngff_reader.read_store(remote_store(address), address)
+        pixels, header = ngff_reader.read_store(remote_store(address), address, image)
         named = axes or _as_axes(header.axes, len(header.shape))
         return _from_array(pixels, _stem(Path(name_in_address(address))), named, header, address)
 

@@ -6,6 +6,7 @@ from typing import Any
 import tifffile
 
 from napari_n2n.io.header import Channel, channel, number
+from napari_n2n.io.tiff_series import TiffImage
 from napari_n2n.io.units import unit_name
 
 _log = logging.getLogger("napari_n2n")
@@ -14,10 +15,10 @@ _log = logging.getLogger("napari_n2n")
 _NO_UNIT = 1
 
 
-def pixel_sizes(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+def pixel_sizes(tif: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[float, str]]:
     """Return pixel size and unit by axis, as far as OME or ImageJ metadata contain them."""
     found: dict[str, tuple[float, str]] = {}
-    pixels = _ome_pixels(tif)
+    pixels = _ome_pixels(tif, image)
     for axis, key, unit in (
         *((axis, f"PhysicalSize{axis}", "µm") for axis in "XYZ"),
         ("T", "TimeIncrement", "s"),
@@ -43,9 +44,9 @@ def pixel_sizes(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
     return found
 
 
-def channels_of(tif: tifffile.TiffFile) -> tuple[Channel, ...]:
+def channels_of(tif: tifffile.TiffFile, image: TiffImage) -> tuple[Channel, ...]:
     """Return the names and colours of the channels in OME metadata."""
-    listed = _ome_pixels(tif).get("Channel", ())
+    listed = _ome_pixels(tif, image).get("Channel", ())
     channels = listed if isinstance(listed, list | tuple) else [listed]
     return tuple(
         channel(one.get("Name"), _hexadecimal(one.get("Color")))
@@ -54,13 +55,19 @@ def channels_of(tif: tifffile.TiffFile) -> tuple[Channel, ...]:
     )
 
 
-def _ome_pixels(tif: tifffile.TiffFile) -> dict[str, Any]:
-    """Return the ``Pixels`` element of the first image in the OME metadata, or an empty dict."""
+def _ome_pixels(tif: tifffile.TiffFile, image: TiffImage) -> dict[str, Any]:
+    """Return the ``Pixels`` element of an image in the OME metadata, or an empty dict."""
     if not (tif.is_ome and tif.ome_metadata):
         return {}
     try:
-        image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
-        found = (image[0] if isinstance(image, list) else image)["Pixels"]
+        listed = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
+        described = listed if isinstance(listed, list) else [listed]
+        if len(described) == len(tif.series):
+            own = described[image.number]
+        else:  # some of the described images are not in the file
+            named = [one for one in described if one.get("Name") == image.series.name]
+            own = (named or described)[0]
+        found = own["Pixels"]
     except Exception as error:  # whatever the parser of damaged XML raises
         _log.warning("%s: its OME metadata cannot be read (%s)", tif.filename, error)
         return {}

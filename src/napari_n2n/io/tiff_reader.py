@@ -18,6 +18,7 @@ import zarr
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Header
+from napari_n2n.io.image_name import image_index, say_choice
 from napari_n2n.io.tiff_chain import follow_chain
 from napari_n2n.io.tiff_metadata import channels_of, pixel_sizes
 from napari_n2n.io.tiff_series import (
@@ -75,14 +76,16 @@ class Paged:
 
     Parameters
     ----------
-    path, lenient
-        See `read`.
+    path, lenient, image
+        See `read`; the index of the image.
     series
         The pages, in a file that is open.
     """
 
-    def __init__(self, path: Path, lenient: bool, series: tifffile.TiffPageSeries) -> None:
-        self.path, self._lenient = path.absolute(), lenient
+    def __init__(
+        self, path: Path, lenient: bool, image: str, series: tifffile.TiffPageSeries
+    ) -> None:
+        self.path, self._lenient, self._image = path.absolute(), lenient, image
         self._array: Any = zarr.open_array(series.aszarr(level=0), mode="r")
         self.shape, self.dtype = self._array.shape, self._array.dtype
         self.ndim, self.chunks = len(self.shape), self._array.chunks
@@ -91,11 +94,11 @@ class Paged:
         return np.asarray(self._array[where])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.path, self._lenient)
+        return _reopened, (self.path, self._lenient, self._image)
 
 
-def _reopened(path: Path, lenient: bool) -> Any:
-    return read(path, lenient)[0]
+def _reopened(path: Path, lenient: bool, image: str) -> Any:
+    return read(path, lenient, image)[0]
 
 
 class _Remarks(logging.Filter):
@@ -120,7 +123,7 @@ class _Remarks(logging.Filter):
         logging.getLogger("tifffile").removeFilter(self)
 
 
-def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
+def read(path: Path, lenient: bool = False, wanted: str = "") -> tuple[Any, Header]:
     """Open a TIFF without reading its pixels.
 
     Of several images the largest is chosen; equal ones, such as planes that were appended one by
@@ -132,6 +135,8 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
         The file.
     lenient
         Read the complete planes of a file that describes more, as one stack, instead of refusing.
+    wanted
+        Name or index of the image to read; empty: the largest.
 
     Returns
     -------
@@ -146,7 +151,9 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
     """
     with _Remarks() as remarks, tifffile.TiffFile(path) as tif:
         images = images_in(tif)
-        image = largest(images)
+        titles = tuple(one.title for one in images)
+        names = [one.series.name for one in images]
+        image = image_index(names, wanted, str(path), titles) if wanted else largest(images)
         series = _checked_series(path, tif, images[image].series, remarks, lenient)
         shape, dtype, axes = tuple(series.shape), np.dtype(series.dtype), str(series.axes)
         if not lenient:
@@ -155,18 +162,11 @@ def read(path: Path, lenient: bool = False) -> tuple[Any, Header]:
         if offset is not None:
             pixels: Any = Mapped(path, offset, shape, dtype.newbyteorder(tif.byteorder))
         else:
-            pixels = Paged(path, lenient, series)
-        steps = pixel_sizes(tif)
-        channels = channels_of(tif)
-        titles = tuple(one.title for one in images)
-    if len(titles) > 1:
-        _log.warning(
-            "%s: contains %d images: reads the largest, image %d, %s, and ignores the others",
-            path,
-            len(titles),
-            image,
-            titles[image],
-        )
+            pixels = Paged(path, lenient, str(image), series)
+        steps = pixel_sizes(tif, images[image])
+        channels = channels_of(tif, images[image])
+    if len(titles) > 1 and not wanted:
+        say_choice(str(path), titles, image)
     known = [steps.get(axis, (1.0, "pixel")) for axis in axes]
     return pixels, Header(
         shape=shape,
@@ -190,7 +190,7 @@ def _checked_series(
     """Return the pages to read, once they are known to be complete."""
     chain = follow_chain(tif)
     present = _complete_planes(chosen)
-    declared = max(len(chosen), _described(tif))
+    declared = max(len(chosen), _described(tif, chosen))
     odd = _odd_page(chosen, chain.shapes)
     serious = [text for text in (chain.damage, odd) if text]
     if chosen.kind in OWN_PAGES:
@@ -201,8 +201,9 @@ def _checked_series(
         serious = [text for text in serious if "invalid shaped series metadata" not in text]
     if declared <= present and not serious:
         return chosen
-    planes = _equal_pages(tif) if odd else _planes(chosen)
-    if not (odd or chosen.is_multifile):
+    is_first = chosen.keyframe.index == 0
+    planes = [] if odd and not is_first else _equal_pages(tif) if odd else _planes(chosen)
+    if is_first and not (odd or chosen.is_multifile):
         planes = max(planes, _equal_pages(tif), _following_planes(tif, declared), key=len)
     if lenient and planes:
         _log.warning("%s: reads the %s that are complete", path, _counted(len(planes)))
@@ -301,10 +302,10 @@ def _is_complete(page: Any) -> bool:
     )
 
 
-def _described(tif: tifffile.TiffFile) -> int:
+def _described(tif: tifffile.TiffFile, chosen: tifffile.TiffPageSeries) -> int:
     """Return the number of planes in the description of the first page; 0 if it has none."""
-    first = tif.pages.first
-    if tif.is_imagej:
+    first = chosen.keyframe
+    if tif.is_imagej and first.index == 0:
         metadata = tif.imagej_metadata or {}
         counted = ("frames", "slices", "channels") if first.samplesperpixel == 1 else ("frames",)
         planes = math.prod(int(metadata.get(key, 1)) for key in counted)

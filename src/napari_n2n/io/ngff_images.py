@@ -1,0 +1,116 @@
+"""List the images in a group of zarr: of OME-Zarr, of bioformats2raw, or of a plate."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+
+
+@dataclass(frozen=True)
+class ZarrImages:
+    """The images in a group.
+
+    Attributes
+    ----------
+    names
+        Name of each; the path of its group, if it has its own.
+    multiscales
+        Description of each, if all are in this group; else empty.
+    is_plate
+        Whether they are the fields of the wells of a plate.
+    """
+
+    names: tuple[str, ...]
+    multiscales: tuple[dict[str, Any], ...] = ()
+    is_plate: bool = False
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Text for messages."""
+        return tuple(f"'{name}'" for name in self.names)
+
+    def largest(self, node: Any) -> int:
+        """Return the index of the image with the most pixels."""
+        if len(self.names) == 1:
+            return 0
+        sizes = [self._size(node, index) for index in range(len(self.names))]
+        return sizes.index(max(sizes))
+
+    def _size(self, node: Any, index: int) -> int:
+        try:
+            if self.multiscales:
+                group, image = node, self.multiscales[index]
+            else:
+                group = node[self.names[index]]
+                image = _multiscales(group)[0]
+            return math.prod(group[image["datasets"][0]["path"]].shape)
+        except (KeyError, IndexError, TypeError, ValueError):  # damaged: another one is read
+            return 0
+
+
+def metadata_of(group: Any) -> dict[str, Any]:
+    """Return the metadata of OME-Zarr, which begin with ``ome`` since version 0.5."""
+    attributes = dict(group.attrs)
+    found = attributes.get("ome", attributes)
+    return found if isinstance(found, dict) else {}
+
+
+def list_images(group: Any) -> ZarrImages:
+    """Return the images in a group; of a plate, one for each field of each well."""
+    multiscales = _multiscales(group)
+    if multiscales:
+        return ZarrImages(tuple(_unique_names(multiscales)), tuple(multiscales))
+    metadata = metadata_of(group)
+    if isinstance(metadata.get("plate"), dict):
+        return ZarrImages(tuple(_fields(group, metadata["plate"])), is_plate=True)
+    if isinstance(metadata.get("well"), dict):
+        return ZarrImages(tuple(_paths(metadata["well"].get("images"))), is_plate=True)
+    if "bioformats2raw.layout" in metadata:
+        return ZarrImages(tuple(_series(group)))
+    return ZarrImages(())
+
+
+def _multiscales(group: Any) -> list[dict[str, Any]]:
+    described = metadata_of(group).get("multiscales") or []
+    if not isinstance(described, list) or not all(isinstance(one, dict) for one in described):
+        raise TypeError("multiscales are not a list of objects")
+    return described
+
+
+def _unique_names(images: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the name of each image, or its index if it has none or shares it with another one."""
+    names = [str(one.get("name") or "") for one in images]
+    for index, name in enumerate(names):
+        yield name if name and names.count(name) == 1 else str(index)
+
+
+def _series(group: Any) -> Iterator[str]:
+    """Yield the paths of the images that bioformats2raw wrote: 0, 1, 2 and so on."""
+    ome = group.get("OME")
+    listed = metadata_of(ome).get("series") if isinstance(ome, zarr.Group) else None
+    if isinstance(listed, list):
+        yield from (str(name) for name in listed)
+        return
+    index = 0
+    while isinstance(member := group.get(str(index)), zarr.Group) and _multiscales(member):
+        yield str(index)
+        index += 1
+
+
+def _fields(group: Any, plate: dict[str, Any]) -> Iterator[str]:
+    """Yield the path of each field of each well: row, column and field, such as A/1/0."""
+    for well in _paths(plate.get("wells")):
+        member = group.get(well)
+        if isinstance(member, zarr.Group):
+            described = metadata_of(member).get("well")
+            fields = described.get("images") if isinstance(described, dict) else None
+            yield from (f"{well}/{field}" for field in _paths(fields))
+
+
+def _paths(listed: Any) -> Iterator[str]:
+    """Yield the paths in a list of objects; whatever has none is left out."""
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict) and isinstance(one.get("path"), str):
+            yield one["path"]
