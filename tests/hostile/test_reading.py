@@ -387,6 +387,31 @@ def test_a_number_sign_may_be_part_of_a_file_name(tmp_path):
     assert "leave out #1" in refusal_of(tmp_path / "c.npy#1", "not_found")
 
 
+@pytest.mark.parametrize("in_sequence", [True, False])
+def test_ome_zarr_0_6_opens_with_the_pixel_sizes_of_its_array(tmp_path, in_sequence):
+    units = {"z": "micrometer", "y": "micrometer", "x": "nanometer"}
+    axes = [{"name": axis, "type": "space", "unit": unit} for axis, unit in units.items()]
+    scale = {"type": "scale", "scale": [0.5, 0.2, 200.0]}
+    shift = {"type": "translation", "translation": [3.0, 4.0, 5.0]}
+    where = {"input": {"path": "0"}, "output": {"name": "physical"}}
+    steps = {"type": "sequence", "transformations": [scale, shift]} if in_sequence else scale
+    stage = {"type": "scale", "scale": [9.0, 9.0, 9.0], "input": {"name": "physical"}}
+    image = {
+        "name": "cells",
+        "coordinateSystems": [
+            {"name": "stage", "axes": [{"name": axis, "unit": "meter"} for axis in "xyz"]},
+            {"name": "physical", "axes": axes},
+        ],
+        "datasets": [{"path": "0", "coordinateTransformations": [steps | where]}],
+        "coordinateTransformations": [stage | {"output": {"name": "stage"}}],
+    }
+    path = as_ome_zarr(tmp_path, {"ome": {"version": "0.6", "multiscales": [image]}})
+    opened = Acquisition.open(path)
+    assert (opened.axes, opened.scale) == ("ZYX", (0.5, 0.2, 200.0))
+    assert opened.units == tuple(units.values())
+    np.testing.assert_array_equal(pixels(path), STACK)
+
+
 def as_images(path, version, images, attributes):
     """Write one OME-Zarr image for each name, and the metadata of the group that has them."""
     zarr.open_group(path, mode="w", zarr_format=version, attributes=attributes)

@@ -1,4 +1,4 @@
-"""Open zarr arrays and OME-Zarr images lazily, of all versions up to 0.5, with their metadata.
+"""Open zarr arrays and OME-Zarr images lazily, of all versions up to 0.6, with their metadata.
 
 Metadata that are missing or of the wrong type are left out; axes that do not fit are refused.
 """
@@ -120,7 +120,7 @@ def _image(
     """Open the highest resolution of an image."""
     dataset = image["datasets"][0]
     array = node[dataset["path"]]
-    described = image.get("axes") or list(_FIRST_AXES)
+    described, transformations = _coordinates(dataset, image)
     axes = [one if isinstance(one, dict) else {"name": one} for one in described]
     if len(axes) != array.ndim:
         raise BadInput(
@@ -133,21 +133,42 @@ def _image(
         shape=array.shape,
         dtype=array.dtype,
         axes="".join(str(axis["name"]) for axis in axes).upper(),
-        scale=_scale(array.ndim, dataset, image),
+        scale=_scale(array.ndim, transformations),
         units=tuple(unit_name(axis.get("unit")) for axis in axes),
         name=str(image.get("name") or ""),
         channels=_channels(ome.get("omero")),
     )
 
 
-def _scale(ndim: int, *described: dict[str, Any]) -> tuple[float, ...]:
+def _coordinates(dataset: dict[str, Any], image: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Return the axes of an array, and the transformations that give its pixel sizes.
+
+    Since version 0.6 an image has coordinate systems. The transformation of the array names that of
+    its pixel sizes; other systems, such as that of the stage, are not used.
+    """
+    transformations = dataset.get("coordinateTransformations") or []
+    systems = image.get("coordinateSystems")
+    if not systems:
+        common = image.get("coordinateTransformations") or []
+        return image.get("axes") or list(_FIRST_AXES), [*transformations, *common]
+    output = transformations[0].get("output") if transformations else None
+    name = output.get("name") if isinstance(output, dict) else output
+    named = [system for system in systems if system.get("name") == name]
+    return (named or systems)[0]["axes"], transformations
+
+
+def _scale(ndim: int, transformations: list[Any]) -> tuple[float, ...]:
     """Return the product of all scales, NaN where one is not a number."""
     scale = [1.0] * ndim
-    for one in described:
-        for transform in one.get("coordinateTransformations") or ():
-            if transform.get("type") == "scale":
-                steps = [number(step) for step in transform.get("scale") or ()]
-                scale = [a * b for a, b in zip(scale, [*steps, *[1.0] * ndim][:ndim], strict=True)]
+    for transform in transformations:
+        kind = transform.get("type")
+        if kind == "sequence":
+            steps = list(_scale(ndim, transform.get("transformations") or []))
+        elif kind == "scale":
+            steps = [number(step) for step in transform.get("scale") or ()]
+        else:
+            continue
+        scale = [a * b for a, b in zip(scale, [*steps, *[1.0] * ndim][:ndim], strict=True)]
     return tuple(scale)
 
 
