@@ -230,8 +230,8 @@ def denoise(
 
     If all inputs are folders, each file in them is denoised, and OUTPUT is a folder.
     """
+    from napari_n2n.io.address import address_of
     from napari_n2n.io.fields_of_view import is_folder
-    from napari_n2n.io.remote import address_of
     from napari_n2n.model.denoiser import load
 
     denoiser, sources = load(model), [a, *(more or [])]

@@ -37,7 +37,7 @@ def check_error_map(
     `replaces` says whether an existing one is overwritten or resumed.
     """
     from napari_n2n.denoising.plan import check_error_is_known
-    from napari_n2n.io.remote import address_of
+    from napari_n2n.io.address import address_of
 
     check_error_is_known(denoiser, len(denoiser.scales), str(model))
     path = output_path(error)
@@ -48,14 +48,14 @@ def check_error_map(
 
 
 def _title(output: Path) -> str:
-    from napari_n2n.io.remote import address_of
+    from napari_n2n.io.address import address_of
 
     return address_of(output) or str(output)
 
 
 def _has_unfinished(output: Path) -> bool:
     from napari_n2n.denoising.to_address import staging_path
-    from napari_n2n.io.remote import address_of
+    from napari_n2n.io.address import address_of
 
     address = address_of(output)
     if address is None:
@@ -79,7 +79,7 @@ def denoise_scene_shown(
     from napari_n2n.denoising.denoise import denoise_by_shards
     from napari_n2n.denoising.plan import make_plan
     from napari_n2n.denoising.to_address import denoise_and_upload
-    from napari_n2n.io.remote import address_of
+    from napari_n2n.io.address import address_of
 
     how: dict[str, Any] = {"axes": axes, "dtype": dtype, "turns": turns}
     work = make_plan(denoiser, *sources, **how, quantity=quantity)

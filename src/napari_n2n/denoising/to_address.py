@@ -20,9 +20,10 @@ from napari_n2n.denoising.resumable import job_of, tag_of
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
 from napari_n2n.io import ngff
+from napari_n2n.io.address import name_in_address
 from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.io.reading import OneLine
-from napari_n2n.io.remote import name_in_address, remote_store
+from napari_n2n.io.remote import remote_store
 from napari_n2n.io.upload import check_free, upload
 from napari_n2n.model.denoiser import Denoiser, load
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff
+from napari_n2n.io.address import address_of
 from napari_n2n.io.bad_fields import OnBad, Problems
-from napari_n2n.io.remote import address_of
 from napari_n2n.io.sources import expanded
 
 FIELD_SEPARATOR = "+"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.address import address_of
 from napari_n2n.io.image_name import split_image_name
 
 # Names that the program derives from that of a result are up to 19 bytes longer:
@@ -21,8 +22,6 @@ _LONGEST = 255
 # Longest path in characters on Windows, with 12 reserved for the files in a folder, as there.
 _LONGEST_ON_WINDOWS = 259 - 12
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])( *\.|$)", re.IGNORECASE)
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""Matches addresses such as https://host/name: a scheme of two or more letters is no drive."""
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -34,9 +33,9 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     BadInput
         If the file system cannot store a file of this name.
     """
-    if ADDRESS.match(os.fspath(out)):
+    if (address := address_of(out)) is not None:
         raise BadInput(
-            f"{out}: is an address: only the denoised image of one scene is written to one, as "
+            f"{address}: is an address: only the denoised image of one scene is written to one, as "
             "s3://bucket/name.ome.zarr (in Python denoise_to_address): give a path",
             "output",
         )

@@ -19,11 +19,12 @@ import psutil
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, picture, tiff_reader
+from napari_n2n.io.address import address_of, name_in_address
 from napari_n2n.io.header import Header
 from napari_n2n.io.image_name import split_image_name
 from napari_n2n.io.layer_file import header_of_file
 from napari_n2n.io.reading import OneLine
-from napari_n2n.io.remote import address_of, name_in_address, remote_store
+from napari_n2n.io.remote import remote_store
 from napari_n2n.io.units import fits, unit_name
 
 AXES = "RTCZYX"
