@@ -1,5 +1,7 @@
 """The error of the results is learned without a clean image."""
 
+import threading
+
 import numpy as np
 import pytest
 from conftest import blobs, noisy
@@ -62,3 +64,20 @@ def test_if_outliers_hide_the_error_the_reason_is_given(views):
     quick = SETTINGS.model_copy(update={"steps": 2, "loss": "l1"})
     record = train(Pair.open(*views), quick).record
     assert record.error == [None] and "outliers" in record.error_reason
+
+
+@pytest.mark.parametrize("until", [0.2, 0.5, 0.9])
+def test_a_run_that_is_stopped_at_any_time_resumes_to_the_same_model(model, views, tmp_path, until):
+    pair, stop = Pair.open(*views), threading.Event()
+
+    def end(step):
+        if step.progress > until:
+            stop.set()
+
+    kept = {"checkpoint": tmp_path / "c"}
+    part = train(pair, SETTINGS, end, stop=stop, **kept)
+    assert part.record.stopped and part.record.error == [None]
+    assert "stopped" in part.record.error_reason
+    whole = train(pair, SETTINGS, resume=True, **kept)
+    assert whole.fingerprint() == model.fingerprint()
+    assert whole.record.error == model.record.error and not whole.record.stopped

@@ -149,17 +149,20 @@ def _fit_network(
     if count == 1 or record.diverged is not None:
         return model
     halves: list[Parts] = []
-    for half in range(2):
-        path = control.checkpoint
+    while len(halves) < 2 and not control.stop.is_set():
+        half, path = len(halves), control.checkpoint
         part = replace(control, checkpoint=path and path.with_name(f"{path.name}.half{half}"))
         run = Steps(_run(pairs, settings, reports, part, partial(_half_mask, half)))
         with closing(run):
             for step in run:
                 yield of_whole_run(step, 1 + half, count, (model,), adds_channel=False)
         halves.append(run.result[0])
-        stopped = run.result[1].stopped
-    found = learned_errors(halves, [report.noise_model for report in reports])
-    return replace(model, record=record.model_copy(update=found | {"stopped": stopped}))
+    if control.stop.is_set():
+        found: dict[str, Any] = {"stopped": True, "error": [None] * len(reports)}
+        found["error_reason"] = "training was stopped before the error was learned"
+    else:
+        found = learned_errors(halves, [report.noise_model for report in reports])
+    return replace(model, record=record.model_copy(update=found))
 
 
 def _half_mask(half: int, shape: tuple[int, int], _: int) -> HalfMask:
