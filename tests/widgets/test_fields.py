@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QListWidget,
+    QWidget,
+)
 
 from napari_n2n import Acquisition, BadInput, TrainingSettings
 from napari_n2n.widgets.forms.fields import (
@@ -25,6 +32,31 @@ def test_tooltips_are_short(make_napari_viewer_proxy, name):
     tips = {one.toolTip() for one in dock.findChildren(QWidget)}
     assert len(tips) > 4
     assert not [tip for tip in tips if len(tip.split()) > MAX_TOOLTIP_WORDS]
+
+
+@pytest.mark.parametrize("name", ["Train", "Noise", "Denoise", "Simulate", "Split"])
+def test_screen_readers_find_a_name_for_every_control(make_napari_viewer_proxy, name):
+    _, dock = make_napari_viewer_proxy().window.add_plugin_dock_widget("napari-n2n", name)
+    kinds = (QComboBox, QAbstractSpinBox, QAbstractButton, QAbstractSlider, QListWidget)
+    controls = [one for kind in kinds for one in dock.widget().findChildren(kind)]
+    assert len(controls) > 3
+    nameless = [
+        one
+        for one in controls
+        if not one.accessibleName() and not (isinstance(one, QAbstractButton) and one.text())
+    ]
+    assert not [one for one in nameless if one.focusPolicy() != Qt.FocusPolicy.NoFocus]
+
+
+def test_docks_become_tabs_and_not_slices(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    frames = [
+        viewer.window.add_plugin_dock_widget("napari-n2n", name)[0]
+        for name in ("Noise", "Denoise", "Train")
+    ]
+    qtbot.wait(500)
+    assert frames[2].height() > 300 and not frames[2].visibleRegion().isEmpty()
+    assert all(frame.visibleRegion().isEmpty() for frame in frames[:2])
 
 
 @pytest.mark.parametrize("name", ["minutes", "steps"])

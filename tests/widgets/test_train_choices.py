@@ -328,14 +328,14 @@ def test_a_copied_script_says_that_the_run_was_stopped(viewer, qtbot):
     assert "# The run in napari was stopped early" in widget.session.recipe.as_command()
 
 
-def test_settings_that_do_not_fit_the_data_are_reported_below_the_preset(viewer, qtbot):
+def test_settings_that_do_not_fit_the_data_are_reported_above_the_train_button(viewer, qtbot):
     add(viewer, 1, 2)
     widget = open_train(viewer)
     widget.form.dims.value = 3
     wait_until_measured(widget, qtbot)
     assert "no labelled Z axis" in widget.form.time_words.text()
-    widget.form.advanced.toggleButton().click()
-    assert not widget.form.advanced.content().isHidden()
+    widget.form.section.toggleButton().click()
+    assert not widget.form.section.content().isHidden()
     assert widget.widget().minimumSizeHint().width() <= 300
 
 

@@ -16,13 +16,17 @@ from napari.utils.notifications import (
     show_error,
     show_warning,
 )
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QComboBox,
+    QDockWidget,
+    QFormLayout,
     QFrame,
     QLabel,
     QLayout,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -54,6 +58,7 @@ class Dock(QScrollArea):
         super().__init__()
         show_logged_warnings()
         self.viewer = viewer
+        self._shown = self._placed = False
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -71,7 +76,27 @@ class Dock(QScrollArea):
                 column.addWidget(part, int(part is stretched))
         column.addStretch(int(stretched is None))
         self.setWidget(inside)
+        name_controls(self)
         return column
+
+    def showEvent(self, event: Any) -> None:
+        """Become a tab of another dock of this plugin, when shown for the first time."""
+        super().showEvent(event)
+        if not self._shown:
+            self._shown = True
+            QTimer.singleShot(0, self._join_tabs)  # after napari has added the frame
+
+    def _join_tabs(self) -> None:
+        self._placed = True
+        frame, window = _parent_of(self, QDockWidget), _parent_of(self, QMainWindow)
+        if frame is None or window is None or frame.isFloating():
+            return
+        for other in window.findChildren(Dock):
+            beside = _parent_of(other, QDockWidget)
+            if other is not self and other._placed and beside is not None and beside.isVisible():
+                window.tabifyDockWidget(beside, frame)
+                frame.raise_()
+                return
 
     def accept_drops(self, take: Callable[[list[Path]], Any]) -> None:
         """Accept files and folders dropped on the dock, and pass them to a function."""
@@ -102,6 +127,29 @@ class Dock(QScrollArea):
         """Pass the dropped paths to the function given to `accept_drops`."""
         self._take(_dropped(event))
         event.acceptProposedAction()
+
+
+def _parent_of(part: QWidget, kind: type[QWidget]) -> Any:
+    """Return the nearest parent of a kind, or None."""
+    parent = part.parentWidget()
+    while parent is not None and not isinstance(parent, kind):
+        parent = parent.parentWidget()
+    return parent
+
+
+def name_controls(dock: QWidget) -> None:
+    """Name the fields of forms after their labels, for screen readers."""
+    for rows in dock.findChildren(QFormLayout):
+        for row in range(rows.rowCount()):
+            label = rows.itemAt(row, QFormLayout.ItemRole.LabelRole)
+            field = rows.itemAt(row, QFormLayout.ItemRole.FieldRole)
+            if label is None or field is None or not label.widget().text():
+                continue
+            for part in (field.widget(), *field.widget().findChildren(QWidget)):
+                if not part.accessibleName():
+                    text = part.text() if isinstance(part, QAbstractButton) else ""
+                    name = label.widget().text()
+                    part.setAccessibleName(f"{name}: {text}" if text.strip(". ") else name)
 
 
 def _dropped(event: Any) -> list[Path]:
@@ -284,6 +332,7 @@ class ProgressBar(QProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self.setRange(0, _PROGRESS_STEPS)
+        self.setAccessibleName("Progress")
 
     def show_share(self, share: float, seconds: float = math.inf) -> None:
         """Show the share of a run that is done, 0 to 1, and the seconds left if they are finite."""

@@ -47,7 +47,7 @@ class TrainWidget(Dock):
         self.file_a, self.file_b = self.picker.file_a, self.picker.file_b
         self.findings = FindingsPanel(self.measuring)
         self.loss_words = self.findings.loss_words
-        self.form = SettingsForm(self.findings)
+        self.form = SettingsForm()
         self.loss, self.minutes, self.device = self.form.loss, self.form.minutes, self.form.device
         self.train_button = button("Train", "Train on these recordings in the background")
         self.chosen = TextLabel()
@@ -55,7 +55,8 @@ class TrainWidget(Dock):
         self.stop_button, self.status = self.run_panel.stop_button, self.run_panel.status
         self.model_actions = ModelActions(self.viewer, self.session, self._recipe)
         self.save_button, self.save = self.model_actions.save_button, self.model_actions.save
-        self.choices = (self.picker, self.form, self.train_button)
+        measured = (self.findings, self.form.time_words)
+        self.choices = (self.picker, *measured, self.train_button, self.form)
         curve = self.run_panel.curve
         self.stack(
             *self.choices, self.chosen, self.run_panel, self.model_actions, curve, stretched=curve

@@ -55,7 +55,7 @@ def collapsible(title: str, rows: QFormLayout) -> QCollapsible:
     """Return a part of a form that is hidden until its title is clicked."""
     section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
     section.layout().setContentsMargins(0, 0, 0, 0)
-    section.toggleButton().setToolTip("Show or hide the advanced settings")
+    section.toggleButton().setToolTip("Show or hide these fields")
     inside = QWidget()
     inside.setLayout(rows)
     section.addWidget(inside)

@@ -40,6 +40,7 @@ class MoreRecordings(QWidget):
         super().__init__()
         self._viewer = viewer
         self.list = QListWidget()
+        self.list.setAccessibleName("Further recordings")
         self.list.setToolTip("Further recordings of the same scene; each one lowers the noise")
         self.add_button = button("Add another", "Add a further recording of the same scene")
         self.menu = QMenu(self.add_button)

@@ -21,12 +21,7 @@ _LOSS_LABELS = {"auto": "auto (by the noise)"} | {one.name: one.title for one in
 
 
 class SettingsForm(QWidget):
-    """Ask how to train: loss and preset first, everything else under "Advanced".
-
-    Parameters
-    ----------
-    advice
-        Widget to show below the menu of losses.
+    """Ask how to train, in a section that is folded at first; its title names loss and preset.
 
     Attributes
     ----------
@@ -36,11 +31,13 @@ class SettingsForm(QWidget):
         The form field of each setting by name; each is also an attribute of that name.
     wanted
         The menu of what to denoise after training.
+    time_words
+        Text about the time of a run; the dock puts it into its own layout.
     """
 
     changed = Signal()
 
-    def __init__(self, advice: QWidget) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self._estimate: TimeEstimate | str | None = None
         kept = preferences()
@@ -61,15 +58,11 @@ class SettingsForm(QWidget):
         presets = {one.name: one.description for one in PRESETS.values()}
         _explain_choices(self.fields["preset"], presets)
         self.time_words = TextLabel()
-        self.advanced = collapsible("Advanced", form_layout(*parts["advanced"], self.wanted))
-        loss, *others = parts["main"]
+        rows = form_layout(*parts["main"], *parts["advanced"], self.wanted)
+        self.section = collapsible("Settings", rows)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(form_layout(loss))
-        column.addWidget(advice)
-        column.addLayout(form_layout(*others))
-        column.addWidget(self.time_words)
-        column.addWidget(self.advanced)
+        column.addWidget(self.section)
         self._show_time()
 
     def settings(self) -> TrainingSettings:
@@ -104,6 +97,7 @@ class SettingsForm(QWidget):
 
     def _show_time(self) -> None:
         estimate, settings = self._estimate, self.settings()
+        self.section.setText(f"Settings (loss {settings.loss}, {settings.preset})")
         words = PRESETS[settings.preset].description
         if settings.steps is not None:
             words = f"{counted(settings.steps, 'step')}."
