@@ -602,7 +602,7 @@ def test_paths_that_lead_nowhere_are_refused(tmp_path, monkeypatch):
 
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path, monkeypatch):
-    def denied(path, lenient, image):
+    def denied(path, lenient, wanted):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(sources.tiff_reader, "read", denied)

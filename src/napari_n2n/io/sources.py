@@ -9,6 +9,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import psutil
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io import ngff, ngff_reader, picture, tiff_reader
+from napari_n2n.io import ngff, ngff_reader, other_formats, picture, tiff_reader
 from napari_n2n.io.address import address_of, name_in_address
 from napari_n2n.io.header import Header
 from napari_n2n.io.image_name import split_image_name
@@ -111,27 +112,22 @@ def _open_path(given: Path, axes: str | None) -> Source:
     with OneLine(f"{path}: cannot be opened", "check the disk and your permissions"):
         _check_kind(path)
         is_zarr = ngff.is_zarr(path)
+        is_tiff = path.is_file() and tiff_reader.is_tiff(path)
     suffix = path.suffix.lower()
-    readers = {
-        **dict.fromkeys(
-            tiff_reader.SUFFIXES, lambda path: tiff_reader.read(path, bool(axes), image)
-        ),
-        **dict.fromkeys(picture.SUFFIXES, picture.read),
-        ".npy": _read_npy,
-    }
-    read = readers.get(suffix)
-    if image and (suffix in picture.SUFFIXES or suffix == ".npy"):
-        raise BadInput(f"{path}: has only one image: leave out #{image}", "not_found")
     if is_zarr or suffix == ".zarr":
-        read = partial(ngff_reader.read, wanted=image)
+        read: _Read = partial(ngff_reader.read, wanted=image)
     elif path.is_dir():
         raise BadInput(f"{path}: is a folder but not a zarr: name the files in it", "format")
-    if read is None:
-        raise BadInput(
-            f"{path}: cannot read {suffix or 'such'} files: "
-            "save it as TIFF or OME-Zarr, or open it in napari and choose the layer",
-            "format",
-        )
+    elif suffix in _SINGLE:
+        read = _SINGLE[suffix]
+        if image:
+            raise BadInput(f"{path}: has only one image: leave out #{image}", "not_found")
+    elif suffix in tiff_reader.SUFFIXES or is_tiff:
+        read = partial(tiff_reader.read, lenient=bool(axes), wanted=image)
+    elif not suffix:
+        raise other_formats.no_reader(path)
+    else:
+        read = partial(other_formats.read, wanted=image)
     with OneLine(f"{path}: cannot be read as {suffix or 'zarr'}", "save or copy the file again"):
         pixels, header = read(path)
         if "S" in header.axes and axes is None:
@@ -186,6 +182,15 @@ def _read_npy(path: Path) -> tuple[Any, Header]:
     mapped = tiff_reader.Mapped(path, pixels.offset, pixels.shape, pixels.dtype)
     header = Header(pixels.shape, pixels.dtype, "", (), ())
     return (mapped if pixels.flags.c_contiguous else pixels), header
+
+
+_Read = Callable[[Path], tuple[Any, Header]]
+# Formats whose files have one image; TIFF is known by its first bytes, whatever its suffix.
+_SINGLE: dict[str, _Read] = {
+    **dict.fromkeys(picture.SUFFIXES, picture.read),
+    **dict.fromkeys(other_formats.MRC_SUFFIXES, other_formats.read_mrc),
+    ".npy": _read_npy,
+}
 
 
 def _open_layer(layer: Any, axes: str | None) -> Source:

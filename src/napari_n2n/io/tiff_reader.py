@@ -31,6 +31,8 @@ from napari_n2n.io.tiff_series import (
     stack,
 )
 
+# First bytes of a TIFF and a BigTIFF, in both byte orders.
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 SUFFIXES = (".tif", ".tiff", ".btf", ".lsm")
 _log = logging.getLogger("napari_n2n")
 # What tifffile logs if it may deliver wrong pixels: broken chains of pages, series that do not fit
@@ -44,6 +46,12 @@ _SERIOUS = re.compile(
 _LARGE_CHUNK, _MOST_COMPRESSION = 2**28, 10_000
 # Smallest share of the steps of a palette that become brighter if its indices are intensities.
 _RISING = 0.9
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file begins like a TIFF: microscopes use other suffixes, too."""
+    with open(path, "rb") as file:
+        return file.read(4) in _MAGIC
 
 
 class Mapped:
