@@ -19,6 +19,7 @@ from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.denoising.tiles import tiles
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.network import CompactUNet
+from napari_n2n.quality.score import score_result
 from napari_n2n.stats.affine import Affine
 
 torch.manual_seed(0)
@@ -445,3 +446,25 @@ def test_the_disk_space_for_a_tiff_is_that_of_its_pixels(tmp_path, monkeypatch):
     for name in ("a.tif", "a.ome.zarr"):
         denoise(UNTRAINED, plane, out=tmp_path / name, axes="YX", device="cpu")
     assert asked[".tif"] == plane.nbytes > asked[".zarr"]
+
+
+def test_a_stack_of_one_plane_and_a_plane_are_one_scene(tmp_path, denoiser):
+    planes = [noisy(blobs((64, 64)), seed).astype(np.uint16) for seed in range(3)]
+    np.save(tmp_path / "a.npy", planes[0][None])
+    np.save(tmp_path / "b.npy", planes[1])
+    np.save(tmp_path / "c.npy", planes[2])
+    sources = [tmp_path / "a.npy", tmp_path / "b.npy"]
+    assert Pair.open(*sources).first.shape == (64, 64)
+    denoise(denoiser, *sources, out=tmp_path / "out.ome.zarr")
+    assert Acquisition.open(tmp_path / "out.ome.zarr").shape == (64, 64)
+    score_result(tmp_path / "c.npy", against=sources[0], source=sources[1])
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", "float16"])
+def test_a_type_that_tiff_cannot_store_is_refused_before_the_run(tmp_path, denoiser, dtype):
+    np.save(tmp_path / "a.npy", noisy(blobs((64, 64)), 0).astype(dtype))
+    with refused("output", match=f"cannot store {dtype} pixels .*ome.zarr"):
+        denoise(denoiser, tmp_path / "a.npy", out=tmp_path / "out.tif", dtype="same")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+    denoise(denoiser, tmp_path / "a.npy", out=tmp_path / "out.ome.zarr", dtype="same")
+    assert Acquisition.open(tmp_path / "out.ome.zarr").dtype == dtype

@@ -10,6 +10,7 @@ from napari_n2n.denoising.domain_shift import differences
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Header
+from napari_n2n.io.long_axes import on_same_axes
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.pair.fixed_pattern import in_source
 from napari_n2n.pair.pair import Pair
@@ -106,7 +107,7 @@ def make_plan(
         raise BadInput(f"dtype '{dtype}': unknown: choose float32 or same", "option")
     if quantity == "error":
         dtype = "float32"
-    opened = [Acquisition.open(source, axes=axes) for source in sources]
+    opened = on_same_axes([Acquisition.open(source, axes=axes) for source in sources])
     first = opened[0]
     if denoiser.dims == 3 and not first.has_depth:
         raise BadInput(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
+from unicodedata import normalize
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff
@@ -156,15 +157,24 @@ def _files(folder: Path, recursive: bool, without: Path | None) -> Iterator[Path
 
 
 def _match_by_name(
-    folders: list[Path], names: list[list[str]], problems: Problems
+    folders: list[Path], listed: list[list[str]], problems: Problems
 ) -> list[list[Path]]:
+    # macOS and other systems store accents in different ways: compare names in one of them.
+    files = [{normalize("NFC", name): name for name in own} for own in listed]
+    if any(len(one) < len(own) for one, own in zip(files, listed, strict=True)):
+        files = [{name: name for name in own} for own in listed]  # one folder has both ways
+    names = [list(own) for own in files]
     for name in sorted(set().union(*names)):
         lacking = [folder for folder, own in zip(folders, names, strict=True) if name not in own]
         if lacking:
-            there = next(one for one, own in zip(folders, names, strict=True) if name in own)
+            there = next(
+                folder / own[name]
+                for folder, own in zip(folders, files, strict=True)
+                if name in own
+            )
             problems.add(
                 BadInput(
-                    f"{there / name}: has no file of the same name in {lacking[0]}: give the files "
+                    f"{there}: has no file of the same name in {lacking[0]}: give the files "
                     "of one field of view the same name, and move others elsewhere",
                     "unmatched",
                 )
@@ -174,4 +184,7 @@ def _match_by_name(
             f"{folders[0]}: contains no acquisition: choose a folder with acquisitions", "not_found"
         )
     common = set(names[0]).intersection(*names[1:])
-    return [[folder / name for folder in folders] for name in sorted(common)]
+    return [
+        [folder / own[name] for folder, own in zip(folders, files, strict=True)]
+        for name in sorted(common)
+    ]

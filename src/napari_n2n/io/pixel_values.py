@@ -19,7 +19,7 @@ def usable(values: np.ndarray) -> bool:
     if values.dtype.kind != "f" and values.dtype.itemsize < 8:
         return True
     # A NaN is the smallest value and the largest one, and smaller than nothing.
-    return bool(values.min() >= -LARGEST_VALUE and values.max() <= LARGEST_VALUE)
+    return -LARGEST_VALUE <= float(values.min()) and float(values.max()) <= LARGEST_VALUE
 
 
 def check_values(plane: np.ndarray, name: str, index: int) -> None:

@@ -139,13 +139,13 @@ def _open_path(given: Path, axes: str | None) -> Source:
 
 
 def _open_address(address: str, axes: str | None) -> Source:
+    address, _, image = address.partition("#")
     if not re.search(r"\.zarr(/|$)", address.split("?")[0].lower()):
         raise BadInput(
             f"{address}: only OME-Zarr and zarr are read from an address (its name contains .zarr):"
             " copy other files to a disk first",
             "format",
         )
-    address, _, image = address.partition("#")
     with OneLine(f"{address}: cannot be read", "check the address, the network and your rights"):
         pixels, header = ngff_reader.read_store(remote_store(address), address, image)
         named = axes or _as_axes(header.axes, len(header.shape))

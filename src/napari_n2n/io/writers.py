@@ -59,7 +59,18 @@ def open_writer(
         2 for results computed plane by plane, 3 for volumes.
     token
         See `ngff.Writer`; by default a new one.
+
+    Raises
+    ------
+    BadInput
+        If the file format cannot store the type of the pixels.
     """
+    if _is_tiff(path) and str(header.dtype) not in tiff.TYPES:
+        raise BadInput(
+            f"{path}: TIFF cannot store {header.dtype} pixels for other programs: choose a "
+            "name that ends in .ome.zarr, or leave out --dtype same",
+            "output",
+        )
     kind = tiff.Writer if _is_tiff(path) else ngff.Writer
     return kind(
         *(path, header),

@@ -16,6 +16,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, evenly_spaced
 from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.header import Region
+from napari_n2n.io.long_axes import on_same_axes
 from napari_n2n.pair.bad_planes import BLANK, BadPlane, find_bad_planes
 from napari_n2n.pair.checks import (
     Finding,
@@ -147,6 +148,7 @@ class Pair:
     @classmethod
     def of_acquisitions(cls, opened: list[Acquisition], channel: int = 0) -> "Pair":
         """Check, register and match opened acquisitions of one channel; see `open`."""
+        opened = on_same_axes(opened)
         _same_shape(opened)
         bad = find_bad_planes(opened, _SAMPLED_PLANES)
         numbers = spread(opened[0].plane_count, _SAMPLED_PLANES, {one.plane for one in bad})

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.long_axes import long_shape
 from napari_n2n.noise.measure import measure_noise
 from napari_n2n.pair.empty_areas import filled
 from napari_n2n.pair.hits import without_hits
@@ -156,7 +157,7 @@ def _stack(acquisition: Acquisition) -> np.ndarray:
 
 
 def _check_shape(result: Acquisition, other: Acquisition) -> None:
-    if result.shape != other.shape:
+    if long_shape(result) != long_shape(other):
         raise BadInput(
             f"{result.name}: shape {result.shape} differs from {other.name}'s {other.shape}: "
             "score a result against acquisitions of the same field of view, without a shift",
