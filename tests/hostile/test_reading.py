@@ -412,6 +412,17 @@ def test_ome_zarr_0_6_opens_with_the_pixel_sizes_of_its_array(tmp_path, in_seque
     np.testing.assert_array_equal(pixels(path), STACK)
 
 
+def test_other_files_beside_the_array_of_a_zarr_are_ignored_silently(tmp_path, recwarn):
+    path = tmp_path / "a.zarr"
+    zarr.open_group(path, mode="w").create_array("raw", data=STACK)
+    (path / "notes").mkdir()
+    (path / "notes" / "a.txt").write_text("a note")
+    (path / "b.txt").write_text("another note")
+    recwarn.clear()
+    np.testing.assert_array_equal(pixels(path), STACK)
+    assert [str(one.message) for one in recwarn] == []
+
+
 def as_images(path, version, images, attributes):
     """Write one OME-Zarr image for each name, and the metadata of the group that has them."""
     zarr.open_group(path, mode="w", zarr_format=version, attributes=attributes)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import zarr
+from zarr.core.sync import sync
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,20 @@ def list_images(group: Any) -> ZarrImages:
     if "bioformats2raw.layout" in metadata:
         return ZarrImages(tuple(_series(group)))
     return ZarrImages(())
+
+
+def array_names(group: Any) -> list[str]:
+    """Return the names of the arrays in a group.
+
+    `Group.arrays` warns about every other file in the folder.
+    """
+    if group.metadata.consolidated_metadata is not None:
+        return sorted(name for name, _ in group.arrays())
+    return sorted(name for name in sync(_listed(group)) if isinstance(group.get(name), zarr.Array))
+
+
+async def _listed(group: Any) -> list[str]:
+    return [name async for name in group.store.list_dir(group.path)]
 
 
 def _multiscales(group: Any) -> list[dict[str, Any]]:

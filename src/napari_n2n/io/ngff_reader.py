@@ -13,7 +13,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Channel, Header, channel, number
 from napari_n2n.io.image_name import image_index, listed, say_choice
 from napari_n2n.io.ngff import AXIS_TYPES, UNFINISHED
-from napari_n2n.io.ngff_images import ZarrImages, list_images, metadata_of
+from napari_n2n.io.ngff_images import ZarrImages, array_names, list_images, metadata_of
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.units import unit_name
 
@@ -98,7 +98,7 @@ def _open_image(node: Any, path: str, found: ZarrImages, index: int) -> tuple[za
 
 def _only_array(node: Any, path: str, wanted: str) -> tuple[zarr.Array, Header]:
     """Open the array of a group that has no metadata of OME-Zarr, if there is only one."""
-    arrays = [name for name, _ in node.arrays()]
+    arrays = array_names(node)
     if len(arrays) == 1 and not wanted:
         return node[arrays[0]], _plain_header(node[arrays[0]], "")
     names = ", ".join(arrays) or "none"
