@@ -202,7 +202,7 @@ def shoot_choices(camera: Camera) -> None:
     with opened(viewer, "Train") as train:
         wait(lambda: train.measuring.estimate is not None)
         camera.shoot("train_findings")
-        train.form.advanced.toggleButton().click()
+        train.form.section.toggleButton().click()
         camera.shoot("train_advanced")
         train.form.dims.value = 3
         train.train_button.click()

@@ -1,8 +1,11 @@
 """The fields of the forms: what they show, and what they mean for settings and recordings."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
+from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -14,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_n2n import Acquisition, BadInput, TrainingSettings
+from napari_n2n.widgets import dock
 from napari_n2n.widgets.forms.fields import (
     AxesField,
     MemoryField,
@@ -131,3 +135,26 @@ def test_the_menu_of_devices_offers_the_cards_of_this_computer(qtbot, monkeypatc
     # The preferences may be those of another computer.
     assert setting_field("device", "cuda").value == "cuda"
     assert setting_field("device").choices == ("auto", "cpu")
+
+
+def test_a_dock_that_is_deleted_by_a_garbage_collection_leaves_no_connection(qtbot):
+    class Sender:
+        changed = Signal(int)
+
+    class Part(QWidget):
+        def __init__(self):
+            super().__init__()
+            self.cycle, self.got = self, []
+            dock.connect_while_alive(self, [(sender.changed, self.take)])
+
+        def take(self, number):
+            self.got.append(number)
+
+    sender, before = Sender(), len(dock._while_alive)
+    for number in range(5):
+        part = Part()
+        sender.changed.emit(number)
+        assert part.got == [number]
+        del part
+        gc.collect()
+    assert len(sender.changed) == 0 and len(dock._while_alive) == before

@@ -67,8 +67,7 @@ class DenoiseWidget(Dock):
         self.quantity = ComboBox(
             label="Compute",
             choices=[("denoised image", "result"), ("error map", "error")],
-            tooltip="Error map: how far the result may be from the clean image, in the unit of the "
-            "pixels; within it in 68 % of the pixels, within twice as much in 95 %",
+            tooltip="Error map: how far each pixel may be from the clean image",
         )
         fields = self.axes, self.quantity, self.out, self.memory, self.device, self.turns
         for field in fields:

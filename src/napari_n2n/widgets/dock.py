@@ -3,8 +3,10 @@
 import logging
 import math
 import re
+import weakref
 from collections.abc import Callable
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -164,11 +166,39 @@ def open_dock(viewer: Any, name: str) -> Any:
     return widget
 
 
+_while_alive: dict[int, Callable[..., None]] = {}  # functions to call when a widget is destroyed
+_numbers = count()
+
+
 def connect_while_alive(widget: QWidget, slots: list[tuple[Any, Callable[..., Any]]]) -> None:
-    """Connect (signal, slot) pairs, and disconnect them when the widget is destroyed."""
+    """Connect (signal, slot) pairs, and disconnect them when the widget is destroyed.
+
+    A widget may be destroyed by a garbage collection, which first clears the functions that only
+    the widget refers to: calling one of these would crash. The function that disconnects is
+    therefore kept here, and refers to slots of objects only weakly.
+    """
     for signal, slot in slots:
         signal.connect(slot)
-    widget.destroyed.connect(lambda: [signal.disconnect(slot) for signal, slot in slots])
+    number, known = next(_numbers), [(signal, _weakly(slot)) for signal, slot in slots]
+
+    def disconnect(*_: Any) -> None:
+        _while_alive.pop(number, None)
+        for signal, find in known:
+            if (slot := find()) is not None:
+                signal.disconnect(slot)
+
+    _while_alive[number] = disconnect
+    widget.destroyed.connect(disconnect)
+    weakref.finalize(widget, _while_alive.pop, number, None).atexit = False
+
+
+def _weakly(slot: Callable[..., Any]) -> Callable[[], Callable[..., Any] | None]:
+    """Return a function that returns a slot; None if it is a method of an object that is gone."""
+    owner, name = getattr(slot, "__self__", None), slot.__name__
+    if owner is None:
+        return lambda: slot
+    known = weakref.ref(owner)
+    return lambda: getattr(known(), name, None)
 
 
 def on_pixels_changed(source: Any, verb: str, slot: Callable[..., Any]) -> None:
