@@ -202,6 +202,10 @@ def desk(tmp_path, monkeypatch):
     scene = blobs((64, 64))
     for seed, name in enumerate(("a", "b", "c", "a1", "b1", "a2", "b2")):
         tifffile.imwrite(tmp_path / f"{name}.tif", noisy(scene, seed))
+    for seed, name in enumerate(("many_a", "many_b")):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            for side in (40, 48, 64):  # images of one size would be taken as a stack
+                file.write(noisy(scene[:side, :side], seed))
     tifffile.imwrite(tmp_path / "clean.tif", scene)
     dark = np.random.default_rng(0).normal(100, 2, (4, 64, 64)).astype(np.float32)
     tifffile.imwrite(tmp_path / "dark.tif", dark, photometric="minisblack")

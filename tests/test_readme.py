@@ -21,7 +21,7 @@ def test_the_python_example_runs(desk):
 def test_the_commands_run(desk, monkeypatch, capsys):
     assert len(COMMANDS) >= 8
     for command in COMMANDS:
-        words = shlex.split(command, comments=True)
+        words = shlex.split(re.sub(r"\s#\s.*", "", command))  # "a.tif#2" is one word
         if any("ome.zarr" in word for word in words) and "--dims" in words:
             continue  # volumes take too long: see tests/denoising/test_denoise.py
         more = ["--overwrite"] if words[1] == "train" else []

@@ -216,11 +216,11 @@ def test_closed_and_full_streams(folder, line, status, says):
 def test_libraries_neither_print_nor_warn_on_the_terminal(monkeypatch, call, folder):
     def chatter():
         print("from a library")
-        print("from a library", file=sys.stderr)
+        print("from a library, too", file=sys.stderr)
         warnings.warn(f"a library warns {time.monotonic()}", stacklevel=1)
         logging.getLogger("library").error("a library logs")
 
-    when_called(monkeypatch, commands, "open_sources", chatter)
+    when_called(monkeypatch, commands, "list_fields", chatter)
     status, out, err = call("inspect", "a.tif", "b.tif", "--json")
     assert (status, err) == (0, "") and isinstance(json.loads(out), dict)
     status, out, err = call("inspect", "a.tif", "b.tif", "--json", "-v")
@@ -262,7 +262,7 @@ def test_a_bug_ends_in_two_lines_and_a_log_with_the_traceback(
     place = logs / "log" if writable else folder / "a.tif" / "log"
     monkeypatch.setattr(last_resort, "user_log_path", lambda *args, **options: place)
     monkeypatch.setattr(last_resort.tempfile, "gettempdir", lambda: str(logs / "temporary"))
-    monkeypatch.setattr(commands, "open_sources", failing(KeyError("a\nkey")))
+    monkeypatch.setattr(commands, "list_fields", failing(KeyError("a\nkey")))
     status, out, err = call("inspect", "a.tif", "b.tif")
     first, second = err.splitlines()
     assert (status, out) == (70, "") and "KeyError" in first
@@ -283,7 +283,7 @@ def test_a_bug_ends_in_two_lines_and_a_log_with_the_traceback(
     ],
 )  # fmt: skip
 def test_what_users_can_correct_is_one_line(monkeypatch, call, folder, error, says):
-    monkeypatch.setattr(commands, "open_sources", failing(error))
+    monkeypatch.setattr(commands, "list_fields", failing(error))
     status, out, err = call("inspect", "a.tif", "b.tif")
     assert (status, out) == (2, "") and says in err and err.count("\n") == 1
 

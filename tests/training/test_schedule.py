@@ -81,12 +81,14 @@ def test_correlated_noise_and_thorough_runs_wait_longer():
     assert schedule().has_plateaued(flat) and not patient.has_plateaued(flat)
 
 
-def test_the_estimate_counts_networks_presets_and_time_limits():
-    estimate = TimeEstimate(0.1, 5, usual_steps=1000, networks=2, device="cpu")
+def test_the_estimate_counts_channels_networks_presets_and_time_limits():
+    estimate = TimeEstimate(0.1, 5, usual_steps=1000, channels=2, device="cpu")
     assert estimate.seconds(TrainingSettings()) == pytest.approx(106)
     assert estimate.seconds(TrainingSettings(preset="quick")) == pytest.approx(0.3 * 106)
     assert estimate.seconds(TrainingSettings(steps=100)) == pytest.approx(2 * 10.6)
     assert estimate.seconds(TrainingSettings(minutes=0.5)) == 60
+    both = TrainingSettings(steps=100, error_map="on")
+    assert estimate.seconds(both) == pytest.approx(3 * 2 * 10.6)
     assert estimate.range(TrainingSettings()) == pytest.approx((106, 106))
     uneven = replace(estimate, quick_seconds=0.05, slow_seconds=0.2)
     assert uneven.range(TrainingSettings()) == pytest.approx((53, 212))

@@ -8,6 +8,7 @@ check of what was written; a part is flushed to the disk before the journal list
 
 import json
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -24,6 +25,7 @@ Check = list[int]
 """Size in bytes and CRC-32 of a part of a result."""
 
 _MAGIC = b'{"napari-n2n": "journal"'  # how a journal begins
+_PARTIAL = re.compile(r"\.[0-9a-f]{8}\.partial$")  # see `partial_path`
 # Attempts to rename on Windows, where a virus scanner may hold a new file open for some time; they
 # are 0.1 s apart.
 _ATTEMPTS = 20 if sys.platform == "win32" else 1
@@ -37,6 +39,11 @@ def new_token() -> str:
 def partial_path(path: Path, token: str) -> Path:
     """Return the name of a result that is not complete yet."""
     return path.with_name(f"{path.name}.{token}.partial")
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a name is that of a result that is not complete yet."""
+    return _PARTIAL.search(path.name) is not None
 
 
 def _backup_path(path: Path, token: str) -> Path:

@@ -21,6 +21,7 @@ import psutil
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, other_formats, picture, tiff_reader
 from napari_n2n.io.address import address_of, name_in_address
+from napari_n2n.io.crash_safe import is_partial
 from napari_n2n.io.header import Header
 from napari_n2n.io.image_name import split_image_name
 from napari_n2n.io.layer_file import header_of_file
@@ -109,6 +110,11 @@ def _as_axes(letters: str, count: int) -> str | None:
 
 def _open_path(given: Path, axes: str | None) -> Source:
     path, image = split_image_name(expanded(given))
+    if is_partial(path):
+        raise BadInput(
+            f"{path}: is an unfinished result: repeat its command with --resume, or delete it",
+            "unfinished",
+        )
     with OneLine(f"{path}: cannot be opened", "check the disk and your permissions"):
         _check_kind(path)
         is_zarr = ngff.is_zarr(path)
