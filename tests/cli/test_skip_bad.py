@@ -90,3 +90,14 @@ def test_no_good_file_is_an_error(call, folders):
     (folders / "b" / "0.tif").unlink()
     status, _, err = call("train", "a", "b", "-o", "new.n2n", *TRAIN, "--skip-bad")
     assert status == 2 and "a/0.tif: has no file of the same name in b" in err
+
+
+def test_inspect_describes_what_it_measured_also_beside_a_bad_file_of_a_similar_name(call, folders):
+    for view in "ab":
+        tifffile.imwrite(f"{view}0.tif", noisy(blobs((64, 64), 1), ord(view)))
+    (folders / "aa0.tif").write_text("not an image")
+    fields = ("aa0.tif", "b0.tif", "+", "a0.tif", "b0.tif")
+    status, out, err = call("inspect", *fields, "--skip-bad", "--json")
+    assert status == 3 and "left out: aa0.tif" in err
+    read = [one["path"] for one in json.loads(out)["recordings"]]
+    assert read == [str(folders / "a0.tif"), str(folders / "b0.tif")]

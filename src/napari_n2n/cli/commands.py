@@ -15,7 +15,7 @@ from napari_n2n.cli.denoise_run import (
 )
 from napari_n2n.cli.inspect_run import (
     describe_each,
-    describe_first,
+    describe_measured,
     measure,
     print_measured,
     print_recordings,
@@ -116,7 +116,7 @@ def inspect(
             return
     measured = measure(open_fields_of(listed, axes, split, dark, left_out))
     save_figures(measured, plot, hot_pixels)
-    print_measured(measured, describe_first(listed, axes, left_out), as_json=as_json)
+    print_measured(measured, describe_measured(listed, measured, axes), as_json=as_json)
     left_out.end()
 
 

@@ -37,13 +37,24 @@ def describe_each(
     return described
 
 
-def describe_first(
-    fields: list[list[Path]], axes: str | None, left_out: LeftOut
+def describe_measured(
+    fields: list[list[Path]], measured: "list[Measured]", axes: str | None
 ) -> "list[Description]":
-    """Describe the recordings of the first field of view that is not left out."""
-    bad = [str(problem) for problem in left_out.problems]
-    used = (field for field in fields if not any(str(p) in text for p in field for text in bad))
+    """Describe the recordings of the field of view that was measured: others may be left out."""
+    file = measured[0][0].first.path
+    used = (field for field in fields if _file_of(field[0]) == file)
     return _described(next(used), axes)
+
+
+def _file_of(source: Path) -> Path | None:
+    """Return the `path` that the acquisition of a source has; None for an address."""
+    from napari_n2n.io.address import address_of
+    from napari_n2n.io.image_name import split_image_name
+    from napari_n2n.io.sources import expanded
+
+    if address_of(source) is not None and not source.exists():
+        return None
+    return split_image_name(expanded(source))[0].absolute()
 
 
 def _described(paths: Sequence[Path], axes: str | None) -> "list[Description]":
