@@ -159,7 +159,8 @@ class Predictor:
             acquisition = scene.acquisitions[one.index]
             denoised = self._denoised(one, acquisition.shape, channel)
             empty = self._empty(one, channel)
-            np.copyto(denoised, one.raw, where=empty, casting="unsafe")
+            if empty is not None:
+                np.copyto(denoised, one.raw, where=empty, casting="unsafe")
             if self.denoiser.record.loss_of(channel) != "likelihood":
                 # Saturated pixels are not trained on, so larger values would be meaningless.
                 np.minimum(denoised, np.float32(acquisition.saturation), out=denoised)
@@ -167,8 +168,10 @@ class Predictor:
             total[one.target] += weight * mapped
             weights[one.target] += weight
             if self.plan.quantity == "error":
-                unknown = empty | (one.raw >= acquisition.saturation)
+                unknown = one.raw >= acquisition.saturation
                 unknown |= acquisition.bad_pixels(*one.wanted[-2:])
+                if empty is not None:
+                    unknown |= empty
                 parts.append(Contribution(one.target, mapped, unknown))
         result = total / weights
         if not np.isfinite(result).all():
@@ -289,14 +292,15 @@ class Predictor:
         # Not in the handler: its error keeps the tensors of the failed tile in memory.
         return self._denoised(one, shape, channel)
 
-    def _empty(self, one: Input, channel: int) -> np.ndarray:
+    def _empty(self, one: Input, channel: int) -> np.ndarray | None:
         """Return the empty areas of an input, which are copied: none was trained on."""
         sides = self.denoiser.record.empty_square
         side = sides[channel if len(sides) > 1 else 0] if sides else None
+        if side is None:
+            return None
         empty = np.zeros(one.pixels.shape, bool)
-        if side is not None:
-            for plane in np.ndindex(*empty.shape[:-2]):
-                empty[plane] = flat(one.pixels[plane], side)
+        for plane in np.ndindex(*empty.shape[:-2]):
+            empty[plane] = flat(one.pixels[plane], side)
         return empty[_relative(one.wanted, one.origin)]
 
     def _tiles(self, spatial: Region, shape: tuple[int, ...]) -> Iterator[Tile]:
