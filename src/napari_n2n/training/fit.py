@@ -155,7 +155,7 @@ def _fit_network(
         run = Steps(_run(pairs, settings, reports, part, partial(_half_mask, half)))
         with closing(run):
             for step in run:
-                yield of_whole_run(step, 1 + half, count, (model,), adds_channel=False)
+                yield replace(of_whole_run(step, 1 + half, count), denoiser=lambda: model)
         halves.append(run.result[0])
     if control.stop.is_set():
         found: dict[str, Any] = {"stopped": True, "error": [None] * len(reports)}

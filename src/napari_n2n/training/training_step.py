@@ -83,12 +83,7 @@ def step_of(parts: Parts) -> TrainingStep:
 
 
 def of_whole_run(
-    step: TrainingStep,
-    number: int,
-    count: int,
-    finished: Sequence[Denoiser] = (),
-    *,
-    adds_channel: bool = True,
+    step: TrainingStep, number: int, count: int, finished: Sequence[Denoiser] = ()
 ) -> TrainingStep:
     """Convert the progress of one of several networks to that of the whole run.
 
@@ -100,13 +95,10 @@ def of_whole_run(
         Its number, from 0, and the number of networks.
     finished
         Models of the channels before.
-    adds_channel
-        Whether the network is that of a further channel; if not, the models are `finished` alone.
     """
 
     def denoiser() -> Denoiser | None:
-        own = step.denoiser() if adds_channel else None
-        models = [*finished, *([own] if own is not None else [])]
-        return merge_channels(models) if models and (own or not adds_channel) else None
+        own = step.denoiser()
+        return None if own is None else merge_channels([*finished, own])
 
     return replace(step, progress=(number + step.progress) / count, denoiser=denoiser)
