@@ -2,7 +2,8 @@
 
 import os
 import pickle
-import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,9 +86,20 @@ def test_an_invalid_address_ends_the_command_with_one_line(tmp_path, denoiser):
     assert run.returncode == 2 and last.startswith("error: --scheduler nowhere: no scheduler")
 
 
+def can_mount():
+    """Return whether this process may give another one its own view of the disk."""
+    if shutil.which("unshare") is None or shutil.which("mount") is None:
+        return False
+    mount = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/tmp"]
+    return subprocess.run(mount, capture_output=True).returncode == 0
+
+
 @contextmanager
-def scheduler_with_worker(tmp_path, **environment):
-    """A scheduler, and a worker in another folder; yield the address and both processes."""
+def scheduler_with_worker(tmp_path, before_worker="", **environment):
+    """A scheduler, and a worker in another folder; yield the address and both processes.
+
+    `before_worker` is a shell command that changes the worker's own view of the disk.
+    """
     file = tmp_path / "scheduler.json"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -101,7 +113,11 @@ def scheduler_with_worker(tmp_path, **environment):
     try:
         for command in commands:
             own = {**os.environ, **environment} if "worker" in command[0] else None
-            started.append(subprocess.Popen([sys.executable, "-m", *command], env=own, **quiet))
+            words = [sys.executable, "-m", *command]
+            if own is not None and before_worker:
+                shell = f"set -e; {before_worker}; exec {shlex.join(words)}"
+                words = ["unshare", "-m", "sh", "-c", shell]
+            started.append(subprocess.Popen(words, env=own, **quiet))
         with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
             client.wait_for_workers(1, timeout=60)
             address = client.scheduler.address
@@ -139,45 +155,75 @@ def test_a_worker_without_the_package_is_named_in_one_line(tmp_path, denoiser, s
 
 
 @pytest.mark.parametrize(
-    ("problem", "words"),
+    ("problem", "joins", "words"),
     [
-        ("source", r"does not see .*a\.tif"),
-        ("result", "does not see .* as it is here"),
-        ("shards", "is not visible here"),
+        ("gone", "before", r"worker .*: does not see .*a\.tif: use a folder"),
+        ("other", "late", r"worker .*: sees another image at .*a\.tif: use a folder"),
+        ("token", "late", "worker .*: does not see .* as it is here .*: use a folder"),
+        ("version", "before", "worker .*: has napari-n2n .*, and 9.9 runs here: install the same"),
     ],
 )
 def test_a_worker_that_cannot_do_the_job_is_named(
-    tmp_path, denoiser, scene, monkeypatch, problem, words
+    tmp_path, denoiser, scene, monkeypatch, problem, words, joins
 ):
-    tifffile.imwrite(tmp_path / "a.tif", scene)
-    find = on_cluster._problem
+    source, out = tmp_path / "a.tif", tmp_path / "clean.tif"
+    tifffile.imwrite(source, scene)
+    asked = on_cluster._check_workers
 
-    def elsewhere(path, header, dims, token, inputs, version):
-        """What a worker finds that has other disks."""
-        if problem == "source":
-            (tmp_path / "a.tif").rename(tmp_path / "gone")
-        place = tmp_path / "none" / "x.tif" if problem == "result" else path
-        return find(place, header, dims, token, inputs, version)
+    def ask(client, needed):
+        """What the workers find has changed since the client has seen it."""
+        if problem == "gone":
+            source.unlink()
+        elif problem == "other":
+            tifffile.imwrite(source, scene + 1)
+        elif problem == "token":
+            object.__setattr__(needed, "token", "0123abcd")
+        else:
+            object.__setattr__(needed, "version", "9.9")
+        if joins == "before":
+            asked(client, needed)
 
-    if problem == "shards":
-        monkeypatch.setattr("napari_n2n.io.tiff.Writer.has_size", lambda *_: False)
-        monkeypatch.setattr(on_cluster, "_LOOKS", 2)
-    else:
-        monkeypatch.setattr(on_cluster, "_problem", elsewhere)
+    monkeypatch.setattr(on_cluster, "_check_workers", ask)
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
     with (
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-        ) as threads,
+        distributed.LocalCluster(processes=False, **options) as threads,
         refused("cluster", match=words),
     ):
-        denoise(
-            denoiser,
-            tmp_path / "a.tif",
-            out=tmp_path / "clean.tif",
-            scheduler=threads.scheduler_address,
-            device="cpu",
-        )
-    assert not (tmp_path / "clean.tif").exists()
+        address = threads.scheduler_address
+        denoise(denoiser, source, out=out, scheduler=address, device="cpu")
+    assert not out.exists()
+
+
+PRIVATE = """\
+mount -t tmpfs none {store} && mkdir {store}/upper {store}/work &&
+mount -t overlay overlay -o lowerdir={shared},upperdir={store}/upper,workdir={store}/work {shared}\
+"""
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs the right to mount file systems")
+def test_what_a_worker_writes_to_its_own_disk_is_no_result(tmp_path, denoiser, scene, monkeypatch):
+    """As in a container with a copy of the folder: it sees all files, and keeps its changes."""
+    shared, store = tmp_path / "shared", tmp_path / "store"
+    shared.mkdir()
+    store.mkdir()
+    private = PRIVATE.format(store=store, shared=shared)
+    monkeypatch.setattr(on_cluster, "_LOOKS", 4)
+    np.save(shared / "a.npy", scene)
+    with scheduler_with_worker(tmp_path, before_worker=private) as (address, _):
+        for name in ("clean.ome.zarr", "clean.tif"):
+            out = shared / name
+            with refused("cluster", match=f"{name}: a worker wrote shard .* not visible here"):
+                denoise(denoiser, shared / "a.npy", out=out, scheduler=address, device="cpu")
+    assert [path.name for path in shared.iterdir()] == ["a.npy"]
+
+
+def test_a_worker_uses_one_thread_and_gives_torch_its_threads_back(monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with on_cluster._one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def test_a_lost_scheduler_ends_the_run_with_one_line_and_a_resumable_result(
@@ -197,12 +243,6 @@ def test_a_lost_scheduler_ends_the_run_with_one_line_and_a_resumable_result(
             denoise(denoiser, stack, out=out, scheduler=address, on_step=lose, **options)
     denoise(denoiser, stack, out=out, resume=True, **options)
     assert Acquisition.open(out).shape == stack.shape
-
-
-def test_a_worker_with_another_version_says_which(tmp_path):
-    header = Acquisition.open(np.zeros((8, 8))).header
-    problem = on_cluster._problem(tmp_path / "a.tif", header, 2, "abc", [], "9.9")
-    assert re.search("has napari-n2n .*, and 9.9 runs here: install", problem)
 
 
 def test_an_error_from_a_worker_keeps_its_code():

@@ -3,22 +3,29 @@
 Model and plan are sent once to each worker. Every shard is written by one worker at a time, and by
 another if this worker is lost. Its bytes do not depend on the worker, because each task computes
 with one thread; another number of threads rounds differently. Workers must find the files under the
-same paths as the client.
+same paths as the client: each one verifies this before its first shard, and the client reads every
+shard again where it expects it.
 """
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from napari_n2n.denoising.plan import Plan
 from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.errors import BadInput, installed_version
+from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import Check
+from napari_n2n.io.fingerprint import hash_of_pixels
 from napari_n2n.io.header import Header, Region
 from napari_n2n.io.writers import Writer, open_writer
 from napari_n2n.model.denoiser import from_bytes
@@ -28,10 +35,12 @@ _RETRIES = 5  # of a shard whose task failed
 _QUEUED = 3  # shards per thread of the workers; more: more lost with a worker, fewer: idle threads
 _TIMEOUT = 10  # seconds to reach the scheduler
 # How often, and after how many seconds, the client looks for a shard: network disks show the files
-# of other computers after some seconds.
-_LOOKS, _LOOK_SECONDS = 40, 0.25
+# of other computers late, NFS by default after up to 60 seconds.
+_LOOKS, _LOOK_SECONDS = 320, 0.25
+_KEPT = 2  # predictors in a worker: those of two clients that use one cluster at the same time
 Part = tuple[str, Region]
 _predictors: dict[str, Predictor] = {}
+_building = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,6 @@ class ClusterJob:
         Device of the workers, as in `choose_device`.
     memory, tile
         Arguments of the `Predictor`.
-    key
-        Identifies the job, so that a worker builds its predictor once.
     """
 
     model: bytes
@@ -63,7 +70,49 @@ class ClusterJob:
     device: str
     memory: int
     tile: tuple[int, ...]
-    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """What a worker must find; see `ClusterJob`.
+
+    Attributes
+    ----------
+    key
+        Identifies the job, so that a worker builds its predictor once.
+    version
+        That of this package.
+    dims
+        Dimensions of the model.
+    inputs
+        The acquisitions that are read from files, with the hash of their pixels.
+    """
+
+    key: str
+    version: str
+    path: Path
+    header: Header
+    token: str
+    dims: int
+    inputs: tuple[tuple[Acquisition, str], ...]
+
+    @classmethod
+    def by(cls, job: ClusterJob) -> "_Needed":
+        """Return what the workers of a job must find, as it is on this computer."""
+        return cls(
+            key=uuid.uuid4().hex,
+            version=_version(),
+            path=job.path,
+            header=job.plan.header,
+            token=job.token,
+            dims=from_bytes(job.model).dims,
+            inputs=tuple(
+                (one, hash_of_pixels(one))
+                for scene in job.plan.scenes
+                for one in scene.acquisitions
+                if not isinstance(one.source, np.ndarray)  # whose pixels are sent
+            ),
+        )
 
 
 def shards_on_cluster(
@@ -71,7 +120,7 @@ def shards_on_cluster(
 ) -> Iterator[tuple[str, Check]]:
     """Compute and write shards on the workers of a cluster; yield name and check of each one.
 
-    A shard is yielded only if the client finds it on its disk.
+    A shard is yielded only after the client has read the same bytes from its disk.
 
     Parameters
     ----------
@@ -98,9 +147,10 @@ def shards_on_cluster(
                 "cluster",
             )
         try:
-            _check_workers(client, job)
+            needed = _Needed.by(job)
+            _check_workers(client, needed)
             threads = sum(worker["nthreads"] for worker in workers.values())
-            for name, check in _computed(client, parts, job, _QUEUED * threads):
+            for name, check in _computed(client, parts, (job, needed), _QUEUED * threads):
                 _wait_for(name, check, writer)
                 yield name, check
         except (BadInput, OSError) as error:
@@ -155,13 +205,9 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "no message")
 
 
-def _check_workers(client: Any, job: ClusterJob) -> None:
+def _check_workers(client: Any, needed: _Needed) -> None:
     """Raise if a worker has another version of the package, or does not see the files."""
-    dims = from_bytes(job.model).dims
-    inputs = [one.path for scene in job.plan.scenes for one in scene.acquisitions if one.path]
-    found = client.run(
-        _problem, job.path, job.plan.header, dims, job.token, inputs, _version(), on_error="return"
-    )
+    found = client.run(_problem, needed, on_error="return")
     for worker, problem in found.items():
         if isinstance(problem, Exception):  # its function cannot be imported there
             problem = f"lacks this napari-n2n ({_first_line(problem)}): install the same version"
@@ -169,20 +215,34 @@ def _check_workers(client: Any, job: ClusterJob) -> None:
             raise BadInput(f"worker {worker}: {problem}", "cluster")
 
 
-def _problem(
-    path: Path, header: Header, dims: int, token: str, inputs: list[Path], version: str
-) -> str:
+def _problem(needed: _Needed) -> str:
     """Return why this worker cannot do a job; empty if it can. Runs in a worker."""
-    if _version() != version:
-        return f"has napari-n2n {_version()}, and {version} runs here: install the same version"
-    for file in inputs:
-        if not file.exists():
+    here, there = _version(), needed.version
+    if here != there:
+        return f"has napari-n2n {here}, and {there} runs here: install the same version"
+    for one, pixels in needed.inputs:
+        file = one.path or one.name
+        if one.path is not None and not one.path.exists():
             return f"does not see {file}: use a folder that all computers share"
+        try:
+            same = hash_of_pixels(one) == pixels
+        except BadInput as error:
+            return f"cannot read {file} ({error})"
+        if not same:
+            return f"sees another image at {file}: use a folder that all computers share"
     try:
-        open_writer(path, header, dims=dims, token=token, resume=True).close()
+        _reopened(needed).close()
     except (OSError, ValueError) as error:
-        return f"does not see {path.parent} as it is here ({error}): use a folder that all share"
+        folder = needed.path.parent
+        return f"does not see {folder} as it is here ({error}): use a folder that all share"
     return ""
+
+
+def _reopened(needed: _Needed) -> Writer:
+    """Open the unfinished result that the client has created; never create one."""
+    return open_writer(
+        needed.path, needed.header, dims=needed.dims, token=needed.token, resume=True
+    )
 
 
 def _version() -> str:
@@ -190,7 +250,7 @@ def _version() -> str:
 
 
 def _computed(
-    client: Any, parts: list[Part], job: ClusterJob, queued: int
+    client: Any, parts: list[Part], job: tuple[ClusterJob, _Needed], queued: int
 ) -> Iterator[tuple[str, Check]]:
     """Submit shards, at most `queued` at a time; yield name and check of each finished one."""
     from distributed import as_completed
@@ -199,7 +259,7 @@ def _computed(
     waiting = iter(parts)
 
     def submit(part: Part) -> Any:
-        key = f"n2n-{job.key}-{part[0]}"
+        key = f"n2n-{job[1].key}-{part[0]}"
         return client.submit(_write_shard, sent, part, key=key, retries=_RETRIES, pure=False)
 
     first = [submit(part) for part in islice(waiting, queued)]
@@ -213,9 +273,9 @@ def _computed(
 
 
 def _wait_for(name: str, check: Check, writer: Writer) -> None:
-    """Wait until a shard that a worker has written is visible here."""
+    """Wait until a shard is on the disk here as a worker has written it."""
     for _ in range(_LOOKS):
-        if writer.has_size(name, check[0]):
+        if writer.check(name) == check:
             return
         time.sleep(_LOOK_SECONDS)
     raise BadInput(
@@ -225,13 +285,13 @@ def _wait_for(name: str, check: Check, writer: Writer) -> None:
     )
 
 
-def _write_shard(job: ClusterJob, part: Part) -> tuple[str, Check]:
+def _write_shard(sent: tuple[ClusterJob, _Needed], part: Part) -> tuple[str, Check]:
     """Compute and write one shard; runs in a worker."""
-    name, region = part
-    predictor = _predictor(job)
-    values = predictor.compute(region, predictor.read(region))
-    dims = predictor.denoiser.dims
-    writer = open_writer(job.path, job.plan.header, dims=dims, token=job.token, resume=True)
+    (job, needed), (name, region) = sent, part
+    predictor = _predictor(job, needed)
+    with _one_thread():
+        values = predictor.compute(region, predictor.read(region))
+    writer = _reopened(needed)
     try:
         writer.write(region, values)
         check = writer.check(name)
@@ -242,11 +302,34 @@ def _write_shard(job: ClusterJob, part: Part) -> tuple[str, Check]:
     return name, check
 
 
-def _predictor(job: ClusterJob) -> Predictor:
-    """Return the predictor of a job; build it for the first shard of the job."""
-    if job.key not in _predictors:
-        _predictors.clear()
-        denoiser, device = from_bytes(job.model), choose_device(job.device)
-        predictor = Predictor(denoiser, job.plan, device, job.memory, tile=job.tile)
-        _predictors[job.key] = predictor
-    return _predictors[job.key]
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute with one thread: a worker without a nanny would use all cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _predictor(job: ClusterJob, needed: _Needed) -> Predictor:
+    """Return the predictor of a job; build it for the first shard of the job.
+
+    Raises
+    ------
+    BadInput
+        If this worker cannot do the job; those that join late were not asked before.
+    """
+    from distributed import get_worker
+
+    with _building:
+        if needed.key not in _predictors:
+            if problem := _problem(needed):
+                raise BadInput(f"worker {get_worker().address}: {problem}", "cluster")
+            while len(_predictors) >= _KEPT:
+                del _predictors[next(iter(_predictors))]
+            denoiser, device = from_bytes(job.model), choose_device(job.device)
+            predictor = Predictor(denoiser, job.plan, device, job.memory, tile=job.tile)
+            _predictors[needed.key] = predictor
+        return _predictors[needed.key]

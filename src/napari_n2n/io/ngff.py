@@ -214,13 +214,6 @@ class Writer:
         except (OSError, ValueError):
             return None
 
-    def has_size(self, name: str, size: int) -> bool:
-        """Return whether a shard is on the disk and has this size in bytes."""
-        try:
-            return self._named_file(name).stat().st_size == size
-        except (OSError, ValueError):
-            return False
-
     def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield the name of every shard of the coarser levels, and a function that writes it."""
         for level in range(1, len(self._levels)):

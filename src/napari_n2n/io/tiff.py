@@ -174,11 +174,6 @@ class Writer:
                 content += file.read(size)
         return check_of(bytes(content))
 
-    def has_size(self, name: str, size: int) -> bool:
-        """Return whether the file contains a strip of this size in bytes."""
-        found = self.check(name)
-        return found is not None and found[0] == size
-
     def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Yield nothing: this TIFF has a single resolution."""
         return iter(())
