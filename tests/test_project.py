@@ -119,7 +119,7 @@ def test_the_tools_of_every_extra_have_a_tested_version():
     }
     extras = PYPROJECT["project"]["optional-dependencies"]
     wanted = {
-        re.match(r"[\w-]+", one).group().lower()
+        re.match(r"[\w.-]+", one).group().lower()
         for requirements in (PYPROJECT["project"]["dependencies"], *extras.values())
         for one in requirements
     }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_n2n.io.acquisition import Acquisition as Acquisition
     from napari_n2n.io.fields_of_view import fields_of_view as fields_of_view
     from napari_n2n.io.written_by import read_provenance as read_provenance
+    from napari_n2n.model.bioimage_package import export_bioimage as export_bioimage
     from napari_n2n.model.denoiser import Denoiser as Denoiser
     from napari_n2n.model.denoiser import load as load
     from napari_n2n.noise.measure import measure_noise as measure_noise
@@ -50,6 +51,7 @@ _MODULES = {
     "denoise_folder": "denoising.folder",
     "denoise_pair": "one_call",
     "denoise_to_address": "denoising.to_address",
+    "export_bioimage": "model.bioimage_package",
     "fields_of_view": "io.fields_of_view",
     "fit": "training.fit",
     "load": "model.denoiser",

@@ -1,6 +1,7 @@
 """Choosing recordings and settings in the Train dock, in a real napari window."""
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import dask.array as da
@@ -480,3 +481,21 @@ def test_each_recording_can_also_be_denoised_alone(viewer, qtbot, fixed_estimate
         assert clean.colormap.name == source.colormap.name
     both, first, second = (np.asarray(layer.data) for layer in viewer.layers[2:])
     np.testing.assert_allclose(both, (first + second) / 2, rtol=0.02)
+
+
+def test_a_model_is_exported_for_other_programs(viewer, denoiser, monkeypatch, tmp_path, qtbot):
+    widget = open_train(viewer)
+    assert not widget.model_actions.export_button.isEnabled()
+    widget.session.denoiser = denoiser
+    widget.session.finished.emit(None)
+    said = []
+    monkeypatch.setattr(model_actions, "show_info", said.append)
+    asked = ["", str(tmp_path / "cells")]
+    monkeypatch.setattr(model_actions.QFileDialog, "getSaveFileName", lambda *_: (asked.pop(0), ""))
+    widget.model_actions.export_button.click()
+    assert not said
+    widget.model_actions.export_button.click()
+    qtbot.waitUntil(lambda: len(said) == 2, timeout=60_000)
+    assert said[1] == f"Saved {tmp_path / 'cells.zip'}"
+    with zipfile.ZipFile(tmp_path / "cells.zip") as package:
+        assert {"rdf.yaml", "weights.pt", "README.md"} <= set(package.namelist())

@@ -273,6 +273,30 @@ def denoise(
 
 @app.command()
 @common_options
+def export(
+    model: Annotated[Path, typer.Argument(help="A trained model, MODEL.n2n.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The package, NAME.zip.")],
+    author: Annotated[
+        list[str] | None, typer.Option(help="Name of an author; may be repeated.")
+    ] = None,
+    license: Annotated[
+        str | None, typer.Option(help="SPDX identifier of the licence, e.g. CC-BY-4.0.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model as a package of the BioImage Model Zoo, for Fiji, ilastik and others."""
+    from napari_n2n import export_bioimage, load
+
+    check_keeps_inputs(output_path(output), [model])
+    described: dict[str, Any] = {"authors": author or (), "license": license}
+    export_bioimage(load(model), output, overwrite=overwrite, **described)
+    say(f"saved {output}: open it in Fiji (deepImageJ), ilastik or bioimageio.core")
+    if not (author and license):
+        say("note: to upload it to the zoo, add --author and --license")
+
+
+@app.command()
+@common_options
 def split(
     stack: Annotated[Path, typer.Argument(help="A movie or stack with little motion.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
