@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_n2n.one_call import denoise_pair as denoise_pair
     from napari_n2n.pair.pair import Pair as Pair
     from napari_n2n.pair.recordings import open_pairs as open_pairs
+    from napari_n2n.quality.spot_check import SpotCheck as SpotCheck
     from napari_n2n.training.fit import TrainingStep as TrainingStep
     from napari_n2n.training.fit import fit as fit
     from napari_n2n.training.fit import train as train
@@ -45,6 +46,7 @@ _MODULES = {
     "DenoisingStep": "denoising.denoise",
     "NoiseReport": "noise.report",
     "Pair": "pair.pair",
+    "SpotCheck": "quality.spot_check",
     "TrainingSettings": "training.settings",
     "TrainingStep": "training.fit",
     "denoise": "denoising.denoise",

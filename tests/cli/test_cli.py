@@ -405,7 +405,9 @@ def test_no_command_shows_the_help(monkeypatch, capsys):
     assert (status, err) == (0, "") and "denoise" in out
 
 
-@pytest.mark.parametrize("command", ["train", "denoise", "split", "simulate", "score", "inspect"])
+@pytest.mark.parametrize(
+    "command", ["train", "denoise", "split", "simulate", "score", "spot", "inspect"]
+)
 def test_every_argument_of_a_command_is_explained(monkeypatch, capsys, command):
     status, out, _ = call(monkeypatch, capsys, command, "--help")
     arguments = out.partition("Arguments:")[2].partition("Options:")[0]
@@ -415,3 +417,17 @@ def test_every_argument_of_a_command_is_explained(monkeypatch, capsys, command):
         for line in arguments.splitlines()
         if ">" in line
     )
+
+
+def test_spot_prints_a_verdict_for_every_place(monkeypatch, capsys, folder):
+    images = [folder / f"{name}.tif" for name in ("truth", "a", "b")]
+    words = ("spot", *images, "--at", "40,50", "--at", "60,20", "--size", "5")
+    status, out, _ = call(monkeypatch, capsys, *words)
+    assert status == 0 and [line[:10] for line in out.splitlines()] == ["Y 40, X 50", "Y 60, X 20"]
+    status, out, _ = call(monkeypatch, capsys, *words, "--error", images[0], "--json")
+    first, second = json.loads(out)["spots"]
+    assert status == 0 and first["place"] == {"Y": 40, "X": 50} and second["size"] == 5
+    assert {"verdict", "words", "standard_errors", "expected_errors"} <= set(first)
+    for at, cause in (("4", "one number for each"), ("a,b", "--at 120,88"), ("1,96", "0 to 95")):
+        status, out, err = call(monkeypatch, capsys, "spot", *images, "--at", at)
+        assert (status, out) == (2, "") and cause in err

@@ -103,6 +103,7 @@ COMMANDS = {
     "split": ("split t.npy --axes TYX -o .", "napari_n2n.io.tiff.Writer.write"),
     "simulate": ("simulate a.tif --noise gaussian:9 -o .", "napari_n2n.io.tiff.Writer.write"),
     "score": ("score a.tif --against b.tif", "napari_n2n.quality.score.score_result"),
+    "spot": ("spot a.tif a.tif b.tif --at 1,2", "napari_n2n.quality.spot_check.open_pairs"),
     "demo": ("demo -o shown", "napari_n2n.cli.demo.train"),
 }  # fmt: skip
 

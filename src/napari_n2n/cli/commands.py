@@ -1,6 +1,5 @@
 """The commands: each parses its options and calls one function of the Python API."""
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -41,6 +40,7 @@ from napari_n2n.cli.options import (
     open_sources,
     with_settings,
 )
+from napari_n2n.cli.quality_commands import score, spot
 from napari_n2n.cli.signals import SIGNALS
 from napari_n2n.cli.terminal import describe_step, print_json, progress, say, show
 from napari_n2n.cli.train_run import train_shown
@@ -352,27 +352,8 @@ def simulate(
     say(f"saved {' and '.join(str(path) for path in out)} with {kind}")
 
 
-@app.command()
-@common_options
-def score(
-    out: Annotated[Path, typer.Argument(help="The result to score.")],
-    against: Annotated[Path, typer.Option(help="An acquisition that was not used for the result.")],
-    source: Annotated[
-        Path | None, typer.Option("--input", help="The acquisition that was denoised.")
-    ] = None,
-    truth: Annotated[Path | None, typer.Option(help="A clean image, for PSNR and SSIM.")] = None,
-    axes: Axes = None,
-    as_json: Json = False,
-) -> None:
-    """Measure how good a result is, with or without a clean image."""
-    from napari_n2n.quality.score import score_result
-
-    result = score_result(out, against, source=source, truth=truth, axes=axes)
-    if as_json:
-        print_json(asdict(result))
-        return
-    for line in result.lines():
-        show(line)
+app.command()(score)
+app.command()(spot)
 
 
 @app.command()
