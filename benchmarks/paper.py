@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from report import PAGE, Verdict, judged, machine, publish, table
 from scipy import stats
+from torch import Tensor
 
 from napari_n2n import Pair, TrainingSettings, denoise, train
 from napari_n2n.io.acquisition import Acquisition
@@ -36,12 +37,15 @@ from napari_n2n.simulate.corruption import Noise, Replacement
 from napari_n2n.simulate.replacement import Bernoulli, Impulse, Text
 from napari_n2n.stats.image_quality import psnr
 from napari_n2n.stats.statistics import Measurement, mean_over_blocks
-from napari_n2n.training.losses import LOSSES, masked_mean
+from napari_n2n.training.likelihood import MeasuredNoise, squared
+from napari_n2n.training.losses import LOSSES, PixelLoss, masked_mean
 from napari_n2n.training.schedule import learning_rate
 from napari_n2n.training.state import update_average
 
 STEPS = 2500
 IMPULSE_STEPS = 7000  # more, because half of the targets carry no information
+FEW_STEPS = 1500  # of the comparison with the likelihood
+ROUNDING = 1 / 12  # variance of 8-bit values, the only noise beside outliers, in ADU^2
 CAPTURE_STEPS = 2000
 CAPTURES = (2, 4, 8, 16)
 TESTS_DURING_TRAINING = 15  # points of a curve
@@ -51,6 +55,7 @@ RANGE = (0.0, 255.0)
 GREY = 127.5
 BLOCK = 16
 COLOURS = {"clean targets": "black", "L2": "tab:red", "L1": "tab:orange", "L0": "tab:blue"}
+COLOURS["likelihood"] = "tab:green"
 COLOURS["noisy targets"] = COLOURS["L0"]
 COLOURS["clean targets, L0"] = "tab:gray"
 
@@ -139,6 +144,8 @@ class Run:
 
 
 Scores = dict[tuple[str, str], dict[str, Score]]
+
+PerPixel = Callable[[Tensor, Tensor, float], Tensor]
 
 Found = tuple[str, list[Verdict], Figure]
 """Text, verdicts and figure of an experiment."""
@@ -299,11 +306,34 @@ def judge_bernoulli(scores: Scores) -> Iterator[Verdict]:
     yield _near_clean(noisy, clean, 0.3)
 
 
+def judge_likelihood(scores: Scores) -> Iterator[Verdict]:
+    for panel, rivals in LIKELIHOOD_PANELS.items():
+        mine = scores[panel, "likelihood"]
+        for test, score in mine.items():
+            best = max(rivals, key=lambda name: scores[panel, name][test].psnr)
+            ahead = score.psnr - scores[panel, best][test].psnr
+            words = f"{panel}, {test}: likelihood at least as good as {best}"
+            yield ahead >= 0, f"{words}: {ahead:+.2f} dB"
+        watched = next(iter(mine))
+        curves_ = {name: scores[panel, name][watched].curve for name in ("likelihood", *rivals)}
+        early = {name: curve[len(curve) // 3][1] for name, curve in curves_.items()}
+        best = max(rivals, key=lambda name: early[name])
+        ahead = early["likelihood"] - early[best]
+        yield (
+            ahead >= 0,
+            f"{panel}: likelihood at least as good as {best} after a third of the steps: "
+            f"{ahead:+.2f} dB",
+        )
+
+
 NOISY = "noisy targets"
 BROWN_WIDTHS = (0.7, 1.5, 3.0)
 PHOTONS = (30, 1)
 APART, SHARED = "separate shares", "one share"
 _PULL = {"pull": "pull to grey"}
+TEXT = "text"
+LIKELIHOOD_PANELS = {TEXT: ("L1",), APART: ("L1", "L0"), SHARED: ("L1", "L0")}
+"""Panels of the comparison with the likelihood, and the losses that it is compared with."""
 
 EXPERIMENTS = {
     "gaussian": Experiment(
@@ -371,6 +401,29 @@ EXPERIMENTS = {
         judge_impulse,
         {**_PULL, "dark": "dark, %", "bright": "bright, %"},
         IMPULSE_STEPS,
+    ),
+    "likelihood": Experiment(
+        "The loss `likelihood` beside the losses that are right for outliers, in few steps. Text "
+        "covers a share in 0-0.5 of the pixels, random-valued impulses 0-0.95, drawn separately "
+        "for input and target, or one share for both. The likelihood is given the mean share, 0.25 "
+        "and 0.475, as a measurement would.",
+        tuple(
+            Arm(
+                name,
+                Text((0, 0.5)) if panel == TEXT else Impulse((0, 0.95)),
+                tuple(map(Text, (0.25, 0.1, 0.4)))
+                if panel == TEXT
+                else tuple(map(Impulse, (0.7, 0.3, 0.5, 0.9))),
+                name.lower(),
+                one_level=panel == SHARED,
+                panel=panel,
+            )
+            for panel, rivals in LIKELIHOOD_PANELS.items()
+            for name in (*rivals, "likelihood")
+        ),
+        judge_likelihood,
+        _PULL,
+        FEW_STEPS,
     ),
     "poisson": Experiment(
         "Photon noise with 30 photons, and with a single one, at white. 'Medians': error of the "
@@ -448,6 +501,7 @@ class Bench:
         average = copy.deepcopy(network).eval().requires_grad_(False)
         optimizer = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
         crops = [middle(picture, 256) for picture in self.kodak[::3]]
+        per_pixel = self.loss(arm)
         for step in range(steps):
             progress = step / steps
             for group in optimizer.param_groups:
@@ -460,8 +514,7 @@ class Bench:
                 self.device.type, torch.bfloat16, enabled=computes_in_bfloat16(self.device)
             ):
                 predicted = network(noisy)
-            loss = LOSSES[arm.loss].per_pixel(predicted, target, progress)
-            masked_mean(loss, weight).backward()
+            masked_mean(per_pixel(predicted.float(), target, progress), weight).backward()
             optimizer.step()
             update_average(average, network, step + 1, RECIPE.averaging)
             if (step + 1) % max(1, steps // TESTS_DURING_TRAINING) == 0:
@@ -470,6 +523,25 @@ class Bench:
         watched = str(arm.tests[0])
         scores[watched] = replace(scores[watched], curve=tuple(curve))
         return Run(arm, scores, time.monotonic() - started, drawing)
+
+    def loss(self, arm: Arm) -> PerPixel:
+        """Return the loss of an arm; `likelihood` is given the mean share of the outliers."""
+        loss = LOSSES[arm.loss]
+        if isinstance(loss, PixelLoss):
+            return loss.per_pixel
+        share = arm.noise.share  # type: ignore[attr-defined]
+        noise = MeasuredNoise(
+            levels=torch.tensor([-0.5, 0.5], device=self.device),
+            variances=torch.full((2,), ROUNDING / RANGE[1] ** 2, device=self.device),
+            share=float(np.mean(share)),
+            density=1.0,
+            spread=float(np.std(np.concatenate([one.ravel() for one in self.pictures]))) / RANGE[1],
+        )
+
+        def likelihood(prediction: Tensor, target: Tensor, progress: float) -> Tensor:
+            return squared(noise, prediction, target, torch.zeros_like(target), progress)
+
+        return likelihood
 
     def batch(self, arm: Arm, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw noisy inputs, targets, and the weight of the target's pixels; (N, 3, Y, X)."""
