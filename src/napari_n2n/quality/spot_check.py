@@ -79,7 +79,7 @@ class _Channel:
         """Return the evidence at a place, for the size at which the result stands out most."""
         y, x = place["Y"], place["X"]
         error = math.nan if self.error is None else _pixel(self.error, plane, y, x)
-        shown = {
+        shown: dict[str, Any] = {
             "place": place,
             "result": _pixel(self.result, plane, y, x),
             "error": error if math.isfinite(error) else None,
