@@ -58,6 +58,8 @@ def test_training_goes_on_without_bad_files_and_says_so_at_the_end(call, folders
     record = json.loads(out)
     assert status == 3 and len(record["acquisitions"]) == 4  # of two fields of view
     assert [one["code"] for one in record["left_out"]] == [*["unreadable"] * 3, "shape"]
+    assert (record["fields_of_view_used"], record["fields_of_view"]) == (1, 2)
+    assert "trained on 1 of 2 fields of view: more steps (--steps) would use more of them" in err
     assert all(path in err.splitlines()[-4:][k] for k, path in enumerate(("a/1", "b/1", "b/2")))
     assert call(*words)[0] == 2  # exists
     assert call(*words, "--resume")[0] == 3  # finished, and the files are still bad

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from napari_n2n import Acquisition, Pair, open_pairs
 from napari_n2n.model.network import build_network
 from napari_n2n.training.block_cache import BlockCache, BlockGrid
-from napari_n2n.training.held_out import HeldOutMask
+from napari_n2n.training.held_out import HeldOut, HeldOutMask
 from napari_n2n.training.initial_weights import architecture
+from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import normalise
 from napari_n2n.training.patches import Patches, patch_side
 from napari_n2n.training.settings import TrainingSettings
@@ -121,6 +122,48 @@ def test_blocks_that_fit_are_read_once_and_the_cache_stays_within_its_memory(pai
     assert sorted(reads) == list(range(4 * PLANES))
     small = open_cache([pair], 1_000_000)
     assert small.nbytes < 1_000_000 and small.slots < 4 * PLANES
+
+
+@pytest.fixture(scope="module")
+def many():
+    """Forty fields of view with two channels, each of its own brightness."""
+    views = [
+        [
+            1000 * field + np.stack([noisy(blobs((64, 64)), (seed, field, c)) for c in (0, 1)])
+            for seed in (1, 2)
+        ]
+        for field in range(40)
+    ]
+    return open_pairs(*views, axes="CYX")
+
+
+@pytest.mark.parametrize("memory", [10**9, 1_200_000], ids=["in memory", "streamed"])
+def test_every_one_of_many_fields_of_view_is_used_after_few_steps(many, memory):
+    open_for_run = open_patches(many, memory)
+    used, twice = set(), 0
+    for step in range(42):
+        batch = open_for_run.draw(step, 8)
+        brightness = batch.gain * batch.input.mean((2, 3), keepdim=True) + batch.offset
+        seen = {round(float(one) / 1000) for one in brightness.ravel()}
+        twice += len(used & seen)
+        used |= seen
+    assert used == set(range(40)) and twice > 0
+
+
+def test_validation_reads_a_bounded_sample_of_all_fields_of_view(many):
+    masks = [HeldOutMask(pair.first.plane_shape, 0) for pair in many]
+    known = many, masks, normalise(many), LOSSES["l2"]
+    scored = [
+        HeldOut(*known, stride=(8, 8), device=torch.device("cpu"), seed=seed).batches
+        for seed in (0, 0, 1)
+    ]
+    fields = [
+        [round(float((one.gain * one.input + one.offset).mean()) / 1000) for _, one in batches]
+        for batches in scored
+    ]
+    assert [channel for channel, _ in scored[0]].count(0) == len(scored[0]) // 2 == 16
+    assert np.diff(sorted(fields[0])).max() <= 5 and min(fields[0]) < 3 and max(fields[0]) > 36
+    assert fields[0] == fields[1] != fields[2]
 
 
 def test_the_refusal_of_large_chunks_names_the_memory_they_need():

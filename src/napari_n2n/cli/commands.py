@@ -168,8 +168,9 @@ def train(
         say(f"stopped: {output} has the best weights so far; continue with --resume")
     else:
         say(f"saved {output}")
-    for line in denoiser.record.error_lines():
-        say(line)
+    for line in (denoiser.record.fields_line(), *denoiser.record.error_lines()):
+        if line is not None:
+            say(line)
     if as_json:
         record = denoiser.record.model_dump(exclude={"curve", "detector"})
         print_json({"model": output} | record | {"left_out": left_out.as_list()})

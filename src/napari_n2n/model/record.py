@@ -138,6 +138,8 @@ class ModelRecord(_Value):
         Name of the loss; if channels have different ones, their names.
     acquisitions
         The acquisitions of every pair.
+    fields_of_view, fields_of_view_used
+        Number of fields of view, and of those of which the network was shown a part.
     values
         For each channel, the range of intensities (ADU) in the training data.
     noise
@@ -178,6 +180,8 @@ class ModelRecord(_Value):
     settings: _Json = {}
     loss: str = ""
     acquisitions: list[AcquisitionRecord] = []
+    fields_of_view: NonNegativeInt = 0
+    fields_of_view_used: NonNegativeInt = 0
     values: list[tuple[float, float]] = []
     noise: list[_Noise] = []
     score: HeldOutScore | None = None
@@ -219,6 +223,15 @@ class ModelRecord(_Value):
                 yield f"{name}PSNR on pixels not trained on: {error.in_words()}"
             else:
                 yield f"{name}error not known: {self.error_reason}"
+
+    def fields_line(self) -> str | None:
+        """Return how many of several fields of view were used, in one line."""
+        if self.fields_of_view < 2:
+            return None
+        line = f"trained on {self.fields_of_view_used} of {self.fields_of_view} fields of view"
+        if self.fields_of_view_used < self.fields_of_view:
+            line += ": more steps (--steps) would use more of them"
+        return line
 
     def loss_of(self, channel: int) -> str:
         """Return the name of the loss that a channel was trained with."""

@@ -106,6 +106,16 @@ def first_field(pairs: Sequence[Pair]) -> list[Pair]:
     ]
 
 
+def field_numbers(pairs: Sequence[Pair]) -> list[int]:
+    """Return for each pair the number of its field of view: pairs of its channel before it."""
+    before: dict[int, int] = {}
+    numbers = []
+    for pair in pairs:
+        numbers.append(before.get(pair.channel, 0))
+        before[pair.channel] = numbers[-1] + 1
+    return numbers
+
+
 @dataclass(frozen=True)
 class Recordings:
     """Recordings of one scene, or folders of recordings, as chosen by the user.

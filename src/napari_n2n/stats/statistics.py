@@ -5,7 +5,7 @@ scatter of whole blocks, never from the number of pixels.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +194,7 @@ def jackknife(leaving_out: Sequence[float]) -> float:
     return float(np.sqrt((len(values) - 1) * np.mean((values - values.mean()) ** 2)))
 
 
-def mean_over_blocks(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Measurement:
+def mean_over_blocks(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Measurement:
     """Return the weighted mean of pixels, with a standard error from the scatter of blocks.
 
     Noise that neighbours share does not average out within its reach: each block of 32x32 pixels,
@@ -206,7 +206,7 @@ def mean_over_blocks(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Measurem
     ----------
     parts
         For each independent place, values times weights, and weights; shape (..., Y, X), the
-        leading axes being views of the place.
+        leading axes being views of the place. Taken one after another.
 
     Returns
     -------
@@ -214,7 +214,16 @@ def mean_over_blocks(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Measurem
         Its error is infinite if there is a single block, which has no scatter; value and error are
         None if all weights are 0.
     """
-    sums = [(_block_sums(terms), _block_sums(weight)) for terms, weight in parts]
+    return mean_of_blocks([block_sums(terms, weight) for terms, weight in parts])
+
+
+def block_sums(terms: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums over blocks of one place, all that `mean_of_blocks` needs of its pixels."""
+    return _block_sums(terms), _block_sums(weight)
+
+
+def mean_of_blocks(sums: Sequence[tuple[np.ndarray, np.ndarray]]) -> Measurement:
+    """Return the mean and standard error of `mean_over_blocks` from the sums of its places."""
     total = float(sum(counts.sum() for _, counts in sums))
     if total == 0:
         return Measurement(None, None)

@@ -2,7 +2,8 @@
 
 Stacks are read in blocks, which are cut between the chunks of their files. A background thread
 reads blocks before they are used; each replaces the oldest one. The blocks in the cache at a step
-depend on seed and step only, never on timing, so runs can be repeated and resumed.
+depend on seed and step only, never on timing, so runs can be repeated and resumed. Of many small
+fields of view, several are read at each step and drawn from at once.
 """
 
 import logging
@@ -159,6 +160,8 @@ class BlockCache:
         Number of blocks that fit.
     nbytes
         Bytes of the pixels in all slots.
+    drawn
+        Indices of the pairs of the latest choice.
     leaves_out
         Whether a pair has planes or areas that are no data: masks then cover all frames.
 
@@ -199,6 +202,9 @@ class BlockCache:
         self._window, self._share = range(0), np.zeros(0)
         self._read_until = self._loaded = 0
         self._rate = drawn / self._volume
+        self._at_once = self._read_at_once(drawn // math.prod(side))
+        self._first = max(_FIRST_BLOCKS, self._at_once)
+        self.drawn: set[int] = set()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-reader")
         self._ahead: dict[int, Future[_ReadBlock]] = {}
         self._order: dict[int, np.ndarray] = {}
@@ -217,6 +223,17 @@ class BlockCache:
                 "memory",
             )
         return fitting
+
+    def _read_at_once(self, patches: int) -> int:
+        """Return how many blocks are read at each step until the cache is full.
+
+        Of small fields of view: as many as a block of usual size has pixels, up to half of the
+        patches of a step, and within the memory for reading.
+        """
+        if len(self.pairs) == len({pair.channel for pair in self.pairs}):  # one field of view
+            return 1
+        alike = math.prod(BLOCK[len(self.side)]) // self._volume
+        return max(1, min(alike, patches // 2, self.slots // 8))
 
     def _allocated(self, kind: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the cache's tensors, with fewer slots if the device has too little memory."""
@@ -251,15 +268,21 @@ class BlockCache:
             Number of the step, which determines the blocks in the cache.
         numbers
             Uniform random numbers, 0 to 1. Large blocks and blocks with more structure are chosen
-            more often.
+            more often; if several were read for this step, each of these is chosen once.
         """
         window = self._load(step)
         if window != self._window:
             weights = np.roll(self._weights, -window.start)[: len(window)]
             self._window, self._share = window, np.cumsum(weights)
         positions = np.searchsorted(self._share, numbers * self._share[-1], side="right")
-        slots = (window.start + positions) % self.slots
-        return [self._cached[slot] for slot in slots]
+        positions += window.start
+        if self._at_once > 1:
+            before = self._loaded_at(step - 1) if step > 0 else 0
+            new = range(max(window.start, before), window.stop)[: len(positions)]
+            positions[: len(new)] = new
+        chosen = [self._cached[slot] for slot in positions % self.slots]
+        self.drawn = {block.pair for block in chosen}
+        return chosen
 
     def pixels(self, indices: Tensor) -> Tensor:
         """Return the pixels at flat indices of the cache, float32, in the shape of `indices`."""
@@ -277,10 +300,11 @@ class BlockCache:
 
         Patches are drawn from the latest of these blocks, as many as there are slots.
         """
-        filled = min(self.slots, _FIRST_BLOCKS + step)
+        filled = min(self.slots, self._first + step * self._at_once)
         if self.slots == self.block_count or filled < self.slots:
             return filled
-        return self.slots + int((step - (self.slots - _FIRST_BLOCKS)) * self._rate)
+        filling = -((self._first - self.slots) // self._at_once)  # steps until the cache is full
+        return self.slots + int((step - filling) * self._rate)
 
     def _block_at(self, position: int) -> int:
         """Return the block read at a position; each epoch reads all once, in random order."""
@@ -298,9 +322,10 @@ class BlockCache:
         if self._loaded < window.start or self._loaded > end:  # a resumed run
             self._ahead.clear()
             self._loaded = self._read_until = window.start
-        last = self.block_count if self.slots == self.block_count else end + _AHEAD
+        ahead = _AHEAD * self._at_once
+        last = self.block_count if self.slots == self.block_count else end + ahead
         while self._loaded < end:
-            while self._read_until < min(last, self._loaded + _AHEAD):
+            while self._read_until < min(last, self._loaded + ahead):
                 block = self._block_at(self._read_until)
                 self._ahead[self._read_until] = self._reader.submit(self._read, block)
                 self._read_until += 1

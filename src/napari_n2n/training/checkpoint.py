@@ -32,6 +32,7 @@ class _History(BaseModel):
     loss: float | None
     curve: list[HeldOutScore]
     best: HeldOutScore | None
+    used: set[NonNegativeInt] = set()
 
 
 class _Note(BaseModel):
@@ -91,7 +92,7 @@ class Checkpoint:
         known = {name: getattr(state.history, name) for name in _History.model_fields}
         loss = None if math.isnan(state.history.loss) else state.history.loss
         note = {
-            "history": _History.model_validate(known | {"loss": loss}).model_dump(),
+            "history": _History.model_validate(known | {"loss": loss}).model_dump(mode="json"),
             "places": state.batch_size,
             "settings": self.settings.model_dump(),
             "scales": self._scales(),

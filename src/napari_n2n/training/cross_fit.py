@@ -6,7 +6,7 @@ less the noise of the target, is on average the squared error of the result (cro
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,13 @@ from napari_n2n.model.error_model import ErrorModel, features, noise_variance
 from napari_n2n.model.network import Network
 from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.stats import image_quality
-from napari_n2n.stats.statistics import Measurement, balanced, mean_over_blocks, neighbourhood
+from napari_n2n.stats.statistics import (
+    Measurement,
+    balanced,
+    block_sums,
+    mean_of_blocks,
+    neighbourhood,
+)
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import Parts
 from napari_n2n.training.provenance import NO_PSNR
@@ -91,16 +97,12 @@ def learned_errors(halves: Sequence[Parts], noise: Sequence[NoiseModel]) -> dict
     """
     if halves[0].loss.statistic != "mean":
         return {"error": [None] * len(noise), "error_reason": NO_PSNR}
-    windows = [
-        (channel, list(_views(half.state.average, batch)))
-        for half in halves
-        for channel, batch in half.held_out.batches
-    ]
     ranges = halves[0].held_out.data_range
-    found = [
-        _fitted([views for k, views in windows if k == channel], model, data_range)
-        for channel, (model, data_range) in enumerate(zip(noise, ranges, strict=True))
-    ]
+    fits = [_Fit(*known) for known in zip(noise, ranges, strict=True)]
+    for half in halves:
+        for channel, batch in half.held_out.batches:
+            fits[channel].add(list(_views(half.state.average, batch)))
+    found = [fit.fitted() for fit in fits]
     return {"error": found, "error_reason": None if all(found) else _TOO_SMALL}
 
 
@@ -120,58 +122,87 @@ def _views(network: Network, batch: Batch) -> Iterator[_View]:
         yield _View(result, results[(number + 1) % len(results)], errors, weights[number])
 
 
-def _fitted(
-    windows: Sequence[Sequence[_View]], noise: NoiseModel, data_range: float
-) -> ErrorModel | None:
-    psnr = _psnr([[(view.errors, view.weight) for view in views] for views in windows], data_range)
-    if psnr.value is None or psnr.error is None:
-        return None
-    mean = _psnr(
-        [[(view.errors - view.private / 2, view.weight) for view in views] for views in windows],
-        data_range,
-    )
-    views = [view for window in windows for view in window]
-    return ErrorModel(
-        levels=noise.levels,
-        variances=noise.variances,
-        whole=_weights([(view, view.errors) for view in views], noise),
-        shared=_weights([(view, view.errors - view.private) for view in views], noise),
-        psnr=psnr.value,
-        psnr_se=psnr.error,
-        psnr_mean=mean.value,
-        psnr_mean_se=mean.error,
-    )
+@dataclass(eq=False)
+class _Squares:
+    """Sums over squared errors, for a fit of their weights and for a PSNR; no pixels are kept.
 
-
-def _psnr(
-    windows: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]], data_range: float
-) -> Measurement:
-    """Return the PSNR of squared errors and their weights, in the views of each window."""
-    parts = [
-        (
-            np.stack([errors * weight for errors, weight in views]),
-            np.stack([weight for _, weight in views]),
-        )
-        for views in windows
-    ]
-    return image_quality.psnr_reference_free(mean_over_blocks(parts), data_range)
-
-
-def _weights(
-    views: Sequence[tuple[_View, np.ndarray]], noise: NoiseModel
-) -> tuple[float, float, float]:
-    """Fit weights >= 0 of the features to squared errors, by weighted least squares.
-
-    A squared error of one pixel scatters in proportion to the variance of its noise.
+    Attributes
+    ----------
+    blocks
+        For each window, the sums of squares and weights over blocks.
+    products, sums
+        Normal equations of the weights of the `features`, by weighted least squares: a squared
+        error of one pixel scatters in proportion to the variance of its noise.
     """
-    products, sums = np.zeros((3, 3)), np.zeros(3)
-    for view, squares in views:
+
+    blocks: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    products: np.ndarray = field(default_factory=lambda: np.zeros((3, 3)))
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(3))
+
+    def add_blocks(self, squares: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> None:
+        """Add a window: for each of its views, the squared errors and the weights."""
+        terms = [one * weight for one, weight in zip(squares, weights, strict=True)]
+        self.blocks.append(block_sums(np.stack(terms), np.stack(weights)))
+
+    def add_view(self, view: _View, squares: np.ndarray, noise: NoiseModel) -> None:
+        """Add the squared errors of a view to the normal equations."""
         counted = view.weight > 0
         variance = noise_variance(view.result, noise.levels, noise.variances)
         parts = features(view.result, variance)
         rows = np.stack([(part / variance)[counted] for part in parts])
-        products += rows @ rows.T
-        sums += rows @ (squares / variance)[counted]
-    lower = np.linalg.cholesky(products + _TINY * products.max() * np.eye(3))
-    first, second, third = optimize.nnls(lower.T, np.linalg.solve(lower, sums))[0]
-    return float(first), float(second), float(third)
+        self.products += rows @ rows.T
+        self.sums += rows @ (squares / variance)[counted]
+
+    def psnr(self, data_range: float) -> Measurement:
+        """Return the PSNR of the squared errors that were added."""
+        return image_quality.psnr_reference_free(mean_of_blocks(self.blocks), data_range)
+
+    def weights(self) -> tuple[float, float, float]:
+        """Return the weights >= 0 of the features."""
+        lower = np.linalg.cholesky(self.products + _TINY * self.products.max() * np.eye(3))
+        first, second, third = optimize.nnls(lower.T, np.linalg.solve(lower, self.sums))[0]
+        return float(first), float(second), float(third)
+
+
+@dataclass(eq=False)
+class _Fit:
+    """The expected error of one channel, fitted window by window.
+
+    Attributes
+    ----------
+    noise, data_range
+        Noise of the first acquisition, and the range that a PSNR refers to.
+    whole, mean, shared
+        Squared errors of a result, of the mean of two results, and the part that both share.
+    """
+
+    noise: NoiseModel
+    data_range: float
+    whole: _Squares = field(default_factory=_Squares)
+    mean: _Squares = field(default_factory=_Squares)
+    shared: _Squares = field(default_factory=_Squares)
+
+    def add(self, views: Sequence[_View]) -> None:
+        """Add the views of a window."""
+        weights = [view.weight for view in views]
+        self.whole.add_blocks([view.errors for view in views], weights)
+        self.mean.add_blocks([view.errors - view.private / 2 for view in views], weights)
+        for view in views:
+            self.whole.add_view(view, view.errors, self.noise)
+            self.shared.add_view(view, view.errors - view.private, self.noise)
+
+    def fitted(self) -> ErrorModel | None:
+        """Return the expected error; None if it could not be determined."""
+        psnr, mean = self.whole.psnr(self.data_range), self.mean.psnr(self.data_range)
+        if psnr.value is None or psnr.error is None:
+            return None
+        return ErrorModel(
+            levels=self.noise.levels,
+            variances=self.noise.variances,
+            whole=self.whole.weights(),
+            shared=self.shared.weights(),
+            psnr=psnr.value,
+            psnr_se=psnr.error,
+            psnr_mean=mean.value,
+            psnr_mean_se=mean.error,
+        )

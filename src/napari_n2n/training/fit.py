@@ -203,7 +203,7 @@ def _run(
             except torch.OutOfMemoryError as error:
                 _halve_batch(state, parts.cache.device, error)
                 continue
-            state.finish_step(loss, settings.averaging)
+            state.finish_step(loss, settings.averaging, parts.cache.drawn)
             if history.diverged is not None:
                 break
             history.seconds = time.monotonic() - started

@@ -4,7 +4,7 @@ The score selects the weights and gives the reference-free PSNR.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,10 @@ _RIM = 2
 # certain score; fewer: less time for each validation.
 _WINDOW = {2: (256, 256), 3: (24, 128, 128)}
 _WINDOWS = 8
+# Largest number of windows, by dimensions, if there are more pairs: each validation then takes
+# about as long, and as much memory, as with few pairs.
+_MOST_WINDOWS = {2: 32, 3: 8}
+_WEIGHT = 2  # of the fields of a `Batch`
 # Side in pixels of the middle of a plane from which the range of values is taken.
 _FOR_RANGE = 1024
 
@@ -116,6 +120,8 @@ class HeldOut:
         Stride of the network along each of its axes.
     device
         Device on which networks are scored.
+    seed
+        Seed of the choice of windows if there are more pairs than windows.
 
     Attributes
     ----------
@@ -134,9 +140,13 @@ class HeldOut:
         *,
         stride: tuple[int, ...],
         device: torch.device,
+        seed: int = 0,
     ) -> None:
         self.loss = loss
-        self.batches = _batches(pairs, masks, normalisations, stride, device)
+        self.batches = [
+            (channel, Batch(*(torch.from_numpy(image).to(device) for image in images)))
+            for channel, images in _windows(pairs, masks, normalisations, stride, seed)
+        ]
         self.data_range = [_data_range(pairs, k) for k in range(len(normalisations))]
         self._units = [
             one.scale.gain * values
@@ -158,15 +168,18 @@ class HeldOut:
         """Return the reference-free PSNR over all held-out blocks, in the range of each channel."""
         if self.loss.statistic != "mean":  # outliers make the mean squared error meaningless
             return Measurement(None, None)
-        parts = []
+        parts = self._squared_errors(predictions)
+        return image_quality.psnr_reference_free(mean_over_blocks(parts), 1.0)
+
+    def _squared_errors(self, predictions: list[Tensor]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield weighted squared errors, in parts of the range, and weights of each window."""
         for prediction, (channel, batch) in zip(predictions, self.batches, strict=True):
             result, a, b, weight = (
                 tensor[:, 0].cpu().numpy()
                 for tensor in (prediction, batch.input, batch.target, batch.exact)
             )
             squares = image_quality.squared_errors(result, a, b, weight)
-            parts.append((squares / self._units[channel] ** 2, weight))
-        return image_quality.psnr_reference_free(mean_over_blocks(parts), 1.0)
+            yield squares / self._units[channel] ** 2, weight
 
 
 def _predicted(network: Network, images: Tensor) -> Tensor:
@@ -188,14 +201,14 @@ def _data_range(pairs: Sequence[Pair], channel: int) -> float:
     return image_quality.data_range(plane.astype(pair.first.source_dtype))
 
 
-def _batches(
+def _windows(
     pairs: Sequence[Pair],
     masks: Sequence[Mask],
     normalisations: Sequence[Normalisation],
     stride: tuple[int, ...],
-    device: torch.device,
-) -> list[tuple[int, Batch]]:
-    """Return channel and batch of windows spread evenly over the pairs and their frames.
+    seed: int,
+) -> list[tuple[int, tuple[np.ndarray, ...]]]:
+    """Return channel and images of windows spread evenly over the pairs and their frames.
 
     Every acquisition is the input once and the target once in each window.
     """
@@ -203,18 +216,39 @@ def _batches(
     starts = [_window_starts(pair.first.shape, dims) for pair in pairs]
     counts = [math.prod(len(axis) for axis in axes) for axes in starts]
     ends = np.cumsum(counts)
-    batches = []
-    for index in evenly_spaced(int(ends[-1]), max(_WINDOWS, len(pairs))):
+    windows = []
+    for index in _chosen([pair.channel for pair in pairs], counts, _MOST_WINDOWS[dims], seed):
         number = int(np.searchsorted(ends, index, side="right"))
         pair, axes, before = pairs[number], starts[number], int(ends[number]) - counts[number]
         where = np.unravel_index(index - before, [len(axis) for axis in axes])
         corner = [int(axis[i]) for axis, i in zip(axes, where, strict=True)]
         window = _window(pair.first.shape, corner, stride)
-        images = _images(pair, masks[number], normalisations, window, dims)
-        batch = Batch(*(torch.from_numpy(image).to(device) for image in images))
-        batches.append((pair.channel, batch))
+        windows.append((pair.channel, _images(pair, masks[number], normalisations, window, dims)))
     # Windows in bad frames or empty areas have nothing to score.
-    return [one for one in batches if one[1].weight.any()] or batches
+    return [one for one in windows if one[1][_WEIGHT].any()] or windows
+
+
+def _chosen(channels: Sequence[int], counts: Sequence[int], most: int, seed: int) -> list[int]:
+    """Return which windows are scored, as numbers over the windows of all pairs.
+
+    Every pair has a window, if these are not more than `most`. Otherwise each channel gets an equal
+    number: of each of so many equal parts of its windows, one is drawn at random.
+
+    Parameters
+    ----------
+    channels, counts
+        For each pair, its channel and its number of windows.
+    """
+    if len(counts) <= most:
+        return evenly_spaced(sum(counts), max(_WINDOWS, len(counts)))
+    of_window = np.repeat(channels, counts)
+    rng = np.random.default_rng((seed, 0x5C04E))
+    chosen: list[int] = []
+    for channel in sorted(set(channels)):
+        own = np.flatnonzero(of_window == channel)
+        parts = np.array_split(own, max(1, most // len(set(channels))))
+        chosen += [int(rng.choice(part)) for part in parts if len(part)]
+    return sorted(chosen)
 
 
 def _window_starts(shape: tuple[int, ...], dims: int) -> list[range]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_n2n.io.acquisition import evenly_spaced
 from napari_n2n.model.network import Stabilisation, to_stabilised
 from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.pair.hits import Hits, without_hits
@@ -25,6 +26,8 @@ from napari_n2n.stats.affine import Affine
 _PLANES = 8
 _SIDE = 1024
 _EVERY = 7
+# Most pairs of a channel that are read for it: half a million values of planes of 256x256.
+_PAIRS = 64
 # Smallest variance at black, as a part of that at the darkest measured level.
 _DARK = 0.1
 _BLACK_PERCENTILE = 1  # black level; the minimum would follow a single outlier
@@ -51,11 +54,18 @@ class Normalisation:
 
 def normalise(pairs: Sequence[Pair]) -> tuple[Normalisation, ...]:
     """Return the normalisation of every channel, from sampled planes of its fields of view."""
-    by_channel: dict[int, list[np.ndarray]] = {}
     each = max(1, _PLANES // len(pairs))
-    for pair in pairs:
-        by_channel.setdefault(pair.channel, []).extend(_values(pair, each))
-    return tuple(_of_sample(np.concatenate(planes)) for _, planes in sorted(by_channel.items()))
+    channels = sorted({pair.channel for pair in pairs})
+    return tuple(
+        _of_sample(_sample([pair for pair in pairs if pair.channel == channel], each))
+        for channel in channels
+    )
+
+
+def _sample(pairs: Sequence[Pair], count: int) -> np.ndarray:
+    """Return pixels of up to `count` planes of each pair, or of some of many pairs."""
+    chosen = (pairs[index] for index in evenly_spaced(len(pairs), _PAIRS))
+    return np.concatenate([values for pair in chosen for values in _values(pair, count)])
 
 
 def _values(pair: Pair, count: int) -> Iterator[np.ndarray]:
@@ -98,7 +108,7 @@ def stabilise(
     )
     curve = Stabilisation(gain * scale.gain, float(dark) * scale.gain**2, 1.0)
     each = max(1, _PLANES // len(pairs))
-    values = np.concatenate([plane for pair in pairs for plane in _values(pair, each)])
+    values = _sample(pairs, each)
     normal = torch.from_numpy(scale(values).astype(np.float32))
     spread = float(to_stabilised(normal, torch.tensor(curve)).std())
     return curve._replace(spread=spread)

@@ -85,7 +85,12 @@ def prepare(
     try:
         state = TrainState.begin(network.moved_to(device), settings.learning_rate, count)
         stride = network.stride
-        held_out = HeldOut(pairs, masks, normalisations, loss, stride=stride, device=device)
+        held_out = HeldOut(
+            *(pairs, masks, normalisations, loss),
+            stride=stride,
+            device=device,
+            seed=settings.seed,
+        )
     except torch.OutOfMemoryError as error:
         raise out_of_memory(device) from error
     # The cache comes last, because it adapts to the memory that is left.

@@ -13,6 +13,7 @@ from napari_n2n.io.written_by import date_now, has_fixed_date
 from napari_n2n.model.record import AcquisitionRecord, HeldOutScore, ModelRecord
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
+from napari_n2n.pair.recordings import field_numbers
 from napari_n2n.training.held_out import HeldOut
 from napari_n2n.training.normalisation import Normalisation
 from napari_n2n.training.settings import TrainingSettings
@@ -60,6 +61,8 @@ def record_of_run(
         settings=settings.model_dump(),
         loss=held_out.loss.name,
         acquisitions=_acquisitions(pairs, inputs),
+        fields_of_view=len(set(numbers := field_numbers(pairs))),
+        fields_of_view_used=len({numbers[index] for index in history.used}),
         values=[one.values for one in normalisations],
         noise=[report.as_dict() for report in reports],
         score=None if history.best is None else _reproducible(history.best),

@@ -38,6 +38,8 @@ class History:
         Score of the best weights.
     diverged
         Step at which the loss or a score was not finite, which ends the run; else None.
+    used
+        Indices of the pairs of which a patch was drawn.
     """
 
     step: int = 0
@@ -47,6 +49,7 @@ class History:
     curve: list[HeldOutScore] = field(default_factory=list)
     best: HeldOutScore | None = None
     diverged: int | None = None
+    used: set[int] = field(default_factory=set)
 
 
 @dataclass(eq=False)
@@ -88,7 +91,7 @@ class TrainState:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def finish_step(self, loss: Tensor, averaging: float) -> None:
+    def finish_step(self, loss: Tensor, averaging: float, drawn: set[int] | None = None) -> None:
         """Count an optimiser step, record its loss, and update the averaged weights.
 
         If the loss is not finite, only `History.diverged` is set.
@@ -99,6 +102,8 @@ class TrainState:
             Training loss of the step.
         averaging
             Decay of the moving average per step, 0 to 1.
+        drawn
+            Indices of the pairs of the batch.
         """
         history = self.history
         if history.step % _READ_LOSS_EVERY == 0:
@@ -109,6 +114,7 @@ class TrainState:
             before = value if math.isnan(history.loss) else history.loss
             history.loss = before + _LOSS_SMOOTHING * (value - before)
         history.step += 1
+        history.used |= drawn or set()
         update_average(self.average, self.network, history.step, averaging)
 
     def add_score(self, score: HeldOutScore) -> None:
