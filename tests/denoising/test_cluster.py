@@ -8,17 +8,24 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 from conftest import blobs, noisy, refused
 
+import napari_n2n
 from napari_n2n import Acquisition, BadInput, denoise
 from napari_n2n.denoising import cluster as on_cluster
+from napari_n2n.denoising import cluster_worker
+from napari_n2n.io.ngff import halve
 
 distributed = pytest.importorskip("distributed")
+SOURCES = Path(napari_n2n.__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -94,30 +101,33 @@ def can_mount():
     return subprocess.run(mount, capture_output=True).returncode == 0
 
 
+def worker_words(tmp_path):
+    found = ["--scheduler-file", str(tmp_path / "scheduler.json")]
+    module = "distributed.cli.dask_worker"
+    return [sys.executable, "-m", module, *found, "--nthreads", "1", "--no-nanny"]
+
+
 @contextmanager
 def scheduler_with_worker(tmp_path, before_worker="", **environment):
-    """A scheduler, and a worker in another folder; yield the address and both processes.
+    """A scheduler, and a worker in another folder; yield the address and a list of processes.
 
-    `before_worker` is a shell command that changes the worker's own view of the disk.
+    `before_worker` is a shell command that changes the worker's own view of the disk. Processes
+    that are added to the list are ended, too.
     """
     file = tmp_path / "scheduler.json"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    found = ["--scheduler-file", str(file)]
+    scheduler = ["-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(file)]
+    scheduler = [sys.executable, *scheduler, "--port", "0", "--no-dashboard"]
+    worker = worker_words(tmp_path)
+    if before_worker:
+        shell = f"set -e; {before_worker}; exec {shlex.join(worker)}"
+        worker = ["unshare", "-m", "sh", "-c", shell]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": elsewhere}
-    commands = (
-        ["distributed.cli.dask_scheduler", *found, "--port", "0", "--no-dashboard"],
-        ["distributed.cli.dask_worker", *found, "--nthreads", "1", "--no-nanny"],
-    )
     started = []
     try:
-        for command in commands:
-            own = {**os.environ, **environment} if "worker" in command[0] else None
-            words = [sys.executable, "-m", *command]
-            if own is not None and before_worker:
-                shell = f"set -e; {before_worker}; exec {shlex.join(words)}"
-                words = ["unshare", "-m", "sh", "-c", shell]
-            started.append(subprocess.Popen(words, env=own, **quiet))
+        started.append(subprocess.Popen(scheduler, **quiet))
+        started.append(subprocess.Popen(worker, env={**os.environ, **environment}, **quiet))
         with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
             client.wait_for_workers(1, timeout=60)
             address = client.scheduler.address
@@ -143,13 +153,34 @@ def test_a_worker_in_another_folder_writes_where_the_client_looks(
         assert denoise(denoiser, "a.tif", out=out, resume=True, **options) == first
 
 
-def test_a_worker_without_the_package_is_named_in_one_line(tmp_path, denoiser, scene):
+NOT_INSTALLED = """
+import importlib.metadata as metadata
+def version(name, find=metadata.version):
+    if name.replace("_", "-") == "napari-n2n":
+        raise metadata.PackageNotFoundError(name)
+    return find(name)
+metadata.version = version
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (NOT_INSTALLED, r"worker tcp.*: has no napari-n2n: install version \S+ there"),
+        (
+            "import sys; sys.modules['torch'] = None",
+            r"worker tcp.*: cannot load napari-n2n \S+ \(.*torch.*\): repair its installation",
+        ),
+    ],
+    ids=["missing", "broken"],
+)
+def test_a_worker_without_the_package_is_named_in_one_line(tmp_path, denoiser, scene, start, words):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text("import sys; sys.modules['napari_n2n'] = None")
+    (hidden / "sitecustomize.py").write_text(start)
     out = tmp_path / "clean.tif"
-    with scheduler_with_worker(tmp_path, PYTHONPATH=str(hidden)) as (address, _):
-        with refused("cluster", match=r"worker tcp.*lacks this napari-n2n.*napari_n2n"):
+    with scheduler_with_worker(tmp_path, PYTHONPATH=f"{hidden}:{SOURCES}") as (address, _):
+        with refused("cluster", match=words):
             denoise(denoiser, scene, out=out, scheduler=address, device="cpu")
     assert sorted(path.name for path in tmp_path.iterdir() if "clean" in path.name) == []
 
@@ -207,7 +238,7 @@ def test_what_a_worker_writes_to_its_own_disk_is_no_result(tmp_path, denoiser, s
     shared.mkdir()
     store.mkdir()
     private = PRIVATE.format(store=store, shared=shared)
-    monkeypatch.setattr(on_cluster, "_LOOKS", 4)
+    monkeypatch.setattr(cluster_worker, "_LOOKS", 4)
     np.save(shared / "a.npy", scene)
     with scheduler_with_worker(tmp_path, before_worker=private) as (address, _):
         for name in ("clean.ome.zarr", "clean.tif"):
@@ -220,10 +251,62 @@ def test_what_a_worker_writes_to_its_own_disk_is_no_result(tmp_path, denoiser, s
 def test_a_worker_uses_one_thread_and_gives_torch_its_threads_back(monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with on_cluster._one_thread():
+    with cluster_worker._one_thread():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_a_run_waits_for_a_new_worker_when_its_only_one_is_killed(tmp_path, denoiser, monkeypatch):
+    monkeypatch.setattr(on_cluster, "_ASK_SECONDS", 0.1)
+    stack = np.stack([noisy(blobs((300, 64)), seed) for seed in range(6)])
+    out = tmp_path / "clean.ome.zarr"
+    options = {"axes": "TYX", "device": "cpu"}
+    with scheduler_with_worker(tmp_path) as (address, started):
+
+        def replace_worker(step):
+            if step.done == 2 and len(started) == 2:
+                started[1].kill()
+                words = worker_words(tmp_path)
+                quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+                started.append(subprocess.Popen(words, cwd=tmp_path, **quiet))
+
+        denoise(denoiser, stack, out=out, scheduler=address, on_step=replace_worker, **options)
+    clean = np.asarray(zarr.open_array(out / "0", mode="r"))
+    np.testing.assert_allclose(clean, denoise(denoiser, stack, **options), rtol=1e-5)
+    coarser = np.asarray(zarr.open_array(out / "1", mode="r"))  # made by the workers, too
+    np.testing.assert_allclose(coarser, halve(clean))
+
+
+def test_a_cluster_without_workers_ends_the_run_after_a_time(
+    tmp_path, denoiser, scene, monkeypatch
+):
+    monkeypatch.setattr(on_cluster, "_PATIENCE", 0)
+    options = {"n_workers": 0, "dashboard_address": None, "processes": False}
+    with distributed.LocalCluster(**options) as empty:
+        address = empty.scheduler_address
+        with refused("cluster", match="has no workers: start some with 'dask worker tcp|inproc"):
+            denoise(denoiser, scene, out=tmp_path / "a.tif", scheduler=address)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there are cards")
+def test_a_worker_without_the_card_is_named(tmp_path, denoiser, scene):
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(processes=False, **options) as threads:
+        address = threads.scheduler_address
+        with refused("cluster", match=r"worker .*: cannot compute: device 'cuda:1': not available"):
+            denoise(
+                *(denoiser, scene),
+                **{"out": tmp_path / "a.tif", "scheduler": address, "device": "cuda:1"},
+            )
+
+
+def test_killed_workers_are_explained_by_their_memory():
+    client = SimpleNamespace(status="running")
+    with refused("cluster", match="several workers were killed .* memory: give them more"):
+        with on_cluster._in_one_line(client, "tcp://a:1"):
+            raise distributed.KilledWorker("n2n-1", SimpleNamespace(address="tcp://b:2"), 3)
 
 
 def test_a_lost_scheduler_ends_the_run_with_one_line_and_a_resumable_result(

@@ -28,8 +28,8 @@ def written(path, pixels, header):
     writer = open_writer(path, header)
     for _, region in writer.shards():
         writer.write(region, pixels[region])
-    for _, make in writer.pyramid():
-        make()
+    for name in (name for level in writer.pyramid() for name in level):
+        writer.average(name)
     assert not path.exists()
     writer.complete()
     return writer.rename()

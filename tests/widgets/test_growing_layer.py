@@ -30,8 +30,8 @@ def result(make_napari_viewer, tmp_path):
 def complete(writer):
     for _, region in writer.shards():
         writer.write(region, np.full([part.stop - part.start for part in region], 3, np.float32))
-    for _, make in writer.pyramid():
-        make()
+    for name in (name for level in writer.pyramid() for name in level):
+        writer.average(name)
     writer.complete()
     writer.rename()
 

@@ -1,122 +1,49 @@
 """Compute the shards of a result as tasks on an existing `dask.distributed` cluster.
 
 Model and plan are sent once to each worker. Every shard is written by one worker at a time, and by
-another if this worker is lost. Its bytes do not depend on the worker, because each task computes
-with one thread; another number of threads rounds differently. Workers must find the files under the
+another if this worker is lost; workers may join during a run. They must find the files under the
 same paths as the client: each one verifies this before its first shard, and the client reads every
 shard again where it expects it.
 """
 
-import threading
+import logging
 import time
-import uuid
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from napari_n2n.denoising.plan import Plan
-from napari_n2n.denoising.predictor import Predictor
-from napari_n2n.errors import BadInput, installed_version
-from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.denoising.cluster_worker import (
+    ClusterJob,
+    Needed,
+    Part,
+    other_version,
+    own_version,
+    problem_with,
+    wait_for,
+    write_part,
+)
+from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import Check
-from napari_n2n.io.fingerprint import hash_of_pixels
-from napari_n2n.io.header import Header, Region
-from napari_n2n.io.writers import Writer, open_writer
-from napari_n2n.model.denoiser import from_bytes
-from napari_n2n.model.device import choose_device
+from napari_n2n.io.header import Region
+from napari_n2n.io.writers import Writer
 
 _RETRIES = 5  # of a shard whose task failed
 _QUEUED = 3  # shards per thread of the workers; more: more lost with a worker, fewer: idle threads
 _TIMEOUT = 10  # seconds to reach the scheduler
-# How often, and after how many seconds, the client looks for a shard: network disks show the files
-# of other computers late, NFS by default after up to 60 seconds.
-_LOOKS, _LOOK_SECONDS = 320, 0.25
-_KEPT = 2  # predictors in a worker: those of two clients that use one cluster at the same time
-Part = tuple[str, Region]
-_predictors: dict[str, Predictor] = {}
-_building = threading.Lock()
+_PATIENCE = 600  # seconds without any worker before the run ends: new ones may be queued
+_ASK_SECONDS = 5.0  # between two questions to the scheduler for its workers
+_POLL_SECONDS = 0.02  # between two looks at what is finished; a shard takes a second or more
 
-
-@dataclass(frozen=True)
-class ClusterJob:
-    """Data that a worker needs for the shards of one result.
-
-    Attributes
-    ----------
-    model
-        Bytes of the model.
-    plan
-        The acquisitions to denoise, and the header of the result.
-    path
-        Absolute path of the result.
-    token
-        That of its unfinished store or file, which must exist.
-    device
-        Device of the workers, as in `choose_device`.
-    memory, tile
-        Arguments of the `Predictor`.
-    """
-
-    model: bytes
-    plan: Plan
-    path: Path
-    token: str
-    device: str
-    memory: int
-    tile: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Needed:
-    """What a worker must find; see `ClusterJob`.
-
-    Attributes
-    ----------
-    key
-        Identifies the job, so that a worker builds its predictor once.
-    version
-        That of this package.
-    dims
-        Dimensions of the model.
-    inputs
-        The acquisitions that are read from files, with the hash of their pixels.
-    """
-
-    key: str
-    version: str
-    path: Path
-    header: Header
-    token: str
-    dims: int
-    inputs: tuple[tuple[Acquisition, str], ...]
-
-    @classmethod
-    def by(cls, job: ClusterJob) -> "_Needed":
-        """Return what the workers of a job must find, as it is on this computer."""
-        return cls(
-            key=uuid.uuid4().hex,
-            version=_version(),
-            path=job.path,
-            header=job.plan.header,
-            token=job.token,
-            dims=from_bytes(job.model).dims,
-            inputs=tuple(
-                (one, hash_of_pixels(one))
-                for scene in job.plan.scenes
-                for one in scene.acquisitions
-                if not isinstance(one.source, np.ndarray)  # whose pixels are sent
-            ),
-        )
+_log = logging.getLogger("napari_n2n")
 
 
 def shards_on_cluster(
-    address: str, parts: list[Part], job: ClusterJob, writer: Writer
+    address: str,
+    levels: list[list[tuple[str, Region | None]]],
+    finished: Mapping[str, Check],
+    job: ClusterJob,
+    writer: Writer,
 ) -> Iterator[tuple[str, Check]]:
     """Compute and write shards on the workers of a cluster; yield name and check of each one.
 
@@ -126,8 +53,11 @@ def shards_on_cluster(
     ----------
     address
         Address of the scheduler, such as ``tcp://127.0.0.1:8786``.
-    parts
-        Name and region of every shard.
+    levels
+        Name and region of every shard that is missing, the full resolution first; None as the
+        region of those of a coarser level.
+    finished
+        Checks of the shards that are on the disk; the caller adds what is yielded.
     job
         Data for the workers.
     writer
@@ -136,35 +66,28 @@ def shards_on_cluster(
     Raises
     ------
     BadInput
-        If there is no cluster at the address or its connection is lost, it has no workers, or
-        a worker cannot do the job.
+        If there is no cluster at the address or its connection is lost, it has no workers for ten
+        minutes, or a worker cannot do the job.
     """
-    with _connected(address) as client:
-        workers = client.scheduler_info(n_workers=-1)["workers"]
-        if not workers:
-            raise BadInput(
-                f"--scheduler {address}: has no workers: start some with 'dask worker {address}'",
-                "cluster",
-            )
-        try:
-            needed = _Needed.by(job)
-            _check_workers(client, needed)
-            threads = sum(worker["nthreads"] for worker in workers.values())
-            for name, check in _computed(client, parts, (job, needed), _QUEUED * threads):
-                _wait_for(name, check, writer)
+    if not any(levels):
+        return
+    with _connected(address) as client, _in_one_line(client, address):
+        _threads(client, address)
+        needed = Needed.by(job)
+        _check_workers(client, needed)
+        # Not scattered: data that were scattered are lost with all workers that have a copy.
+        sent = client.submit(_same, (job, needed), key=f"n2n-{needed.key}", pure=False)
+
+        def submit(name: str, region: Region | None) -> Any:
+            finer = {} if region else {one: finished[one] for one in writer.finer(name)}
+            key = f"n2n-{needed.key}-{name}"
+            part = Part(name, region, finer)
+            return client.submit(write_part, sent, part, key=key, retries=_RETRIES, pure=False)
+
+        for parts in levels:
+            for name, check in _computed(client, address, parts, submit):
+                wait_for(name, check, writer)
                 yield name, check
-        except (BadInput, OSError) as error:
-            if isinstance(error, BadInput) or client.status == "running":
-                raise
-            raise _lost(address, error) from error
-        except Exception as error:
-            if client.status != "running" or type(error).__name__ == "FutureCancelledError":
-                raise _lost(address, error) from error
-            raise BadInput(
-                f"--scheduler {address}: a worker failed ({type(error).__name__}: "
-                f"{_first_line(error)}): check its log, then repeat the command with --resume",
-                "cluster",
-            ) from error
 
 
 @contextmanager
@@ -193,11 +116,37 @@ def _connected(address: str) -> Iterator[Any]:
             client.close(timeout=_TIMEOUT)
 
 
-def _lost(address: str, error: Exception) -> BadInput:
+@contextmanager
+def _in_one_line(client: Any, address: str) -> Iterator[None]:
+    """Turn every error of a cluster into one line with the cause and the fix."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        if client.status != "running" or kind == "FutureCancelledError":
+            raise _lost(address, kind) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # such as a full disk; it names the file
+        cause = f"a worker failed ({kind}: {_first_line(error)}): check its log"
+        if kind == "KilledWorker":
+            cause = (
+                "several workers were killed while they computed one shard, probably for lack of "
+                "memory: give them more, or set a smaller --memory"
+            )
+        raise _unfinished(address, cause) from error
+
+
+def _lost(address: str, kind: str) -> BadInput:
+    return _unfinished(
+        address, f"the connection to the scheduler was lost ({kind}): start it again"
+    )
+
+
+def _unfinished(address: str, cause: str) -> BadInput:
     return BadInput(
-        f"--scheduler {address}: the connection to the scheduler was lost "
-        f"({type(error).__name__}): start it again, then repeat the command with --resume",
-        "cluster",
+        f"--scheduler {address}: {cause}, then repeat the command with --resume", "cluster"
     )
 
 
@@ -205,131 +154,75 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "no message")
 
 
-def _check_workers(client: Any, needed: _Needed) -> None:
-    """Raise if a worker has another version of the package, or does not see the files."""
-    found = client.run(_problem, needed, on_error="return")
-    for worker, problem in found.items():
-        if isinstance(problem, Exception):  # its function cannot be imported there
-            problem = f"lacks this napari-n2n ({_first_line(problem)}): install the same version"
-        if problem:
-            raise BadInput(f"worker {worker}: {problem}", "cluster")
-
-
-def _problem(needed: _Needed) -> str:
-    """Return why this worker cannot do a job; empty if it can. Runs in a worker."""
-    here, there = _version(), needed.version
-    if here != there:
-        return f"has napari-n2n {here}, and {there} runs here: install the same version"
-    for one, pixels in needed.inputs:
-        file = one.path or one.name
-        if one.path is not None and not one.path.exists():
-            return f"does not see {file}: use a folder that all computers share"
-        try:
-            same = hash_of_pixels(one) == pixels
-        except BadInput as error:
-            return f"cannot read {file} ({error})"
-        if not same:
-            return f"sees another image at {file}: use a folder that all computers share"
-    try:
-        _reopened(needed).close()
-    except (OSError, ValueError) as error:
-        folder = needed.path.parent
-        return f"does not see {folder} as it is here ({error}): use a folder that all share"
-    return ""
-
-
-def _reopened(needed: _Needed) -> Writer:
-    """Open the unfinished result that the client has created; never create one."""
-    return open_writer(
-        needed.path, needed.header, dims=needed.dims, token=needed.token, resume=True
-    )
-
-
-def _version() -> str:
-    return installed_version("napari-n2n") or "(not installed)"
-
-
-def _computed(
-    client: Any, parts: list[Part], job: tuple[ClusterJob, _Needed], queued: int
-) -> Iterator[tuple[str, Check]]:
-    """Submit shards, at most `queued` at a time; yield name and check of each finished one."""
-    from distributed import as_completed
-
-    sent = client.scatter([job], broadcast=True, hash=False)[0]
-    waiting = iter(parts)
-
-    def submit(part: Part) -> Any:
-        key = f"n2n-{job[1].key}-{part[0]}"
-        return client.submit(_write_shard, sent, part, key=key, retries=_RETRIES, pure=False)
-
-    first = [submit(part) for part in islice(waiting, queued)]
-    running = as_completed(first, loop=client.loop)
-    for finished in running:
-        done = finished.result()
-        finished.release()  # otherwise it would be written again if its worker is lost
-        yield done
-        for part in islice(waiting, 1):
-            running.add(submit(part))
-
-
-def _wait_for(name: str, check: Check, writer: Writer) -> None:
-    """Wait until a shard is on the disk here as a worker has written it."""
-    for _ in range(_LOOKS):
-        if writer.check(name) == check:
-            return
-        time.sleep(_LOOK_SECONDS)
-    raise BadInput(
-        f"{writer.path}: a worker wrote shard {name}, which is not visible here: use a folder that "
-        "all computers share",
-        "cluster",
-    )
-
-
-def _write_shard(sent: tuple[ClusterJob, _Needed], part: Part) -> tuple[str, Check]:
-    """Compute and write one shard; runs in a worker."""
-    (job, needed), (name, region) = sent, part
-    predictor = _predictor(job, needed)
-    with _one_thread():
-        values = predictor.compute(region, predictor.read(region))
-    writer = _reopened(needed)
-    try:
-        writer.write(region, values)
-        check = writer.check(name)
-    finally:
-        writer.close()
-    if check is None:
-        raise OSError(f"{job.path}: shard {name} is missing after it was written")
-    return name, check
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute with one thread: a worker without a nanny would use all cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _predictor(job: ClusterJob, needed: _Needed) -> Predictor:
-    """Return the predictor of a job; build it for the first shard of the job.
+def _threads(client: Any, address: str) -> int:
+    """Return the number of threads of all workers; wait if there are none.
 
     Raises
     ------
     BadInput
-        If this worker cannot do the job; those that join late were not asked before.
+        If there are still none after ten minutes.
     """
-    from distributed import get_worker
+    start = time.monotonic()
+    if not client.nthreads():
+        _log.warning(
+            "--scheduler %s: has no workers: waiting %g minutes for 'dask worker %s'",
+            *(address, _PATIENCE / 60, address),
+        )
+    while not (threads := client.nthreads()):
+        if time.monotonic() - start > _PATIENCE:
+            cause = f"has no workers: start some with 'dask worker {address}'"
+            raise _unfinished(address, cause)
+        time.sleep(1)
+    return sum(threads.values())
 
-    with _building:
-        if needed.key not in _predictors:
-            if problem := _problem(needed):
-                raise BadInput(f"worker {get_worker().address}: {problem}", "cluster")
-            while len(_predictors) >= _KEPT:
-                del _predictors[next(iter(_predictors))]
-            denoiser, device = from_bytes(job.model), choose_device(job.device)
-            predictor = Predictor(denoiser, job.plan, device, job.memory, tile=job.tile)
-            _predictors[needed.key] = predictor
-        return _predictors[needed.key]
+
+def _check_workers(client: Any, needed: Needed) -> None:
+    """Raise if a worker has another version of the package, or does not see the files."""
+    versions = client.get_versions(packages=["napari_n2n"])["workers"]
+    found = {worker: dict(one["packages"])["napari_n2n"] for worker, one in versions.items() if one}
+    for worker, version in found.items():
+        if version is None:
+            there = f"has no napari-n2n: install version {needed.version} there"
+            raise BadInput(f"worker {worker}: {there}", "cluster")
+        if version != needed.version:
+            raise BadInput(f"worker {worker}: {other_version(version, needed.version)}", "cluster")
+    for worker, problem in client.run(problem_with, needed, on_error="return").items():
+        if isinstance(problem, Exception):  # its function cannot be imported there
+            cause = _first_line(problem)
+            problem = f"cannot load napari-n2n {own_version()} ({cause}): repair its installation"
+        if problem:
+            raise BadInput(f"worker {worker}: {problem}", "cluster")
+
+
+def _same(sent: tuple[ClusterJob, Needed]) -> tuple[ClusterJob, Needed]:
+    """Return the argument: as the result of a task, which can be computed again."""
+    return sent
+
+
+def _computed(
+    client: Any,
+    address: str,
+    parts: list[tuple[str, Region | None]],
+    submit: Callable[[str, Region | None], Any],
+) -> Iterator[tuple[str, Check]]:
+    """Submit shards, some for each thread of the workers; yield name and check when finished."""
+    from distributed import as_completed
+
+    running, waiting = as_completed(loop=client.loop), deque(parts)
+    most, asked = 0, -_ASK_SECONDS
+    while waiting or not running.is_empty():
+        if client.status != "running":
+            raise _lost(address, client.status)
+        if time.monotonic() - asked > _ASK_SECONDS:
+            most, asked = _QUEUED * _threads(client, address), time.monotonic()
+        while waiting and running.count() < most:
+            running.add(submit(*waiting.popleft()))
+        if not running.has_ready():
+            time.sleep(_POLL_SECONDS)
+            continue
+        finished = next(running)
+        done = finished.result()
+        finished.release()  # otherwise it would be written again if its worker is lost
+        if isinstance(done, BadInput):
+            raise done
+        yield done

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
@@ -16,7 +17,8 @@ from typing import Any, TypedDict, Unpack, overload
 import numpy as np
 
 from napari_n2n.defaults import MEMORY
-from napari_n2n.denoising.cluster import ClusterJob, shards_on_cluster
+from napari_n2n.denoising.cluster import shards_on_cluster
+from napari_n2n.denoising.cluster_worker import ClusterJob
 from napari_n2n.denoising.in_memory import DenoisingProgress, denoise_in_memory
 from napari_n2n.denoising.plan import Plan, Quantity, make_plan
 from napari_n2n.denoising.predictor import Predictor, fitting_tile
@@ -32,7 +34,8 @@ from napari_n2n.io.writers import Writer, check_ending
 from napari_n2n.model.denoiser import Denoiser, load
 from napari_n2n.model.device import choose_device
 
-Part = tuple[str, Region]
+Part = tuple[str, Region | None]
+"""Name of a shard, and what it covers; None: a shard of a coarser level."""
 
 _log = logging.getLogger("napari_n2n")
 
@@ -101,7 +104,8 @@ def denoise_by_shards(
     check_keeps_inputs(
         path, [one for scene in plan.scenes for one in scene.acquisitions] + list(sources)
     )
-    chosen = choose_device(device)
+    # This computer may lack the device of the workers, which verify that they have it.
+    chosen = choose_device("cpu" if scheduler else device)
     tile = fitting_tile(denoiser, plan, chosen, memory)
     with locked(path):
         job = job_of(denoiser, plan)
@@ -114,17 +118,17 @@ def denoise_by_shards(
         journal, writer = open_output(path, denoiser, plan, job, resume)
         tile = tuple(journal.job["_tile"])
 
-        def write_shards(parts: list[Part]) -> Iterator[tuple[str, Check | None]]:
+        def write(levels: list[list[Part]]) -> Iterator[tuple[str, Check | None]]:
             if scheduler is not None:
                 cluster_job = ClusterJob(
                     denoiser.to_bytes(), plan, path, journal.token, device, memory, tile
                 )
-                return shards_on_cluster(scheduler, parts, cluster_job, writer)
+                return shards_on_cluster(scheduler, levels, journal.done, cluster_job, writer)
             predictor = Predictor(denoiser, plan, chosen, memory, tile=tile, cancelled=cancelled)
-            return _shards(parts, predictor, writer)
+            return _shards(levels, predictor, writer)
 
         try:
-            yield from _steps(writer, journal, write_shards)
+            yield from _steps(writer, journal, write)
             writer.complete()
             writer.rename()
         except BaseException as error:
@@ -144,38 +148,36 @@ def denoise_by_shards(
 def _steps(
     writer: Writer,
     journal: Journal,
-    write_shards: Callable[[list[Part]], Iterator[tuple[str, Check | None]]],
+    write: Callable[[list[list[Part]]], Iterator[tuple[str, Check | None]]],
 ) -> Iterator[DenoisingStep]:
     """Write all shards that the journal does not list, or that are not on the disk as listed.
 
     Coarser levels are written last. Yield the progress.
     """
-    parts, coarser = list(writer.shards()), list(writer.pyramid())
-    total_cost = len(parts) + _COARSER_COST * len(coarser)
+    levels: list[list[Part]] = [list(writer.shards())]
+    levels += [[(name, None) for name in names] for names in writer.pyramid()]
+    total, coarser = len(levels[0]), {name for names in levels[1:] for name, _ in names}
+    total_cost = total + _COARSER_COST * len(coarser)
     done, averaged = 0, 0
-    left: list[Part] = []
 
-    def step() -> DenoisingStep:
+    def step(name: str | None = None) -> DenoisingStep:
+        nonlocal done, averaged
+        averaged += name in coarser
+        done += name is not None and name not in coarser
         progress = (done + _COARSER_COST * averaged) / total_cost
-        return DenoisingStep(done, len(parts), progress, writer.partial)
+        return DenoisingStep(done, total, progress, writer.partial)
 
     yield step()
-    for part in parts:
-        if is_written(part[0], writer, journal):
-            done += 1
-            yield step()
-        else:
-            left.append(part)
-    for name, check in write_shards(left):
+    left: list[list[Part]] = [[] for _ in levels]
+    for parts, missing in zip(levels, left, strict=True):
+        for part in parts:
+            if is_written(part[0], writer, journal):
+                yield step(part[0])
+            else:
+                missing.append(part)
+    for name, check in write(left):
         journal.add(name, check)
-        done += 1
-        yield step()
-    for name, average in coarser:
-        if not is_written(name, writer, journal):
-            average()
-            journal.add(name, writer.check(name))
-        averaged += 1
-        yield step()
+        yield step(name)
 
 
 class DenoiseOptions(TypedDict, total=False):
@@ -287,9 +289,19 @@ def denoise(
 
 
 def _shards(
-    parts: list[Part], predictor: Predictor, writer: Writer
+    levels: list[list[Part]], predictor: Predictor, writer: Writer
 ) -> Iterator[tuple[str, Check | None]]:
-    """Yield name and check of every written shard; read and write in the background."""
+    """Yield name and check of every written shard; coarser levels are written last."""
+    yield from _denoised([(n, region) for n, region in levels[0] if region], predictor, writer)
+    for name, _ in chain.from_iterable(levels[1:]):
+        writer.average(name)
+        yield name, writer.check(name)
+
+
+def _denoised(
+    parts: list[tuple[str, Region]], predictor: Predictor, writer: Writer
+) -> Iterator[tuple[str, Check | None]]:
+    """Yield name and check of every denoised shard; read and write in the background."""
 
     def write(name: str, region: Region, values: np.ndarray) -> tuple[str, Check | None]:
         writer.write(region, values)

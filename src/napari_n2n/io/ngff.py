@@ -5,8 +5,8 @@ attribute that says so and no `ome` metadata, so other programs do not open it b
 """
 
 import json
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -214,20 +214,39 @@ class Writer:
         except (OSError, ValueError):
             return None
 
-    def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Yield the name of every shard of the coarser levels, and a function that writes it."""
+    def pyramid(self) -> Iterator[list[str]]:
+        """Yield the names of the shards of each coarser level, the finest one first."""
         for level in range(1, len(self._levels)):
-            for name, region in _named_shards(self._levels[level], level):
-                yield name, partial(self._average, level, region)
+            yield [name for name, _ in _named_shards(self._levels[level], level)]
 
-    def _average(self, level: int, region: Region) -> None:
+    def finer(self, name: str) -> list[str]:
+        """Return the names of the shards that a shard of a coarser level is made from."""
+        level, region = self._place(name)
+        array = self._levels[level - 1]
+        places = [
+            range(part.start // side, -(-part.stop // side))
+            for part, side in zip(self._source(level, region), _shard_shape(array), strict=True)
+        ]
+        return ["/".join(map(str, (level - 1, *place))) for place in product(*places)]
+
+    def average(self, name: str) -> None:
         """Write a shard of a coarser level: the means of 2x2 pixels of the finer one."""
+        level, region = self._place(name)
         finer = self._levels[level - 1]
-        source = tuple(
-            slice(2 * part.start, min(2 * part.stop, length))
-            for part, length in zip(region[-2:], finer.shape[-2:], strict=True)
-        )
-        self._write(level, region, halve(np.asarray(finer[(*region[:-2], *source)])))
+        self._write(level, region, halve(np.asarray(finer[self._source(level, region)])))
+
+    def _place(self, name: str) -> tuple[int, Region]:
+        """Return level and region of a shard."""
+        level, *place = map(int, name.split("/"))
+        array = self._levels[level]
+        sides = zip(place, _shard_shape(array), array.shape, strict=True)
+        return level, tuple(slice(i * side, min((i + 1) * side, n)) for i, side, n in sides)
+
+    def _source(self, level: int, region: Region) -> Region:
+        """Return the part of the next finer level that a region of a level shows."""
+        rows_columns = zip(region[-2:], self._levels[level - 1].shape[-2:], strict=True)
+        finer = (slice(2 * part.start, min(2 * part.stop, n)) for part, n in rows_columns)
+        return (*region[:-2], *finer)
 
     def complete(self) -> None:
         """Verify the store, add its metadata, and flush it to the disk.

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -174,9 +174,17 @@ class Writer:
                 content += file.read(size)
         return check_of(bytes(content))
 
-    def pyramid(self) -> Iterator[tuple[str, Callable[[], None]]]:
+    def pyramid(self) -> Iterator[list[str]]:
         """Yield nothing: this TIFF has a single resolution."""
         return iter(())
+
+    def finer(self, name: str) -> list[str]:
+        """Raise: see `pyramid`."""
+        raise KeyError(name)
+
+    def average(self, name: str) -> None:
+        """Raise: see `pyramid`."""
+        raise KeyError(name)
 
     def complete(self) -> None:
         """Verify the complete file, and flush it to the disk.

@@ -5,6 +5,7 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,8 @@ def written_together(
                 writers.append(open_writer(path, header, note=note))
             yield writers
             for writer in writers:
-                for _, average in writer.pyramid():
-                    average()
+                for name in chain.from_iterable(writer.pyramid()):
+                    writer.average(name)
                 writer.complete()
             for writer in writers:
                 new += [] if os.path.lexists(writer.path) else [writer.path]

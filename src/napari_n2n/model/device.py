@@ -48,9 +48,10 @@ def choose_device(name: str) -> torch.device:
             "device",
         )
     if number and int(number) >= (cards := torch.cuda.device_count()):
-        raise BadInput(
-            f"device '{name}': there are {cards} cards: choose cuda:0 to cuda:{cards - 1}", "device"
-        )
+        have = "is one card: choose cuda"
+        if cards > 1:
+            have = f"are {cards} cards: choose cuda:0 to cuda:{cards - 1}"
+        raise BadInput(f"device '{name}': there {have}", "device")
     return torch.device(name)
 
 
