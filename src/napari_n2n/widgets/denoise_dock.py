@@ -22,6 +22,7 @@ from napari_n2n.widgets.forms.fields import AxesField, device_menu, memory_field
 from napari_n2n.widgets.forms.model_picker import ModelPicker
 from napari_n2n.widgets.forms.output import OutputPicker
 from napari_n2n.widgets.forms.recordings_picker import ImagePicker
+from napari_n2n.widgets.forms.spot_panel import SpotPanel
 from napari_n2n.widgets.sessions.denoising_session import DenoisingSession
 from napari_n2n.widgets.sessions.previewing import Previewing, Subject, SuitabilityCheck
 from napari_n2n.widgets.sessions.session import session_of
@@ -87,7 +88,13 @@ class DenoiseWidget(Dock):
         buttons.addWidget(self.button, 2)
         buttons.addWidget(self.overwrite_button, 1)
         buttons.addWidget(self.cancel_button, 1)
-        self.stack(self.picker, self.comparison, buttons, self.progress, self.status, self.warnings)
+        self.spots = SpotPanel(
+            self.viewer, lambda: (self.output.first(self.picker.chosen()), self.axes.letters)
+        )
+        self.stack(
+            *(self.picker, self.comparison, buttons, self.progress, self.status, self.warnings),
+            self.spots,
+        )
         self.accept_drops(self.choose_paths)
 
     def _connect(self) -> None:

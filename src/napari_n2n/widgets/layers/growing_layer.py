@@ -18,6 +18,7 @@ from napari.layers import Image
 from superqt.utils import qthrottled
 
 from napari_n2n.denoising.denoise import DenoisingStep
+from napari_n2n.denoising.plan import Quantity
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Header
 from napari_n2n.io.ngff import levels as levels_of
@@ -49,6 +50,8 @@ class ResultStarted:
         The layer or path that is denoised; of several, the first.
     look
         Contrast and colours as arguments of ``add_image``, instead of those of the source.
+    quantity
+        What it is: the denoised image, or its error map.
     """
 
     out: Path
@@ -58,6 +61,7 @@ class ResultStarted:
     warnings: tuple[str, ...]
     source: Any
     look: dict[str, Any] = field(default_factory=dict)
+    quantity: Quantity = "result"
 
 
 class CachedPlane:
@@ -231,5 +235,6 @@ class GrowingLayer:
         arguments |= result.look
         if self._grows():
             arguments["data"] = CachedPlane(arguments["data"])
-        self._layer = viewer.add_image(**(as_result(arguments) | {"name": name}))
+        marked = as_result(arguments, error_map=result.quantity == "error")
+        self._layer = viewer.add_image(**(marked | {"name": name}))
         self._name = self._layer.name

@@ -20,6 +20,7 @@ _CONTRAST_PERCENTILES = (0.1, 99.9)
 
 
 _RESULT = "napari-n2n: result"  # metadata key of the layers of results
+_ERROR_MAP = "napari-n2n: error map"  # metadata key of the layers of error maps
 
 
 def is_result(layer: Any) -> bool:
@@ -27,9 +28,14 @@ def is_result(layer: Any) -> bool:
     return bool(layer.metadata.get(_RESULT))
 
 
-def as_result(arguments: dict[str, Any]) -> dict[str, Any]:
+def is_error_map(layer: Any) -> bool:
+    """Return whether a layer is an error map."""
+    return bool(layer.metadata.get(_ERROR_MAP))
+
+
+def as_result(arguments: dict[str, Any], *, error_map: bool = False) -> dict[str, Any]:
     """Mark the arguments of ``viewer.add_image`` as those of a result; see `is_result`."""
-    return arguments | {"metadata": {_RESULT: True}}
+    return arguments | {"metadata": {_RESULT: True} | ({_ERROR_MAP: True} if error_map else {})}
 
 
 def scratch_folder() -> Path:

@@ -63,7 +63,8 @@ def denoise_recording(
     if quantity == "error" and (error := denoiser.record.error_of(0)) is not None:
         limits = 0.0, contrast_limits(error.expected(sample))[1]
         look = {"contrast_limits": limits, "gamma": 1.0, "colormap": "magma"}
-    yield ResultStarted(out, plan.header, opened[0].order, limits, plan.warnings, sources[0], look)
+    first = opened[0].order, limits, plan.warnings, sources[0]
+    yield ResultStarted(out, plan.header, *first, look, quantity)
     run = denoise_by_shards(denoiser, plan, out, cancelled=stop.is_set, sources=sources, **options)
     return out if (yield from _until_stopped(run, stop)) else None
 
