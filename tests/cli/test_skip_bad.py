@@ -103,3 +103,14 @@ def test_inspect_describes_what_it_measured_also_beside_a_bad_file_of_a_similar_
     assert status == 3 and "left out: aa0.tif" in err
     read = [one["path"] for one in json.loads(out)["recordings"]]
     assert read == [str(folders / "a0.tif"), str(folders / "b0.tif")]
+
+
+def test_opening_many_fields_of_view_shows_its_progress(call, tmp_path):
+    for view in "ab":
+        (tmp_path / view).mkdir()
+        for number in range(17):
+            values = noisy(blobs((40, 40), number), number + 100 * ord(view))
+            tifffile.imwrite(tmp_path / view / f"{number:02}.tif", values)
+    status, out, err = call("inspect", tmp_path / "a", tmp_path / "b", "--json")
+    assert status == 0 and "opening: 100% 17 of 17 fields of view" in err.splitlines()
+    assert len(json.loads(out)["recordings"]) == 2

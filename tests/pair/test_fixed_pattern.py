@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_n2n import Pair, measure_noise
+from napari_n2n import Pair, measure_noise, open_pairs
 from napari_n2n.pair.hot_pixels import find_hot_pixels
 from napari_n2n.pair.line_offsets import column_offsets
 from napari_n2n.quality.score import score_result
@@ -197,3 +197,22 @@ def test_no_real_scene_and_no_photograph_has_a_fixed_pattern(real_data):
         assert not Pair.open(*views).pattern.is_notable, file
     frames = tifffile.imread(real_data / "scmos" / "filaments_20frames.tif")
     assert 10 < len(Pair.open(frames[0], frames[1]).pattern.hot) < 200
+
+
+def test_many_fields_of_view_share_the_fixed_pattern_of_their_detector():
+    """It is searched for in some of them; of the others, each is still matched by itself."""
+    part, problems = (slice(0, 96), slice(0, 96)), []
+    dark = hot(0.004)
+    fields = [two((np.roll(3 * LIGHT, k) + dark)[part], seed=k) for k in range(20)]
+    fields[6][1] = 2 * fields[6][1].astype(np.float32)
+    fields[13] = [fields[13][0], fields[13][0]]
+    pairs = open_pairs(*fields, on_bad=problems.append)
+    assert [one.code for one in problems] == ["duplicate"] and len(pairs) == 19
+    for field, pair in zip([one for k, one in enumerate(fields) if k != 13], pairs, strict=True):
+        assert (pair.first.plane(0) == field[0]).all()
+        found = pair.pattern.detector.bad
+        assert (found == pairs[5].pattern.detector.bad).sum() > found.size - 4
+    assert pairs[6].matches[1].gain == pytest.approx(2, rel=0.05)
+    assert pairs[5].matches[1].gain == pytest.approx(1, rel=0.05)
+    true = np.argwhere(dark[part] > 0)
+    assert len(pairs[5].pattern.hot) == pytest.approx(len(true), abs=0.15 * len(true))

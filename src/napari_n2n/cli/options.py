@@ -3,6 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import wraps
 from itertools import chain
 from pathlib import Path
@@ -12,12 +13,16 @@ import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from napari_n2n.cli.left_out import LeftOut, say_ignored
-from napari_n2n.cli.terminal import TERMINAL, ProgressKind
+from napari_n2n.cli.terminal import TERMINAL, ProgressKind, progress
 from napari_n2n.errors import BadInput
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from napari_n2n.pair.pair import Pair
+
+
+# Fields of view above which the progress of opening is shown: fewer take a second.
+_MANY = 16
 
 
 def _parse_bytes(text: str) -> int:
@@ -178,10 +183,16 @@ def open_fields_of(
     left_out: LeftOut,
 ) -> "list[Pair]":
     """Open the files of each field of view; see `open_sources`."""
-    from napari_n2n import open_pairs
+    from napari_n2n.pair.recordings import open_fields
 
     along = split and split.upper()
-    pairs = open_pairs(*fields, axes=axes, split=along, dark=dark or (), on_bad=left_out.add)
+    opened = open_fields(*fields, axes=axes, split=along, dark=dark or (), on_bad=left_out.add)
+    pairs: list[Pair] = []
+    with progress("opening") if len(fields) > _MANY else nullcontext() as follow:
+        for number, field in enumerate(opened, 1):
+            pairs += field
+            if follow is not None:
+                follow(number / len(fields), f"{number} of {len(fields)} fields of view")
     left_out.check()
     return pairs
 

@@ -37,7 +37,7 @@ from napari_n2n.stats.affine import Affine
 SMALLEST_SIDE = 32
 # Number of planes that the checks read, and side in pixels of the middle part of each. More:
 # smaller standard errors of shift and gain; fewer: faster.
-_SAMPLED_PLANES, _SAMPLED_SIDE = 6, 1024
+SAMPLED_PLANES, SAMPLED_SIDE = 6, 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,17 +146,20 @@ class Pair:
         )
 
     @classmethod
-    def of_acquisitions(cls, opened: list[Acquisition], channel: int = 0) -> "Pair":
-        """Check, register and match opened acquisitions of one channel; see `open`."""
+    def of_acquisitions(
+        cls, opened: list[Acquisition], channel: int = 0, pattern: FixedPattern | None = None
+    ) -> "Pair":
+        """Check, register and match acquisitions of one channel; `pattern` is searched if None."""
         opened = on_same_axes(opened)
         _same_shape(opened)
-        bad = find_bad_planes(opened, _SAMPLED_PLANES)
-        numbers = spread(opened[0].plane_count, _SAMPLED_PLANES, {one.plane for one in bad})
+        bad = find_bad_planes(opened, SAMPLED_PLANES)
+        numbers = spread(opened[0].plane_count, SAMPLED_PLANES, {one.plane for one in bad})
         sampled, empty = _sample(opened, numbers)
         for other in range(1, len(opened)):
             for earlier in range(other):
                 refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
-        pattern = find_fixed_pattern(opened, sampled, numbers, _SAMPLED_SIDE, empty)
+        if pattern is None:
+            pattern = find_fixed_pattern(opened, sampled, numbers, SAMPLED_SIDE, empty)
         seen = [one.corrected(pattern.detector) for one in opened]
         if pattern.is_notable:
             sampled, empty = _sample(seen, numbers)
@@ -326,7 +329,7 @@ def _sample(
     planes, empty
         For each acquisition, its planes with empty areas filled; and where these are.
     """
-    views = [_stack(acquisition, numbers, _SAMPLED_SIDE) for acquisition in acquisitions]
+    views = [_stack(acquisition, numbers, SAMPLED_SIDE) for acquisition in acquisitions]
     for acquisition, view in zip(acquisitions, views, strict=True):
         if all(np.ptp(plane) == 0 for plane in view):
             raise BadInput(
@@ -352,7 +355,7 @@ def _bad(acquisitions: Sequence[Acquisition], side: int | None) -> np.ndarray:
 
 def _counted(acquisitions: Sequence[Acquisition], empty: np.ndarray) -> np.ndarray | None:
     """Return which sampled pixels are data, shape (planes, Y, X); None if all are."""
-    without = empty | _bad(acquisitions, _SAMPLED_SIDE)
+    without = empty | _bad(acquisitions, SAMPLED_SIDE)
     return ~without if without.any() else None
 
 

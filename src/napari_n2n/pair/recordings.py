@@ -1,6 +1,7 @@
 """Open the recordings chosen by the user (files, folders, layers) as pairs."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -13,6 +14,7 @@ from napari_n2n.io.bad_fields import OnBad, Problems
 from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.fields_of_view import fields_of_view, is_folder
 from napari_n2n.pair.dark_frames import dark_map
+from napari_n2n.pair.opening import Patterns, opened_in_order
 from napari_n2n.pair.pair import Pair, open_repeats
 
 
@@ -61,16 +63,27 @@ def open_fields(
     dark: Sequence[Any] = (),
     on_bad: OnBad | None = None,
 ) -> Iterator[list[Pair]]:
-    """Open one field of view after another and yield its pairs; see `open_pairs`."""
-    expected, used, detector = 0, 0, dark_map(dark) if dark else None
+    """Open the fields of view in their order and yield the pairs of each; see `open_pairs`.
+
+    Small ones are opened several at a time.
+    """
+    detector = dark_map(dark) if dark else None
+
+    def open_field(index: int, patterns: Patterns) -> list[Pair]:
+        return _open_channels(fields[index], axes, split, detector, patterns)
+
+    expected, used = 0, 0
     problems = Problems(on_bad, single=len(fields) == 1)
-    for sources in fields:
-        pairs: list[Pair] = []
-        with problems.noted(sources, partial(Acquisition.open, axes=axes)):
-            pairs = _open_channels(sources, axes, split, detector, expected)
-        if pairs:
-            expected, used = expected or len(pairs), used + 1
-            yield pairs
+    with closing(opened_in_order(len(fields), open_field)) as opened:
+        for sources, pairs_of in zip(fields, opened, strict=True):
+            pairs: list[Pair] = []
+            with problems.noted(sources, partial(Acquisition.open, axes=axes)):
+                pairs = pairs_of()
+                if expected:
+                    _check_channels(str(sources[0]), len(pairs), expected)
+            if pairs:
+                expected, used = expected or len(pairs), used + 1
+                yield pairs
     problems.check(left=used)
 
 
@@ -79,23 +92,26 @@ def _open_channels(
     axes: str | None,
     split: str | None,
     detector: DetectorMap | None,
-    expected: int,
+    patterns: Patterns,
 ) -> list[Pair]:
-    """Open one field of view: a pair for each channel, of which `expected` are needed if not 0."""
+    """Open one field of view: a pair for each channel."""
     opened = open_repeats(sources, axes, split, detector)
     channels = [acquisition.along("C") for acquisition in opened]
-    expected = expected or len(channels[0])
     for acquisition, parts in zip(opened, channels, strict=True):
-        if len(parts) != expected:
-            raise BadInput(
-                f"{acquisition.name}: has {len(parts)} channels where others have {expected}: "
-                "all acquisitions must have the same channels",
-                "channels",
-            )
+        _check_channels(acquisition.name, len(parts), len(channels[0]))
     return [
-        Pair.of_acquisitions(list(acquisitions), channel)
-        for channel, acquisitions in enumerate(zip(*channels, strict=True))
+        Pair.of_acquisitions(list(views), channel, patterns.known(views[0], channel))
+        for channel, views in enumerate(zip(*channels, strict=True))
     ]
+
+
+def _check_channels(name: str, count: int, expected: int) -> None:
+    if count != expected:
+        raise BadInput(
+            f"{name}: has {count} channels where others have {expected}: "
+            "all acquisitions must have the same channels",
+            "channels",
+        )
 
 
 def first_field(pairs: Sequence[Pair]) -> list[Pair]:
