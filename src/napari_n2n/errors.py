@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import traceback
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
@@ -61,6 +62,28 @@ class BadInput(ValueError):
     def __reduce__(self) -> tuple[type, tuple[str, Code]]:
         """Keep the code when the error is sent from another process."""
         return type(self), (str(self), self.code)
+
+
+def require(package: str, what: str) -> None:
+    """Raise if a package is missing that a computer without a screen need not have.
+
+    Parameters
+    ----------
+    package
+        Its name, for import and for pip.
+    what
+        What needs it: an option or a command.
+
+    Raises
+    ------
+    BadInput
+        If the package cannot be imported.
+    """
+    try:
+        import_module(package)
+    except ImportError as error:
+        cause = f"needs {package}, which is not installed"
+        raise BadInput(f"{what}: {cause}: pip install {package}", "option") from error
 
 
 # In torch's message when computer or card are out of memory, which raises only a RuntimeError.

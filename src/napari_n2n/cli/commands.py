@@ -45,7 +45,7 @@ from napari_n2n.cli.signals import SIGNALS
 from napari_n2n.cli.terminal import describe_step, print_json, progress, say, show
 from napari_n2n.cli.train_run import train_shown
 from napari_n2n.defaults import MEMORY
-from napari_n2n.errors import BadInput
+from napari_n2n.errors import BadInput, require
 from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
 from napari_n2n.io.run_lock import locked
 from napari_n2n.training.settings import TrainingSettings
@@ -106,6 +106,8 @@ def inspect(
     if hot_pixels is not None and hot_pixels.suffix.lower() != ".csv":
         raise BadInput(f"{hot_pixels}: unknown ending: must be .csv", "output")
 
+    if plot is not None:
+        require("matplotlib", "--plot")
     left_out = LeftOut(skip_bad)
     listed = list_fields(sources, output=plot, recursive=recursive, left_out=left_out)
     if not (plot or hot_pixels or split or dark) and all(len(field) == 1 for field in listed):
@@ -367,6 +369,7 @@ def demo(
     """Train on the sample pair; write the result and a before/after picture; print scores."""
     from napari_n2n.cli.demo import run
 
+    require("matplotlib", "demo")
     with progress("training") as follow:
         lines = run(output, lambda step: follow(step.progress, describe_step(step)))
     for line in lines:
