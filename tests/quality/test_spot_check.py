@@ -141,3 +141,15 @@ def test_channels_and_planes_have_their_own_places():
 def test_a_result_of_another_shape_is_refused():
     with refused("shape"):
         SpotCheck.open(BACKGROUND[:100], recorded(BACKGROUND, 1), recorded(BACKGROUND, 2))
+
+
+@pytest.mark.parametrize("average", [False, True])
+def test_a_brighter_recording_is_compared_on_the_scale_of_the_result(average):
+    clean = BACKGROUND + points(grid(), 60.0)
+    a, b = recorded(clean, 1), 3 * recorded(clean, 2)
+    result = ndimage.gaussian_filter(2 * clean if average else clean, 1.0)
+    one = SpotCheck.open(result, a, b).at(112, 112)
+    assert one.verdict == "shown"
+    for recording in one.recordings:
+        assert abs(recording.above - one.above) < 4 * recording.above_error
+        assert recording.above_error == pytest.approx((1 + average) * 3.2, rel=0.5)

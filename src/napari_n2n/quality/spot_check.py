@@ -18,6 +18,7 @@ from napari_n2n.noise.sample import Sample
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.recordings import open_pairs
 from napari_n2n.quality.spot_evidence import AtSpot, SpotEvidence
+from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
 # Diameters in pixels of the spots that are tried: an optical system spreads a point to 3 or more.
@@ -50,6 +51,8 @@ class _Channel:
         The noise of one recording, in ADU of the first.
     shares
         Variance of each recording's noise as a multiple of that of `noise`.
+    scale
+        Map from the intensities of the first recording to those of the result.
     scatter
         For each size of a spot, the standard deviation of a mean of the spot, and of its
         difference from that of the ring, as multiples of those of noise that neighbours do not
@@ -61,6 +64,7 @@ class _Channel:
     pair: Pair
     noise: NoiseModel
     shares: tuple[float, ...]
+    scale: Affine
     scatter: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
@@ -69,11 +73,12 @@ class _Channel:
         mean = float(np.mean(np.square(levels[:2]))) or 1.0
         shares = tuple(max(level**2 / mean, _SMALLEST) for level in levels)
         noise = NoiseModel.of(Analysis.of(Sample.of(pair)))
-        return cls(result, error, pair.corrected(), noise, shares)
+        return cls(result, error, pair.corrected(), noise, shares, _scale(result, pair))
 
     def variance_at(self, level: np.ndarray, number: int) -> np.ndarray:
-        """Return the variance of the noise of a recording at signal levels, in ADU^2."""
-        return self.noise.variance_at(level) * self.shares[number]
+        """Return the variance of the noise of a recording at levels of the result, in ADU^2."""
+        variance = self.noise.variance_at(self.scale.inverse(level))
+        return variance * self.shares[number] * self.scale.gain**2
 
     def evidence(self, place: dict[str, int], plane: int, sizes: Sequence[int]) -> SpotEvidence:
         """Return the evidence at a place, for the size at which the result stands out most."""
@@ -112,7 +117,7 @@ class SpotCheck:
     Attributes
     ----------
     result
-        The denoised recording or recordings, on the intensity scale of the first.
+        The denoised recording, or the average of several.
     channels
         The parts of each channel.
     """
@@ -229,7 +234,7 @@ class _Window:
     result
         Shape (Y, X).
     views
-        Each recording, in ADU of the first; the same shape.
+        Each recording, on the intensity scale of the result; the same shape.
     counts
         False for bad pixels of the detector.
     """
@@ -245,7 +250,7 @@ class _Window:
         )
         self.result = channel.result.cropped(*on_result).plane(plane).astype(np.float64)
         self.views = [
-            match.inverse(one.cropped(rows, columns).plane(plane).astype(np.float64))
+            channel.scale.after(match.inverse)(one.cropped(rows, columns).plane(plane) * 1.0)
             for one, match in zip(pair.acquisitions, pair.matches, strict=True)
         ]
         self.counts = ~pair.bad_pixels(rows, columns)
@@ -300,6 +305,25 @@ class _Window:
         noise = np.where(self.counts, (a - b) / np.sqrt(np.maximum(variance, _TINY)), 0.0)
         spot, ring = (part / part.sum() for part in _whole(size))
         return _spread(noise, spot), _spread(noise, spot - ring)
+
+
+def _scale(result: Acquisition, pair: Pair) -> Affine:
+    """Return the map from the intensities of the first recording to those of a result.
+
+    The result of one recording is on the scale of the first, the average of several on the mean of
+    all scales: the one that fits a plane better is returned.
+    """
+    if all(match == Affine() for match in pair.matches):
+        return Affine()
+    planes = pair.planes(1, 2 * _SIDE)
+    views = zip(pair.matches, planes.views, strict=True)
+    mean = np.mean([match.inverse(view) for match, view in views], axis=0)
+    starts, lengths = pair.offsets[0], pair.first.plane_shape
+    shared = (slice(at, at + length) for at, length in zip(starts, lengths, strict=True))
+    ((_, shown),) = result.cropped(*shared).planes_at(planes.numbers, 2 * _SIDE)
+    gains, offsets = zip(*((match.gain, match.offset) for match in pair.matches), strict=True)
+    scales = Affine(), Affine(float(np.mean(gains)), float(np.mean(offsets)))
+    return min(scales, key=lambda scale: float(np.mean((scale(mean) - shown) ** 2)))
 
 
 def _pixel(acquisition: Acquisition, plane: int, y: int, x: int) -> float:

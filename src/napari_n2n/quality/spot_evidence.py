@@ -37,7 +37,7 @@ _MANY = 1e15
 
 @dataclass(frozen=True, slots=True)
 class AtSpot:
-    """What one recording shows; all in ADU of the first recording.
+    """What one recording shows; all on the intensity scale of the result, in ADU.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class AtSpot:
 
 @dataclass(frozen=True, slots=True)
 class SpotEvidence:
-    """What result and recordings show at a place; all in ADU of the first recording.
+    """What result and recordings show at a place; all in ADU of the result.
 
     Attributes
     ----------
