@@ -103,3 +103,14 @@ def test_every_movie_in_a_folder_is_split(movie):
     assert [pair.first.shape for pair in fields.pairs()] == [(2, 64, 64)]
     with refused("single"):
         Recordings((movie.parent,)).pairs()
+
+
+def test_the_texts_write_the_error_map_of_each_result(tmp_path, typed):
+    paths = [tmp_path / f"{seed}.npy" for seed in (1, 2)]
+    for seed, path in enumerate(paths):
+        np.save(path, noisy(blobs((64, 64)), seed))
+    settings = SHORT.model_copy(update={"error_map": "on"})
+    recipe = Recipe(Recordings(tuple(paths)), settings)
+    for text in (recipe.as_python(), recipe.as_command()):
+        typed(text)
+        assert (Acquisition.open("clean_error.ome.zarr").plane(0) > 0).all()

@@ -56,6 +56,11 @@ class Recipe:
         single = range(count) if self.wanted == "each" and count > 1 else ()
         return [(None, ""), *((index, f"_{index + 1}") for index in single)]
 
+    @property
+    def _with_error(self) -> bool:
+        """Whether an error map of every result is computed."""
+        return self.settings.error_map == "on"
+
     def as_python(self) -> str:
         """Return a script that trains, saves the model and denoises."""
         fields = [
@@ -66,10 +71,12 @@ class Recipe:
         settings = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
         several = len(fields) > 1
         out = 'f"clean_{number}%s.ome.zarr"' if several else '"clean%s.ome.zarr"'
+        quantities = {"": "", "_error": ", quantity='error'"} if self._with_error else {"": ""}
         denoise = [
             f"n2n.denoise(denoiser, {'*recordings' if index is None else f'recordings[{index}]'}, "
-            f"out={out % suffix}{denoise_options})"
+            f"out={out % (suffix + ending)}{quantity}{denoise_options})"
             for index, suffix in self._outputs()
+            for ending, quantity in quantities.items()
         ]
         if several:
             rows = [f"    [{', '.join(sources)}]," for sources in fields]
@@ -116,8 +123,10 @@ class Recipe:
             stem = f"clean_{number}" if len(fields) > 1 else "clean"
             for index, suffix in self._outputs():
                 inputs = files if index is None else [files[index]]
-                words = [*inputs, "-o", f"{stem}{suffix}.ome.zarr", *_flags(denoise_options)]
-                commands.append(["denoise", "model.n2n", *words])
+                words = [*inputs, "-o", f"{stem}{suffix}.ome.zarr"]
+                if self._with_error:
+                    words += ["--error", f"{stem}{suffix}_error.ome.zarr"]
+                commands.append(["denoise", "model.n2n", *words, *_flags(denoise_options)])
         return "\n".join([*lines, *(shlex.join(["napari-n2n", *words]) for words in commands)])
 
     def _files(self) -> list[list[tuple[Any, Path | None]]]:

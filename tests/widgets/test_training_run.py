@@ -14,6 +14,7 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDialog, QMessageBox
 
+from napari_n2n import Acquisition
 from napari_n2n.denoising.preview import Preview
 from napari_n2n.model.network import CompactUNet
 from napari_n2n.widgets.layers.growing_layer import GrowingLayer
@@ -540,3 +541,25 @@ def test_an_error_during_training_leaves_nothing_behind(viewer, qtbot, monkeypat
     assert [layer.name for layer in viewer.layers] == ["first", "second"]
     assert widget.train_button.isEnabled() and not widget.run_panel.pause_button.isEnabled()
     assert not widget.run_panel.progress.isVisible()
+
+
+def test_a_model_that_learns_its_error_shows_the_error_map_under_the_result(
+    viewer, qtbot, tmp_path
+):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    widget.form.error_map.value = "on"
+    widget.form.steps.value = 3
+    widget.train()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["first", "second", "first + second error", "first + second denoised"], (
+        widget.status.text()
+    )
+    error = viewer.layers["first + second error"]
+    assert error.colormap.name == "magma" and (np.asarray(error.data) > 0).all()
+    widget.model_actions.image_button.save(tmp_path / "saved.ome.tif")
+    saved = tmp_path / "saved.ome.tif"
+    qtbot.waitUntil(saved.exists, timeout=30_000)
+    shown = np.asarray(viewer.layers["first + second denoised"].data)
+    np.testing.assert_array_equal(Acquisition.open(saved).plane(0), shown)

@@ -26,7 +26,7 @@ _FLOAT = np.dtype(np.float32)  # pixel type of results
 class SaveImageButton(QPushButton):
     """Ask for a file, and save a result of the last run with pixel size, units and channels.
 
-    Of several results, the selected one is saved, or else the last.
+    Of several results, the selected one is saved, or else the last that is no error map.
 
     Parameters
     ----------
@@ -119,7 +119,8 @@ class SaveImageButton(QPushButton):
         results = self._session.results
         selected = self._viewer.layers.selection
         chosen = [one for one in results if one.layer is not None and one.layer in selected]
-        return next(reversed(chosen or results), None)
+        images = [one for one in results if one.result.quantity == "result"]
+        return next(reversed(chosen or images), None)
 
     def _show_state(self, _message: Any = None) -> None:
         idle = not self._session.running and not self._saving.running

@@ -52,6 +52,8 @@ class ResultStarted:
         Contrast and colours as arguments of ``add_image``, instead of those of the source.
     quantity
         What it is: the denoised image, or its error map.
+    under
+        Whether its layer is put under the last one, which stays active.
     """
 
     out: Path
@@ -62,6 +64,7 @@ class ResultStarted:
     source: Any
     look: dict[str, Any] = field(default_factory=dict)
     quantity: Quantity = "result"
+    under: bool = False
 
 
 class CachedPlane:
@@ -235,6 +238,10 @@ class GrowingLayer:
         arguments |= result.look
         if self._grows():
             arguments["data"] = CachedPlane(arguments["data"])
+        active = viewer.layers.selection.active
         marked = as_result(arguments, error_map=result.quantity == "error")
         self._layer = viewer.add_image(**(marked | {"name": name}))
+        if result.under:
+            viewer.layers.move(len(viewer.layers) - 1, len(viewer.layers) - 2)
+            viewer.layers.selection.active = active
         self._name = self._layer.name

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.denoising.denoise import DenoisingStep
+from napari_n2n.denoising.plan import Quantity
 from napari_n2n.denoising.predictor import Cancelled
 from napari_n2n.denoising.preview import Pace, Preview, PreviewImage
 from napari_n2n.generators import Steps
@@ -165,15 +166,17 @@ def _denoise_results(
         yield StatusLine("Denoising ...")
     scratch, folder = scratch_folder(), preferences().folder
     results, complete = [], True
-    for sources in recipe.results():
+    for sources, quantity in _wanted(recipe, denoiser):
         title = replace(recordings, sources=sources).title
-        results.append(free_path(folder or scratch, f"{title} denoised"))
+        ending = "denoised" if quantity == "result" else "error"
+        results.append(free_path(folder or scratch, f"{title} {ending}"))
         result = yield from denoise_recording(
             denoiser,
             [_with_folder_name(one, recordings) for one in sources],
             results[-1],
             control.stop_denoising,
             axes=None if recordings.in_folders else recordings.axes,
+            quantity=quantity,
             device=settings.device,
             memory=settings.memory,
         )
@@ -185,6 +188,16 @@ def _denoise_results(
         if not complete:
             break
     return Outcome(len(results), complete, folder)
+
+
+def _wanted(recipe: Recipe, denoiser: Denoiser) -> Iterator[tuple[tuple[Any, ...], Quantity]]:
+    """Yield the sources of every result, and of its error map if the model has learned it."""
+    errors = denoiser.record.error
+    knows_error = bool(errors) and all(one is not None for one in errors)
+    for sources in recipe.results():
+        yield sources, "result"
+        if knows_error:
+            yield sources, "error"
 
 
 def _with_folder_name(source: Any, recordings: Recordings) -> Any:

@@ -180,7 +180,7 @@ class TrainingSession(ResultSession):
         if self._growing is not None:  # the result before this one
             self.results.append(self._growing)
             self._end_result(complete=True)
-        self._begin_result(message)
+        self._begin_result(replace(message, under=message.quantity == "error"))
         self.comparison.end_run()
 
     @_handle.register
@@ -254,4 +254,6 @@ def _summary(record: ModelRecord) -> str:
             " PSNR of one acquisition denoised, on held-out blocks: "
             f"{score.psnr:.1f} ± {score.psnr_se:.1f} dB."
         )
+    if record.error_reason is not None:
+        words += f" No error map: {record.error_reason}."
     return words
