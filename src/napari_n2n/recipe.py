@@ -68,6 +68,8 @@ class Recipe:
             for one in self._files()
         ]
         open_options, denoise_options = (_keywords(values) for values in self._options())
+        if self._mask is not None:
+            open_options += f", masks=[{str(self._mask)!r}]"
         settings = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
         several = len(fields) > 1
         out = 'f"clean_{number}%s.ome.zarr"' if several else '"clean%s.ome.zarr"'
@@ -116,6 +118,8 @@ class Recipe:
                 if file is None
             ]
         open_options, denoise_options = self._options()
+        if self._mask is not None:
+            open_options["mask"] = self._mask
         options = _flags(open_options | self.settings.model_dump(exclude_defaults=True))
         words = [word for files in fields for word in (FIELD_SEPARATOR, *files)][1:]
         commands = [["train", *words, "-o", "model.n2n", *options]]
@@ -143,7 +147,18 @@ class Recipe:
         chosen = self.settings.model_dump(exclude_defaults=True, include={"device", "memory"})
         return axes | split, axes | chosen
 
+    @property
+    def _mask(self) -> Path | None:
+        """The file of the mask; of a layer, the file as which it must be saved first."""
+        mask = self.recordings.mask
+        return mask if mask is None or isinstance(mask, Path) else Path(f"{mask.name}.tif")
+
     def _remarks(self) -> Iterator[str]:
+        if self._mask is not None and self._mask != self.recordings.mask:
+            yield (
+                f"Save the mask '{self._mask.stem}' as {self._mask} first; shapes, as labels "
+                "(right-click, Convert to Labels)."
+            )
         if self.settings.minutes is not None and self.settings.steps is None:
             yield "With a time limit, the number of steps and the weights differ from run to run."
         if self.stopped:

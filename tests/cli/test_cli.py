@@ -431,3 +431,30 @@ def test_spot_prints_a_verdict_for_every_place(monkeypatch, capsys, folder):
     for at, cause in (("4", "one number for each"), ("a,b", "--at 120,88"), ("1,96", "0 to 95")):
         status, out, err = call(monkeypatch, capsys, "spot", *images, "--at", at)
         assert (status, out) == (2, "") and cause in err
+
+
+def test_train_uses_only_the_pixels_inside_a_mask(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scene, inside = blobs((96, 96)), np.zeros((96, 96), np.uint8)
+    inside[20:70, 20:70] = 255
+    for seed, name in enumerate("ab"):
+        tifffile.imwrite(f"{name}.tif", noisy(scene, seed))
+    tifffile.imwrite("mask.tif", inside)
+    io.imsave("small.png", inside[:50], check_contrast=False)
+    words = "train a.tif b.tif -o m.n2n --steps 3 --patch 32 --batch 1 --device cpu".split()
+
+    def run(*more):
+        monkeypatch.setattr("sys.argv", ["napari-n2n", *words, *more])
+        with pytest.raises(SystemExit) as leave:
+            cli.main()
+        return leave.value.code, capsys.readouterr().err
+
+    assert run("--mask", "small.png")[0] == 2
+    code, said = run("--mask", "mask.tif")
+    assert code == 0 and "only inside mask, 27.1% of the pixels" in said
+    code, said = run("--mask", "mask.tif", "--resume")
+    assert code == 0 and "already finished" in said
+    code, said = run("--resume")  # without the mask it is another run
+    assert code == 2 and "another mask" in said
+    code, said = run("--mask", "mask.tif", "--mask", "mask.tif", "--overwrite")
+    assert code == 2 and "2 masks for 1 fields of view" in said

@@ -5,13 +5,21 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from conftest import blobs, noisy
+from conftest import blobs, noisy, refused
 from scipy import ndimage
 
-from napari_n2n import Pair, TrainingSettings, denoise, measure_noise, open_pairs, train
+from napari_n2n import (
+    Acquisition,
+    Pair,
+    TrainingSettings,
+    denoise,
+    measure_noise,
+    open_pairs,
+    train,
+)
 from napari_n2n.quality.score import score_result
 from napari_n2n.training.block_cache import BlockCache
-from napari_n2n.training.held_out import HeldOut, HeldOutMask
+from napari_n2n.training.held_out import HeldOut, HeldOutMask, held_out_of
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import normalise
 from napari_n2n.training.patches import Patches
@@ -169,24 +177,28 @@ def test_bad_planes_of_a_time_lapse_of_volumes_are_named_by_their_axes():
     assert (bad.frame, bad.acquisition, bad.what) == ("T 2 Z 1", "array", "blank")
 
 
-def test_no_pixel_of_a_border_or_a_bad_frame_is_a_target():
-    frames = movie(BAD["6 times as bright"])
-    frames[:, :, :9] = 0
-    pairs = open_pairs([frames], axes="TYX", split="T")
+def targets(pairs):
+    """The target pixels of some training batches, and of those that are scored, in ADU."""
     scales = normalise(pairs)
-    masks = [HeldOutMask((64, 64), 0)]
+    masks = [held_out_of(pair, 0, HeldOutMask) for pair in pairs]
     cpu = torch.device("cpu")
     cache = BlockCache(
         pairs, masks, scales, side=(32, 32), drawn=1, seed=0, device=cpu, memory=10**8
     )
-    drawn = [Patches(cache).draw(step, 16) for step in range(6)]
+    batches = [Patches(cache).draw(step, 16) for step in range(6)]
     cache.close()
     scored = HeldOut(pairs, masks, scales, LOSSES["l2"], stride=(4, 4), device=cpu).batches
-    brightest = scales[0].scale(float(np.delete(frames, 8, 0).max()))
-    for batch in [*drawn, *(batch for _, batch in scored)]:
-        targets = batch.target[batch.weight > 0]
-        assert len(targets) and targets.min() > scales[0].scale(60)
-        assert targets.max() <= 1.001 * brightest
+    batches += [batch for _, batch in scored]
+    return [scales[0].scale.inverse(batch.target[batch.weight > 0].numpy()) for batch in batches]
+
+
+def test_no_pixel_of_a_border_or_a_bad_frame_is_a_target():
+    frames = movie(BAD["6 times as bright"])
+    frames[:, :, :9] = 0
+    brightest = float(np.delete(frames, 8, 0).max())
+    for batch in targets(open_pairs([frames], axes="TYX", split="T")):
+        assert len(batch) and batch.min() > 60
+        assert batch.max() <= 1.001 * brightest
 
 
 def test_borders_and_blank_frames_are_returned_unchanged():
@@ -207,3 +219,69 @@ def test_a_border_does_not_raise_the_score_of_a_result():
     inside = score_result(bordered[0], bordered[1], source=bordered[2])
     assert inside.psnr_reference_free == pytest.approx(whole.psnr_reference_free, abs=1.5)
     assert inside.data_range < 1.3 * whole.data_range
+
+
+MASK = np.zeros((SIDE, SIDE), np.uint8)
+MASK[40:110, 30:100], MASK[120:150, 90:160] = 1, 7
+
+
+def disturbed(views, inside=MASK):
+    """Strong noise outside a mask."""
+    noise = two(lambda rng: rng.normal(0, 300, views[0].shape))
+    return [
+        np.where(inside, v, v + n).astype(np.float32) for v, n in zip(views, noise, strict=True)
+    ]
+
+
+def test_only_pixels_inside_a_mask_are_measured_and_trained_on():
+    clean = two(camera, RATE)
+    pair = Pair.open(*disturbed(clean), mask=MASK)
+    assert codes(pair) == {"mask"}
+    assert f"{np.mean(MASK > 0):.1%}" in pair.findings[0].message
+    here = measure_noise(pair)
+    assert here.noise_a == pytest.approx(measure_noise(Pair.open(*clean)).noise_a, rel=0.1)
+    assert here.outlier_share < 1e-3 < measure_noise(Pair.open(*disturbed(clean))).outlier_share
+
+    settings = TrainingSettings(steps=40, batch=2, patch=64, device="cpu")
+    result = denoise(train(pair, settings), clean[0])
+    truth = 2 * RATE + 100
+    assert result.shape == RATE.shape  # denoised everywhere
+    assert np.abs(result - truth)[MASK > 0].mean() < 0.7 * np.abs(clean[0] - truth)[MASK > 0].mean()
+
+
+def test_no_pixel_outside_a_mask_is_a_target():
+    bright = [np.where(MASK, view, view + 5000.0).astype(np.float32) for view in two(camera, RATE)]
+    batches = targets([Pair.open(*bright, mask=MASK)])
+    assert all(len(one) and one.max() < 3000 for one in batches)
+    assert sum(map(len, batches[:6])) > 6 * 32 * 16 * 32 * 0.3  # patches are drawn inside
+
+
+def test_a_mask_for_each_plane_leaves_out_planes_that_it_does_not_touch():
+    frames = [
+        np.stack([camera(RATE, np.random.default_rng(k + i)) for i in range(5)]) for k in (0, 9)
+    ]
+    inside = np.zeros((5, SIDE, SIDE), np.uint8)
+    inside[1], inside[3, 50:150, 50:150] = MASK, 1
+    bright = [np.where(inside, one, one + 5000.0).astype(np.float32) for one in frames]
+    stacks = [Acquisition.open(one, axes="TYX") for one in bright]
+    pair = Pair.open(*stacks, mask=inside)
+    assert pair.planes(6).numbers == [1, 3] and "mask" in codes(pair)
+    assert all(len(one) and one.max() < 3000 for one in targets([pair]))
+    only = np.zeros_like(inside)
+    only[2] = MASK  # drawn on one plane: for all planes
+    assert Pair.open(*stacks, mask=only).planes(6).numbers == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("mask", "code", "words"),
+    [
+        (np.ones((SIDE, SIDE - 1)), "shape", "does not fit"),
+        (np.ones((3, SIDE, SIDE)), "shape", "one for each"),
+        (np.zeros((SIDE, SIDE)), "size", "0 pixels of the mask"),
+        (np.pad(np.ones((20, 20)), (0, SIDE - 20)), "size", "400 pixels"),
+        (np.full((SIDE, SIDE), 0.5), "format", "no mask"),
+    ],
+)
+def test_a_mask_that_cannot_be_used_is_refused_in_one_line(mask, code, words):
+    with refused(code, words):
+        Pair.open(*two(camera, RATE), mask=mask)

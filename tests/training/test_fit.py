@@ -147,7 +147,7 @@ def test_bfloat16_trains_to_the_same_result(pair, scene, monkeypatch):
 
 
 def test_a_full_graphics_card_gets_a_smaller_cache(monkeypatch):
-    monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
+    monkeypatch.setattr("napari_n2n.training.block_grid.BLOCK", {2: (64, 64)})
     stack = Pair.open(*np.random.default_rng(0).normal(100, 10, (2, 256, 256)), axes="YX")
     empty, slots = torch.empty, []
 

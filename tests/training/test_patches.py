@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from napari_n2n import Acquisition, Pair, open_pairs
 from napari_n2n.model.network import build_network
-from napari_n2n.training.block_cache import BlockCache, BlockGrid
+from napari_n2n.training.block_cache import BlockCache
+from napari_n2n.training.block_grid import BlockGrid
 from napari_n2n.training.held_out import HeldOut, HeldOutMask
 from napari_n2n.training.initial_weights import architecture
 from napari_n2n.training.losses import LOSSES
@@ -76,7 +77,7 @@ def scale(pairs):
 
 @pytest.mark.parametrize("memory", [10**9, 1_600_000], ids=["in memory", "streamed"])
 def test_every_region_is_visited_in_proportion(pair, memory, monkeypatch):
-    monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
+    monkeypatch.setattr("napari_n2n.training.block_grid.BLOCK", {2: (64, 64)})
     patches = open_patches([pair], memory)
     visits = np.zeros(4 * PLANES)
     for step in range(500):
@@ -101,7 +102,7 @@ def test_no_part_of_a_plane_is_left_out():
 
 
 def test_a_draw_depends_on_seed_and_step_only(pair, monkeypatch):
-    monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
+    monkeypatch.setattr("napari_n2n.training.block_grid.BLOCK", {2: (64, 64)})
     steps = (0, 1, 2, 40, 41, 120)
     through = open_patches([pair], 1_600_000)
     seen = {step: through.draw(step, 4) for step in range(121)}
@@ -112,7 +113,7 @@ def test_a_draw_depends_on_seed_and_step_only(pair, monkeypatch):
 
 
 def test_blocks_that_fit_are_read_once_and_the_cache_stays_within_its_memory(pair, monkeypatch):
-    monkeypatch.setattr("napari_n2n.training.block_cache.BLOCK", {2: (64, 64)})
+    monkeypatch.setattr("napari_n2n.training.block_grid.BLOCK", {2: (64, 64)})
     reads = []
     read = BlockCache._read
     monkeypatch.setattr(BlockCache, "_read", lambda self, k: reads.append(k) or read(self, k))
@@ -202,7 +203,7 @@ class _Single:
     """Stand-in for a pair: all that a grid of blocks needs."""
 
     def __init__(self, first):
-        self.first = first
+        self.first, self.mask = first, None
 
 
 def test_volumes_are_drawn_with_their_depth():

@@ -499,3 +499,36 @@ def test_a_model_is_exported_for_other_programs(viewer, denoiser, monkeypatch, t
     assert said[1] == f"Saved {tmp_path / 'cells.zip'}"
     with zipfile.ZipFile(tmp_path / "cells.zip") as package:
         assert {"rdf.yaml", "weights.pt", "README.md"} <= set(package.namelist())
+
+
+def test_labels_or_shapes_say_where_to_train(viewer, qtbot):
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    menu, rows = widget.picker.inside, widget.picker.rows
+    assert not rows.isRowVisible(menu.native)
+    labels = viewer.add_labels(np.zeros(SCENE.shape, np.uint8), name="cells")
+    assert rows.isRowVisible(menu.native) and menu.value is None  # everywhere
+    menu.value = labels
+    qtbot.waitUntil(lambda: widget.measuring.problem is not None)
+    assert "cells: 0 pixels" in widget.measuring.problem.message
+    labels.data_setitem(tuple(np.indices((64, 40)).reshape(2, -1)), 1)  # drawn
+
+    def inside():
+        measured = widget.measuring.measured
+        assert measured is not None and measured.pairs[0].mask is not None
+        return measured.pairs[0].mask
+
+    qtbot.waitUntil(lambda: bool(inside()), timeout=20_000)
+    assert inside().share == 40 / 64
+
+    box = [[10, 10], [10, 50], [50, 50], [50, 10]]
+    menu.value = viewer.add_shapes([box], shape_type="polygon", name="box")
+    qtbot.waitUntil(lambda: inside().image.name == "box", timeout=20_000)
+    assert inside().share == pytest.approx((40 / 64) ** 2, rel=0.1)
+    command = widget._recipe().as_command()
+    assert "--mask box.tif" in command and "Save the mask 'box' as box.tif" in command
+    viewer.layers.remove("box")
+    viewer.layers.remove("cells")
+    qtbot.waitUntil(lambda: widget.measuring.measured is not None, timeout=20_000)
+    assert widget.measuring.measured.pairs[0].mask is None
+    assert not rows.isRowVisible(menu.native)

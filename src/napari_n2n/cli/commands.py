@@ -27,6 +27,7 @@ from napari_n2n.cli.options import (
     Dark,
     Device,
     Json,
+    Mask,
     Memory,
     Overwrite,
     Recursive,
@@ -96,6 +97,7 @@ def inspect(
     axes: Axes = None,
     split: Split = None,
     dark: Dark = None,
+    mask: Mask = None,
     recursive: Recursive = False,
     skip_bad: SkipBad = False,
     as_json: Json = False,
@@ -110,13 +112,15 @@ def inspect(
         require("matplotlib", "--plot")
     left_out = LeftOut(skip_bad)
     listed = list_fields(sources, output=plot, recursive=recursive, left_out=left_out)
-    if not (plot or hot_pixels or split or dark) and all(len(field) == 1 for field in listed):
+    if not (plot or hot_pixels or split or dark or mask) and all(
+        len(field) == 1 for field in listed
+    ):
         recordings = describe_each(listed, axes, left_out)
         if all(one.repeats == 1 for one in recordings):
             print_recordings(recordings, as_json=as_json)
             left_out.end()
             return
-    measured = measure(open_fields_of(listed, axes, split, dark, left_out))
+    measured = measure(open_fields_of(listed, axes, split, dark, left_out, mask))
     save_figures(measured, plot, hot_pixels)
     print_measured(measured, describe_measured(listed, measured, axes), as_json=as_json)
     left_out.end()
@@ -132,6 +136,7 @@ def train(
     axes: Axes = None,
     split: Split = None,
     dark: Dark = None,
+    mask: Mask = None,
     recursive: Recursive = False,
     skip_bad: SkipBad = False,
     resume: Resume = False,
@@ -149,7 +154,10 @@ def train(
 
     def opened() -> "list[Pair]":
         return open_sources(
-            *(sources, axes, split, dark), output=output, recursive=recursive, left_out=left_out
+            *(sources, axes, split, dark, mask),
+            output=output,
+            recursive=recursive,
+            left_out=left_out,
         )
 
     if output.exists() and not (overwrite or resume):

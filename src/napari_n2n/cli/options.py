@@ -68,6 +68,12 @@ Dark = Annotated[
         help="Dark frames, from which hot pixels and offsets are corrected; may be repeated."
     ),
 ]
+Mask = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Image that is 0 where not to measure and train; may be repeated, for each field."
+    ),
+]
 Recursive = Annotated[
     bool, typer.Option("--recursive", help="Also take the files in subfolders of folders.")
 ]
@@ -137,6 +143,7 @@ def open_sources(
     axes: str | None,
     split: str | None,
     dark: list[Path] | None,
+    mask: list[Path] | None = None,
     *,
     output: Path | None = None,
     recursive: bool = False,
@@ -151,13 +158,14 @@ def open_sources(
     BadInput
         If a source cannot be used, or writing the output would replace it.
     """
-    fields = list_fields(sources, dark, output=output, recursive=recursive, left_out=left_out)
-    return open_fields_of(fields, axes, split, dark, left_out)
+    more = [*(dark or []), *(mask or [])]
+    fields = list_fields(sources, more, output=output, recursive=recursive, left_out=left_out)
+    return open_fields_of(fields, axes, split, dark, left_out, mask)
 
 
 def list_fields(
     sources: list[Path],
-    dark: list[Path] | None = None,
+    more: list[Path] | None = None,
     *,
     output: Path | None,
     recursive: bool,
@@ -171,7 +179,7 @@ def list_fields(
         say_ignored(sources)
     fields = fields_of_view(sources, recursive=recursive, on_bad=left_out.add)
     if output is not None:
-        check_keeps_inputs(output_path(output), [*chain.from_iterable(fields), *(dark or [])])
+        check_keeps_inputs(output_path(output), [*chain.from_iterable(fields), *(more or [])])
     return fields
 
 
@@ -181,12 +189,15 @@ def open_fields_of(
     split: str | None,
     dark: list[Path] | None,
     left_out: LeftOut,
+    mask: list[Path] | None = None,
 ) -> "list[Pair]":
     """Open the files of each field of view; see `open_sources`."""
     from napari_n2n.pair.recordings import open_fields
 
     along = split and split.upper()
-    opened = open_fields(*fields, axes=axes, split=along, dark=dark or (), on_bad=left_out.add)
+    options: dict[str, Any] = {"axes": axes, "split": along}
+    options |= {"dark": dark or (), "masks": mask or ()}
+    opened = open_fields(*fields, **options, on_bad=left_out.add)
     pairs: list[Pair] = []
     with progress("opening") if len(fields) > _MANY else nullcontext() as follow:
         for number, field in enumerate(opened, 1):

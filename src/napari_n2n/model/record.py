@@ -92,6 +92,8 @@ class AcquisitionRecord(_Value):
     pixels
         Hash of parts of some planes; empty if it was not computed: of many pairs, only some have
         one.
+    mask
+        The same of the mask inside which it was used; empty if it had none.
     """
 
     name: str
@@ -103,6 +105,7 @@ class AcquisitionRecord(_Value):
     gain: float = 1.0
     offset: float = 0.0
     pixels: str = ""
+    mask: str = ""
 
 
 class DetectorRecord(_Value):

@@ -13,6 +13,7 @@ from napari_n2n.pair.bad_planes import BadPlane, listed
 from napari_n2n.pair.fixed_pattern import FixedPattern
 from napari_n2n.pair.hits import Hits
 from napari_n2n.pair.registration import whole_pixels
+from napari_n2n.pair.training_mask import TrainingMask
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import neighbourhood, noise_level, over_blocks
 
@@ -165,7 +166,7 @@ def _roughness(planes: np.ndarray) -> float:
 
 
 def findings_about_left_out(
-    first: Acquisition, bad: Sequence[BadPlane], empty: float
+    first: Acquisition, bad: Sequence[BadPlane], empty: float, mask: TrainingMask | None = None
 ) -> Iterator[Finding]:
     """Yield the findings about planes and areas that are no data.
 
@@ -177,7 +178,15 @@ def findings_about_left_out(
         Planes that do not belong to their stack.
     empty
         Share of the sampled pixels in empty areas.
+    mask
+        Where pixels are used; None: everywhere.
     """
+    if mask is not None:
+        yield Finding(
+            "mask",
+            f"Measured and trained only inside {mask.image.name}, {mask.share:.1%} of the pixels; "
+            "denoised everywhere.",
+        )
     if bad:
         yield Finding(
             "bad_frames",

@@ -14,7 +14,6 @@ import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, evenly_spaced
-from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.header import Region
 from napari_n2n.io.long_axes import on_same_axes
 from napari_n2n.pair.bad_planes import BLANK, BadPlane, find_bad_planes
@@ -25,16 +24,17 @@ from napari_n2n.pair.checks import (
     findings_of,
     refuse_duplicate,
 )
-from napari_n2n.pair.dark_frames import corrected_by, dark_map
+from napari_n2n.pair.common_field import check_same_shape, to_common_field
+from napari_n2n.pair.dark_frames import dark_map
 from napari_n2n.pair.empty_areas import empty_areas, filled, smallest_square
 from napari_n2n.pair.fixed_pattern import FixedPattern, find_fixed_pattern
 from napari_n2n.pair.hits import Hits, find_hits, without_hits
 from napari_n2n.pair.matching import match_intensity, noise_levels
-from napari_n2n.pair.registration import measure_shift, whole_pixels
+from napari_n2n.pair.registration import measure_shift
+from napari_n2n.pair.repeats import open_repeats
+from napari_n2n.pair.training_mask import TrainingMask
 from napari_n2n.stats.affine import Affine
 
-# Smallest side of a plane for training, in pixels: one block of the statistics.
-SMALLEST_SIDE = 32
 # Number of planes that the checks read, and side in pixels of the middle part of each. More:
 # smaller standard errors of shift and gain; fewer: faster.
 SAMPLED_PLANES, SAMPLED_SIDE = 6, 1024
@@ -99,6 +99,8 @@ class Pair:
         What the user should know about the pair.
     channel
         Index of the channel, 0 if there is only one.
+    mask
+        Where pixels are used; None: everywhere.
     """
 
     acquisitions: tuple[Acquisition, ...]
@@ -113,9 +115,12 @@ class Pair:
     empty_share: float = 0.0
     empty_square: int | None = None
     channel: int = 0
+    mask: TrainingMask | None = None
 
     @classmethod
-    def open(cls, *sources: Any, axes: str | None = None, dark: Sequence[Any] = ()) -> "Pair":
+    def open(
+        cls, *sources: Any, axes: str | None = None, dark: Sequence[Any] = (), mask: Any = None
+    ) -> "Pair":
         """Open, check, register and match acquisitions of one scene.
 
         Parameters
@@ -126,6 +131,9 @@ class Pair:
             Letters of their dimensions; replaces the labels in the sources.
         dark
             Dark frames: hot pixels are replaced and offsets subtracted; see `dark_map`.
+        mask
+            Image that is not 0 where pixels are used for measuring and training; see
+            `TrainingMask`.
 
         Raises
         ------
@@ -142,19 +150,26 @@ class Pair:
                     "channels",
                 )
         return cls.of_acquisitions(
-            [one for acquisition in opened for one in acquisition.along("C")]
+            [one for acquisition in opened for one in acquisition.along("C")], mask=mask
         )
 
     @classmethod
     def of_acquisitions(
-        cls, opened: list[Acquisition], channel: int = 0, pattern: FixedPattern | None = None
+        cls,
+        opened: list[Acquisition],
+        channel: int = 0,
+        pattern: FixedPattern | None = None,
+        mask: Any = None,
     ) -> "Pair":
         """Check, register and match acquisitions of one channel; `pattern` is searched if None."""
         opened = on_same_axes(opened)
-        _same_shape(opened)
+        check_same_shape(opened)
+        inside, start = None, (0, 0)
+        if mask is not None:
+            opened, inside, start = _around(TrainingMask.open(mask, opened[0]), opened)
         bad = find_bad_planes(opened, SAMPLED_PLANES)
-        numbers = spread(opened[0].plane_count, SAMPLED_PLANES, {one.plane for one in bad})
-        sampled, empty = _sample(opened, numbers)
+        numbers = spread(opened[0].plane_count, SAMPLED_PLANES, _unused(bad, inside))
+        sampled, empty, share = _sample(opened, numbers, inside)
         for other in range(1, len(opened)):
             for earlier in range(other):
                 refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
@@ -162,11 +177,12 @@ class Pair:
             pattern = find_fixed_pattern(opened, sampled, numbers, SAMPLED_SIDE, empty)
         seen = [one.corrected(pattern.detector) for one in opened]
         if pattern.is_notable:
-            sampled, empty = _sample(seen, numbers)
+            sampled, empty, share = _sample(seen, numbers, inside)
         shifts = [(0.0, 0.0)] + [measure_shift(sampled[0], planes) for planes in sampled[1:]]
-        cropped, offsets = _crop(seen, shifts)
-        if any(start != offsets[0] for start in offsets):
-            sampled, empty = _sample(cropped, numbers)
+        cropped, offsets = to_common_field(seen, shifts)
+        if any(corner != offsets[0] for corner in offsets):
+            inside = inside and inside.cropped(*_place(offsets[0], cropped[0]))
+            sampled, empty, share = _sample(cropped, numbers, inside)
         counted = _counted(cropped, empty)
         cropped = [
             replace(one, measured_saturation=level)
@@ -182,7 +198,7 @@ class Pair:
             sampled = [list(match(view)) for match, view in zip(matches, cleaned, strict=True)]
             matches = _matches(sampled, counted)
         blank = any(one.what == BLANK for one in bad)
-        square = smallest_square(sampled) if blank or empty.any() else None
+        square = smallest_square(sampled) if blank or share > 0 else None
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
         return cls(
             acquisitions=tuple(
@@ -191,17 +207,18 @@ class Pair:
             matches=matches,
             noise=noise_levels(sampled, matches, counted),
             shift=largest,
-            offsets=offsets,
+            offsets=tuple((start[0] + y, start[1] + x) for y, x in offsets),
             findings=(
                 *findings_of(cropped, sampled, matches, largest, hits, pattern),
-                *findings_about_left_out(cropped[0], bad, float(empty.mean())),
+                *findings_about_left_out(cropped[0], bad, share, inside),
             ),
             hits=hits,
             pattern=pattern,
             bad_planes=bad,
-            empty_share=float(empty.mean()),
+            empty_share=share,
             empty_square=square,
             channel=channel,
+            mask=inside,
         )
 
     @property
@@ -217,10 +234,10 @@ class Pair:
     @property
     def leaves_out(self) -> bool:
         """Whether planes or areas are left out of measuring and training."""
-        return bool(self.bad_planes) or self.empty_share > 0
+        return bool(self.bad_planes) or self.empty_share > 0 or self.mask is not None
 
     def left_out(self, region: Region, views: Sequence[np.ndarray]) -> np.ndarray:
-        """Return which pixels of a region are no data: in bad planes or empty areas.
+        """Return which pixels of a region are not used: in bad planes or empty areas, or outside.
 
         Parameters
         ----------
@@ -237,6 +254,8 @@ class Pair:
         lost = np.zeros(views[0].shape, bool) | bad[..., None, None]
         if self.empty_share > 0:
             lost |= empty_areas(views, [one.saturation for one in self.acquisitions], rim=0)
+        if self.mask is not None:
+            lost |= ~self.mask.inside(region)
         return lost
 
     def planes(self, count: int, side: int | None = None) -> "Planes":
@@ -244,12 +263,15 @@ class Pair:
 
         Planes larger than `side` pixels are cropped to their middle.
         """
-        numbers = spread(self.first.plane_count, count, {one.plane for one in self.bad_planes})
+        numbers = spread(self.first.plane_count, count, _unused(self.bad_planes, self.mask))
         seen = self.corrected().acquisitions
         views = [_stack(one, numbers, side) for one in seen]
         empty = np.zeros(views[0].shape, bool)
         if self.empty_share > 0:
             empty = empty_areas(views, [one.saturation for one in self.acquisitions])
+        if self.mask is not None:
+            empty |= self.mask.outside_of_planes(numbers, side)
+        if empty.any():
             views = [filled(view, empty) for view in views]
         with_offsets = views
         if any(one.detector is not None and one.detector.has_offsets for one in seen):
@@ -277,57 +299,16 @@ class Pair:
         return self.matches[target].after(self.matches[source].inverse)
 
 
-def open_repeats(
-    sources: Sequence[Any],
-    axes: str | None,
-    split: str | None = None,
-    detector: DetectorMap | None = None,
-) -> list[Acquisition]:
-    """Open sources and return each half and each repeat as a separate acquisition.
-
-    Hot pixels and offsets are corrected by `detector`, the map of dark frames.
-    """
-    opened = [Acquisition.open(source, axes=axes) for source in sources]
-    if detector is not None:
-        opened = [corrected_by(one, detector) for one in opened]
-    if split is not None:
-        opened = [half for stack in opened for half in stack.split(split)]
-    opened = [repeat for stack in opened for repeat in stack.along("R")]
-    if len(opened) < 2:
-        raise BadInput(
-            "one acquisition is not a pair: give two acquisitions of the same scene, split a stack "
-            "of one scene into even and odd frames (--split T), or label its axis of repeats R",
-            "single",
-        )
-    return opened
-
-
-def _same_shape(acquisitions: list[Acquisition]) -> None:
-    first = acquisitions[0]
-    for other in acquisitions[1:]:
-        if other.shape != first.shape:
-            raise BadInput(
-                f"{other.name}: shape {other.shape} differs from {first.name}'s {first.shape}: "
-                "both acquisitions must show the same field; crop them to one size",
-                "shape",
-            )
-    if min(first.plane_shape) < SMALLEST_SIDE:
-        raise BadInput(
-            f"{first.name}: planes of {first.plane_shape[0]}x{first.plane_shape[1]} pixels are "
-            f"too small for training: at least {SMALLEST_SIDE}x{SMALLEST_SIDE} are needed",
-            "size",
-        )
-
-
 def _sample(
-    acquisitions: Sequence[Acquisition], numbers: Sequence[int]
-) -> tuple[list[list[np.ndarray]], np.ndarray]:
+    acquisitions: Sequence[Acquisition], numbers: list[int], mask: TrainingMask | None
+) -> tuple[list[list[np.ndarray]], np.ndarray, float]:
     """Read a few planes, or their middle parts if they are large.
 
     Returns
     -------
-    planes, empty
-        For each acquisition, its planes with empty areas filled; and where these are.
+    planes, empty, share
+        For each acquisition, its planes with empty areas and those outside the mask filled; where
+        these are; and the share of empty pixels.
     """
     views = [_stack(acquisition, numbers, SAMPLED_SIDE) for acquisition in acquisitions]
     for acquisition, view in zip(acquisitions, views, strict=True):
@@ -338,9 +319,33 @@ def _sample(
                 "constant",
             )
     empty = empty_areas(views, [float(view.max()) for view in views])
-    if not empty.any() or empty.all():
-        return [list(view) for view in views], np.zeros(empty.shape, bool)
-    return [list(filled(view, empty)) for view in views], empty
+    if empty.all():
+        empty[:] = False
+    share = float(empty.mean())
+    if mask is not None:
+        empty = empty | mask.outside_of_planes(numbers, SAMPLED_SIDE)
+    if not empty.any():
+        return [list(view) for view in views], empty, share
+    return [list(filled(view, empty)) for view in views], empty, share
+
+
+def _around(
+    mask: TrainingMask, opened: list[Acquisition]
+) -> tuple[list[Acquisition], TrainingMask, tuple[int, int]]:
+    """Crop acquisitions and mask to the part around the mask; return its first pixel, too."""
+    rows, columns = mask.box()
+    cropped = [one.cropped(rows, columns) for one in opened]
+    return cropped, mask.cropped(rows, columns), (rows.start, columns.start)
+
+
+def _place(corner: tuple[int, int], part: Acquisition) -> tuple[slice, slice]:
+    (y, x), (rows, columns) = corner, part.plane_shape
+    return slice(y, y + rows), slice(x, x + columns)
+
+
+def _unused(bad: Sequence[BadPlane], mask: TrainingMask | None) -> set[int]:
+    """Return the planes that are left out as a whole."""
+    return {one.plane for one in bad} | (mask.outside_planes if mask is not None else set())
 
 
 def _stack(acquisition: Acquisition, numbers: Sequence[int], side: int | None) -> np.ndarray:
@@ -374,26 +379,3 @@ def spread(total: int, count: int, without: Collection[int]) -> list[int]:
         if len(numbers) > 1:
             numbers.remove(bad)
     return sorted(numbers)
-
-
-def _crop(
-    acquisitions: list[Acquisition], shifts: list[tuple[float, float]]
-) -> tuple[list[Acquisition], tuple[tuple[int, int], ...]]:
-    """Crop each acquisition to the field of view that all of them share."""
-    whole = np.array([[whole_pixels(step) for step in shift] for shift in shifts])
-    low, high = whole.min(axis=0), whole.max(axis=0)
-    shape = np.array(acquisitions[0].plane_shape) - (high - low)
-    starts = whole - low
-    if not (high - low).any():
-        return acquisitions, ((0, 0),) * len(acquisitions)
-    if shape.min() < SMALLEST_SIDE:
-        raise BadInput(
-            f"{acquisitions[0].name}: the acquisitions share only {shape[0]}x{shape[1]} pixels: "
-            "choose two recordings of the same field",
-            "size",
-        )
-    cropped = [
-        acquisition.cropped(*(slice(int(s), int(s + n)) for s, n in zip(start, shape, strict=True)))
-        for acquisition, start in zip(acquisitions, starts, strict=True)
-    ]
-    return cropped, tuple((int(y), int(x)) for y, x in starts)

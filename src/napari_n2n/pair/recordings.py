@@ -15,7 +15,8 @@ from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.fields_of_view import fields_of_view, is_folder
 from napari_n2n.pair.dark_frames import dark_map
 from napari_n2n.pair.opening import Patterns, opened_in_order
-from napari_n2n.pair.pair import Pair, open_repeats
+from napari_n2n.pair.pair import Pair
+from napari_n2n.pair.repeats import open_repeats
 
 
 def open_pairs(
@@ -23,6 +24,7 @@ def open_pairs(
     axes: str | None = None,
     split: str | None = None,
     dark: Sequence[Any] = (),
+    masks: Sequence[Any] = (),
     on_bad: OnBad | None = None,
 ) -> list[Pair]:
     """Open several fields of view, and every channel of each, as pairs to train on together.
@@ -38,6 +40,8 @@ def open_pairs(
         Letter of an axis whose even and odd frames are two acquisitions.
     dark
         Dark frames: hot pixels are replaced and offsets subtracted in all acquisitions.
+    masks
+        Images that are not 0 where pixels are used: one for all fields of view, or one for each.
     on_bad
         Called with the error of each field of view that cannot be used, which is then left out.
 
@@ -49,10 +53,17 @@ def open_pairs(
     Raises
     ------
     BadInput
-        As `Pair.open` does, or if the fields of view differ in their channels. The problems of
-        all fields of view are named at once.
+        As `Pair.open` does, or if the fields of view differ in their channels or in number from
+        the masks. The problems of all fields of view are named at once.
     """
-    opened = open_fields(*fields, axes=axes, split=split, dark=dark, on_bad=on_bad)
+    options: dict[str, Any] = {
+        "axes": axes,
+        "split": split,
+        "dark": dark,
+        "masks": masks,
+        "on_bad": on_bad,
+    }
+    opened = open_fields(*fields, **options)
     return list(chain.from_iterable(opened))
 
 
@@ -61,16 +72,24 @@ def open_fields(
     axes: str | None = None,
     split: str | None = None,
     dark: Sequence[Any] = (),
+    masks: Sequence[Any] = (),
     on_bad: OnBad | None = None,
 ) -> Iterator[list[Pair]]:
     """Open the fields of view in their order and yield the pairs of each; see `open_pairs`.
 
     Small ones are opened several at a time.
     """
+    if len(masks) not in (0, 1, len(fields)):
+        raise BadInput(
+            f"{len(masks)} masks for {len(fields)} fields of view: give one mask for all of them, "
+            "or one for each",
+            "unmatched",
+        )
     detector = dark_map(dark) if dark else None
 
     def open_field(index: int, patterns: Patterns) -> list[Pair]:
-        return _open_channels(fields[index], axes, split, detector, patterns)
+        mask = masks[index if len(masks) > 1 else 0] if masks else None
+        return _open_channels(fields[index], axes, split, detector, patterns, mask)
 
     expected, used = 0, 0
     problems = Problems(on_bad, single=len(fields) == 1)
@@ -93,6 +112,7 @@ def _open_channels(
     split: str | None,
     detector: DetectorMap | None,
     patterns: Patterns,
+    mask: Any,
 ) -> list[Pair]:
     """Open one field of view: a pair for each channel."""
     opened = open_repeats(sources, axes, split, detector)
@@ -100,7 +120,7 @@ def _open_channels(
     for acquisition, parts in zip(opened, channels, strict=True):
         _check_channels(acquisition.name, len(parts), len(channels[0]))
     return [
-        Pair.of_acquisitions(list(views), channel, patterns.known(views[0], channel))
+        Pair.of_acquisitions(list(views), channel, patterns.known(views[0], channel), mask)
         for channel, views in enumerate(zip(*channels, strict=True))
     ]
 
@@ -144,6 +164,8 @@ class Recordings:
         Letters of their dimensions; replaces the labels in the sources.
     split
         Letter of an axis whose even and odd frames are two recordings.
+    mask
+        Image that is not 0 where pixels are used, for all fields of view; None: everywhere.
     fields
         The recordings of every field of view: the files in the folders when this was created.
 
@@ -156,6 +178,7 @@ class Recordings:
     sources: tuple[Any, ...]
     axes: str | None = None
     split: str | None = None
+    mask: Any = None
     fields: tuple[tuple[Any, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -175,7 +198,8 @@ class Recordings:
 
     def opened(self) -> Iterator[list[Pair]]:
         """Open one field of view after another; raise `BadInput` as `open_fields` does."""
-        return open_fields(*self.fields, axes=self.axes, split=self.split)
+        masks = () if self.mask is None else (self.mask,)
+        return open_fields(*self.fields, axes=self.axes, split=self.split, masks=masks)
 
     def pairs(self) -> list[Pair]:
         """Open all fields of view and return their pairs."""

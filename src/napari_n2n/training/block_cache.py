@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,71 +19,22 @@ from torch import Tensor
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import read_finite
-from napari_n2n.io.header import Region
 from napari_n2n.pair.empty_areas import filled
 from napari_n2n.pair.pair import Pair
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import over_blocks
+from napari_n2n.training.block_grid import BLOCK, BlockGrid
 from napari_n2n.training.held_out import Mask
 from napari_n2n.training.normalisation import Normalisation
 
 _log = logging.getLogger("napari_n2n")
 
-# Sides of a block in pixels, [Z,] Y, X: 1 and 4 million pixels. Larger: fewer and longer reads;
-# smaller: more places of a large stack in the cache at once.
-BLOCK = {2: (1024, 1024), 3: (64, 256, 256)}
 _FIRST_BLOCKS = 4  # read before the first step; more: a later start, fewer: less varied first steps
 _AHEAD = 2  # blocks read before they are used; more: more memory, fewer: the network waits for them
 _CACHE_SHARE = 0.7  # of the memory limit; the rest is for reading, converting and copying
 _LEAST_DATA = 1e-3  # smallest share of data: a block without data is drawn if there is no other
+_PLACES = 4096  # of patches in a block inside a mask; fewer: some parts of the mask are never drawn
 _CELL = 8  # side in pixels of the averages that show contrast beyond the noise
-
-
-class BlockGrid:
-    """Grid of the blocks in which the acquisitions of a pair are read.
-
-    Parameters
-    ----------
-    pair
-        The pair; all its acquisitions are read in the same blocks.
-    side
-        Sides of a patch in pixels: the smallest sides of a block, unless the stack is smaller.
-        Along the axes that patches do not have, a block is one chunk long.
-    """
-
-    def __init__(self, pair: Pair, side: tuple[int, ...]) -> None:
-        shape, chunks, dims = pair.first.shape, pair.first.chunks, len(side)
-        wanted = (*(1 for _ in shape[:-dims]), *BLOCK[dims])
-        least = (*(1 for _ in shape[:-dims]), *side)
-        self._edges = [
-            _edges(*numbers) for numbers in zip(shape, wanted, least, chunks, strict=True)
-        ]
-        self._counts = [len(edges) - 1 for edges in self._edges]
-        self.count = math.prod(self._counts)
-        self.largest = tuple(max(b - a for a, b in pairwise(edges)) for edges in self._edges)
-
-    def region(self, index: int) -> Region:
-        """Return the region of a block in the stack."""
-        where = np.unravel_index(index, self._counts)
-        return tuple(
-            slice(edges[int(i)], edges[int(i) + 1])
-            for i, edges in zip(where, self._edges, strict=True)
-        )
-
-
-def _edges(length: int, wanted: int, least: int, chunk: tuple[int, int]) -> list[int]:
-    """Return edges that cut an axis at chunk borders into nearly equal parts of about `wanted`."""
-    size, phase = chunk
-    count = max(1, min(round(length / max(wanted, size)), length // least))
-    cuts = {
-        min(length, max(0, phase + round((k * length / count - phase) / size) * size))
-        for k in range(1, count)
-    }
-    edges = [0]
-    for cut in sorted(cuts):
-        if cut - edges[-1] >= least and length - cut >= least:
-            edges.append(cut)
-    return [*edges, length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +52,16 @@ class CachedBlock:
     counted
         Index in the cache of the first pixel of its mask; the mask is False where held out or left
         out. Its shape is (Y, X), or that of the block if `BlockCache.leaves_out`.
+    inside
+        Places of patches, shape (places, axes of `shape`): pixels inside the mask of the pair; None
+        if it has none.
     """
 
     pair: int
     shape: tuple[int, ...]
     pixels: tuple[int, ...]
     counted: int
+    inside: np.ndarray | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +78,8 @@ class _ReadBlock:
         Mask, flat, False where held out or left out; see `CachedBlock`.
     weight
         Relative frequency of draws from the block.
+    inside
+        As in `CachedBlock`.
     """
 
     pair: int
@@ -131,6 +87,7 @@ class _ReadBlock:
     pixels: list[Tensor]
     counted: Tensor
     weight: float
+    inside: np.ndarray | None
 
 
 class BlockCache:
@@ -340,7 +297,9 @@ class BlockCache:
         starts = (
             (slot * self._images + image) * self._volume for image in range(len(block.pixels))
         )
-        self._cached[slot] = CachedBlock(block.pair, block.shape, tuple(starts), slot * self._mask)
+        self._cached[slot] = CachedBlock(
+            block.pair, block.shape, tuple(starts), slot * self._mask, block.inside
+        )
         self._weights[slot] = block.weight
 
     def _read(self, index: int) -> _ReadBlock:
@@ -358,21 +317,28 @@ class BlockCache:
             lost = pair.left_out(region, pixels)
             seen, counts = filled(seen, lost), counts & ~lost
             data = max(1 - float(lost.mean()), _LEAST_DATA)
+        whole, inside = pixels[0].reshape(shape).shape, None
+        if pair.mask is not None:
+            inside = _places(counts.reshape(whole), self.seed + index)
         counted = torch.from_numpy(counts.ravel())
         if self.device.type == "cuda":
             flat, counted = [values.pin_memory() for values in flat], counted.pin_memory()
         return _ReadBlock(
-            number,
-            pixels[0].reshape(shape).shape,
-            flat,
-            counted,
-            data * seen.size * _interest(seen, scale),
+            number, whole, flat, counted, data * seen.size * _interest(seen, scale), inside
         )
 
     def _stored(self, values: np.ndarray) -> np.ndarray:
         if values.dtype == np.uint16 == self._storage:
             return values.view(np.int16).ravel()  # torch has few operations for uint16
         return values.astype(self._storage, copy=False).ravel()
+
+
+def _places(counted: np.ndarray, seed: int) -> np.ndarray | None:
+    """Return some of the pixels that count, as places of patches; None if none does."""
+    found = np.flatnonzero(counted)
+    if len(found) > _PLACES:
+        found = np.random.default_rng(seed).choice(found, _PLACES, replace=False)
+    return np.stack(np.unravel_index(found, counted.shape), axis=1) if len(found) else None
 
 
 def _interest(values: np.ndarray, scale: Affine) -> float:

@@ -4,7 +4,7 @@ The score selects the weights and gives the reference-free PSNR.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +30,10 @@ _SIDE = 20
 _SHARE = 0.1
 # Pixels at each edge of a block that are neither trained on nor scored: neighbours may share noise.
 _RIM = 2
+# Inside a mask, the blocks are placed again until their share is at least this part of that of the
+# whole plane: a small mask may be between the blocks. Seeds a prime number apart are never those of
+# other runs by habit (0, 1, 2).
+_SHARE_INSIDE, _ATTEMPTS, _SEED_STEP = 0.7, 30, 1_000_003
 # Sides in pixels ([Z,] Y, X) and smallest number of the windows that are scored. More: a more
 # certain score; fewer: less time for each validation.
 _WINDOW = {2: (256, 256), 3: (24, 128, 128)}
@@ -86,6 +90,32 @@ class HeldOutMask:
         for y, x in zip(top[touched], left[touched], strict=True):
             mask[max(y, 0) : y + self.side, max(x, 0) : x + self.side] = True
         return mask
+
+
+def held_out_of(pair: Pair, seed: int, make: Callable[[tuple[int, int], int], Mask]) -> Mask:
+    """Return which pixels of a pair are held out; of those inside its mask, about as many.
+
+    Parameters
+    ----------
+    pair, seed
+        The pair, and the seed of the positions.
+    make
+        Returns the held-out pixels for the shape of a plane and a seed.
+    """
+    shape = pair.first.plane_shape
+    whole = slice(0, shape[0]), slice(0, shape[1])
+    made = best = make(shape, seed)
+    if pair.mask is None:
+        return made
+    most, wanted = -1.0, made.mask(*whole).mean() * _SHARE_INSIDE
+    for attempt in range(1, _ATTEMPTS):
+        share = float(made.mask(*whole)[pair.mask.anywhere].mean())
+        if share > most:
+            best, most = made, share
+        if most >= wanted:
+            break
+        made = make(shape, seed + attempt * _SEED_STEP)
+    return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +243,14 @@ def _windows(
     Every acquisition is the input once and the target once in each window.
     """
     dims = len(stride)
-    starts = [_window_starts(pair.first.shape, dims) for pair in pairs]
-    counts = [math.prod(len(axis) for axis in axes) for axes in starts]
+    places = [_Windows(pair, stride) for pair in pairs]
+    counts = [one.count for one in places]
     ends = np.cumsum(counts)
     windows = []
     for index in _chosen([pair.channel for pair in pairs], counts, _MOST_WINDOWS[dims], seed):
         number = int(np.searchsorted(ends, index, side="right"))
-        pair, axes, before = pairs[number], starts[number], int(ends[number]) - counts[number]
-        where = np.unravel_index(index - before, [len(axis) for axis in axes])
-        corner = [int(axis[i]) for axis, i in zip(axes, where, strict=True)]
-        window = _window(pair.first.shape, corner, stride)
+        pair, before = pairs[number], int(ends[number]) - counts[number]
+        window = places[number].region(index - before)
         windows.append((pair.channel, _images(pair, masks[number], normalisations, window, dims)))
     # Windows in bad frames or empty areas have nothing to score.
     return [one for one in windows if one[1][_WEIGHT].any()] or windows
@@ -249,6 +277,27 @@ def _chosen(channels: Sequence[int], counts: Sequence[int], most: int, seed: int
         parts = np.array_split(own, max(1, most // len(set(channels))))
         chosen += [int(rng.choice(part)) for part in parts if len(part)]
     return sorted(chosen)
+
+
+class _Windows:
+    """The windows of a pair, side by side in every frame; with a mask, those that it touches."""
+
+    def __init__(self, pair: Pair, stride: tuple[int, ...]) -> None:
+        self._shape, self._stride = pair.first.shape, stride
+        self._starts = _window_starts(self._shape, len(stride))
+        self.count = math.prod(len(axis) for axis in self._starts)
+        self._kept: list[int] | None = None
+        if (mask := pair.mask) is not None:
+            touched = [k for k in range(self.count) if mask.inside(self.region(k)).any()]
+            self._kept = touched or list(range(self.count))
+            self.count = len(self._kept)
+
+    def region(self, index: int) -> Region:
+        """Return a window."""
+        place = index if self._kept is None else self._kept[index]
+        where = np.unravel_index(place, [len(axis) for axis in self._starts])
+        corner = [int(axis[i]) for axis, i in zip(self._starts, where, strict=True)]
+        return _window(self._shape, corner, self._stride)
 
 
 def _window_starts(shape: tuple[int, ...], dims: int) -> list[range]:

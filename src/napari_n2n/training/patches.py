@@ -79,10 +79,13 @@ class Patches:
         for block in cache.choose(step, rng.random(count)):
             pair = cache.pairs[block.pair]
             frames, *lengths = block.shape
-            frame = int(rng.integers(frames))
-            corner = [
-                _start(rng, length, side) for length, side in zip(lengths, cache.side, strict=True)
-            ]
+            if block.inside is None:
+                frame = int(rng.integers(frames))
+                corner = [_start(rng, *ends) for ends in zip(lengths, cache.side, strict=True)]
+            else:
+                frame, *place = (int(at) for at in rng.choice(block.inside))
+                ends = zip(place, lengths, cache.side, strict=True)
+                corner = [_start_around(rng, *numbers) for numbers in ends]
             steps = [math.prod(lengths[k + 1 :]) for k in range(len(lengths))]
             offset = frame * math.prod(lengths) + int(np.dot(corner, steps))
             in_plane = corner[-2] * lengths[-1] + corner[-1]
@@ -164,6 +167,11 @@ def _start(rng: np.random.Generator, length: int, side: int) -> int:
     """
     reach = side // 2
     return int(np.clip(rng.integers(-reach, length - side + reach + 1), 0, length - side))
+
+
+def _start_around(rng: np.random.Generator, place: int, length: int, side: int) -> int:
+    """Draw and return the start of a patch along an axis, so that the patch contains a place."""
+    return int(np.clip(place - rng.integers(side), 0, length - side))
 
 
 def _grids(side: tuple[int, ...]) -> list[Tensor]:

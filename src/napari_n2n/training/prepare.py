@@ -14,7 +14,7 @@ from napari_n2n.model.record import DetectorRecord
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.block_cache import BlockCache
-from napari_n2n.training.held_out import HeldOut, HeldOutMask, Mask
+from napari_n2n.training.held_out import HeldOut, HeldOutMask, Mask, held_out_of
 from napari_n2n.training.initial_weights import initial_network, is_pretrained
 from napari_n2n.training.losses import LOSSES, Loss
 from napari_n2n.training.normalisation import Normalisation, normalise, stabilise
@@ -81,7 +81,7 @@ def prepare(
     stabilisation = stabilise(pairs, normalisations[0], reports[0].noise_model) if wide else None
     architecture, network = initial_network(settings, loss, pairs, mean, stabilisation)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
-    masks = [mask(pair.first.plane_shape, settings.seed) for pair in pairs]
+    masks = [held_out_of(pair, settings.seed, mask) for pair in pairs]
     try:
         state = TrainState.begin(network.moved_to(device), settings.learning_rate, count)
         stride = network.stride

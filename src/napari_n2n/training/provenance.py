@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from napari_n2n.io.acquisition import evenly_spaced
+from napari_n2n.io.acquisition import Acquisition, evenly_spaced
 from napari_n2n.io.fingerprint import fingerprint, hash_of_pixels
 from napari_n2n.io.written_by import date_now, has_fixed_date
 from napari_n2n.model.record import AcquisitionRecord, HeldOutScore, ModelRecord
@@ -33,9 +33,14 @@ Fingerprints = dict[int, list[dict[str, Any]]]
 def fingerprints(pairs: Sequence[Pair]) -> Fingerprints:
     """Describe the content of some pairs; call it before a run, which may take hours."""
     return {
-        index: [fingerprint(one) for one in pairs[index].acquisitions]
+        index: [fingerprint(one) for one in _inputs(pairs[index])]
         for index in evenly_spaced(len(pairs), _COMPARED_PAIRS)
     }
+
+
+def _inputs(pair: Pair) -> tuple[Acquisition, ...]:
+    """Return the acquisitions of a pair, and the image of its mask."""
+    return pair.acquisitions if pair.mask is None else (*pair.acquisitions, pair.mask.image)
 
 
 def record_of_run(
@@ -108,12 +113,17 @@ def _acquisitions(pairs: Sequence[Pair], inputs: Fingerprints) -> list[Acquisiti
             gain=match.gain,
             offset=match.offset,
             pixels=inputs[index][number]["pixels"][-1] if index in inputs else "",
+            mask=_hash_of_mask(pair) if index in inputs else "",
         )
         for index, pair in enumerate(pairs)
         for number, (acquisition, match) in enumerate(
             zip(pair.acquisitions, pair.matches, strict=True)
         )
     ]
+
+
+def _hash_of_mask(pair: Pair) -> str:
+    return "" if pair.mask is None else hash_of_pixels(pair.mask.image)
 
 
 def difference(record: ModelRecord, pairs: Sequence[Pair]) -> str:
@@ -125,9 +135,12 @@ def difference(record: ModelRecord, pairs: Sequence[Pair]) -> str:
         pairs = sorted(pairs, key=lambda pair: pair.channel)
     known = [one for part in record.of_channels or [record] for one in part.acquisitions]
     given = [one for pair in pairs for one in pair.acquisitions]
+    of_pair = [pair for pair in pairs for _ in pair.acquisitions]
     if len(known) != len(given):
         return f"{len(known)} recordings, not on {len(given)}"
-    for before, now in zip(known, given, strict=True):
+    for before, now, pair in zip(known, given, of_pair, strict=True):
+        if before.pixels and before.mask != _hash_of_mask(pair):
+            return "another mask"
         if (before.shape, before.axes, before.dtype) != (now.shape, now.axes, str(now.dtype)):
             shape = "x".join(map(str, before.shape))
             return f"{before.name} ({shape} {before.dtype}), not on {now.name}"

@@ -1,10 +1,11 @@
 """The menu of a viewer's image layers; a layer that is deleted leaves an empty choice."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import ComboBox
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from napari_n2n.errors import BadInput
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
@@ -12,7 +13,7 @@ from napari_n2n.widgets.layers.plane_on_screen import is_temporary
 from napari_n2n.widgets.layers.result_layer import is_result
 
 _SPLIT = re.compile(r"(.+) layer \d+")  # names that napari gives to the parts of a split stack
-_NONE, _EMPTY = "none", "choose a layer"  # texts of the empty choice
+_EMPTY = "choose a layer"  # text of the empty choice
 
 
 def image_layers(viewer: Any) -> list[Image]:
@@ -55,7 +56,7 @@ def of_one_file(one: Image, other: Image) -> bool:
 
 
 class LayerMenu(ComboBox):
-    """A menu of a viewer's image layers that follows the list of layers.
+    """A menu of a viewer's layers that follows the list of layers.
 
     Parameters
     ----------
@@ -64,7 +65,9 @@ class LayerMenu(ComboBox):
     label, tooltip
         Texts of the field.
     optional
-        Whether "none" is a choice too.
+        Text of the choice of no layer, such as "none"; empty if a layer is needed.
+    layers
+        Returns the layers of a viewer that are offered.
 
     Attributes
     ----------
@@ -73,8 +76,16 @@ class LayerMenu(ComboBox):
         choice. Another layer is never chosen in its place.
     """
 
-    def __init__(self, viewer: Any, label: str, tooltip: str, *, optional: bool = False) -> None:
-        self._viewer, self._optional = viewer, optional
+    def __init__(
+        self,
+        viewer: Any,
+        label: str,
+        tooltip: str,
+        *,
+        optional: str = "",
+        layers: Callable[[Any], list[Any]] = image_layers,
+    ) -> None:
+        self._viewer, self._optional, self._layers = viewer, optional, layers
         self._empty = True  # whether the empty choice is in the menu, as the first
         self._name = ""
         self.deleted: str | None = None
@@ -91,7 +102,7 @@ class LayerMenu(ComboBox):
         """Whether no layer is chosen, because none was available yet."""
         return self.value is None and self.deleted is None
 
-    def offer(self, layer: Image | None) -> None:
+    def offer(self, layer: Layer | None) -> None:
         """Choose a layer; None leaves the choice to the user."""
         if layer is not None:
             self.value = layer
@@ -106,22 +117,22 @@ class LayerMenu(ComboBox):
                 "not_found",
             )
 
-    def _named_layers(self, _menu: Any = None) -> list[tuple[str, Image | None]]:
-        empty = [(_NONE if self._optional else _EMPTY, None)] if self._empty else []
-        return [*empty, *((layer.name, layer) for layer in image_layers(self._viewer))]
+    def _named_layers(self, _menu: Any = None) -> list[tuple[str, Layer | None]]:
+        empty = [(self._optional or _EMPTY, None)] if self._empty else []
+        return [*empty, *((layer.name, layer) for layer in self._layers(self._viewer))]
 
     def _follow(self, _event: Any = None) -> None:
         """Offer the layers of the viewer, and keep the choice."""
-        before, layers = self.value, image_layers(self._viewer)
+        before, layers = self.value, self._layers(self._viewer)
         if before is not None and before not in layers:
             self.deleted = self._name
         if not layers:
             self.deleted = None
         self._fill(before if before in layers else None)
 
-    def _fill(self, chosen: Image | None) -> None:
+    def _fill(self, chosen: Layer | None) -> None:
         before = self.value
-        self._empty = self._optional or (chosen is None and bool(image_layers(self._viewer)))
+        self._empty = bool(self._optional or (chosen is None and self._layers(self._viewer)))
         with self.changed.blocked():  # magicgui drops a choice whose name has changed
             self.reset_choices()
             if chosen is not None or self._empty:
@@ -130,7 +141,7 @@ class LayerMenu(ComboBox):
         if chosen != before:  # `is` does not work for the proxies that napari gives to plugins
             self.changed.emit(chosen)
 
-    def _remember(self, chosen: Image | None) -> None:
+    def _remember(self, chosen: Layer | None) -> None:
         """Forget the deleted layer when another one is chosen."""
         if chosen is not None:
             self.deleted, self._name = None, chosen.name

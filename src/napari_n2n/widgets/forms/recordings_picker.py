@@ -29,6 +29,7 @@ from napari_n2n.widgets.forms.layer_menu import (
     of_one_file,
     suggested_layers,
 )
+from napari_n2n.widgets.forms.mask_menu import MaskMenu, mask_layers
 from napari_n2n.widgets.forms.more_recordings import MoreRecordings
 
 _FILES = {
@@ -68,7 +69,7 @@ class RecordingsPicker(QWidget):
             tooltip="Use open layers, or read files or folders without opening them as layers",
         )
         self.layer_a, self.layer_b = (
-            LayerMenu(viewer, label, tip, optional=not needed)
+            LayerMenu(viewer, label, tip, optional="" if needed else "none")
             for label, tip, needed in zip(
                 self.labels, self.tips, (True, self.second_required), strict=True
             )
@@ -218,18 +219,24 @@ class PairPicker(RecordingsPicker):
         )
         self.axes = AxesField("recording")
         self.axis = axis_menu()
-        self.more_recordings = MoreRecordings(viewer)
+        self.more_recordings, self.inside = MoreRecordings(viewer), MaskMenu(viewer)
         super().__init__(viewer)
         self.rows.insertRow(1, self.kind.label, self.kind.native)
         self.rows.addRow("", self.more_recordings)
-        for field in (self.axes, self.axis):
+        for field in (self.axes, self.axis, self.inside):
             self.rows.addRow(field.label, field.native)
         self.axes.hide_unless_needed(self.rows)
         self.kind.changed.connect(self._announce)
         self.axes.changed.connect(self._announce)
         self.axis.changed.connect(lambda _axis: self.changed.emit())
         self.more_recordings.changed.connect(self.changed)
+        self.inside.changed.connect(self._announce)
+        events = viewer.layers.events
+        connect_while_alive(
+            self, [(one, self._show_mask) for one in (events.inserted, events.removed)]
+        )
         self.show_rows()
+        self._show_mask()
 
     def takes_second(self) -> bool:
         """Return whether the form asks for a second recording."""
@@ -242,6 +249,9 @@ class PairPicker(RecordingsPicker):
             return
         self.rows.setRowVisible(self.more_recordings, self.takes_second())
         self.rows.setRowVisible(self.axis.native, not self.takes_second())
+
+    def _show_mask(self, _event: Any = None) -> None:
+        self.rows.setRowVisible(self.inside.native, bool(mask_layers(self._viewer)))
 
     def _announce(self, _value: Any = None) -> None:
         self.show_rows()
@@ -267,7 +277,9 @@ class PairPicker(RecordingsPicker):
     def recordings(self) -> Recordings:
         """Return the chosen recordings and how to read them; raises `BadInput` as `chosen` does."""
         split = None if self.takes_second() else self.axis.value
-        return Recordings(tuple(self.chosen()), self.axes.letters, split)
+        sources, axes = self.chosen(), self.axes.letters
+        first = Recordings((sources[0],), axes).fields[0][0]
+        return Recordings(tuple(sources), axes, split, self.inside.image(first, axes))
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
         """Choose files or folders; if A and B are chosen, one is added, several replace all."""
@@ -328,6 +340,7 @@ class PairPicker(RecordingsPicker):
         first, *others = recordings.sources
         self.kind.value = _PAIR if others else _SPLIT
         self.axes.value = recordings.axes or ""
+        self.inside.choose_named(recordings.mask and recordings.mask.name)
         self.more_recordings.clear()
         if isinstance(first, Path):
             self.source.value = "folders" if first.is_dir() else "files"
