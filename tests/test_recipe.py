@@ -114,3 +114,16 @@ def test_the_texts_write_the_error_map_of_each_result(tmp_path, typed):
     for text in (recipe.as_python(), recipe.as_command()):
         typed(text)
         assert (Acquisition.open("clean_error.ome.zarr").plane(0) > 0).all()
+
+
+def test_the_texts_correct_by_the_dark_frames(tmp_path, typed):
+    rng, paths = np.random.default_rng(0), [tmp_path / f"{name}.npy" for name in "abd"]
+    for seed, path in enumerate(paths[:2]):
+        np.save(path, noisy(blobs((64, 64)), seed))
+    dark = rng.normal(100, 2, (8, 64, 64))
+    dark[:, 20, 30] += 500
+    np.save(paths[2], dark.astype(np.float32))
+    recipe = Recipe(Recordings(tuple(paths[:2]), dark=(paths[2],)), SHORT)
+    for text in (recipe.as_python(), recipe.as_command()):
+        detector = typed(text).record.detector_of(0)
+        assert detector is not None and detector.bad[20, 30]

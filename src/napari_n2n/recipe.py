@@ -145,7 +145,8 @@ class Recipe:
         axes = {"axes": self.recordings.axes} if self.recordings.axes else {}
         split = {"split": self.recordings.split} if self.recordings.split else {}
         chosen = self.settings.model_dump(exclude_defaults=True, include={"device", "memory"})
-        return axes | split, axes | chosen
+        dark = {"dark": [str(one) for one in self.recordings.dark]} if self.recordings.dark else {}
+        return axes | split | dark, axes | chosen
 
     @property
     def _mask(self) -> Path | None:
@@ -175,7 +176,8 @@ def _flags(values: dict[str, Any]) -> list[str]:
     for name, value in values.items():
         in_megabytes = name == "memory" and value % 10**6 == 0
         text = f"{value // 10**6}MB" if in_megabytes else str(value)
-        words += [f"--{name.replace('_', '-')}", text]
+        for one in value if isinstance(value, list) else [text]:
+            words += [f"--{name.replace('_', '-')}", one]
     return words
 
 

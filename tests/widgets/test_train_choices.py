@@ -532,3 +532,24 @@ def test_labels_or_shapes_say_where_to_train(viewer, qtbot):
     qtbot.waitUntil(lambda: widget.measuring.measured is not None, timeout=20_000)
     assert widget.measuring.measured.pairs[0].mask is None
     assert not rows.isRowVisible(menu.native)
+
+
+def test_dark_frames_correct_the_recordings_and_are_copied(viewer, qtbot, fixed_estimate, tmp_path):
+    hot = np.zeros(SCENE.shape, np.float32)
+    hot[20, 30] = 500
+    for seed in (1, 2):
+        viewer.add_image(noisy(SCENE, seed) + hot, name=f"n{seed}")
+    dark = np.random.default_rng(0).normal(100, 2, (8, *SCENE.shape)) + hot
+    tifffile.imwrite(tmp_path / "dark.tif", dark.astype("f4"), photometric="minisblack")
+    widget = open_train(viewer)
+    widget.picker.dark.files.value = (tmp_path / "dark.tif",)
+    assert widget.picker.dark.section.text() == "Dark frames (dark.tif)"
+    wait_until_measured(widget, qtbot)
+    assert widget.measuring.measured.pairs[0].first.detector.bad[20, 30]
+    widget.model_actions.copy_command()
+    assert f"--dark {tmp_path / 'dark.tif'}" in QGuiApplication.clipboard().text()
+    widget.picker.dark.files.value = (tmp_path / "missing.tif",)
+    wait_until_measured(widget, qtbot)
+    assert "missing.tif: no such file" in widget.measuring.problem.message
+    widget.picker.dark.paths = ()
+    assert widget.picker.recordings().dark == ()

@@ -166,6 +166,8 @@ class Recordings:
         Letter of an axis whose even and odd frames are two recordings.
     mask
         Image that is not 0 where pixels are used, for all fields of view; None: everywhere.
+    dark
+        Dark frames, by which all are corrected.
     fields
         The recordings of every field of view: the files in the folders when this was created.
 
@@ -179,6 +181,7 @@ class Recordings:
     axes: str | None = None
     split: str | None = None
     mask: Any = None
+    dark: tuple[Any, ...] = ()
     fields: tuple[tuple[Any, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -196,10 +199,17 @@ class Recordings:
         named = (Path(one) if isinstance(one, str) else one for one in self.sources)
         return " + ".join(one.name for one in named)
 
+    @property
+    def inputs(self) -> list[Any]:
+        """All recordings and dark frames."""
+        return [*chain.from_iterable(self.fields), *self.dark]
+
     def opened(self) -> Iterator[list[Pair]]:
         """Open one field of view after another; raise `BadInput` as `open_fields` does."""
         masks = () if self.mask is None else (self.mask,)
-        return open_fields(*self.fields, axes=self.axes, split=self.split, masks=masks)
+        return open_fields(
+            *self.fields, axes=self.axes, split=self.split, dark=self.dark, masks=masks
+        )
 
     def pairs(self) -> list[Pair]:
         """Open all fields of view and return their pairs."""

@@ -199,4 +199,5 @@ def add_cropped(viewer: Any, recordings: Recordings, pair: Pair) -> Recordings:
             looks["translate"] = place
         arguments = layer_arguments(part.data, part.header, layer, part.order)
         added.append(viewer.add_image(**(arguments | looks)))
-    return Recordings(tuple(added), None if layer is None else recordings.axes)
+    axes = None if layer is None else recordings.axes
+    return Recordings(tuple(added), axes, dark=recordings.dark)

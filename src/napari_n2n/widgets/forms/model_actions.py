@@ -1,7 +1,6 @@
 """Buttons after a run: save model or image, apply the model, or copy the run as a script."""
 
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ class ModelActions(QWidget):
             return
         recipe = self._session.recipe
         try:
-            check_keeps_inputs(path, chain(*recipe.recordings.fields) if recipe else ())
+            check_keeps_inputs(path, recipe.recordings.inputs if recipe else ())
             saved = self._session.denoiser.save(path)
         except BadInput as error:
             notify(error)

@@ -17,6 +17,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
+from napari_n2n.widgets.forms.dark_files import DarkFrames
 from napari_n2n.widgets.forms.fields import (
     AxesField,
     axis_menu,
@@ -220,11 +221,13 @@ class PairPicker(RecordingsPicker):
         self.axes = AxesField("recording")
         self.axis = axis_menu()
         self.more_recordings, self.inside = MoreRecordings(viewer), MaskMenu(viewer)
+        self.dark = DarkFrames()
         super().__init__(viewer)
         self.rows.insertRow(1, self.kind.label, self.kind.native)
         self.rows.addRow("", self.more_recordings)
         for field in (self.axes, self.axis, self.inside):
             self.rows.addRow(field.label, field.native)
+        self.rows.addRow(self.dark)
         self.axes.hide_unless_needed(self.rows)
         self.kind.changed.connect(self._announce)
         self.axes.changed.connect(self._announce)
@@ -235,6 +238,7 @@ class PairPicker(RecordingsPicker):
         connect_while_alive(
             self, [(one, self._show_mask) for one in (events.inserted, events.removed)]
         )
+        self.dark.changed.connect(self.changed)
         self.show_rows()
         self._show_mask()
 
@@ -279,7 +283,8 @@ class PairPicker(RecordingsPicker):
         split = None if self.takes_second() else self.axis.value
         sources, axes = self.chosen(), self.axes.letters
         first = Recordings((sources[0],), axes).fields[0][0]
-        return Recordings(tuple(sources), axes, split, self.inside.image(first, axes))
+        mask = self.inside.image(first, axes)
+        return Recordings(tuple(sources), axes, split, mask, self.dark.paths)
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
         """Choose files or folders; if A and B are chosen, one is added, several replace all."""
@@ -341,6 +346,7 @@ class PairPicker(RecordingsPicker):
         self.kind.value = _PAIR if others else _SPLIT
         self.axes.value = recordings.axes or ""
         self.inside.choose_named(recordings.mask and recordings.mask.name)
+        self.dark.paths = recordings.dark
         self.more_recordings.clear()
         if isinstance(first, Path):
             self.source.value = "folders" if first.is_dir() else "files"

@@ -1,6 +1,5 @@
 """The button that saves a result as a file, with what napari's own saving drops."""
 
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ class SaveImageButton(QPushButton):
         complete = path.name.lower().endswith(ENDINGS)
         path = path if complete else path.with_name(path.name + ending)
         try:
-            check_keeps_inputs(path, chain(*recipe.recordings.fields) if recipe else ())
+            check_keeps_inputs(path, recipe.recordings.inputs if recipe else ())
             replaced = overwrite and complete and path.is_file()
             self._saving.save(result.result.out, path, dtype, overwrite=replaced)
         except BadInput as error:
