@@ -259,7 +259,9 @@ def values_of(field):
     if get_origin(field.annotation) is Literal:
         return st.sampled_from(get_args(field.annotation))
     if kind is str:
-        return st.sampled_from(("cpu", "cuda", "cuda:1", "mps"))  # the only text is the device
+        if field.title == "Device":
+            return st.sampled_from(("cpu", "cuda", "cuda:1", "mps"))
+        return st.sampled_from(("warm", "cold", "my model.n2n"))
     if issubclass(kind, int):
         lowest = next(limit.ge for limit in field.metadata if hasattr(limit, "ge"))
         highest = next(limit.le for limit in field.metadata if hasattr(limit, "le"))

@@ -1,3 +1,4 @@
+import copy
 import threading
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_n2n import (
     open_pairs,
     train,
 )
+from napari_n2n.model.denoiser import Denoiser, merge_channels
 from napari_n2n.model.device import choose_device, computes_in_bfloat16
 from napari_n2n.model.network import CompactUNet
 from napari_n2n.model.record import HeldOutScore
@@ -24,6 +26,7 @@ from napari_n2n.training.held_out import HeldOut
 from napari_n2n.training.prepare import prepare
 from napari_n2n.training.state import TrainState
 
+DEEP = {"name": "compact", "width": 24, "depth": 1, "dims": 3}
 QUICK = TrainingSettings(steps=30, patch=32, batch=1, device="cpu", seed=3)
 
 
@@ -368,3 +371,35 @@ def test_a_run_that_diverges_keeps_its_best_weights_or_is_refused(pair, start):
 def test_a_memory_limit_that_is_no_size_is_refused(denoiser, scene, memory):
     with refused("option", match="memory"):
         denoise(denoiser, scene, device="cpu", memory=memory)
+
+
+def test_training_continues_from_a_model_of_ones_own(pair, denoiser, scene, tmp_path):
+    path = denoiser.save(tmp_path / "own.n2n")
+    settings = QUICK.model_copy(update={"start": str(path), "steps": 1, "seed": 0})
+    # Twice as bright: intensities are normalised in their own way.
+    brighter = Pair.open(*(2 * np.asarray(one.data) for one in pair.acquisitions))
+    run = fit(brighter, settings)
+    curve = run.finish().record.curve
+    assert curve[0].step == 0
+    assert curve[0].psnr == pytest.approx(denoiser.record.score.psnr, abs=0.1)
+    assert run.result.record.settings["start"] == str(path)
+
+
+def test_a_model_that_does_not_suit_the_recordings_is_refused(pair, denoiser, tmp_path):
+    path = str(denoiser.save(tmp_path / "planes.n2n"))
+    both = str(merge_channels([denoiser, copy.deepcopy(denoiser)]).save(tmp_path / "both.n2n"))
+    deep = Denoiser((CompactUNet(1, 24, 1, 3),), DEEP, denoiser.scales).save(tmp_path / "deep.n2n")
+    volumes = Pair.open(*(noisy(blobs((24, 64, 64)), k) for k in (1, 2)), axes="ZYX")
+    cases = [
+        (pair, {"start": str(deep)}, "model", "trained on volumes: add --dims 3"),
+        (volumes, {"start": path, "dims": 3}, "model", "trained on planes: add --dims 2"),
+        (pair, {"start": both}, "channels", "a network for each of 2 channels"),
+        (pair, {"start": str(tmp_path / "none.n2n")}, "not_found", "none.n2n"),
+    ]
+    for recordings, update, code, words in cases:
+        with refused(code, words):
+            train(recordings, QUICK.model_copy(update={"steps": 1, **update}))
+    flat = Denoiser((CompactUNet(1, 24, 1, 3, 1),), {**DEEP, "flat": 1}, denoiser.scales)
+    start = str(flat.save(tmp_path / "flat.n2n"))
+    with refused("model", "flat 1, not 0"):
+        train(volumes, QUICK.model_copy(update={"steps": 1, "dims": 3, "start": start}))

@@ -22,6 +22,7 @@ from napari_n2n import TrainingSettings
         ("dims", 4),
         ("loss", "l3"),
         *(("device", value) for value in ("tpu", "", "cuda:", "cuda:x", "cpu:1", "cuda:1 ", 1)),
+        *(("start", value) for value in ("hot", "", "model.pt", 1)),
         ("shape", (10**6, 10**6)),
     ],
 )

@@ -553,3 +553,25 @@ def test_dark_frames_correct_the_recordings_and_are_copied(viewer, qtbot, fixed_
     assert "missing.tif: no such file" in widget.measuring.problem.message
     widget.picker.dark.paths = ()
     assert widget.picker.recordings().dark == ()
+
+
+def test_training_can_start_from_a_model_file(viewer, qtbot, denoiser, tmp_path):
+    path = denoiser.save(tmp_path / "own.n2n")
+    add(viewer, 1, 2)
+    widget = open_train(viewer)
+    start = widget.form.start
+    assert start.value == "auto" and not start.file.native.isVisibleTo(widget)
+    start.menu.value = "a model file"
+    assert start.file.native.isVisibleTo(start.native) and start.value == "auto"
+    start.file.value = path
+    assert widget.form.settings().start == str(path)
+    assert "from own.n2n" in widget.form.section.text()
+    assert f"--start {path}" in widget._recipe().as_command()
+    assert f"start={str(path)!r}" in widget._recipe().as_python()
+    start.file.value = tmp_path / "gone.n2n"
+    qtbot.waitUntil(lambda: "gone.n2n" in widget.form.time_words.text(), timeout=20_000)
+    settings = widget.form.settings()
+    start.value = "cold"
+    assert widget.form.settings().start == "cold"
+    widget.form.choose(settings, "none")
+    assert start.value == settings.start

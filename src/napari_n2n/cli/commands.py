@@ -21,7 +21,7 @@ from napari_n2n.cli.inspect_run import (
     save_figures,
 )
 from napari_n2n.cli.left_out import LeftOut
-from napari_n2n.cli.model_file import check_finished, checkpoints, save_model
+from napari_n2n.cli.model_file import check_finished, check_start, checkpoints, save_model
 from napari_n2n.cli.options import (
     Axes,
     Dark,
@@ -148,6 +148,7 @@ def train(
         raise BadInput(f"{output}: unknown ending: must be .n2n", "output")
     output_path(output)  # fail before anything is read or created
     check_overwrite(output, overwrite=overwrite or resume)
+    check_start(settings, output)
     checkpoint = output.with_name(output.name + ".checkpoint")
     resume = resume and bool(checkpoints(checkpoint))
     left_out = LeftOut(skip_bad)

@@ -26,6 +26,16 @@ def checkpoints(checkpoint: Path) -> list[Path]:
     return [path for path in found if names.fullmatch(path.name) and is_checkpoint(path)]
 
 
+def check_start(settings: TrainingSettings, output: Path) -> None:
+    """Raise `BadInput` if the model to start from cannot be read, or would be replaced."""
+    from napari_n2n.io.output_path import check_keeps_inputs, output_path
+    from napari_n2n.model.denoiser import load
+
+    if settings.start_model is not None:
+        check_keeps_inputs(output_path(output), [settings.start_model])
+        load(settings.start_model)
+
+
 def check_finished(output: Path, settings: TrainingSettings, pairs: "Sequence[Pair]") -> None:
     """Raise unless a model without a checkpoint is the finished result of this run.
 

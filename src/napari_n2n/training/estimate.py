@@ -104,7 +104,9 @@ def estimate_time(
         If the device is not available, or the settings ask for volumes and an image has no Z axis.
     """
     device = choose_device(settings.device)
-    _, network = initial_network(settings, chosen_loss(settings, reports[0]), pairs)
+    channel = 0 if trains_separately(settings, reports) else None
+    loss = chosen_loss(settings, reports[0])
+    _, network = initial_network(settings, loss, pairs, channel=channel)
     network = network.moved_to(device)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
     fitting = count

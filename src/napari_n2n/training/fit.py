@@ -61,6 +61,7 @@ class _Control:
     save: threading.Event
     checkpoint: Path | None
     resume: bool
+    channel: int | None = None
 
 
 @as_steps
@@ -110,7 +111,7 @@ def fit(
     for channel in range(channels):
         own = [replace(pair, channel=0) for pair in pairs if pair.channel == channel]
         kept = checkpoint and checkpoint.with_name(f"{checkpoint.name}.{channel}")
-        part = replace(control, checkpoint=kept)
+        part = replace(control, checkpoint=kept, channel=channel)
         run = Steps(_fit_network(own, settings, reports[channel : channel + 1], part))
         with closing(run):
             for step in run:
@@ -181,7 +182,7 @@ def _run(
     The average in the state that it returns has the best weights.
     """
     inputs, path = fingerprints(pairs), control.checkpoint
-    parts = prepare(pairs, settings, reports, mask)
+    parts = prepare(pairs, settings, reports, mask, control.channel)
     state, schedule = parts.state, parts.schedule
     kept = Checkpoint(path, settings, parts.normalisations, inputs) if path is not None else None
     with closing(parts.cache), _saved_after_error(kept, state):

@@ -15,11 +15,13 @@ from torch import nn
 from napari_n2n.errors import BadInput
 from napari_n2n.model.denoiser import load
 from napari_n2n.model.network import Network, Stabilisation, build_network, flat_levels
+from napari_n2n.model.record import Architecture
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.losses import Loss
 from napari_n2n.training.patches import VOLUME_DEPTH
 from napari_n2n.training.settings import TrainingSettings
 
+_CURVE = "noise_curve"  # the weights that hold a `Stabilisation`
 # Arguments of `CompactUNet` for volumes: narrower and shallower than for planes, because a voxel
 # costs more time than a pixel of a plane.
 _VOLUME_NETWORK = {"width": 24, "depth": 1}
@@ -31,6 +33,7 @@ def initial_network(
     pairs: Sequence[Pair],
     mean: float = 0.0,
     stabilisation: Stabilisation | None = None,
+    channel: int | None = None,
 ) -> tuple[dict[str, Any], Network]:
     """Return the architecture and the network, on the CPU, with which a run starts.
 
@@ -42,13 +45,18 @@ def initial_network(
         Mean intensity in normalised units: initial output of a network with random weights.
     stabilisation
         Intensities in which the network computes; None for normalised units.
+    channel
+        Number of the network, if each channel gets one; None if there is only one.
 
     Raises
     ------
     BadInput
-        If the settings contradict each other or do not suit the data.
+        If the settings contradict each other or do not suit the data, or the model to start from
+        cannot be used.
     """
-    if is_pretrained(settings, loss):
+    if settings.start_model is not None:
+        chosen, network = _of_model(settings, pairs, channel)
+    elif is_pretrained(settings, loss):
         with as_file(files("napari_n2n") / "training/pretrained.n2n") as path:
             model = load(path)
         chosen, network = model.architecture, model.networks[0]
@@ -61,8 +69,51 @@ def initial_network(
     chosen = {**chosen, "stabilised": True}
     inner, network = network, build_network(chosen, settings.seed)
     curve = torch.tensor(stabilisation, dtype=torch.float32)
-    network.load_state_dict({**inner.state_dict(), "noise_curve": curve})
+    network.load_state_dict({**inner.state_dict(), _CURVE: curve})
     return chosen, network
+
+
+def _of_model(
+    settings: TrainingSettings, pairs: Sequence[Pair], channel: int | None
+) -> tuple[dict[str, Any], Network]:
+    """Return architecture and network of the model that a run starts from.
+
+    Intensities of the new data are normalised in their own way, so that a model of darker or
+    brighter recordings can be used. The variance-stabilised intensities of a model are not kept:
+    the run uses those of its own noise, if it needs them.
+    """
+    path = settings.start_model
+    assert path is not None
+    model = load(path)
+    count, dims = len(model.networks), model.dims
+    if dims != settings.dims:
+        kind = {2: "planes", 3: "volumes"}[dims]
+        raise BadInput(f"{path}: was trained on {kind}: add --dims {dims}", "model")
+    own, wanted = (_shape(one) for one in (model.architecture, architecture(settings, pairs)))
+    differing = [f"{key} {own[key]}, not {wanted[key]}" for key in own if own[key] != wanted[key]]
+    if differing:
+        raise BadInput(
+            f"{path}: its network does not suit these recordings ({', '.join(differing)}): train "
+            "without --start",
+            "model",
+        )
+    if count > 1 and (channel is None or channel >= count):
+        raise BadInput(
+            f"{path}: has a network for each of {count} channels: give recordings with these "
+            "channels and --channels separate",
+            "channels",
+        )
+    network = model.networks[channel or 0 if count > 1 else 0]
+    weights = {name: values for name, values in network.state_dict().items() if name != _CURVE}
+    chosen = {**model.architecture, "stabilised": False}
+    network = build_network(chosen, settings.seed)
+    network.load_state_dict(weights)
+    return chosen, network
+
+
+def _shape(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a network that decide the shape of its weights."""
+    return Architecture(**chosen).model_dump(exclude={"norm", "stabilised"})
 
 
 def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -99,7 +150,7 @@ def _is_cut(planes: int, poolings: int) -> bool:
 
 
 def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:
-    """Return whether a run starts from pretrained weights.
+    """Return whether a run starts from weights that denoise: a model, or pretrained ones.
 
     By default they are used where tests have shown a benefit: for planes with all losses but L0.
     Pretraining did not include volumes.
@@ -109,6 +160,8 @@ def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:
     BadInput
         If the settings ask for pretrained weights for volumes.
     """
+    if settings.start_model is not None:
+        return True
     if settings.start == "warm" and settings.dims != 2:
         raise BadInput(
             "pretrained weights (--start warm) exist for planes only: "

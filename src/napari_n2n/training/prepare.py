@@ -65,10 +65,12 @@ def prepare(
     settings: TrainingSettings,
     reports: Sequence[NoiseReport],
     mask: Callable[[tuple[int, int], int], Mask] = HeldOutMask,
+    channel: int | None = None,
 ) -> Parts:
     """Build and return the parts of a run; the caller must close the cache afterwards.
 
-    `mask` returns, for the shape of a plane and the seed, which pixels are held out.
+    `mask` returns, for the shape of a plane and the seed, which pixels are held out. `channel` is
+    the number of the network, if each channel gets one.
     """
     if settings.fixed_pattern == "repair":
         pairs = repaired(pairs)
@@ -79,7 +81,7 @@ def prepare(
     mean = float(np.mean([one.mean for one in normalisations]))
     wide = loss.name == "likelihood"
     stabilisation = stabilise(pairs, normalisations[0], reports[0].noise_model) if wide else None
-    architecture, network = initial_network(settings, loss, pairs, mean, stabilisation)
+    architecture, network = initial_network(settings, loss, pairs, mean, stabilisation, channel)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
     masks = [held_out_of(pair, settings.seed, mask) for pair in pairs]
     try:
@@ -126,6 +128,8 @@ def _log_decisions(
 ) -> None:
     reason = reports[0].reason if settings.loss == "auto" else "chosen in the settings"
     start = "pretrained" if is_pretrained(settings, parts.loss) else "random"
+    if settings.start_model is not None:
+        start = str(settings.start_model)
     cache = parts.cache
     streamed = f"streamed, {cache.slots} of {cache.block_count} blocks in memory"
     _log.info("loss %s: %s", parts.loss.name, reason)

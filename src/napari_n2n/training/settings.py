@@ -7,6 +7,7 @@ same settings and data give the same weights on the CPU.
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
@@ -48,6 +49,14 @@ PRESETS: dict[str, Preset] = {
     )
 }
 """The presets by name."""
+
+
+STARTS = {
+    "auto": "automatic",
+    "warm": "weights pretrained on simulated noise",
+    "cold": "random weights",
+}
+"""What training starts from unless it is a model, and the text of each in menus."""
 
 
 class TrainingSettings(BaseModel):
@@ -168,8 +177,8 @@ class TrainingSettings(BaseModel):
     )
     """Patches per step, each trained in both directions; fewer need less memory."""
 
-    start: Literal["auto", "warm", "cold"] = Field(default="auto", title="Initial weights")
-    """warm: pretrained on simulated noise; cold: random; auto: warm for planes except with L0."""
+    start: str = Field(default="auto", title="Start from", json_schema_extra={"form": "advanced"})
+    """auto; warm: pretrained on simulated noise; cold: random; or a model, MODEL.n2n, to go on."""
 
     # 1.5e-3 was as good as lower rates from pretrained weights, and works from random ones
     # (benchmarks/README.md, "What was tried").
@@ -187,6 +196,18 @@ class TrainingSettings(BaseModel):
         if not DEVICE.fullmatch(name):
             raise ValueError("must be auto, cpu, cuda, mps, or cuda:1 for the second card")
         return name
+
+    @field_validator("start")
+    @classmethod
+    def _is_a_start(cls, name: str) -> str:
+        if name not in STARTS and not name.endswith(".n2n"):
+            raise ValueError("must be auto, warm, cold, or a model file MODEL.n2n")
+        return name
+
+    @property
+    def start_model(self) -> Path | None:
+        """The model file that the run starts from; None if it starts from none."""
+        return None if self.start in STARTS else Path(self.start).expanduser()
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,9 +1,10 @@
 """Form fields that several docks share, so that they have the same labels everywhere."""
 
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Protocol, get_args, get_origin
 
-from magicgui.widgets import ComboBox, FloatSpinBox, LineEdit, SpinBox
+from magicgui.widgets import ComboBox, Container, FileEdit, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from pydantic import ByteSize
 from qtpy.QtWidgets import (
@@ -19,7 +20,7 @@ from superqt import QCollapsible
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.model.device import device_names
 from napari_n2n.simulate.corruption import Level, Parameter
-from napari_n2n.training.settings import TrainingSettings
+from napari_n2n.training.settings import STARTS, TrainingSettings
 from napari_n2n.widgets.dock import keep_narrow
 from napari_n2n.widgets.preferences import preferences
 
@@ -157,9 +158,47 @@ class MemoryField(FloatSpinBox):
         self.value = count / _GB
 
 
-def setting_field(
-    name: str, value: Any = None, labels: dict[Any, str] | None = None
-) -> ValueWidget[Any]:
+_MODEL = "a model file"  # choice in the menu of a `StartField`
+
+
+class StartField(Container[Any]):
+    """Ask what training starts from: a choice, or a model file, for which a field then appears.
+
+    Parameters
+    ----------
+    label, tooltip
+        Texts of the field.
+    """
+
+    def __init__(self, label: str, tooltip: str) -> None:
+        choices = [*((words, name) for name, words in STARTS.items()), (_MODEL, _MODEL)]
+        self.menu = ComboBox(choices=choices, tooltip=tooltip)
+        self.file = FileEdit(filter="napari-n2n model (*.n2n)", tooltip="The model to continue")
+        keep_narrow(self.menu, self.file)
+        super().__init__(widgets=[self.menu, self.file], label=label, labels=False)
+        self.margins = (0, 0, 0, 0)
+        self._show()
+        self.menu.changed.connect(self._show)
+
+    def _show(self, _choice: Any = None) -> None:
+        self.file.visible = self.menu.value == _MODEL
+
+    @property
+    def value(self) -> str:
+        """The setting; "auto" until a file is chosen."""
+        if self.menu.value != _MODEL:
+            return str(self.menu.value)
+        path = str(self.file.value)
+        return path if path.endswith(".n2n") else "auto"
+
+    @value.setter
+    def value(self, start: str) -> None:
+        self.menu.value = start if start in STARTS else _MODEL
+        if start not in STARTS:
+            self.file.value = Path(start)
+
+
+def setting_field(name: str, value: Any = None, labels: dict[Any, str] | None = None) -> Any:
     """Return a form field for one of the `TrainingSettings`, made from its metadata.
 
     Parameters
@@ -178,6 +217,8 @@ def setting_field(
     options: dict[str, Any] = {"label": info.title, "tooltip": info.description}
     if kind is ByteSize:
         return MemoryField(value=(default / _GB if value is None else value), **options)
+    if name == "start":
+        return StartField(**options)
     if get_origin(kind) is Literal or name == "device":
         chosen = default if value is None else value
         # The preferences may name a device that this computer lacks: a run then says what to do.

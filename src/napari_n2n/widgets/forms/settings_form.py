@@ -97,7 +97,9 @@ class SettingsForm(QWidget):
 
     def _show_time(self) -> None:
         estimate, settings = self._estimate, self.settings()
-        self.section.setText(f"Settings (loss {settings.loss}, {settings.preset})")
+        start = settings.start_model
+        begun = f", from {start.name}" if start is not None else ""
+        self.section.setText(f"Settings (loss {settings.loss}, {settings.preset}{begun})")
         words = PRESETS[settings.preset].description
         if settings.steps is not None:
             words = f"{counted(settings.steps, 'step')}."

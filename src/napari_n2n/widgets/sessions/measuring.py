@@ -20,7 +20,7 @@ from napari_n2n.widgets.dock import in_field_names, on_pixels_changed
 from napari_n2n.widgets.preferences import preferences
 
 # The settings on which the duration of one step depends.
-_STEP_SETTINGS = {"device", "dims", "channels", "patch", "batch", "memory"}
+_STEP_SETTINGS = {"device", "dims", "channels", "patch", "batch", "memory", "start"}
 
 
 @dataclass(frozen=True, eq=False)
