@@ -30,7 +30,7 @@ from napari_n2n.io.writers import Writer
 
 _RETRIES = 5  # of a shard whose task failed
 _QUEUED = 3  # shards per thread of the workers; more: more lost with a worker, fewer: idle threads
-_TIMEOUT = 10  # seconds to reach the scheduler
+_TIMEOUT = 30  # seconds to reach the scheduler, which may just have been started
 _PATIENCE = 600  # seconds without any worker before the run ends: new ones may be queued
 _ASK_SECONDS = 5.0  # between two questions to the scheduler for its workers
 _POLL_SECONDS = 0.02  # between two looks at what is finished; a shard takes a second or more
