@@ -96,6 +96,21 @@ def test_damaged_shards_of_an_unfinished_result_are_computed_again(tmp_path, sma
 
 
 @ENDINGS
+def test_an_interrupted_movie_of_many_small_frames_continues(tmp_path, small, ending):
+    movie = np.random.default_rng(1).normal(100, 5, (100, 40, 48)).astype(np.float32)
+    out = tmp_path / f"out{ending}"
+    growing = interrupted(small, movie, out, shards=40)  # three frames in each
+    done = len(read_journal(journal_path(out)).done)
+    assert growing.exists() and 10 < done < 20
+    run = run_of(small, movie, out, resume=True)
+    steps = list(run)
+    progress = [step.progress for step in steps]
+    assert progress == sorted(progress) and progress[-1] == 1 and len(steps) > 34 - done
+    assert steps[0].total == 34
+    np.testing.assert_array_equal(pixels(out), denoise(small, movie, **OPTIONS))
+
+
+@ENDINGS
 @pytest.mark.parametrize("claimed", [True, False])
 def test_a_run_killed_before_its_first_shard_leaves_nothing_behind(
     tmp_path, small, ending, claimed

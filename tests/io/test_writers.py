@@ -10,6 +10,7 @@ from conftest import copied
 from napari_n2n import Acquisition
 from napari_n2n.io import ngff
 from napari_n2n.io.header import Channel, Header
+from napari_n2n.io.shard_layout import shard_shape
 from napari_n2n.io.writers import open_writer
 
 STACK = np.random.default_rng(0).integers(0, 60_000, (2, 2, 3, 40, 50)).astype(np.uint16)
@@ -111,3 +112,31 @@ def test_a_copy_that_fails_or_is_cancelled_leaves_no_files(tmp_path, monkeypatch
     with pytest.raises(OSError, match="disk removed"):
         list(copied(stack, tmp_path / f"a{ending}"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides", "expected"),
+    [
+        ((2000, 256, 256), (2048, 2048), (62, 256, 256)),  # 2,002 files before
+        ((50, 256, 256), (2048, 2048), (1, 256, 256)),  # fills in while it is written
+        ((20_000, 256, 256), (2048, 2048), (244, 256, 256)),  # at most 64 MB
+        ((300, 2, 5, 64, 64), (2048, 2048), (9, 2, 5, 64, 64)),
+        ((400, 4096, 4096), (2048, 2048), (3, 2048, 2048)),
+        ((100, 30, 128, 128), (64, 512, 512), (3, 30, 128, 128)),
+    ],
+)
+def test_small_planes_share_a_shard(shape, sides, expected):
+    assert shard_shape(shape, 4, sides) == expected
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
+def test_a_movie_of_small_planes_has_few_files_with_the_same_pixels(tmp_path, ending):
+    movie = np.random.default_rng(0).integers(0, 60_000, (70, 2, 40, 300)).astype(np.uint16)
+    header = Header(movie.shape, movie.dtype, "TCYX", (1.0,) * 4, ("pixel",) * 4, "movie")
+    path = written(tmp_path / f"movie{ending}", movie, header)
+    np.testing.assert_array_equal(Acquisition.open(path).read((slice(None),) * 4), movie)
+    if ending == ".ome.zarr":
+        finest, coarser = ngff.levels(path)
+        assert finest.shards == (2, 2, 40, 512) and finest.chunks == (1, 1, 40, 256)
+        assert len([file for file in path.rglob("c/**/*") if file.is_file()]) == 2 * 35
+        np.testing.assert_array_equal(coarser[69, 1], ngff.halve(movie[69, 1]))

@@ -177,7 +177,7 @@ def write_part(sent: tuple[ClusterJob, Needed], part: Part) -> tuple[str, Check]
                 writer.average(part.name)
             else:
                 with _one_thread():
-                    values = predictor.compute(part.region, predictor.read(part.region))
+                    values = predictor.shard(part.region)
                 writer.write(part.region, values)
             written = writer.check(part.name)
     except BadInput as error:

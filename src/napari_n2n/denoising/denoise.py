@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
@@ -30,12 +30,16 @@ from napari_n2n.io.crash_safe import Check, Journal
 from napari_n2n.io.header import Region
 from napari_n2n.io.output_path import check_keeps_inputs, output_path
 from napari_n2n.io.run_lock import locked
+from napari_n2n.io.shard_layout import inside
 from napari_n2n.io.writers import Writer, check_ending
 from napari_n2n.model.denoiser import Denoiser, load
 from napari_n2n.model.device import choose_device
 
 Part = tuple[str, Region | None]
 """Name of a shard, and what it covers; None: a shard of a coarser level."""
+
+Written = tuple[str, Check | None] | float
+"""Name and check of a shard that was written, or how many shards are computed beyond these."""
 
 _log = logging.getLogger("napari_n2n")
 
@@ -118,7 +122,7 @@ def denoise_by_shards(
         journal, writer = open_output(path, denoiser, plan, job, resume)
         tile = tuple(journal.job["_tile"])
 
-        def write(levels: list[list[Part]]) -> Iterator[tuple[str, Check | None]]:
+        def write(levels: list[list[Part]]) -> Iterator[Written]:
             if scheduler is not None:
                 cluster_job = ClusterJob(
                     denoiser.to_bytes(), plan, path, journal.token, device, memory, tile
@@ -148,7 +152,7 @@ def denoise_by_shards(
 def _steps(
     writer: Writer,
     journal: Journal,
-    write: Callable[[list[list[Part]]], Iterator[tuple[str, Check | None]]],
+    write: Callable[[list[list[Part]]], Iterator[Written]],
 ) -> Iterator[DenoisingStep]:
     """Write all shards that the journal does not list, or that are not on the disk as listed.
 
@@ -158,13 +162,14 @@ def _steps(
     levels += [[(name, None) for name in names] for names in writer.pyramid()]
     total, coarser = len(levels[0]), {name for names in levels[1:] for name, _ in names}
     total_cost = total + _COARSER_COST * len(coarser)
-    done, averaged = 0, 0
+    done, averaged, progress = 0, 0, 0.0
 
-    def step(name: str | None = None) -> DenoisingStep:
-        nonlocal done, averaged
+    def step(name: str | None = None, more: float = 0.0) -> DenoisingStep:
+        nonlocal done, averaged, progress
         averaged += name in coarser
         done += name is not None and name not in coarser
-        progress = (done + _COARSER_COST * averaged) / total_cost
+        # A shard that is computed but not written yet counts before it is done.
+        progress = max(progress, (done + more + _COARSER_COST * averaged) / total_cost)
         return DenoisingStep(done, total, progress, writer.partial)
 
     yield step()
@@ -175,9 +180,12 @@ def _steps(
                 yield step(part[0])
             else:
                 missing.append(part)
-    for name, check in write(left):
-        journal.add(name, check)
-        yield step(name)
+    for written in write(left):
+        if isinstance(written, float):
+            yield step(more=written)
+            continue
+        journal.add(*written)
+        yield step(written[0])
 
 
 class DenoiseOptions(TypedDict, total=False):
@@ -288,10 +296,8 @@ def denoise(
     return run.finish(on_step)
 
 
-def _shards(
-    levels: list[list[Part]], predictor: Predictor, writer: Writer
-) -> Iterator[tuple[str, Check | None]]:
-    """Yield name and check of every written shard; coarser levels are written last."""
+def _shards(levels: list[list[Part]], predictor: Predictor, writer: Writer) -> Iterator[Written]:
+    """Yield every written shard; coarser levels are written last."""
     yield from _denoised([(n, region) for n, region in levels[0] if region], predictor, writer)
     for name, _ in chain.from_iterable(levels[1:]):
         writer.average(name)
@@ -300,26 +306,34 @@ def _shards(
 
 def _denoised(
     parts: list[tuple[str, Region]], predictor: Predictor, writer: Writer
-) -> Iterator[tuple[str, Check | None]]:
-    """Yield name and check of every denoised shard; read and write in the background."""
+) -> Iterator[Written]:
+    """Yield every denoised shard; read and write in the background."""
 
     def write(name: str, region: Region, values: np.ndarray) -> tuple[str, Check | None]:
         writer.write(region, values)
         return name, writer.check(name)
 
+    frames = [(part, list(predictor.frames(part[1]))) for part in parts]
+    following = chain.from_iterable(own for _, own in frames)
     with (
         ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-reader") as reading,
         ThreadPoolExecutor(1, thread_name_prefix="napari-n2n-writer") as writing,
     ):
-        ahead = [reading.submit(predictor.read, region) for _, region in parts[:1]]
+        ahead = [reading.submit(predictor.read, frame) for frame in islice(following, 1)]
         behind: list[Future[tuple[str, Check | None]]] = []
-        for number, (name, region) in enumerate(parts):
-            inputs = ahead.pop().result()
-            ahead += [reading.submit(predictor.read, r) for _, r in parts[number + 1 : number + 2]]
-            values = predictor.compute(region, inputs)
-            del inputs
+        for (name, region), own in frames:
+            shape = [part.stop - part.start for part in region]
+            values = np.empty(shape, writer.header.dtype)
+            for number, frame in enumerate(own, 1):
+                inputs = ahead.pop().result()
+                ahead += [reading.submit(predictor.read, one) for one in islice(following, 1)]
+                values[inside(frame, region)] = predictor.compute(frame, inputs)
+                del inputs
+                if number < len(own):
+                    yield len(behind) + number / len(own)
             for written in behind:
                 yield written.result()
             behind = [writing.submit(write, name, region, values)]
+            del values
         for written in behind:
             yield written.result()

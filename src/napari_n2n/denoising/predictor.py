@@ -17,6 +17,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, read_finite
 from napari_n2n.io.header import Region
 from napari_n2n.io.pixel_values import as_type
+from napari_n2n.io.shard_layout import frames, inside
 from napari_n2n.io.writers import shard_sides
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import check_memory, free_memory
@@ -184,6 +185,18 @@ class Predictor:
             result = error[..., inner[0], inner[1]]
         result = result.reshape([part.stop - part.start for part in region])
         return as_type(result, self.plan.header.dtype)
+
+    def frames(self, region: Region) -> Iterator[Region]:
+        """Yield the planes or volumes of a region, which are computed one after another."""
+        return frames(region, self.denoiser.dims)
+
+    def shard(self, region: Region) -> np.ndarray:
+        """Read and denoise a region of several planes or volumes."""
+        shape = [part.stop - part.start for part in region]
+        whole = np.empty(shape, self.plan.header.dtype)
+        for frame in self.frames(region):
+            whole[inside(frame, region)] = self.compute(frame, self.read(frame))
+        return whole
 
     def _with_surroundings(self, region: Region) -> Region:
         """Return a region with the pixels around it that decide its expected error."""

@@ -26,6 +26,7 @@ from napari_n2n.io.crash_safe import (
     rename_into_place,
 )
 from napari_n2n.io.header import Header, Region, grid
+from napari_n2n.io.shard_layout import frames, inside, shard_shape
 
 AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
 UNFINISHED = "napari-n2n: unfinished"  # attribute of an unfinished store: its token
@@ -78,6 +79,7 @@ class Writer:
         Description of the full resolution.
     shard
         Largest sides of a shard along the last axes, in pixels: multiples of a chunk's, or smaller.
+        See `shard_shape` for the other axes.
     token
         Part of the name of the unfinished store, and an attribute of it.
     tag
@@ -109,7 +111,8 @@ class Writer:
         note: dict[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.path, self.header, self._token = path, header, token
+        self.path, self.header, self._token, self._dims = path, header, token, len(shard)
+        shard = shard_shape(header.shape, header.dtype.itemsize, shard)
         self._own: dict[str, Any] = {_TAG: tag} if tag else {}
         if note:
             self._own[_NOTE] = note
@@ -162,11 +165,11 @@ class Writer:
             yield shape
 
     def _new_level(self, level: int, shape: tuple[int, ...], shard: tuple[int, ...]) -> zarr.Array:
-        chunks, shards = [1] * len(shape), [1] * len(shape)
-        for axis, side in zip(range(-len(shard), 0), shard, strict=True):
+        chunks, shards = [1] * len(shape), list(shard)
+        for axis in range(-self._dims, 0):
             most = CHUNK_SIDE if axis > -3 else CHUNK_DEPTH
-            chunks[axis] = min(most, shape[axis], side)
-            shards[axis] = -(-min(side, shape[axis]) // chunks[axis]) * chunks[axis]
+            chunks[axis] = min(most, shape[axis], shard[axis])
+            shards[axis] = -(-min(shard[axis], shape[axis]) // chunks[axis]) * chunks[axis]
         return self._group.create_array(
             str(level),
             shape=shape,
@@ -232,8 +235,11 @@ class Writer:
     def average(self, name: str) -> None:
         """Write a shard of a coarser level: the means of 2x2 pixels of the finer one."""
         level, region = self._place(name)
-        finer = self._levels[level - 1]
-        self._write(level, region, halve(np.asarray(finer[self._source(level, region)])))
+        finer, whole = self._levels[level - 1], np.empty(_lengths(region), self.header.dtype)
+        for frame in frames(region, self._dims):
+            source = self._source(level, frame)
+            whole[inside(frame, region)] = halve(np.asarray(finer[source]))
+        self._write(level, region, whole)
 
     def _place(self, name: str) -> tuple[int, Region]:
         """Return level and region of a shard."""
@@ -337,6 +343,10 @@ def halve(values: np.ndarray) -> np.ndarray:
 def _named_shards(array: zarr.Array, level: int) -> Iterator[tuple[str, Region]]:
     for name, region in grid(array.shape, _shard_shape(array)):
         yield f"{level}/{name}", region
+
+
+def _lengths(region: Region) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in region)
 
 
 def _shard_shape(array: zarr.Array) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from napari_n2n.io.crash_safe import (
     rename_into_place,
 )
 from napari_n2n.io.header import Header, Region, grid
+from napari_n2n.io.shard_layout import shard_shape
 from napari_n2n.io.units import converted, symbol
 
 _TAG = "napari-n2n-job"  # key, in the description of a file, of the tag of its job
@@ -134,9 +135,8 @@ class Writer:
 
     def shards(self) -> Iterator[tuple[str, Region]]:
         """Yield name and region of every strip: complete rows of one or more planes."""
-        shape, sides = self.header.shape, [1] * len(self.header.shape)
-        sides[-len(self._shard) :] = self._shard
-        sides = [min(side, length) for side, length in zip(sides, shape, strict=True)]
+        shape = self.header.shape
+        sides = list(shard_shape(shape, self.header.dtype.itemsize, self._shard))
         rows = max(1, math.prod(sides) // math.prod(sides[:-2]) // shape[-1])
         sides[-2:] = [min(rows, shape[-2]), shape[-1]]
         return grid(shape, sides)
