@@ -54,12 +54,13 @@ def _title(output: Path) -> str:
 
 
 def _has_unfinished(output: Path) -> bool:
+    from napari_n2n.denoising.folder import folder_journal
     from napari_n2n.denoising.to_address import staging_path
     from napari_n2n.io.address import address_of
 
     address = address_of(output)
     if address is None:
-        return journal_path(output).exists()
+        return journal_path(output).exists() or folder_journal(output).exists()
     place = staging_path(address)  # complete while it is uploaded
     return place.exists() or journal_path(place).exists()
 

@@ -124,7 +124,7 @@ class FolderJob:
     @property
     def journal(self) -> Path:
         """Path of the journal: the settings, then the finished results with their recordings."""
-        return self.folder / ".napari-n2n.journal"
+        return folder_journal(self.folder)
 
     @property
     def entries(self) -> list[str]:
@@ -147,6 +147,11 @@ class FolderJob:
         listed = journal.done if journal is not None else {}
         done = [here and entry in listed for here, entry in zip(exists, self.entries, strict=True)]
         return sum(exists), self.journal in there and not all(done)
+
+
+def folder_journal(folder: Path) -> Path:
+    """Return the path of the journal in a folder of results."""
+    return folder / ".napari-n2n.journal"
 
 
 @as_steps
