@@ -184,3 +184,13 @@ def test_text_over_both_recordings_is_not_taken_for_another_scene(share, sigma):
     text = parse(f"text:{share}")
     views = [text.apply(noisy(scene, k, sigma), np.random.default_rng(k)) for k in range(2)]
     assert "other_scene" not in {finding.code for finding in Pair.open(*views).findings}
+
+
+def test_text_over_both_recordings_is_not_taken_for_another_gain():
+    scene, text = tifffile.imread(sample("cells", "truth"))[:256], parse("text:0.25")
+    gains = []
+    for seed in range(8):
+        views = [text.apply(noisy(scene, (seed, k), 3), np.random.default_rng((seed, k)))
+                 for k in range(2)]  # fmt: skip
+        gains.append(Pair.open(*views).matches[1].gain)
+    assert gains.count(1.0) >= 7, gains

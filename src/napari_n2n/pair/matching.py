@@ -10,6 +10,7 @@ from napari_n2n.stats.statistics import (
     GROUPS,
     balanced,
     groups_of_blocks,
+    groups_of_tiles,
     jackknife,
     mean_over_blocks,
     neighbourhood,
@@ -30,6 +31,8 @@ _MOST_ITERATIONS, _CONVERGED = 100, 1e-10
 _SURE = 5.0
 # Standard errors within which the line is taken as the identity.
 _IDENTITY = 3
+# Change of a noise share by which its effect on a line is measured: above rounding, still linear.
+_SHARE_STEP = 0.02
 # Largest standard error of a gain that is used.
 _VAGUE = 0.1
 # Standard errors by which the noise shares must differ for the exposures to be taken as unequal.
@@ -46,10 +49,10 @@ def match_intensity(
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that a
     pixel's own noise does not decide its bin (an instrumental variable); a line through the means
     of the bins is fitted with soft-L1 weights. If it differs from the identity by less than three
-    standard errors (from parts of the plane), the identity is returned; if the acquisitions have no
-    scene in common, the gain is 1. The weights of the two acquisitions in the neighbourhood depend
-    on their noise, and so on the line itself: starting from the spread of the neighbourhoods, the
-    fit is repeated until the gain no longer changes.
+    standard errors (from parts of the plane, small ones and ones as large as a text), the identity
+    is returned; if the acquisitions have no scene in common, the gain is 1. The weights of the two
+    acquisitions in the neighbourhood depend on their noise, and so on the line itself: starting
+    from the spread of the neighbourhoods, the fit is repeated until the gain no longer changes.
 
     Parameters
     ----------
@@ -68,13 +71,15 @@ def match_intensity(
         )
     )
     shape = (len(planes_a), *planes_a[0].shape)
-    groups = groups_of_blocks(shape).ravel()
+    groups = (GROUPS * groups_of_blocks(shape) + groups_of_tiles(shape)).ravel()
+    pixels = slice(None) if counted is None else counted.ravel()
+    if _is_identity(*(part[pixels] for part in (a, b, around_a, around_b, groups))):
+        return Affine()
     spread_a, spread_b = (
         float(np.std(values, dtype=np.float64)) for values in (around_a, around_b)
     )
     gain = spread_b / spread_a if spread_a and spread_b else 1.0
     line = Affine(gain, _mean_difference(gain * a, b))
-    pixels = slice(None) if counted is None else counted.ravel()
     for _ in range(_ROUNDS):
         before = line
         balance = balanced(a, before.inverse(b), around_a, before.inverse(around_b))
@@ -107,15 +112,55 @@ def _mean_difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(b.mean(dtype=np.float64) - a.mean(dtype=np.float64))
 
 
+def _is_identity(
+    a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray, groups: np.ndarray
+) -> bool:
+    """Return whether B differs from A by less than the standard errors of a line.
+
+    The line depends on the noise shares by which the surroundings are balanced. Their standard
+    error counts too: a text may cover more of one acquisition than of the other.
+
+    Parameters
+    ----------
+    a, b, around_a, around_b
+        Pixels and their surroundings.
+    groups
+        For each pixel, `GROUPS` times the number of its block, plus that of its tile.
+    """
+    share, pulls = noise_share(a, b, around_a, around_b)
+    share = min(max(share, 0.0), 1.0 - _SHARE_STEP)
+    binned, moved = (
+        _binned(a, b, part * around_a + (1 - part) * around_b, groups)
+        for part in (share, share + _SHARE_STEP)
+    )
+    if binned is None or moved is None:
+        return False
+    sums, centre = binned
+    whole, other = (
+        _fitted(one.sum(axis=(1, 2))[:, None], centre)[0][0] for one in (sums, moved[0])
+    )
+    slope = (other - whole) / _SHARE_STEP
+    pull = np.bincount(groups, pulls, minlength=GROUPS**2).reshape(GROUPS, GROUPS)
+    errors = np.zeros(2)
+    for axis in (1, 0):  # blocks, then tiles
+        lines = _without_each(sums.sum(axis=2 if axis else 1), centre)
+        shares = -pull.sum(axis=axis)
+        scatter = [jackknife(line + by * shares) for line, by in zip(lines, slope, strict=True)]
+        errors = np.maximum(errors, scatter)
+    return bool((np.abs(whole - (1, centre)) <= _IDENTITY * errors).all())
+
+
 def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray) -> Affine:
     binned = _binned(a, b, instrument, groups)
     if binned is None:
         return Affine(1.0, _mean_difference(a, b))
     sums, centre = binned
-    whole = sums.sum(axis=1)
+    whole = sums.sum(axis=(1, 2))
     ((gain, level),), (errors,) = _fitted(whole[:, None], centre)
-    scatter = [jackknife(part) for part in _without_each(sums, centre)]
-    gain_error, level_error = np.maximum(errors, scatter)
+    for axis in (1, 2):
+        scatter = [jackknife(part) for part in _without_each(sums.sum(axis=axis), centre)]
+        errors = np.maximum(errors, scatter)
+    gain_error, level_error = errors
     if abs(gain - 1) <= _IDENTITY * gain_error and abs(level - centre) <= _IDENTITY * level_error:
         return Affine()
     if gain <= 0 or gain_error > _VAGUE:
@@ -141,14 +186,18 @@ def line_errors(
     binned = _binned(a, b, instrument, groups)
     if binned is None:
         return None
-    gains, levels = _without_each(*binned)
-    return jackknife(gains), jackknife(levels - gains * binned[1])
+    sums, centre = binned
+    gains, levels = _without_each(sums.sum(axis=1), centre)
+    return jackknife(gains), jackknife(levels - gains * centre)
 
 
 def _binned(
     a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray
 ) -> tuple[np.ndarray, float] | None:
-    """Return the sums that `_fitted` takes, shape (4, groups, bins), and the mean of A.
+    """Return the sums that `_fitted` takes, and the mean of A.
+
+    The sums have the shape (4, blocks, tiles, bins) if a group is `GROUPS` times the number of a
+    block plus that of a tile.
 
     The result is None if there are too few bins for a line.
     """
@@ -159,11 +208,11 @@ def _binned(
     cell = groups * _BINS + where
     sums = np.stack(
         [
-            np.bincount(cell, values, minlength=GROUPS * _BINS).reshape(GROUPS, _BINS)
+            np.bincount(cell, values, minlength=GROUPS**2 * _BINS).reshape(GROUPS, GROUPS, _BINS)
             for values in (None, a, b, (b - a).astype(np.float64) ** 2)
         ]
     )
-    count, total = sums[:2].sum(axis=1)
+    count, total = sums[:2].sum(axis=(1, 2))
     if (count >= _FEWEST_IN_BIN).sum() < _FEWEST_BINS:
         return None
     return sums, float(total.sum() / count.sum())

@@ -188,6 +188,16 @@ def groups_of_blocks(shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to((y[:, None] + 3 * x[None, :]) % GROUPS, shape)
 
 
+def groups_of_tiles(shape: tuple[int, ...]) -> np.ndarray:
+    """Number 4x4 equal tiles of the plane from 0 to 15, for structures as large as a text.
+
+    The result has the given shape (..., Y, X); all its planes are equal.
+    """
+    side = math.isqrt(GROUPS)
+    y, x = (np.arange(length) * side // length for length in shape[-2:])
+    return np.broadcast_to(side * y[:, None] + x[None, :], shape)
+
+
 def jackknife(leaving_out: Sequence[float]) -> float:
     """Return the standard error from estimates that each leave out one group (Efron 1982)."""
     values = np.array(leaving_out)
