@@ -1,10 +1,12 @@
 """What is written opens again with the same pixels, axes, pixel sizes and channels."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from conftest import copied
 
 from napari_n2n import Acquisition
@@ -54,7 +56,8 @@ def test_a_written_stack_opens_with_its_description(tmp_path, ending, axes, dtyp
     opened = Acquisition.open(written(tmp_path / f"cells{ending}", pixels, header))
     assert (opened.axes, opened.units, opened.dtype) == (axes, header.units, header.dtype)
     assert opened.scale == pytest.approx(header.scale)
-    assert [one for one in opened.channels if one.name] == list(header.channels)
+    found = [(one.name, one.colour) for one in opened.channels if one.name]
+    assert found == [(one.name, one.colour) for one in header.channels]
     np.testing.assert_array_equal(opened.read((slice(None),) * len(axes)), pixels)
 
 
@@ -82,6 +85,42 @@ def test_levels_end_at_one_chunk_and_say_where_their_first_pixel_is(tmp_path):
     assert scale["scale"] == pytest.approx([0.8, 0.4])
     assert translation["translation"] == pytest.approx([0.3, 0.15])
     np.testing.assert_array_equal(ngff.levels(path)[1][:], ngff.halve(plane))
+
+
+def test_a_result_keeps_position_contrast_and_colours_of_its_input(tmp_path):
+    window = (0.0, 65535.0, 100.0, 9000.0)
+    header = replace(
+        HEADER,
+        channels=(Channel("red", "FF0000", window), Channel("green")),
+        translation=(0.0, 0.0, 5.0, -3.0, 7.5),
+    )
+    source = Acquisition.open(written(tmp_path / "source.ome.zarr", STACK, header))
+    assert source.translation == header.translation
+    red, green = source.channels
+    assert red == header.channels[0]
+    assert green.colour and green.window[:2] == (STACK[:, 1].min(), STACK[:, 1].max())
+    part = source.cropped(slice(10, 30), slice(20, 50)).every("T", 1, 1)
+    list(copied(part, tmp_path / "part.ome.zarr"))
+    copy = Acquisition.open(tmp_path / "part.ome.zarr")
+    assert copy.translation == pytest.approx((2.0, 0.0, 5.0, -1.0, 9.5))
+    assert copy.channels == source.channels
+
+
+@pytest.mark.parametrize("axes", ["TCZYX", "CYX", "YX"])
+def test_results_fit_the_schema_of_ome_zarr(tmp_path, axes):
+    models = pytest.importorskip("ome_zarr_models.v05")
+    pixels = STACK[(0,) * (5 - len(axes))]
+    kept = [HEADER.axes.index(axis) for axis in axes]
+    scale, units = (tuple(of[k] for k in kept) for of in (HEADER.scale, HEADER.units))
+    header = Header(pixels.shape, pixels.dtype, axes, scale, units, "cells")
+    path = written(tmp_path / "cells.ome.zarr", pixels, header)
+    omero = pytest.importorskip("ome_zarr_models.common.omero")
+    image = models.Image.from_zarr(zarr.open_group(path, mode="r"))
+    assert len(image.ome_attributes.multiscales[0].axes) == len(axes)
+    stored = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
+    channels = omero.Omero.model_validate(stored["omero"]).channels
+    assert len(channels) == (header.shape[axes.index("C")] if "C" in axes else 1)
+    assert all(one.window.start < one.window.end and len(one.color) == 6 for one in channels)
 
 
 def test_tiff_is_that_of_imagej_where_its_types_suffice(tmp_path):

@@ -130,6 +130,8 @@ def make_plan(
             "channels",
         )
     if quantity == "error":
+        # It has other values than the image, so its contrast is measured.
+        first = replace(first, channels=tuple(replace(c, window=()) for c in first.channels))
         check_error_is_known(denoiser, len(channels[0]))
     scenes = tuple(
         _scene([corrected(one, denoiser, channel) for one in split])

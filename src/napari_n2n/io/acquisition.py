@@ -43,14 +43,14 @@ class Acquisition:
     axes
         One letter of ``RTCZYX`` per axis, in this order: repeats, time, channels, depth, rows,
         columns.
-    scale, units
-        Size of a pixel along each axis, and its unit ("micrometer", "second", "pixel").
+    scale, units, translation
+        Size of a pixel along each axis, its unit ("micrometer", "pixel"), and where the first is.
     name
         Name in messages, reports and layers.
     path
         File that was opened, if any.
     channels
-        Names and colours of the channels, if known.
+        Names, colours and contrast of the channels, if known.
     axes_assumed
         True if the source does not label its leading axes and they are a guess.
     axes_from_file
@@ -70,6 +70,7 @@ class Acquisition:
     name: str
     path: Path | None = None
     channels: tuple[Channel, ...] = ()
+    translation: tuple[float, ...] = ()
     axes_assumed: bool = False
     axes_from_file: bool = False
     measured_saturation: float | None = None
@@ -118,6 +119,7 @@ class Acquisition:
             name=header.name,
             path=source.path,
             channels=header.channels,
+            translation=header.translation or (0.0,) * len(header.shape),
             axes_assumed=source.axes_assumed,
             axes_from_file=source.axes_from_file,
         )._sorted()
@@ -141,7 +143,8 @@ class Acquisition:
     def header(self) -> Header:
         """Description of the stack, for writing a result on the same grid."""
         return Header(
-            self.shape, self.dtype, self.axes, self.scale, self.units, self.name, self.channels
+            *(self.shape, self.dtype, self.axes, self.scale, self.units, self.name, self.channels),
+            translation=self.translation,
         )
 
     @property
@@ -328,6 +331,7 @@ class Acquisition:
             axes="".join(self.axes[k] for k in rest),
             scale=tuple(self.scale[k] for k in rest),
             units=tuple(self.units[k] for k in rest),
+            translation=tuple(self.translation[k] for k in rest),
             channels=() if axis == "C" else self.channels,
         )
 
@@ -358,12 +362,13 @@ class Acquisition:
         return self.axes.index(axis)
 
     def _view(self, parts: dict[str, slice]) -> "Acquisition":
-        window, scale = list(self.window), list(self.scale)
+        window, scale, origin = list(self.window), list(self.scale), list(self.translation)
         for axis, part in parts.items():
             place = self._axis_index(axis)
+            origin[place] += (part.start or 0) * scale[place]
             window[self.order[place]] = sub_slice(window[self.order[place]], part)
             scale[place] *= part.step or 1
-        return replace(self, window=tuple(window), scale=tuple(scale))
+        return replace(self, window=tuple(window), scale=tuple(scale), translation=tuple(origin))
 
     def _sorted(self) -> "Acquisition":
         """Return a view with the axes in the order RTCZYX."""
@@ -374,6 +379,7 @@ class Acquisition:
             axes="".join(self.axes[k] for k in rank),
             scale=tuple(self.scale[k] for k in rank),
             units=tuple(self.units[k] for k in rank),
+            translation=tuple(self.translation[k] for k in rank),
         )
 
 

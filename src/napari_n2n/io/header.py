@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+WINDOW = ("min", "max", "start", "end")
+"""Keys of the four values of a window in OME-Zarr."""
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -18,10 +21,14 @@ class Channel:
         Name from the file; empty if it has none.
     colour
         Six hexadecimal digits, RRGGBB; empty if unknown.
+    window
+        Smallest and largest value, and the values shown as black and as full colour, as in
+        OME-Zarr; empty if unknown.
     """
 
     name: str = ""
     colour: str = ""
+    window: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,8 @@ class Header:
     images, image
         Name and shape of every image in the file, and the index of this one; empty and 0 if the
         file has only one.
+    translation
+        Position of the first pixel along each axis, in its unit; empty if unknown.
     """
 
     shape: tuple[int, ...]
@@ -54,6 +63,7 @@ class Header:
     channels: tuple[Channel, ...] = ()
     images: tuple[str, ...] = ()
     image: int = 0
+    translation: tuple[float, ...] = ()
 
     @property
     def steps(self) -> dict[str, tuple[float, str]]:
@@ -69,10 +79,15 @@ def number(value: object) -> float:
         return math.nan
 
 
-def channel(name: object, colour: object) -> Channel:
-    """Return a channel with the name and colour in a file's metadata, as far as they are valid."""
+def channel(name: object, colour: object, window: object = None) -> Channel:
+    """Return a channel with what a file's metadata say about it, as far as this is valid."""
     known = isinstance(colour, str) and re.fullmatch("[0-9A-Fa-f]{6}", colour)
-    return Channel(name if isinstance(name, str) else "", str(colour) if known else "")
+    given = window if isinstance(window, dict) else {}
+    limits = tuple(number(given.get(key)) for key in WINDOW)
+    shown = all(map(math.isfinite, limits)) and limits[2] < limits[3]
+    return Channel(
+        name if isinstance(name, str) else "", str(colour) if known else "", limits if shown else ()
+    )
 
 
 Region = tuple[slice, ...]

@@ -26,9 +26,9 @@ from napari_n2n.io.crash_safe import (
     rename_into_place,
 )
 from napari_n2n.io.header import Header, Region, grid
+from napari_n2n.io.ngff_metadata import describe
 from napari_n2n.io.shard_layout import frames, inside, shard_shape
 
-AXIS_TYPES = {"T": "time", "C": "channel", **dict.fromkeys("ZYX", "space"), "R": "repeat"}
 UNFINISHED = "napari-n2n: unfinished"  # attribute of an unfinished store: its token
 _TAG = "napari-n2n: job"  # attribute of a result: the tag of its job
 _NOTE = "napari-n2n: provenance"  # attribute of a result: what made it
@@ -263,7 +263,7 @@ class Writer:
             If shards are missing.
         """
         self._verify()
-        attributes = {"ome": self._metadata()}
+        attributes = {"ome": describe(self.header, self._levels)}
         with named_in_errors(self.path):
             self._group.attrs.put(attributes | self._own)
             for file in (self.partial / "zarr.json", self.partial):
@@ -300,35 +300,6 @@ class Writer:
         """Delete the unfinished store."""
         remove(self.partial)
 
-    def _metadata(self) -> dict[str, Any]:
-        header = self.header
-        image = {
-            "name": header.name,
-            "axes": [_axis(*pair) for pair in zip(header.axes, header.units, strict=True)],
-            "datasets": [self._dataset(level) for level in range(len(self._levels))],
-        }
-        metadata: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
-        if header.channels:
-            metadata["omero"] = {
-                "channels": [
-                    {"label": channel.name} | ({"color": channel.colour} if channel.colour else {})
-                    for channel in header.channels
-                ]
-            }
-        return metadata
-
-    def _dataset(self, level: int) -> dict[str, Any]:
-        factor = float(2**level)
-        steps = self.header.scale
-        scale = [*steps[:-2], steps[-2] * factor, steps[-1] * factor]
-        # Averaging 2x2 pixels moves the centre of the first one by half a fine pixel.
-        shift = (factor - 1.0) / 2.0
-        translation = [0.0] * (len(steps) - 2) + [step * shift for step in steps[-2:]]
-        transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-        if level:
-            transforms.append({"type": "translation", "translation": translation})
-        return {"path": str(level), "coordinateTransformations": transforms}
-
 
 def halve(values: np.ndarray) -> np.ndarray:
     """Average blocks of 2x2 pixels of (..., Y, X); an odd last row or column is repeated."""
@@ -351,8 +322,3 @@ def _lengths(region: Region) -> tuple[int, ...]:
 
 def _shard_shape(array: zarr.Array) -> tuple[int, ...]:
     return array.shards or array.chunks
-
-
-def _axis(letter: str, unit: str) -> dict[str, str]:
-    axis = {"name": letter.lower(), "type": AXIS_TYPES[letter]}
-    return axis | {"unit": unit} if unit != "pixel" and letter != "C" else axis

@@ -12,8 +12,9 @@ import zarr
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Channel, Header, channel, number
 from napari_n2n.io.image_name import image_index, listed, say_choice
-from napari_n2n.io.ngff import AXIS_TYPES, UNFINISHED
+from napari_n2n.io.ngff import UNFINISHED
 from napari_n2n.io.ngff_images import ZarrImages, array_names, list_images, metadata_of
+from napari_n2n.io.ngff_metadata import AXIS_TYPES
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.units import unit_name
 
@@ -133,10 +134,11 @@ def _image(
         shape=array.shape,
         dtype=array.dtype,
         axes="".join(str(axis["name"]) for axis in axes).upper(),
-        scale=_scale(array.ndim, transformations),
+        scale=_scale_and_translation(array.ndim, transformations)[0],
         units=tuple(unit_name(axis.get("unit")) for axis in axes),
         name=str(image.get("name") or ""),
         channels=_channels(ome.get("omero")),
+        translation=_scale_and_translation(array.ndim, transformations)[1],
     )
 
 
@@ -157,25 +159,32 @@ def _coordinates(dataset: dict[str, Any], image: dict[str, Any]) -> tuple[list[A
     return (named or systems)[0]["axes"], transformations
 
 
-def _scale(ndim: int, transformations: list[Any]) -> tuple[float, ...]:
-    """Return the product of all scales, NaN where one is not a number."""
-    scale = [1.0] * ndim
+def _scale_and_translation(
+    ndim: int, transformations: list[Any]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return all scales and translations as one of each, NaN where one is not a number."""
+    scale, translation = [1.0] * ndim, [0.0] * ndim
     for transform in transformations:
         kind = transform.get("type")
+        steps, offsets = [1.0] * ndim, [0.0] * ndim
         if kind == "sequence":
-            steps = list(_scale(ndim, transform.get("transformations") or []))
+            inner = _scale_and_translation(ndim, transform.get("transformations") or [])
+            steps, offsets = list(inner[0]), list(inner[1])
         elif kind == "scale":
-            steps = [number(step) for step in transform.get("scale") or ()]
-        else:
-            continue
-        scale = [a * b for a, b in zip(scale, [*steps, *[1.0] * ndim][:ndim], strict=True)]
-    return tuple(scale)
+            steps = [*map(number, transform.get("scale") or ()), *steps][:ndim]
+        elif kind == "translation":
+            offsets = [*map(number, transform.get("translation") or ()), *offsets][:ndim]
+        scale = [a * b for a, b in zip(scale, steps, strict=True)]
+        translation = [a * b + c for a, b, c in zip(translation, steps, offsets, strict=True)]
+    return tuple(scale), tuple(translation)
 
 
 def _channels(omero: Any) -> tuple[Channel, ...]:
     listed = omero.get("channels") if isinstance(omero, dict) else None
     return tuple(
-        channel(one.get("label"), one.get("color")) if isinstance(one, dict) else Channel()
+        channel(one.get("label"), one.get("color"), one.get("window"))
+        if isinstance(one, dict)
+        else Channel()
         for one in (listed if isinstance(listed, list) else ())
     )
 

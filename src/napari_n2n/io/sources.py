@@ -206,7 +206,8 @@ def _open_layer(layer: Any, axes: str | None) -> Source:
     labels = _as_axes("".join(str(label) for label in layer.axis_labels).upper(), layer.ndim)
     units = tuple(unit_name(str(unit)) for unit in layer.units)
     scale = tuple(float(step) for step in layer.scale)
-    header = Header(data.shape, data.dtype, "", scale, units)
+    translation = tuple(float(place) for place in layer.translate)
+    header = Header(data.shape, data.dtype, "", scale, units, translation=translation)
     if (file := header_of_file(layer, tuple(data.shape), _labelled_header)) is not None:
         if set(scale) == {1.0} and set(units) == {"pixel"}:
             header = replace(header, scale=file.scale, units=file.units)
@@ -273,11 +274,18 @@ def _from_array(
         header.channels if header else (),
         header.images if header else (),
         header.image if header else 0,
+        _usable_translation(header, len(shape)),
     )
     assumed = axes is None and len(shape) > 2
     if assumed:
         _log.info("%s: its axes are unlabelled: %s is taken as %s", place, shape, letters)
     return Source(array, found, axes_assumed=assumed)
+
+
+def _usable_translation(header: Header | None, count: int) -> tuple[float, ...]:
+    """Return the translation in a header; empty if it is not one finite number for each axis."""
+    known = header.translation if header is not None else ()
+    return known if len(known) == count and all(map(math.isfinite, known)) else ()
 
 
 def _check_map(array: Any, place: str) -> None:

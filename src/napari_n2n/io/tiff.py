@@ -119,7 +119,7 @@ class Writer:
         named_ome = self.path.name.lower().endswith((".ome.tif", ".ome.tiff"))
         plain = not named_ome and str(header.dtype) in _IMAGEJ_TYPES and size < _CLASSIC_LIMIT
         in_order = header.axes == "".join(axis for axis in "TZCYX" if axis in header.axes)
-        imagej = plain and in_order and not header.channels
+        imagej = plain and in_order and not any(one.name for one in header.channels)
         tifffile.imwrite(
             self.partial,
             shape=header.shape,

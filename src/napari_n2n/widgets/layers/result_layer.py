@@ -70,6 +70,7 @@ def layer_arguments(
     if source is None:
         return arguments | {
             "scale": header.scale,
+            "translate": header.translation or (0.0,) * len(header.shape),
             "units": header.units,
             "axis_labels": tuple(header.axes.lower()),
             "contrast_limits": limits or contrast_limits(middle_plane(array)),
