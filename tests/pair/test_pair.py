@@ -7,6 +7,7 @@ from conftest import blobs, noisy, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage import data
 
 from napari_n2n import Pair
 from napari_n2n.pair.checks import _displacement
@@ -187,10 +188,7 @@ def test_text_over_both_recordings_is_not_taken_for_another_scene(share, sigma):
 
 
 def test_text_over_both_recordings_is_not_taken_for_another_gain():
-    scene, text = tifffile.imread(sample("cells", "truth"))[:256], parse("text:0.25")
-    gains = []
-    for seed in range(8):
-        views = [text.apply(noisy(scene, (seed, k), 3), np.random.default_rng((seed, k)))
-                 for k in range(2)]  # fmt: skip
-        gains.append(Pair.open(*views).matches[1].gain)
-    assert gains.count(1.0) >= 7, gains
+    scene, text = data.camera()[:256, :256].astype(np.float32), parse("text:0.25")
+    for seed in range(5):
+        views = [text.apply(scene, np.random.default_rng((seed, k))) for k in range(2)]
+        assert Pair.open(*views).matches[1].gain == 1, seed
