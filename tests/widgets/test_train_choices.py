@@ -575,3 +575,39 @@ def test_training_can_start_from_a_model_file(viewer, qtbot, denoiser, tmp_path)
     assert widget.form.settings().start == "cold"
     widget.form.choose(settings, "none")
     assert start.value == settings.start
+
+
+def test_layers_are_paired_by_their_names(viewer, qtbot, fixed_estimate):
+    for field in (1, 2):
+        for seed, name in enumerate("ab"):
+            image = noisy(blobs((64, 64), field), 10 * field + seed)
+            viewer.add_image(image, name=f"cells_{field}_{name}")
+        if field == 1:
+            viewer.layers.move(1, 0)
+            viewer.add_image(SCENE, name="other")
+    widget = open_train(viewer)
+    pair = (widget.layer_a.value.name, widget.layer_b.value.name)
+    assert set(pair) == {"cells_1_a", "cells_1_b"}  # not the layer that comes next
+    kind = widget.picker.kind
+    kind.value = kind.choices[-1]
+    assert "cells_2_a + cells_2_b" in widget.picker.pairs_words.text()
+    assert widget.layer_a.native.isHidden() and widget.layer_b.native.isHidden()
+    wait_until_measured(widget, qtbot)
+    assert len(widget.measuring.measured.pairs) == 2
+    recipe = widget._recipe()
+    assert recipe.recordings.title == "cells_1_a + cells_1_b and 1 more pair"
+    assert "cells_1_a.tif cells_1_b.tif + cells_2_a.tif cells_2_b.tif" in recipe.as_command()
+    viewer.layers["cells_2_b"].name = "something"
+    assert kind.choices == ("two recordings", "frames of one stack") and not kind.native.isHidden()
+
+
+def test_two_channels_of_one_layer_are_a_pair(viewer, qtbot, fixed_estimate):
+    cameras = np.stack([noisy(SCENE, seed) for seed in (1, 2)])
+    viewer.add_image(cameras, name="cameras", axis_labels=("c", "y", "x"))
+    widget = open_train(viewer)
+    widget.picker.split_instead()
+    assert widget.picker.axis.value == "C"
+    assert "C (2 channels)" in widget.picker.axis.native.currentText()
+    wait_until_measured(widget, qtbot)
+    names = [one.name for one in widget.measuring.measured.pairs[0].acquisitions]
+    assert names == ["cameras C0", "cameras C1"]

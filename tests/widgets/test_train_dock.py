@@ -10,6 +10,7 @@ import tifffile
 import torch
 import zarr
 from conftest import blobs, noisy
+from PIL import Image
 from qtpy.QtWidgets import QFileDialog
 
 from napari_n2n import Acquisition, load
@@ -73,6 +74,8 @@ def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
     assert isinstance(result.data, zarr.Array) and result.data.shape == (64, 64)
     for name in ("scale", "translate", "rotate", "shear", "units", "contrast_limits"):
         np.testing.assert_array_equal(getattr(result, name), getattr(source, name))
+    result.contrast_limits = (110, 300)
+    assert tuple(source.contrast_limits) == (110, 300)  # one setting for both
     clean = np.asarray(result.data)
     assert np.mean((clean - SCENE) ** 2) < np.mean((source.data - SCENE) ** 2)
     assert widget.train_button.isEnabled() and widget.save_button.isEnabled()
@@ -357,3 +360,24 @@ def test_the_curve_shows_the_psnr_and_without_one_the_held_out_error(qtbot):
     curve.show_steps([replace(step, psnr=None) for step in steps])
     assert not curve.getAxis("right").isVisible()
     assert drawn(curve.held_out) == [step.held_out for step in steps] and drawn(curve.psnr) == []
+
+
+def test_a_picture_shows_raw_beside_denoised(make_napari_viewer_proxy, qtbot, tmp_path, shown):
+    viewer = make_napari_viewer_proxy(show=True)
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    controls = widget.run_panel.comparison
+    controls.save_picture(tmp_path / "early.png")
+    assert len(shown) == 1 and "a denoised image or a preview is not visible" in shown[0]
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    controls.split.click()  # the picture does not depend on the divider
+    visible = [layer.visible for layer in viewer.layers]
+    controls.save_picture(tmp_path / "cells")
+    assert [layer.visible for layer in viewer.layers] == visible
+    picture = np.asarray(Image.open(tmp_path / "cells.png")).astype(float)
+    half = (picture.shape[1] - 6) // 2
+    before, after = picture[:, :half], picture[:, half + 6 :]
+    assert (picture[:, half : half + 6] == 255).all() and before.shape == after.shape
+    assert before.std() > 10 and after.std() > 10 and np.abs(before - after).mean() > 2
+    assert len(shown) == 1

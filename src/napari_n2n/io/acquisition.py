@@ -185,9 +185,9 @@ class Acquisition:
 
     @property
     def frames(self) -> dict[str, int]:
-        """Number of frames along each axis that a stack can be split along, time first."""
+        """Length of each axis that a stack can be split along, time first; two channels, last."""
         lengths = dict(zip(self.axes[:-2], self.shape[:-2], strict=True))
-        return {axis: lengths[axis] for axis in "TRZ" if axis in lengths and lengths[axis] > 1}
+        return {a: n for a in "TRZC" if (n := lengths.get(a, 1)) > 1 and (a != "C" or n == 2)}
 
     @property
     def saturation(self) -> float:

@@ -168,6 +168,8 @@ class Recordings:
         Image that is not 0 where pixels are used, for all fields of view; None: everywhere.
     dark
         Dark frames, by which all are corrected.
+    listed
+        The recordings of several fields of view, of which `sources` are the first.
     fields
         The recordings of every field of view: the files in the folders when this was created.
 
@@ -182,10 +184,13 @@ class Recordings:
     split: str | None = None
     mask: Any = None
     dark: tuple[Any, ...] = ()
+    listed: tuple[tuple[Any, ...], ...] = ()
     fields: tuple[tuple[Any, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        listed = fields_of_view(self.sources) if self.in_folders else [self.sources]
+        listed: Sequence[Sequence[Any]] = self.listed or [self.sources]
+        if self.in_folders and not self.listed:
+            listed = fields_of_view(self.sources)
         object.__setattr__(self, "fields", tuple(map(tuple, listed)))
 
     @property
@@ -197,7 +202,10 @@ class Recordings:
     def title(self) -> str:
         """The names of the sources."""
         named = (Path(one) if isinstance(one, str) else one for one in self.sources)
-        return " + ".join(one.name for one in named)
+        more = len(self.listed) - 1
+        names = " + ".join(one.name for one in named)
+        pairs = "1 more pair" if more == 1 else f"{more} more pairs"
+        return f"{names} and {pairs}" if more > 0 else names
 
     @property
     def inputs(self) -> list[Any]:

@@ -23,7 +23,7 @@ def open_repeats(
     if detector is not None:
         opened = [corrected_by(one, detector) for one in opened]
     if split is not None:
-        opened = [half for stack in opened for half in stack.split(split)]
+        opened = [half for stack in opened for half in _halves(stack, split)]
     opened = [repeat for stack in opened for repeat in stack.along("R")]
     if len(opened) < 2:
         raise BadInput(
@@ -32,3 +32,8 @@ def open_repeats(
             "single",
         )
     return opened
+
+
+def _halves(stack: Acquisition, axis: str) -> Sequence[Acquisition]:
+    """Return even and odd frames along an axis; two channels, of two cameras, by their names."""
+    return stack.along("C") if axis == "C" and stack.frames.get("C") else stack.split(axis)

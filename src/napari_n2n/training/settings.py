@@ -178,7 +178,7 @@ class TrainingSettings(BaseModel):
     """Patches per step, each trained in both directions; fewer need less memory."""
 
     start: str = Field(default="auto", title="Start from", json_schema_extra={"form": "advanced"})
-    """auto; warm: pretrained on simulated noise; cold: random; or a model, MODEL.n2n, to go on."""
+    """auto; warm: pretrained on simulated noise; cold: random; or a model to continue from."""
 
     # 1.5e-3 was as good as lower rates from pretrained weights, and works from random ones
     # (benchmarks/README.md, "What was tried").

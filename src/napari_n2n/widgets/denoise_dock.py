@@ -19,9 +19,9 @@ from napari_n2n.widgets.dock import (
 )
 from napari_n2n.widgets.forms.comparison_controls import ComparisonControls
 from napari_n2n.widgets.forms.fields import AxesField, device_menu, memory_field
+from napari_n2n.widgets.forms.image_picker import ImagePicker
 from napari_n2n.widgets.forms.model_picker import ModelPicker
 from napari_n2n.widgets.forms.output import OutputPicker
-from napari_n2n.widgets.forms.recordings_picker import ImagePicker
 from napari_n2n.widgets.forms.spot_panel import SpotPanel
 from napari_n2n.widgets.sessions.denoising_session import DenoisingSession
 from napari_n2n.widgets.sessions.previewing import Previewing, Subject, SuitabilityCheck

@@ -1,17 +1,21 @@
 """Controls of the comparison: preview, split view, and the position of its divider."""
 
+from pathlib import Path
+
+from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSlider, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSlider, QVBoxLayout, QWidget
 from superqt.utils import signals_blocked
 
-from napari_n2n.widgets.dock import connect_while_alive
+from napari_n2n.errors import BadInput, explain
+from napari_n2n.widgets.dock import button, connect_while_alive, notify
 from napari_n2n.widgets.layers.comparison import Comparison
 
 _SLIDER_STEPS = 1000  # of the slider: more than a dock has pixels across
 
 
 class ComparisonControls(QWidget):
-    """Two checkboxes and a slider that control a comparison.
+    """Two checkboxes, a slider and a button for a comparison.
 
     Parameters
     ----------
@@ -38,6 +42,8 @@ class ComparisonControls(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         boxes.addWidget(self.preview)
         boxes.addWidget(self.split)
+        self.picture_button = button("Picture ...", "Save a PNG: raw beside denoised, as on screen")
+        boxes.addWidget(self.picture_button)
         column.addLayout(boxes)
         column.addWidget(self.divider)
         connect_while_alive(
@@ -46,7 +52,24 @@ class ComparisonControls(QWidget):
         self.preview.toggled.connect(self._set_preview)
         self.split.toggled.connect(self._set_split)
         self.divider.valueChanged.connect(self._move_divider)
+        self.picture_button.clicked.connect(self._ask_for_picture)
         self._show()
+
+    def _ask_for_picture(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save picture", "before_after.png", "PNG (*.png)"
+        )
+        if path:
+            self.save_picture(Path(path))
+
+    def save_picture(self, path: Path) -> None:
+        """Save what is on screen, raw beside denoised."""
+        try:
+            saved = self._stage.save_picture(path)
+        except (BadInput, OSError) as error:
+            notify(explain(error) or str(error))
+            return
+        show_info(f"Saved {saved}")
 
     def _set_preview(self, on: bool) -> None:
         self._stage.preview = on

@@ -136,7 +136,11 @@ def axis_menu() -> ComboBox:
 def frame_choices(stack: Acquisition) -> list[tuple[str, str]]:
     """Return the axes along which a stack can be split, as (text, letter)."""
     return [
-        (f"{'first axis' if stack.axes_assumed else letter} ({count} frames)", letter)
+        (
+            f"{'first axis' if stack.axes_assumed else letter} "
+            f"({count} {'channels' if letter == 'C' else 'frames'})",
+            letter,
+        )
         for letter, count in stack.frames.items()
     ]
 
@@ -224,7 +228,9 @@ def setting_field(name: str, value: Any = None, labels: dict[Any, str] | None = 
         # The preferences may name a device that this computer lacks: a run then says what to do.
         names = dict.fromkeys((*device_names(), chosen)) if name == "device" else get_args(kind)
         choices = [(labels.get(str(one), str(one)), one) for one in names]
-        return ComboBox(choices=choices, value=chosen, **options)
+        menu = ComboBox(choices=choices, value=chosen, **options)
+        keep_narrow(menu)
+        return menu
     if isinstance(kind, UnionType):
         kind = next(one for one in get_args(kind) if one is not type(None))
     # A setting that may be None shows its text for None at 0, below the smallest valid value.

@@ -8,6 +8,7 @@ from magicgui.widgets import ComboBox
 from napari.layers import Image, Layer
 
 from napari_n2n.errors import BadInput
+from napari_n2n.pair.paired_names import paired_names
 from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
 from napari_n2n.widgets.layers.plane_on_screen import is_temporary
 from napari_n2n.widgets.layers.result_layer import is_result
@@ -53,6 +54,13 @@ def of_one_file(one: Image, other: Image) -> bool:
         return len({stack[1] for stack in stacks if stack}) == 1
     path = one.source.path
     return path is not None and path == other.source.path
+
+
+def layer_pairs(viewer: Any) -> list[tuple[Image, Image]]:
+    """Return the layers that their names make pairs, without the results of runs."""
+    layers = [layer for layer in image_layers(viewer) if not is_result(layer)]
+    found = paired_names([layer.name for layer in layers])
+    return [(layers[one], layers[other]) for one, other in found]
 
 
 class LayerMenu(ComboBox):

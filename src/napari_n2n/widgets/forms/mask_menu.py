@@ -34,7 +34,7 @@ class MaskMenu(LayerMenu):
         super().__init__(
             viewer,
             "Inside",
-            "Labels or shapes inside which to measure and train, drawn on one plane or on each",
+            "Labels or shapes inside which to measure and train, on one plane or each",
             optional="everywhere",
             layers=mask_layers,
         )

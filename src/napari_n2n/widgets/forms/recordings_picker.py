@@ -1,7 +1,4 @@
-"""Forms that ask for recordings, from open layers or from files.
-
-`PairPicker` asks for a pair to train on or measure, `ImagePicker` for an image to denoise.
-"""
+"""The form that asks for a pair to train on or measure, from open layers or from files."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from superqt.utils import signals_blocked
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.pair.recordings import Recordings
-from napari_n2n.widgets.dock import connect_while_alive, keep_narrow
+from napari_n2n.widgets.dock import TextLabel, connect_while_alive, keep_narrow
 from napari_n2n.widgets.forms.dark_files import DarkFrames
 from napari_n2n.widgets.forms.fields import (
     AxesField,
@@ -27,6 +24,7 @@ from napari_n2n.widgets.forms.fields import (
 from napari_n2n.widgets.forms.layer_menu import (
     LayerMenu,
     image_layers,
+    layer_pairs,
     of_one_file,
     suggested_layers,
 )
@@ -103,7 +101,9 @@ class RecordingsPicker(QWidget):
         if not self.second_required:
             return
         if second.is_free or (second.value == first.value and second.value is not None):
+            partner = dict(layer_pairs(self._viewer)).get(first.value)
             others = [one for one in layers if not _belong_together(one, first.value)]
+            others = [partner, *others] if partner is not None else others
             alone = len(image_layers(self._viewer)) == 1  # offers to split it
             second.offer(next(iter(others), first.value if alone else None))
 
@@ -176,30 +176,8 @@ def _belong_together(one: Image, other: Image | None) -> bool:
     return other is not None and (one == other or of_one_file(one, other))
 
 
-class ImagePicker(RecordingsPicker):
-    """Ask for a recording to denoise, and optionally a second one of the same scene."""
-
-    labels = ("Image", "Second")
-    tips = (
-        "Noisy recording to denoise",
-        "Optional second recording of the same scene; both results are averaged",
-    )
-    second_required = False
-
-    def choose_paths(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders instead of those chosen before; see the base class."""
-        if self.isEnabled():
-            for edit in (self.file_a, self.file_b):
-                edit.line_edit.value = ""
-        return super().choose_paths(paths)
-
-    def _missing(self, from_layers: bool) -> str:
-        if from_layers:
-            return "Open an image to denoise first (or choose a file)"
-        return "Choose the file to denoise"
-
-
-_PAIR, _SPLIT = "two recordings", "frames of one stack"  # choices in the menu
+# Choices in the menu; the last if the names of layers make several pairs.
+_PAIR, _SPLIT, _NAMED = "two recordings", "frames of one stack", "all layers, paired by name"
 
 
 class PairPicker(RecordingsPicker):
@@ -218,12 +196,15 @@ class PairPicker(RecordingsPicker):
             choices=[_PAIR, _SPLIT],
             tooltip="Two recordings of one scene, or even and odd frames of one stack",
         )
+        keep_narrow(self.kind)
         self.axes = AxesField("recording")
         self.axis = axis_menu()
         self.more_recordings, self.inside = MoreRecordings(viewer), MaskMenu(viewer)
+        self.pairs_words = TextLabel()
         self.dark = DarkFrames()
         super().__init__(viewer)
         self.rows.insertRow(1, self.kind.label, self.kind.native)
+        self.rows.insertRow(2, "", self.pairs_words)
         self.rows.addRow("", self.more_recordings)
         for field in (self.axes, self.axis, self.inside):
             self.rows.addRow(field.label, field.native)
@@ -235,12 +216,22 @@ class PairPicker(RecordingsPicker):
         self.more_recordings.changed.connect(self.changed)
         self.inside.changed.connect(self._announce)
         events = viewer.layers.events
-        connect_while_alive(
-            self, [(one, self._show_mask) for one in (events.inserted, events.removed)]
-        )
+        followed = (events.inserted, events.removed, events.renamed)
+        slots = (self._show_mask, self._offer_pairs)
+        connect_while_alive(self, [(one, slot) for one in followed for slot in slots])
         self.dark.changed.connect(self.changed)
         self.show_rows()
         self._show_mask()
+        self._offer_pairs()
+
+    def _offer_pairs(self, _event: Any = None) -> None:
+        """Offer to train on all pairs that the names of layers make, if there are several."""
+        pairs = layer_pairs(self._viewer)
+        choices = (_PAIR, _SPLIT, *([_NAMED] if len(pairs) > 1 else []))
+        if self.kind.choices != choices:
+            self.kind.choices = choices
+        if self.kind.value == _NAMED:
+            self._announce()
 
     def takes_second(self) -> bool:
         """Return whether the form asks for a second recording."""
@@ -251,8 +242,14 @@ class PairPicker(RecordingsPicker):
         super().show_rows()
         if self.rows.indexOf(self.more_recordings) < 0:  # called while the base class is built
             return
+        named = self.kind.value == _NAMED
+        for row in (self.source, self.layer_a, self.file_a) if named else (self.source,):
+            self.rows.setRowVisible(row.native, not named)
+        pairs = layer_pairs(self._viewer) if named else []
+        self.pairs_words.setText("\n".join(f"{a.name} + {b.name}" for a, b in pairs))
+        self.rows.setRowVisible(self.pairs_words, named)
         self.rows.setRowVisible(self.more_recordings, self.takes_second())
-        self.rows.setRowVisible(self.axis.native, not self.takes_second())
+        self.rows.setRowVisible(self.axis.native, self.kind.value == _SPLIT)
 
     def _show_mask(self, _event: Any = None) -> None:
         self.rows.setRowVisible(self.inside.native, bool(mask_layers(self._viewer)))
@@ -264,7 +261,7 @@ class PairPicker(RecordingsPicker):
         self.changed.emit()
 
     def _fill_axis_menu(self) -> None:
-        if self.takes_second():
+        if self.kind.value != _SPLIT:
             return
         try:
             recordings = Recordings((self.chosen()[0],), self.axes.letters)
@@ -276,15 +273,18 @@ class PairPicker(RecordingsPicker):
 
     def chosen(self) -> list[Any]:
         """Return all chosen recordings, further ones too; see the base class."""
+        if self.kind.value == _NAMED:
+            return list(next(iter(layer_pairs(self._viewer))))
         return super().chosen() + (self.more_recordings.sources() if self.takes_second() else [])
 
     def recordings(self) -> Recordings:
         """Return the chosen recordings and how to read them; raises `BadInput` as `chosen` does."""
-        split = None if self.takes_second() else self.axis.value
+        split = self.axis.value if self.kind.value == _SPLIT else None
+        listed = tuple(layer_pairs(self._viewer)) if self.kind.value == _NAMED else ()
         sources, axes = self.chosen(), self.axes.letters
         first = Recordings((sources[0],), axes).fields[0][0]
         mask = self.inside.image(first, axes)
-        return Recordings(tuple(sources), axes, split, mask, self.dark.paths)
+        return Recordings(tuple(sources), axes, split, mask, self.dark.paths, listed)
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
         """Choose files or folders; if A and B are chosen, one is added, several replace all."""
@@ -344,6 +344,8 @@ class PairPicker(RecordingsPicker):
     def _fill(self, recordings: Recordings) -> None:
         first, *others = recordings.sources
         self.kind.value = _PAIR if others else _SPLIT
+        if len(recordings.listed) > 1 and _NAMED in self.kind.choices:
+            self.kind.value = _NAMED
         self.axes.value = recordings.axes or ""
         self.inside.choose_named(recordings.mask and recordings.mask.name)
         self.dark.paths = recordings.dark

@@ -13,7 +13,7 @@ from napari_n2n.recipe import Results
 from napari_n2n.training.estimate import TimeEstimate
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.settings import PRESETS, TrainingSettings
-from napari_n2n.widgets.dock import TextLabel, counted, time_range
+from napari_n2n.widgets.dock import TextLabel, counted, keep_narrow, time_range
 from napari_n2n.widgets.forms.fields import MemoryField, collapsible, form_layout, setting_field
 from napari_n2n.widgets.preferences import preferences
 
@@ -117,7 +117,7 @@ class SettingsForm(QWidget):
 
 
 def _wanted_menu() -> ComboBox:
-    return ComboBox(
+    menu = ComboBox(
         label="Results",
         choices=[
             ("average of all", "average"),
@@ -126,6 +126,8 @@ def _wanted_menu() -> ComboBox:
         ],
         tooltip="What to denoise after training; the average of all has the least noise",
     )
+    keep_narrow(menu)
+    return menu
 
 
 def _explain_choices(menu: ComboBox, tips: Mapping[Any, str]) -> None:

@@ -1,6 +1,7 @@
 """Compare raw and denoised in a viewer: a preview of the plane on screen, and the divider."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from weakref import ref
 
@@ -8,6 +9,7 @@ from psygnal import Signal
 
 from napari_n2n.denoising.preview import PreviewImage
 from napari_n2n.io.acquisition import Region
+from napari_n2n.widgets.layers.before_after import save_picture
 from napari_n2n.widgets.layers.divider import Divider
 from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen, PreviewSource
 from napari_n2n.widgets.layers.preview_layer import PreviewLayer
@@ -101,6 +103,10 @@ class Comparison:
         """Show a denoised plane in the preview layer, if the preview is switched on."""
         if self._preview is not None:
             self._preview.show(look)
+
+    def save_picture(self, path: Path) -> Path:
+        """Save what is on screen, raw beside denoised; see `before_after.save_picture`."""
+        return save_picture(self._viewer(), path, raw=self.divider and self.divider.layer)
 
     def end_run(self) -> None:
         """Remove the preview; keep the divider if a dock is open and the recording is a layer."""

@@ -60,6 +60,11 @@ class Divider:
         self._look()
 
     @property
+    def layer(self) -> "Image | None":
+        """The temporary layer of the raw pixels."""
+        return self._layer
+
+    @property
     def share(self) -> float:
         """Position, from the left edge (0) to the right edge (1) of the region on screen."""
         if self._region is None or self._at is None:

@@ -14,6 +14,7 @@ from weakref import ref
 
 import numpy as np
 import zarr
+from napari.experimental import link_layers
 from napari.layers import Image
 from superqt.utils import qthrottled
 
@@ -24,6 +25,7 @@ from napari_n2n.io.header import Header
 from napari_n2n.io.ngff import levels as levels_of
 from napari_n2n.widgets.background import LatestOnly
 from napari_n2n.widgets.layers.result_layer import (
+    LINKED,
     as_result,
     contrast_limits,
     in_source_order,
@@ -229,6 +231,7 @@ class GrowingLayer:
         viewer.layers.remove(layer)
         several.name = layer.name
         self._layer = several
+        self._link()
 
     def _add(self, array: Any, name: str, limits: tuple[float, float] | None = None) -> None:
         viewer, result = self._viewer(), self.result
@@ -245,3 +248,12 @@ class GrowingLayer:
             viewer.layers.move(len(viewer.layers) - 1, len(viewer.layers) - 2)
             viewer.layers.selection.active = active
         self._name = self._layer.name
+        self._link()
+
+    def _link(self) -> None:
+        """Let contrast and colours follow those of the source, and the reverse."""
+        viewer, source, layer = self._viewer(), self._source, self._layer
+        if viewer is None or source is None or layer is None or self.result.look:
+            return
+        if source in viewer.layers:
+            link_layers([source, layer], LINKED)

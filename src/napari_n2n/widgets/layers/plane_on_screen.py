@@ -15,14 +15,13 @@ from psygnal import Signal
 from superqt.utils import qdebounced
 
 from napari_n2n.io.acquisition import Acquisition, Region
-from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_at
+from napari_n2n.widgets.layers.result_layer import LINKED, layer_arguments, translation_at
 
 # Milliseconds without movement after which the camera counts as at rest. Longer: the preview lags
 # behind; shorter: parts are denoised that are only passed while panning.
 _SETTLED_MS = 120
 # Pixels along a side up to which a plane is always shown whole: cutting it would save no time.
 _WHOLE_SIDE = 512
-_LINKED = ("contrast_limits", "gamma", "colormap")
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class PlaneOnScreen:
             viewer.layers.selection.intersection_update(selected)
             viewer.layers.selection.update(selected)
         if self.layer is not None:
-            link_layers([self.layer, layer], _LINKED)
+            link_layers([self.layer, layer], LINKED)
         return layer
 
     def update(self, layer: Image, region: Region, pixels: np.ndarray) -> None:

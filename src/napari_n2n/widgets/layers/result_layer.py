@@ -19,6 +19,9 @@ from napari_n2n.io.header import Header
 _CONTRAST_PERCENTILES = (0.1, 99.9)
 
 
+LINKED = ("contrast_limits", "gamma", "colormap")
+"""Properties of a recording that its preview and its result follow, and the reverse."""
+
 _RESULT = "napari-n2n: result"  # metadata key of the layers of results
 _ERROR_MAP = "napari-n2n: error map"  # metadata key of the layers of error maps
 

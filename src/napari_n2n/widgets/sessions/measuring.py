@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from psygnal import Signal
@@ -135,7 +136,7 @@ class Measuring:
             self._receive(measured)
 
     def _follow_layers(self, recordings: Recordings | None, verb: str) -> None:
-        for source in recordings.sources if recordings else ():
+        for source in chain(*recordings.fields) if recordings else ():
             on_pixels_changed(source, verb, self._restart)
 
     def _restart(self, _event: Any = None) -> None:

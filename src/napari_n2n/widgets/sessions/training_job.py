@@ -167,7 +167,7 @@ def _denoise_results(
     scratch, folder = scratch_folder(), preferences().folder
     results, complete = [], True
     for sources, quantity in _wanted(recipe, denoiser):
-        title = replace(recordings, sources=sources).title
+        title = replace(recordings, sources=sources, listed=()).title
         ending = "denoised" if quantity == "result" else "error"
         results.append(free_path(folder or scratch, f"{title} {ending}"))
         result = yield from denoise_recording(
