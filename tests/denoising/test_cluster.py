@@ -1,5 +1,6 @@
 """Shards as tasks on a dask.distributed cluster of real processes."""
 
+import json
 import os
 import pickle
 import shlex
@@ -19,7 +20,7 @@ import zarr
 from conftest import blobs, noisy, refused
 
 import napari_n2n
-from napari_n2n import Acquisition, BadInput, denoise
+from napari_n2n import Acquisition, BadInput, Cancelled, denoise
 from napari_n2n.denoising import cluster as on_cluster
 from napari_n2n.denoising import cluster_worker
 from napari_n2n.io.ngff import halve
@@ -77,6 +78,33 @@ def test_an_address_without_a_cluster_is_refused(tmp_path, denoiser, scene, monk
     with refused("cluster"):
         denoise(denoiser, scene, out=tmp_path / "a.tif", scheduler="tcp://127.0.0.1:9")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_without_the_address_of_a_scheduler_is_refused(tmp_path, denoiser, scene):
+    file = tmp_path / "cluster.json"
+    for content in (None, "{", '{"workers": 1}'):
+        if content:
+            file.write_text(content)
+        with refused("cluster", match=r"cluster.json: has no address .* --scheduler-file"):
+            denoise(denoiser, scene, out=tmp_path / "a.tif", scheduler=str(file))
+
+
+def test_a_run_on_a_cluster_can_be_cancelled_and_resumed(tmp_path, denoiser, cluster):
+    stack = np.stack([noisy(blobs((64, 64)), seed) for seed in range(6)])
+    file, out = tmp_path / "cluster.json", tmp_path / "clean.tif"
+    file.write_text(json.dumps({"address": cluster.scheduler_address}))
+    options = {"axes": "TYX", "device": "cpu", "scheduler": str(file), "out": out}
+    done = []
+    with pytest.raises(Cancelled):
+        denoise(
+            denoiser,
+            stack,
+            on_step=lambda step: done.append(step.done),
+            cancelled=lambda: done[-1] == 2,
+            **options,
+        )
+    assert done[-1] == 2 and not out.exists()
+    assert denoise(denoiser, stack, resume=True, **options) == out
 
 
 def test_an_invalid_address_ends_the_command_with_one_line(tmp_path, denoiser):

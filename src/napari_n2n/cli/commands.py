@@ -230,7 +230,8 @@ def denoise(
     ] = False,
     memory: Memory = MEMORY,
     scheduler: Annotated[
-        str | None, typer.Option(help="Address of a dask scheduler whose workers compute.")
+        str | None,
+        typer.Option(help="Address, or scheduler file, of a dask cluster whose workers compute."),
     ] = None,
     recursive: Recursive = False,
     skip_bad: SkipBad = False,

@@ -6,11 +6,13 @@ same paths as the client: each one verifies this before its first shard, and the
 shard again where it expects it.
 """
 
+import json
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from napari_n2n.denoising.cluster_worker import (
@@ -23,6 +25,7 @@ from napari_n2n.denoising.cluster_worker import (
     wait_for,
     write_part,
 )
+from napari_n2n.denoising.predictor import Cancelled
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import Check
 from napari_n2n.io.header import Region
@@ -44,6 +47,7 @@ def shards_on_cluster(
     finished: Mapping[str, Check],
     job: ClusterJob,
     writer: Writer,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[str, Check]]:
     """Compute and write shards on the workers of a cluster; yield name and check of each one.
 
@@ -52,7 +56,8 @@ def shards_on_cluster(
     Parameters
     ----------
     address
-        Address of the scheduler, such as ``tcp://127.0.0.1:8786``.
+        Address of the scheduler, such as ``tcp://127.0.0.1:8786``, or the JSON file with its
+        address that ``dask scheduler --scheduler-file`` has written.
     levels
         Name and region of every shard that is missing, the full resolution first; None as the
         region of those of a coarser level.
@@ -62,15 +67,20 @@ def shards_on_cluster(
         Data for the workers.
     writer
         Writer of the unfinished result in this process.
+    cancelled
+        Called several times per second; the run ends if it returns True.
 
     Raises
     ------
+    Cancelled
+        If `cancelled` returned True.
     BadInput
         If there is no cluster at the address or its connection is lost, it has no workers for ten
         minutes, or a worker cannot do the job.
     """
     if not any(levels):
         return
+    address = _address_in_file(address) if address.endswith(".json") else address
     with _connected(address) as client, _in_one_line(client, address):
         _threads(client, address)
         needed = Needed.by(job)
@@ -85,9 +95,23 @@ def shards_on_cluster(
             return client.submit(write_part, sent, part, key=key, retries=_RETRIES, pure=False)
 
         for parts in levels:
-            for name, check in _computed(client, address, parts, submit):
-                wait_for(name, check, writer)
-                yield name, check
+            for done in _computed(client, address, parts, submit):
+                if cancelled is not None and cancelled():
+                    raise Cancelled
+                if done is not None:
+                    wait_for(*done, writer)
+                    yield done
+
+
+def _address_in_file(file: str) -> str:
+    try:
+        return str(json.loads(Path(file).read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"--scheduler {file}: has no address of a scheduler: start one with 'dask scheduler "
+            f"--scheduler-file {file}'",
+            "cluster",
+        ) from error
 
 
 @contextmanager
@@ -121,12 +145,12 @@ def _in_one_line(client: Any, address: str) -> Iterator[None]:
     """Turn every error of a cluster into one line with the cause and the fix."""
     try:
         yield
-    except BadInput:
+    except (BadInput, Cancelled):
         raise
     except Exception as error:
         kind = type(error).__name__
         if client.status != "running" or kind == "FutureCancelledError":
-            raise _lost(address, kind) from error
+            raise _lost(address) from error
         if isinstance(error, OSError) and error.errno is not None:
             raise  # such as a full disk; it names the file
         cause = f"a worker failed ({kind}: {_first_line(error)}): check its log"
@@ -138,10 +162,8 @@ def _in_one_line(client: Any, address: str) -> Iterator[None]:
         raise _unfinished(address, cause) from error
 
 
-def _lost(address: str, kind: str) -> BadInput:
-    return _unfinished(
-        address, f"the connection to the scheduler was lost ({kind}): start it again"
-    )
+def _lost(address: str) -> BadInput:
+    return _unfinished(address, "the connection to the scheduler was lost: start it again")
 
 
 def _unfinished(address: str, cause: str) -> BadInput:
@@ -204,21 +226,25 @@ def _computed(
     address: str,
     parts: list[tuple[str, Region | None]],
     submit: Callable[[str, Region | None], Any],
-) -> Iterator[tuple[str, Check]]:
-    """Submit shards, some for each thread of the workers; yield name and check when finished."""
+) -> Iterator[tuple[str, Check] | None]:
+    """Submit shards, some for each thread of the workers; yield name and check when finished.
+
+    Yield None while there is nothing new.
+    """
     from distributed import as_completed
 
     running, waiting = as_completed(loop=client.loop), deque(parts)
     most, asked = 0, -_ASK_SECONDS
     while waiting or not running.is_empty():
         if client.status != "running":
-            raise _lost(address, client.status)
+            raise _lost(address)
         if time.monotonic() - asked > _ASK_SECONDS:
             most, asked = _QUEUED * _threads(client, address), time.monotonic()
         while waiting and running.count() < most:
             running.add(submit(*waiting.popleft()))
         if not running.has_ready():
             time.sleep(_POLL_SECONDS)
+            yield None
             continue
         finished = next(running)
         done = finished.result()

@@ -127,7 +127,9 @@ def denoise_by_shards(
                 cluster_job = ClusterJob(
                     denoiser.to_bytes(), plan, path, journal.token, device, memory, tile
                 )
-                return shards_on_cluster(scheduler, levels, journal.done, cluster_job, writer)
+                return shards_on_cluster(
+                    scheduler, levels, journal.done, cluster_job, writer, cancelled
+                )
             predictor = Predictor(denoiser, plan, chosen, memory, tile=tile, cancelled=cancelled)
             return _shards(levels, predictor, writer)
 
@@ -256,7 +258,8 @@ def denoise(
         Resume an interrupted run of the same model on the same input, return at once if `out` is
         already its result, or else start.
     scheduler
-        Address of a `dask.distributed` scheduler whose workers compute the shards of a file;
+        Address of a `dask.distributed` scheduler whose workers compute the shards of a file, or
+        the file with its address that ``dask scheduler --scheduler-file`` has written;
         `memory` and `device` are then those of each worker.
     cancelled
         Called before every layer of the network; the run ends if it returns True.
