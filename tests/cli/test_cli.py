@@ -178,6 +178,27 @@ def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, fo
     assert figures["psnr_reference_free"] is None and "--input" in figures["reason"]
 
 
+def test_one_recording_is_enough_with_single(monkeypatch, capsys, tmp_path):
+    model, known = tmp_path / "one.n2n", tmp_path / "noise.json"
+    for name, seed in (("a", 1), ("b", 2)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", noisy(blobs((160, 160)), seed))
+    both = tmp_path / "a.tif", tmp_path / "b.tif"
+    known.write_text(call(monkeypatch, capsys, "inspect", *both, "--json")[1])
+    words = ("train", tmp_path / "a.tif", "--single", "--steps", "2", "-o", model)
+    for more in ((), ("--noise", known, "--overwrite")):
+        status, _, shown = call(monkeypatch, capsys, *words, *more)
+        assert status == 0 and "each pixel is predicted without its own noise" in shown
+    (record,) = load(model).record.noise
+    assert record["method"] == "pixels"
+
+
+def test_noise_of_one_recording_is_printed(monkeypatch, capsys, folder):
+    _, printed, _ = call(monkeypatch, capsys, "inspect", folder / "a.tif", "--json")
+    figures = json.loads(printed)
+    assert figures["loss"] is None and "more certainty" in figures["reason"]
+    assert figures["single"][0]["noise_a"] > 0 and figures["single"][0]["read_noise"] is None
+
+
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
@@ -185,6 +206,10 @@ def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, fo
         (("inspect", "a.tif", "https://host/b.tif"), "https://host/b.tif: only OME-Zarr"),
         (("inspect", "a.tif", "a.tif"), "is the same image as"),
         (("inspect", "a.tif", "--plot", "noise.png"), "one acquisition is not a pair"),
+        (("train", "a.tif", "-o", "new.n2n"), "train on the single recording (--single)"),
+        (("train", "a.tif", "-o", "new.n2n", "--single", "--split", "T"), "--single and --split"),
+        (("train", "a.tif", "b.tif", "-o", "new.n2n", "--noise", "n.json"), "add --single"),
+        (("train", "a.tif", "-o", "new.n2n", "--single", "--noise", "no.json"), "no.json: No such"),
         (("inspect", "a.tif", "b.tif", "--axes", "ZYX"), "axes 'ZYX'"),
         (("inspect", "a.tif", "b.tif", "--plot", "noise.pdf"), "noise.pdf: unknown ending"),
         (("train", "a.tif", "b.tif", "-o", "model.n2n"), "model.n2n: already exists"),

@@ -16,6 +16,7 @@ from napari_n2n.cli.inspect_run import (
     describe_each,
     describe_measured,
     measure,
+    measure_alone,
     print_measured,
     print_recordings,
     save_figures,
@@ -27,11 +28,13 @@ from napari_n2n.cli.options import (
     Dark,
     Device,
     Json,
+    KnownNoise,
     Mask,
     Memory,
     Overwrite,
     Recursive,
     Resume,
+    Single,
     SkipBad,
     Sources,
     Split,
@@ -44,7 +47,7 @@ from napari_n2n.cli.options import (
 from napari_n2n.cli.quality_commands import score, spot
 from napari_n2n.cli.signals import SIGNALS
 from napari_n2n.cli.terminal import describe_step, print_json, progress, say, show
-from napari_n2n.cli.train_run import train_shown
+from napari_n2n.cli.train_run import check_single, train_shown
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput, require
 from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
@@ -102,7 +105,7 @@ def inspect(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Check a pair, measure its noise and recommend a loss. One file: print what was read."""
+    """Check a pair, measure its noise and recommend a loss; one file: what one can tell."""
     if plot is not None and plot.suffix.lower() != ".png":
         raise BadInput(f"{plot}: unknown ending: must be .png", "output")
     if hot_pixels is not None and hot_pixels.suffix.lower() != ".csv":
@@ -117,7 +120,7 @@ def inspect(
     ):
         recordings = describe_each(listed, axes, left_out)
         if all(one.repeats == 1 for one in recordings):
-            print_recordings(recordings, as_json=as_json)
+            print_recordings(recordings, measure_alone(listed[0], axes), as_json=as_json)
             left_out.end()
             return
     measured = measure(open_fields_of(listed, axes, split, dark, left_out, mask))
@@ -137,13 +140,16 @@ def train(
     split: Split = None,
     dark: Dark = None,
     mask: Mask = None,
+    single: Single = False,
+    noise: KnownNoise = None,
     recursive: Recursive = False,
     skip_bad: SkipBad = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train on two or more acquisitions of one scene. Ctrl-C stops and keeps the model."""
+    """Train on acquisitions of one scene, two or more. Ctrl-C stops and keeps the model."""
+    check_single(single=single, split=split, noise=noise)
     if output.suffix != ".n2n":
         raise BadInput(f"{output}: unknown ending: must be .n2n", "output")
     output_path(output)  # fail before anything is read or created
@@ -158,6 +164,7 @@ def train(
             *(sources, axes, split, dark, mask),
             output=output,
             recursive=recursive,
+            single=single,
             left_out=left_out,
         )
 
@@ -170,7 +177,7 @@ def train(
 
     choose_device(settings.device)  # fail before the acquisitions are read
     with locked(output):
-        denoiser = train_shown(opened(), settings, checkpoint, resume=resume)
+        denoiser = train_shown(opened(), settings, checkpoint, noise=noise, resume=resume)
         save_model(denoiser, output)
         unneeded = [] if denoiser.record.stopped else checkpoints(checkpoint)
         for file in unneeded:

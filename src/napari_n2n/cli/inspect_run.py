@@ -1,23 +1,26 @@
 """Describe recordings, measure the noise of the first pair of each channel, and print both."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_n2n.cli.left_out import LeftOut
 from napari_n2n.cli.terminal import print_json, say, show
+from napari_n2n.errors import BadInput
 
 if TYPE_CHECKING:
     from napari_n2n.io.description import Description
     from napari_n2n.noise.measure import NoiseCurves
     from napari_n2n.noise.report import NoiseReport
+    from napari_n2n.noise.single_report import SingleReport
     from napari_n2n.pair.pair import Pair
 
     Measured = tuple[Pair, NoiseReport, NoiseCurves]
 
 _NOT_A_PAIR = (
-    "not measured: this needs a second recording of the scene, or --split T, which takes even and "
-    "odd frames of one"
+    "not given: a second recording of the scene, or --split T, which takes even and odd frames, "
+    "shows the noise with more certainty"
 )
 
 
@@ -72,6 +75,17 @@ def measure(pairs: "list[Pair]") -> "list[Measured]":
     return [(pair, *measure_with_curves(pair)) for pair in first_field(pairs)]
 
 
+def measure_alone(files: Sequence[Path], axes: str | None) -> "list[SingleReport] | str":
+    """Measure the noise of each channel of the only file of a field of view, or say why not."""
+    from napari_n2n import open_pairs
+    from napari_n2n.noise.single_noise import measure_single
+
+    try:
+        return [measure_single(pair) for pair in open_pairs(files, axes=axes, single=True)]
+    except BadInput as error:
+        return str(error)
+
+
 def save_figures(measured: "list[Measured]", plot: Path | None, hot_pixels: Path | None) -> None:
     """Save a plot and a list of hot pixels for each channel, if they have a name."""
     from napari_n2n.noise.panels import draw_noise
@@ -109,13 +123,30 @@ def print_measured(
     _print_lines(recordings)
 
 
-def print_recordings(recordings: "list[Description]", *, as_json: bool) -> None:
-    """Print what was read of recordings that are not pairs."""
+def print_recordings(
+    recordings: "list[Description]", noise: "list[SingleReport] | str", *, as_json: bool
+) -> None:
+    """Print what was read of recordings that are not pairs, and the noise of the first one.
+
+    Parameters
+    ----------
+    recordings
+        Of every field of view.
+    noise
+        The noise of each channel of the first one, or why it was not measured.
+    """
     if as_json:
-        print_json({"loss": None, "reason": _NOT_A_PAIR} | _in_json(recordings))
+        known = [] if isinstance(noise, str) else [report.as_dict() for report in noise]
+        reason = noise if isinstance(noise, str) else f"second recording {_NOT_A_PAIR}"
+        print_json({"loss": None, "reason": reason, "single": known} | _in_json(recordings))
         return
     _print_lines(recordings)
-    show(f"{'noise':<15}{_NOT_A_PAIR}")
+    if isinstance(noise, str):
+        show(f"{'noise':<15}not measured: {noise}")
+    else:
+        for line in chain.from_iterable(report.lines() for report in noise):
+            show(line)
+    show(f"{'second one':<15}{_NOT_A_PAIR}")
 
 
 def _in_json(recordings: "list[Description]") -> dict[str, Any]:

@@ -62,6 +62,17 @@ Sources = Annotated[
 Split = Annotated[
     str | None, typer.Option(help="Use even and odd frames along this axis as two acquisitions.")
 ]
+Single = Annotated[
+    bool,
+    typer.Option("--single", help="Train on one recording of the scene; every file is a scene."),
+]
+KnownNoise = Annotated[
+    Path | None,
+    typer.Option(
+        "--noise",
+        help="With --single: the noise of this microscope, from `inspect A B --json > FILE`.",
+    ),
+]
 Dark = Annotated[
     list[Path] | None,
     typer.Option(
@@ -147,11 +158,13 @@ def open_sources(
     *,
     output: Path | None = None,
     recursive: bool = False,
+    single: bool = False,
     left_out: LeftOut,
 ) -> "list[Pair]":
     """Open the values of the options: a pair per field of view and channel.
 
-    Fields of view that cannot be used are added to `left_out`.
+    With `single`, every file is a field of view. Fields of view that cannot be used are added to
+    `left_out`.
 
     Raises
     ------
@@ -160,7 +173,9 @@ def open_sources(
     """
     more = [*(dark or []), *(mask or [])]
     fields = list_fields(sources, more, output=output, recursive=recursive, left_out=left_out)
-    return open_fields_of(fields, axes, split, dark, left_out, mask)
+    if single:
+        fields = [[file] for field in fields for file in field]
+    return open_fields_of(fields, axes, split, dark, left_out, mask, single=single)
 
 
 def list_fields(
@@ -190,13 +205,15 @@ def open_fields_of(
     dark: list[Path] | None,
     left_out: LeftOut,
     mask: list[Path] | None = None,
+    *,
+    single: bool = False,
 ) -> "list[Pair]":
     """Open the files of each field of view; see `open_sources`."""
     from napari_n2n.pair.recordings import open_fields
 
     along = split and split.upper()
     options: dict[str, Any] = {"axes": axes, "split": along}
-    options |= {"dark": dark or (), "masks": mask or ()}
+    options |= {"dark": dark or (), "masks": mask or (), "single": single}
     opened = open_fields(*fields, **options, on_bad=left_out.add)
     pairs: list[Pair] = []
     with progress("opening") if len(fields) > _MANY else nullcontext() as follow:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_n2n.cli.signals import SIGNALS
 from napari_n2n.cli.terminal import describe_step, progress, say
+from napari_n2n.errors import BadInput
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -16,15 +17,40 @@ if TYPE_CHECKING:
 _STOPPING = "stopping: the model so far is kept (again to stop at once, without the latest steps)"
 
 
+def check_single(*, single: bool, split: str | None, noise: Path | None) -> None:
+    """Refuse options that contradict each other, before anything is read.
+
+    Raises
+    ------
+    BadInput
+        If they do.
+    """
+    if single and split is not None:
+        raise BadInput(
+            "--single and --split: even and odd frames are two recordings: leave out --single",
+            "option",
+        )
+    if noise is not None and not single:
+        raise BadInput(
+            "--noise: two recordings show their own noise: leave it out, or add --single", "option"
+        )
+
+
 def train_shown(
-    pairs: "list[Pair]", settings: TrainingSettings, checkpoint: Path, *, resume: bool
+    pairs: "list[Pair]",
+    settings: TrainingSettings,
+    checkpoint: Path,
+    *,
+    noise: Path | None = None,
+    resume: bool,
 ) -> "Denoiser":
     """Say what the noise is and what is unusual, then train with a display of the progress."""
     from napari_n2n import train as train_on
     from napari_n2n.model.device import choose_device, unused_card
+    from napari_n2n.noise.known_noise import read_noise
     from napari_n2n.noise.measure import measure_channels
 
-    reports = measure_channels(pairs)
+    reports = measure_channels(pairs) if noise is None else read_noise(noise, pairs)
     for pair, report in zip(pairs, reports, strict=False):  # the first field of view
         say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
     found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]

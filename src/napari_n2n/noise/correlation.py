@@ -98,7 +98,7 @@ def autocorrelation(
     return Correlation(
         y=along_y,
         x=along_x,
-        length=(_blur_width(along_y), _blur_width(along_x)),
+        length=(blur_width(along_y), blur_width(along_x)),
     )
 
 
@@ -117,8 +117,14 @@ def _of_lag(signs: np.ndarray, usable: np.ndarray, axis: int, lag: int) -> float
     return math.sin(math.pi / 2 * float(np.mean(products, dtype=np.float64)) / signed)
 
 
-def _blur_width(along: np.ndarray) -> float:
-    """Fit the width w of the blur that correlates white noise by ``exp(-lag^2 / (4 w^2))``."""
+def blur_width(along: np.ndarray) -> float:
+    """Return the width of the blur that correlates white noise by ``exp(-lag^2 / (4 w^2))``.
+
+    Parameters
+    ----------
+    along
+        Correlation at lags 0, 1, 2, ... pixels.
+    """
     below = np.flatnonzero(~(along >= _NOTABLE))
     last = int(below[0]) if len(below) else len(along)
     if last < 2:

@@ -14,11 +14,16 @@ from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.noise.photon_transfer import TransferCurve
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.noise.sample import Sample
+from napari_n2n.noise.single_noise import measure_single
+from napari_n2n.noise.single_report import SingleReport
 from napari_n2n.noise.standard_errors import standard_errors
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.recordings import first_field
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import noise_excess
+
+Report = NoiseReport | SingleReport
+"""The noise of two recordings of a scene, or of one."""
 
 # Number of pixels in the histogram: enough to show the tails down to 1 in 100,000.
 _FOR_HISTOGRAM = 200_000
@@ -146,6 +151,9 @@ def _fixed_pattern(pair: Pair) -> dict[str, Any]:
     }
 
 
-def measure_channels(pairs: Sequence[Pair]) -> list[NoiseReport]:
+def measure_channels(pairs: Sequence[Pair]) -> list[Report]:
     """Measure the noise of every channel in the first field of view."""
-    return [measure_noise(pair) for pair in first_field(pairs)]
+    return [
+        measure_single(pair) if pair.is_single else measure_noise(pair)
+        for pair in first_field(pairs)
+    ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_n2n.noise.analysis import Analysis
+from napari_n2n.noise.correlation import Correlation
 from napari_n2n.noise.sample import Sample
 from napari_n2n.stats.statistics import variance_at
 
@@ -48,6 +49,9 @@ class NoiseModel:
     stuck
         Shares of the pixels at the lower and at the upper limit that the other acquisition
         contradicts: outliers, such as dead and hot pixels.
+    correlation
+        Correlation of the noise along y and x at lags 0, 1, ... pixels; empty for white noise, and
+        if it could not be determined.
     """
 
     levels: tuple[float, ...]
@@ -56,6 +60,7 @@ class NoiseModel:
     outlier_range: tuple[float, float]
     lower_limit: float | None
     stuck: tuple[float, float] = (0.0, 0.0)
+    correlation: tuple[tuple[float, ...], ...] = ()
 
     @property
     def spans_wide_range(self) -> bool:
@@ -103,7 +108,16 @@ class NoiseModel:
                 _contradicted(sample, sample.cut, levels, variances),
                 _contradicted(sample, sample.saturated, levels, variances),
             ),
+            _correlated(analysis.correlation),
         )
+
+
+def _correlated(correlation: Correlation) -> tuple[tuple[float, ...], ...]:
+    """Return the correlation along y and x if it matters; lags that are not known count as 0."""
+    if not correlation.matters:
+        return ()
+    known = (np.nan_to_num(along) for along in (correlation.y, correlation.x))
+    return tuple(tuple(map(float, along)) for along in known)
 
 
 def _contradicted(

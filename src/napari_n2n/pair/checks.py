@@ -317,6 +317,8 @@ def _piled_up(stack: np.ndarray, top: float) -> bool:
 
 
 def _in_common(number: int, reached: Sequence[np.ndarray]) -> bool:
+    if len(reached) == 1:
+        return True
     own = reached[number]
     shares = [float(other[own].mean()) for k, other in enumerate(reached) if k != number]
     return max(shares) > _TOGETHER

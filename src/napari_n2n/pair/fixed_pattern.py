@@ -53,6 +53,13 @@ class FixedPattern:
     rows: LineOffsets | None
     detector: DetectorMap | None
 
+    @classmethod
+    def unknown(cls, acquisition: Acquisition) -> "FixedPattern":
+        """Return what is known without a second acquisition: what the first one corrects."""
+        none = np.zeros((0, 2), np.int64)
+        pixels = math.prod(acquisition.plane_shape)
+        return cls(none, none, pixels, None, None, acquisition.detector)
+
     @property
     def is_notable(self) -> bool:
         """Whether anything was found that would be seen in a result."""

@@ -30,8 +30,9 @@ from napari_n2n.pair.empty_areas import empty_areas, filled, smallest_square
 from napari_n2n.pair.fixed_pattern import FixedPattern, find_fixed_pattern
 from napari_n2n.pair.hits import Hits, find_hits, without_hits
 from napari_n2n.pair.matching import match_intensity, noise_levels
+from napari_n2n.pair.planes import Planes
 from napari_n2n.pair.registration import measure_shift
-from napari_n2n.pair.repeats import open_repeats
+from napari_n2n.pair.repeats import check_one_channel, open_repeats, open_single
 from napari_n2n.pair.training_mask import TrainingMask
 from napari_n2n.stats.affine import Affine
 
@@ -41,39 +42,13 @@ SAMPLED_PLANES, SAMPLED_SIDE = 6, 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Planes:
-    """Aligned planes of all acquisitions of a pair.
-
-    Attributes
-    ----------
-    numbers
-        Their indices over all leading axes.
-    views
-        For each acquisition, float32, shape (planes, Y, X), without the fixed pattern of the
-        detector; empty areas are `filled`.
-    empty
-        True in empty areas; shape (planes, Y, X).
-    bad
-        True for bad pixels of the detector, which have the mean of their neighbours; shape (Y, X).
-    with_offsets
-        The views with the offsets of columns and rows, so that integers are integers.
-    """
-
-    numbers: list[int]
-    views: list[np.ndarray]
-    empty: np.ndarray
-    bad: np.ndarray
-    with_offsets: list[np.ndarray]
-
-
-@dataclass(frozen=True, eq=False)
 class Pair:
     """Acquisitions of one scene, cropped to the field of view that they share.
 
     Attributes
     ----------
     acquisitions
-        Two or more, of one shape.
+        Two or more, of one shape; one if there is a single recording (see `single`).
     matches
         For each, the map from the intensities of the first one to its own: ``B = gain A + offset``.
     shift
@@ -81,7 +56,7 @@ class Pair:
         cropping.
     noise
         For each, the standard deviation of its noise on its own intensity scale; 0 if it is too
-        small to be measured beside that of the others.
+        small to be measured beside that of the others, or if there are no others.
     offsets
         For each, the row and column of its original plane at which its cropped part starts.
     hits
@@ -143,15 +118,32 @@ class Pair:
         """
         opened = open_repeats(sources, axes, detector=dark_map(dark) if dark else None)
         for acquisition in opened:
-            if len(acquisition.along("C")) > 1:
-                raise BadInput(
-                    f"{acquisition.name}: has several channels, each with its own noise: "
-                    "open_pairs makes a pair of each",
-                    "channels",
-                )
+            check_one_channel(acquisition)
         return cls.of_acquisitions(
             [one for acquisition in opened for one in acquisition.along("C")], mask=mask
         )
+
+    @classmethod
+    def single(
+        cls, source: Any, axes: str | None = None, dark: Sequence[Any] = (), mask: Any = None
+    ) -> "Pair":
+        """Open and check one recording of which there is no second one.
+
+        What a second one would show stays unknown: displacement, hits and fixed pattern.
+
+        Parameters
+        ----------
+        source, axes, dark, mask
+            As in `open`.
+
+        Raises
+        ------
+        BadInput
+            If it is too small, constant or not finite, or has several channels.
+        """
+        opened = open_single([source], axes, detector=dark_map(dark) if dark else None)
+        check_one_channel(opened)
+        return cls.of_acquisitions(opened.along("C"), mask=mask)
 
     @classmethod
     def of_acquisitions(
@@ -173,6 +165,8 @@ class Pair:
         for other in range(1, len(opened)):
             for earlier in range(other):
                 refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
+        if pattern is None and len(opened) == 1:
+            pattern = FixedPattern.unknown(opened[0])
         if pattern is None:
             pattern = find_fixed_pattern(opened, sampled, numbers, SAMPLED_SIDE, empty)
         seen = [one.corrected(pattern.detector) for one in opened]
@@ -192,7 +186,7 @@ class Pair:
         views = [
             match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)
         ]
-        hits = find_hits(views)
+        hits = find_hits(views) if len(views) > 1 else None
         if hits is not None:
             cleaned = without_hits(views, hits)
             sampled = [list(match(view)) for match, view in zip(matches, cleaned, strict=True)]
@@ -205,7 +199,7 @@ class Pair:
                 one.corrected(raw.detector) for one, raw in zip(cropped, opened, strict=True)
             ),
             matches=matches,
-            noise=noise_levels(sampled, matches, counted),
+            noise=noise_levels(sampled, matches, counted) if len(opened) > 1 else (0.0,),
             shift=largest,
             offsets=tuple((start[0] + y, start[1] + x) for y, x in offsets),
             findings=(
@@ -225,6 +219,11 @@ class Pair:
     def first(self) -> Acquisition:
         """The first acquisition: its grid and intensities are the reference for the others."""
         return self.acquisitions[0]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one recording only."""
+        return len(self.acquisitions) == 1
 
     @property
     def pixels(self) -> int:
@@ -258,7 +257,7 @@ class Pair:
             lost |= ~self.mask.inside(region)
         return lost
 
-    def planes(self, count: int, side: int | None = None) -> "Planes":
+    def planes(self, count: int, side: int | None = None) -> Planes:
         """Read aligned planes of all acquisitions, evenly spread over the stack, without bad ones.
 
         Planes larger than `side` pixels are cropped to their middle.

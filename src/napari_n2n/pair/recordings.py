@@ -11,12 +11,11 @@ from typing import Any
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.bad_fields import OnBad, Problems
-from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.fields_of_view import fields_of_view, is_folder
 from napari_n2n.pair.dark_frames import dark_map
 from napari_n2n.pair.opening import Patterns, opened_in_order
 from napari_n2n.pair.pair import Pair
-from napari_n2n.pair.repeats import open_repeats
+from napari_n2n.pair.repeats import open_repeats, open_single
 
 
 def open_pairs(
@@ -26,6 +25,7 @@ def open_pairs(
     dark: Sequence[Any] = (),
     masks: Sequence[Any] = (),
     on_bad: OnBad | None = None,
+    single: bool = False,
 ) -> list[Pair]:
     """Open several fields of view, and every channel of each, as pairs to train on together.
 
@@ -44,6 +44,8 @@ def open_pairs(
         Images that are not 0 where pixels are used: one for all fields of view, or one for each.
     on_bad
         Called with the error of each field of view that cannot be used, which is then left out.
+    single
+        True if each field of view was recorded once; see `Pair.single`.
 
     Returns
     -------
@@ -62,6 +64,7 @@ def open_pairs(
         "dark": dark,
         "masks": masks,
         "on_bad": on_bad,
+        "single": single,
     }
     opened = open_fields(*fields, **options)
     return list(chain.from_iterable(opened))
@@ -74,6 +77,7 @@ def open_fields(
     dark: Sequence[Any] = (),
     masks: Sequence[Any] = (),
     on_bad: OnBad | None = None,
+    single: bool = False,
 ) -> Iterator[list[Pair]]:
     """Open the fields of view in their order and yield the pairs of each; see `open_pairs`.
 
@@ -88,8 +92,12 @@ def open_fields(
     detector = dark_map(dark) if dark else None
 
     def open_field(index: int, patterns: Patterns) -> list[Pair]:
+        if single:
+            opened = [open_single(fields[index], axes, detector)]
+        else:
+            opened = open_repeats(fields[index], axes, split, detector)
         mask = masks[index if len(masks) > 1 else 0] if masks else None
-        return _open_channels(fields[index], axes, split, detector, patterns, mask)
+        return _open_channels(opened, patterns, mask)
 
     expected, used = 0, 0
     problems = Problems(on_bad, single=len(fields) == 1)
@@ -106,16 +114,8 @@ def open_fields(
     problems.check(left=used)
 
 
-def _open_channels(
-    sources: Sequence[Any],
-    axes: str | None,
-    split: str | None,
-    detector: DetectorMap | None,
-    patterns: Patterns,
-    mask: Any,
-) -> list[Pair]:
-    """Open one field of view: a pair for each channel."""
-    opened = open_repeats(sources, axes, split, detector)
+def _open_channels(opened: Sequence[Acquisition], patterns: Patterns, mask: Any) -> list[Pair]:
+    """Return the pair of each channel of a field of view."""
     channels = [acquisition.along("C") for acquisition in opened]
     for acquisition, parts in zip(opened, channels, strict=True):
         _check_channels(acquisition.name, len(parts), len(channels[0]))

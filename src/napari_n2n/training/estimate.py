@@ -11,7 +11,7 @@ import torch
 
 from napari_n2n.model.device import choose_device, computes_in_bfloat16, out_of_memory, wait_for
 from napari_n2n.model.network import Network
-from napari_n2n.noise.report import NoiseReport
+from napari_n2n.noise.measure import Report
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.fit import take_step
 from napari_n2n.training.initial_weights import initial_network
@@ -85,7 +85,7 @@ class TimeEstimate:
 def estimate_time(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
-    reports: Sequence[NoiseReport],
+    reports: Sequence[Report],
     cancelled: Callable[[], bool] = lambda: False,
 ) -> TimeEstimate:
     """Estimate the time of a run from a few steps on random images.

@@ -24,8 +24,7 @@ from napari_n2n.model.denoiser import Denoiser, merge_channels
 from napari_n2n.model.device import out_of_memory, release_memory
 from napari_n2n.model.network import Network
 from napari_n2n.model.record import HeldOutScore, ModelRecord
-from napari_n2n.noise.measure import measure_channels
-from napari_n2n.noise.report import NoiseReport
+from napari_n2n.noise.measure import Report, measure_channels
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.checkpoint import Checkpoint
 from napari_n2n.training.cross_fit import HalfMask, learned_errors
@@ -69,7 +68,7 @@ def fit(
     pairs: Pair | Sequence[Pair],
     settings: TrainingSettings | None = None,
     *,
-    reports: Sequence[NoiseReport] | None = None,
+    reports: Sequence[Report] | None = None,
     stop: threading.Event | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
@@ -136,7 +135,7 @@ def train(
 def _fit_network(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
-    reports: Sequence[NoiseReport],
+    reports: Sequence[Report],
     control: _Control,
 ) -> Generator[TrainingStep, None, Denoiser]:
     """Train a network and, if error maps are wanted, one on each half to learn the error."""
@@ -173,7 +172,7 @@ def _half_mask(half: int, shape: tuple[int, int], _: int) -> HalfMask:
 def _run(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
-    reports: Sequence[NoiseReport],
+    reports: Sequence[Report],
     control: _Control,
     mask: Callable[[tuple[int, int], int], Mask] = HeldOutMask,
 ) -> Generator[TrainingStep, None, tuple[Parts, ModelRecord]]:
@@ -197,7 +196,7 @@ def _run(
         while (progress := schedule.progress(history)) < 1.0 and not control.stop.is_set():
             state.set_learning_rate(learning_rate(settings.learning_rate, history.step, progress))
             try:
-                batch = parts.patches.draw(history.step, state.batch_size)
+                batch = parts.next_batch()
                 loss = take_step(
                     state.network, state.optimizer, batch, parts.loss, progress, parts.bfloat16
                 )

@@ -74,9 +74,10 @@ def _values(pair: Pair, count: int) -> Iterator[np.ndarray]:
     Hits have the value of the second acquisition; bad planes and empty areas are left out.
     """
     planes = pair.planes(count, _SIDE)
-    first, second = planes.views[:2]
+    first = planes.views[0]
     if pair.hits is not None:
-        first = without_hits((first, pair.matches[1].inverse(second)), pair.hits)[0]
+        second = pair.matches[1].inverse(planes.views[1])
+        first = without_hits((first, second), pair.hits)[0]
     for plane, empty in zip(first, planes.empty, strict=True):
         values, skip = plane.ravel()[::_EVERY], empty.ravel()[::_EVERY]
         yield values[~skip] if skip.any() else values

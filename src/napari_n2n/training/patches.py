@@ -70,7 +70,8 @@ class Patches:
         Returns
         -------
         Batch
-            2 * `count` patches, flipped and rotated at random; input and target in the same way.
+            2 * `count` patches, flipped and rotated at random; input and target in the same way. Of
+            a single recording `count` patches, input and target alike: see `Resampling`.
         """
         cache = self._cache
         rng = np.random.default_rng((cache.seed, step))
@@ -91,10 +92,11 @@ class Patches:
             in_plane = corner[-2] * lengths[-1] + corner[-1]
             counted = block.counted + (offset if cache.leaves_out else in_plane)
             turn = int(rng.integers(_ORIENTATIONS * (2 if len(lengths) == 3 else 1)))
-            one, other = (int(k) for k in rng.permutation(len(pair.acquisitions))[:2])
-            directions = ((one, other), (other, one))
-            there, back = (maps(pair, cache.normalisations, *way) for way in directions)
-            real += [(*there, back.limit), (*back, there.limit)]
+            chosen = [int(k) for k in rng.permutation(len(pair.acquisitions))[:2]]
+            # Both directions of two acquisitions; of a single one, it is input and target.
+            directions = [(one, other) for one, other in zip(chosen, chosen[::-1], strict=True)]
+            each = [maps(pair, cache.normalisations, *way) for way in directions]
+            real += [(*own, back.limit) for own, back in zip(each, each[::-1], strict=True)]
             for way in directions:
                 first, second = (block.pixels[image] + offset for image in way)
                 whole.append((first, second, counted, turn, *steps))

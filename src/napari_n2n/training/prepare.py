@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_n2n.errors import BadInput
 from napari_n2n.model.device import choose_device, computes_in_bfloat16, out_of_memory
 from napari_n2n.model.record import DetectorRecord
+from napari_n2n.noise.measure import Report
 from napari_n2n.noise.report import NoiseReport
+from napari_n2n.noise.single_report import SingleReport
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.block_cache import BlockCache
 from napari_n2n.training.held_out import HeldOut, HeldOutMask, Mask, held_out_of
 from napari_n2n.training.initial_weights import initial_network, is_pretrained
 from napari_n2n.training.losses import LOSSES, Loss
-from napari_n2n.training.normalisation import Normalisation, normalise, stabilise
+from napari_n2n.training.normalisation import Batch, Normalisation, normalise, stabilise
 from napari_n2n.training.patches import Patches, batch_size, patch_side
-from napari_n2n.training.pixel_swap import allowed_swap
+from napari_n2n.training.pixel_swap import PixelSwap, allowed_swap
 from napari_n2n.training.repaired import detector_maps, repaired
+from napari_n2n.training.resampling import Resampling
 from napari_n2n.training.schedule import Schedule
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import TrainState
@@ -28,19 +32,21 @@ from napari_n2n.training.state import TrainState
 _log = logging.getLogger("napari_n2n")
 
 
-def chosen_loss(settings: TrainingSettings, report: NoiseReport) -> Loss:
+def chosen_loss(settings: TrainingSettings, report: Report) -> Loss:
     """Return the loss of the settings, or the one recommended for a channel."""
     return LOSSES[report.loss if settings.loss == "auto" else settings.loss]
 
 
-def trains_separately(settings: TrainingSettings, reports: Sequence[NoiseReport]) -> bool:
+def trains_separately(settings: TrainingSettings, reports: Sequence[Report]) -> bool:
     """Return whether each channel gets its own network.
 
     This is so if the settings ask for it, or if the noise of the channels calls for different
-    losses or decides the weights of the pixels: outliers in one channel must not affect another.
+    losses, decides the weights of the pixels, or is drawn for training on one recording:
+    outliers in one channel must not affect another.
     """
     losses = {chosen_loss(settings, report).name for report in reports}
     alike = len(losses) == 1 and losses != {"likelihood"}
+    alike &= not any(isinstance(report, SingleReport) for report in reports)
     return len(reports) > 1 and (settings.channels == "separate" or not alike)
 
 
@@ -58,12 +64,21 @@ class Parts:
     held_out: HeldOut
     schedule: Schedule
     state: TrainState
+    resampling: Resampling | None
+
+    def next_batch(self) -> Batch:
+        """Return the batch of the next step."""
+        step = self.state.history.step
+        batch = self.patches.draw(step, self.state.batch_size)
+        if self.resampling is None:
+            return batch
+        return self.resampling.draw(self.state.network, batch, (self.cache.seed, 1 + step))
 
 
 def prepare(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
-    reports: Sequence[NoiseReport],
+    reports: Sequence[Report],
     mask: Callable[[tuple[int, int], int], Mask] = HeldOutMask,
     channel: int | None = None,
 ) -> Parts:
@@ -72,6 +87,9 @@ def prepare(
     `mask` returns, for the shape of a plane and the seed, which pixels are held out. `channel` is
     the number of the network, if each channel gets one.
     """
+    report = reports[0]
+    if isinstance(report, SingleReport):
+        _check_single(settings, report)
     if settings.fixed_pattern == "repair":
         pairs = repaired(pairs)
     device = choose_device(settings.device)
@@ -87,11 +105,15 @@ def prepare(
     try:
         state = TrainState.begin(network.moved_to(device), settings.learning_rate, count)
         stride = network.stride
+        resampling = None
+        if isinstance(report, SingleReport):
+            resampling = Resampling.of(report.method, report.noise_model, network, device)
         held_out = HeldOut(
             *(pairs, masks, normalisations, loss),
             stride=stride,
             device=device,
             seed=settings.seed,
+            resampling=resampling,
         )
     except torch.OutOfMemoryError as error:
         raise out_of_memory(device) from error
@@ -114,18 +136,52 @@ def prepare(
         architecture=architecture,
         detector=detector_maps(pairs),
         cache=cache,
-        patches=Patches(cache, allowed_swap(reports, loss)),
+        patches=Patches(cache, _swap(reports, loss)),
         held_out=held_out,
         schedule=Schedule.of(settings, reports, pixels, 2 * count * math.prod(side)),
         state=state,
+        resampling=resampling,
     )
     _log_decisions(parts, settings, reports)
     return parts
 
 
-def _log_decisions(
-    parts: Parts, settings: TrainingSettings, reports: Sequence[NoiseReport]
-) -> None:
+def _swap(reports: Sequence[Report], loss: Loss) -> PixelSwap | None:
+    """Return which pixels two recordings may swap; none if there is only one."""
+    of_pairs = [report for report in reports if isinstance(report, NoiseReport)]
+    return allowed_swap(of_pairs, loss) if len(of_pairs) == len(reports) else None
+
+
+def _check_single(settings: TrainingSettings, report: SingleReport) -> None:
+    """Refuse settings that need a second recording.
+
+    Raises
+    ------
+    BadInput
+        If they do.
+    """
+    advice = "record the scene twice"
+    if settings.error_map == "on":
+        raise BadInput(
+            f"--error-map on: the error of a result cannot be learned from one recording: {advice}",
+            "option",
+        )
+    if settings.fixed_pattern == "repair":
+        raise BadInput(
+            "--fixed-pattern repair: one recording does not show the fixed pattern of the "
+            f"detector: give dark frames (--dark), or {advice}",
+            "option",
+        )
+    if report.method == "images" and (settings.dims == 3 or settings.start == "cold"):
+        raise BadInput(
+            "the noise of neighbouring pixels may be correlated, so one recording needs the "
+            f"pretrained network, which exists for planes only: leave out --dims 3 and --start "
+            f"cold, or {advice}",
+            "option",
+        )
+
+
+def _log_decisions(parts: Parts, settings: TrainingSettings, reports: Sequence[Report]) -> None:
     reason = reports[0].reason if settings.loss == "auto" else "chosen in the settings"
     start = "pretrained" if is_pretrained(settings, parts.loss) else "random"
     if settings.start_model is not None:

@@ -11,7 +11,7 @@ from napari_n2n.io.acquisition import Acquisition, evenly_spaced
 from napari_n2n.io.fingerprint import fingerprint, hash_of_pixels
 from napari_n2n.io.written_by import date_now, has_fixed_date
 from napari_n2n.model.record import AcquisitionRecord, HeldOutScore, ModelRecord
-from napari_n2n.noise.report import NoiseReport
+from napari_n2n.noise.measure import Report
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.recordings import field_numbers
 from napari_n2n.training.held_out import HeldOut
@@ -24,6 +24,8 @@ from napari_n2n.training.state import History
 _COMPARED_PAIRS = 8
 NO_PSNR = "outliers in the target make a mean squared error, and so a PSNR, meaningless"
 """Why scores are missing if the statistic of the loss is not the mean."""
+NO_PSNR_OF_ONE = "one recording does not show how much of it is noise, and so no PSNR of its result"
+"""Why scores are missing if a model was trained on one recording."""
 
 
 Fingerprints = dict[int, list[dict[str, Any]]]
@@ -47,7 +49,7 @@ def record_of_run(
     pairs: Sequence[Pair],
     inputs: Fingerprints,
     settings: TrainingSettings,
-    reports: Sequence[NoiseReport],
+    reports: Sequence[Report],
     normalisations: Sequence[Normalisation],
     held_out: HeldOut,
     history: History,
@@ -71,7 +73,7 @@ def record_of_run(
         values=[one.values for one in normalisations],
         noise=[report.as_dict() for report in reports],
         score=None if history.best is None else _reproducible(history.best),
-        score_reason=None if held_out.loss.statistic == "mean" else NO_PSNR,
+        score_reason=_no_psnr(pairs, held_out.loss.statistic),
         data_range=held_out.data_range,
         empty_square=empty_squares(pairs),
         curve=[_reproducible(score) for score in history.curve],
@@ -86,6 +88,13 @@ def record_of_run(
         },
         **outcome,
     )
+
+
+def _no_psnr(pairs: Sequence[Pair], statistic: str) -> str | None:
+    """Return why a score has no PSNR; None if it has one."""
+    if any(pair.is_single for pair in pairs):
+        return NO_PSNR_OF_ONE
+    return None if statistic == "mean" else NO_PSNR
 
 
 def _reproducible(score: HeldOutScore) -> HeldOutScore:

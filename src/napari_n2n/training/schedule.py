@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from napari_n2n.model.record import HeldOutScore
-from napari_n2n.noise.report import NoiseReport
+from napari_n2n.noise.measure import Report
 from napari_n2n.training.settings import PRESETS, TrainingSettings, networks
 from napari_n2n.training.state import SCORE_TOLERANCE, History
 
@@ -46,7 +46,7 @@ def learning_rate(peak: float, step: int, progress: float) -> float:
     return rate
 
 
-def usual_steps(reports: Sequence[NoiseReport], pixels: int, pixels_per_step: int) -> float:
+def usual_steps(reports: Sequence[Report], pixels: int, pixels_per_step: int) -> float:
     """Return the largest number of steps of the balanced preset.
 
     Parameters
@@ -85,7 +85,7 @@ class Schedule:
     def of(
         cls,
         settings: TrainingSettings,
-        reports: Sequence[NoiseReport],
+        reports: Sequence[Report],
         pixels: int,
         pixels_per_step: int,
     ) -> "Schedule":

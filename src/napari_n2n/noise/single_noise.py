@@ -1,0 +1,194 @@
+"""Measure the noise of one recording, where no second one shows which differences are noise.
+
+Noise is measured where the scene is smooth. There, blocks of pixels vary least at low frequencies
+compared with the finest detail, which is nearly free of structure in all recordings. Structure that
+fills the whole field, or that looks like correlated noise, cannot be distinguished from noise: what
+is not certain is None, with a warning. (Smooth areas: Foi et al. 2008, IEEE Trans. Image Process.)
+"""
+
+import math
+
+import numpy as np
+from scipy import ndimage, signal
+
+from napari_n2n.noise.correlation import CORRELATED, blur_width
+from napari_n2n.noise.noise_model import NoiseModel
+from napari_n2n.noise.single_report import SingleFigures, SingleReport, advise_single
+from napari_n2n.noise.smooth_blocks import LEAST, SmoothBlocks, fit_line
+from napari_n2n.pair.pair import Pair
+from napari_n2n.stats.statistics import MAD_TO_SIGMA, jackknife, noise_excess
+
+# Side in pixels of the blocks, and degree of the polynomial that is removed from each. Correlation
+# is measured in larger blocks: the polynomial removes slow noise too, in small blocks too much.
+_SMALL, _LARGE = (16, 2), (32, 1)
+# Fewest smooth blocks, each 256 pixels: the correlation is then known to 0.03.
+_FEWEST_BLOCKS = 8
+# Planes of a stack, and largest side in pixels of the middle of each.
+_PLANES, _SIDE = 6, 512
+# Groups of blocks for standard errors by jackknife.
+_GROUPS = 16
+# Levels of the noise model; and smallest variance as a part of that of the darkest blocks, a share
+# of all: the line may reach 0 above the darkest level.
+_LEVELS, _OF_DARKEST, _DARKEST = 16, 0.5, 0.05
+# Correlation of the finest detail of noise that a Gaussian blur correlates by `CORRELATED`, -2/3
+# for white noise; and lags at which the offsets of lines are still correlated.
+_BLURRED, _LINE_LAGS = -0.58, slice(4, 7)
+# Correlation of neighbours that structure in smooth blocks adds: up to 0.08 in real scenes.
+_STRUCTURE = 0.05
+# Standard errors from 0 that the photon gain must have.
+_CERTAIN = 3.0
+# Deviation of an outlier from its neighbours in standard deviations of the noise, and largest
+# deviation of their mean as a part of its own: optics spread a point to 0.37 and more.
+_FAR, _SHARP = 8.0, 1 / 3
+
+
+def measure_single(recording: Pair) -> SingleReport:
+    """Measure the noise of a recording on up to six planes; its axis of acquisitions has one.
+
+    Parameters
+    ----------
+    recording
+        From `single_recording`.
+    """
+    planes = recording.planes(_PLANES, _SIDE)
+    values = planes.views[0].astype(np.float64)
+    saturated = values >= recording.first.saturation
+    valid = ~(saturated | planes.empty | planes.bad)
+    outliers, values = _outliers(values, valid)
+    blocks = SmoothBlocks.of(values, valid, *_SMALL)
+    if blocks.smooth.sum() == 0:  # a small or saturated image
+        blocks = SmoothBlocks.of(values, np.ones_like(valid), *_SMALL)
+    along, certain = _correlation(blocks)
+    white = bool(np.max(np.abs(along[:, 1])) <= CORRELATED)
+    if not white:
+        blocks = _larger(blocks, values, valid)
+        along = blocks.correlation(blocks.smooth)
+    gain, offset, gain_error, noise_error = _line(blocks, white, along)
+    smallest = float(values.min())
+    black = float(np.mean(values == smallest)) if smallest == 0 else 0.0
+    model = _model(blocks, gain, offset, values, () if white else along)
+    predicted = model.variance_at(ndimage.uniform_filter(values, (0, 5, 5)))
+    noise = float(np.sqrt(predicted.mean()))
+    near = tuple(float(one) for one in along[:, 1])
+    lengths = blur_width(along[0]), blur_width(along[1])
+    pixels = max(int(blocks.smooth.sum()), 1) * _SMALL[0] ** 2
+    figures = SingleFigures(
+        noise_a=noise,
+        photon_gain=gain if gain > _CERTAIN * gain_error > 0 else None,
+        read_noise=None,
+        pedestal=None,
+        noise_correlation=(near[0], near[1]) if certain else None,
+        correlation_length=lengths if certain else None,
+        outlier_share=outliers,
+        saturated_share=float(saturated.mean()),
+        black_share=black,
+        noise_excess=(noise_excess(values, model.variance_at), None),
+        noise_model=model,
+        errors={
+            "noise_a": noise * noise_error,
+            "photon_gain": gain_error,
+            "noise_correlation": math.hypot(1 / math.sqrt(pixels), _STRUCTURE),
+        },
+    )
+    return advise_single(figures, recording.findings)
+
+
+def _outliers(values: np.ndarray, valid: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the share of outliers, and the pixels with outliers replaced by their neighbours."""
+    around = np.ones((1, 3, 3))
+    around[0, 1, 1] = 0
+    middle = ndimage.median_filter(values, footprint=around)
+    mean = ndimage.convolve(values, around / 8, mode="mirror")
+    away = values - middle
+    spread = ndimage.median_filter(np.abs(away), (1, 15, 15)) * MAD_TO_SIGMA
+    far = np.abs(away) > _FAR * np.maximum(spread, np.median(spread))
+    found = far & (np.abs(mean - middle) < _SHARP * np.abs(away)) & valid
+    return float(found.mean()), np.where(found, middle, values)
+
+
+def _correlation(blocks: SmoothBlocks) -> tuple[np.ndarray, bool]:
+    """Return the noise correlation along y and x, white if unknown, and whether it is certain.
+
+    Structure looks correlated in the blocks unless they are smooth, and in the finest detail unless
+    it is blurred by the optics: only what is correlated in both is noise. Offsets of rows and
+    columns, which are nearly the same in all pixels of a line, are not in the detail.
+    """
+    along = blocks.correlation(blocks.smooth)
+    enough = bool(blocks.smooth.sum() >= _FEWEST_BLOCKS)
+    if np.max(np.abs(along[:, 1])) <= CORRELATED:
+        return along, enough
+    ends = sorted(float(one[_LINE_LAGS].mean()) for one in along)
+    of_lines = ends[1] > CORRELATED and ends[0] < CORRELATED / 2
+    if max(blocks.next_detail) < _BLURRED and not of_lines:
+        return _white(along), enough
+    return (along, True) if enough and not blocks.structured else (_white(along), False)
+
+
+def _white(along: np.ndarray) -> np.ndarray:
+    """Return the correlation of white noise at the same lags."""
+    return np.eye(1, along.shape[1]).repeat(2, axis=0)
+
+
+def _larger(blocks: SmoothBlocks, values: np.ndarray, valid: np.ndarray) -> SmoothBlocks:
+    """Return larger blocks, which contain more of slow noise, if enough of them are smooth."""
+    larger = SmoothBlocks.of(values, valid, *_LARGE)
+    return larger if larger.smooth.sum() >= _FEWEST_BLOCKS // 2 else blocks
+
+
+def _line(
+    blocks: SmoothBlocks, white: bool, along: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Fit the variance of smooth blocks by ``gain level + offset``.
+
+    Returns
+    -------
+    gain, offset, gain_error, relative_error
+        The line, the standard error of its slope, and that of the noise relative to the noise.
+    """
+    level = blocks.level[blocks.smooth]
+    seen = blocks.detail if white else blocks.variance
+    variance = seen[blocks.smooth] / (_passed(along) if white else 1.0)
+    gain, offset = fit_line(level, variance)
+    groups = np.arange(len(level)) * _GROUPS // max(len(level), 1)
+    parts = [fit_line(level[groups != k], variance[groups != k]) for k in np.unique(groups)]
+    if len(parts) < 2:
+        return gain, offset, math.inf, math.inf
+    at = float(level.mean())
+    levels = [slope * at + base for slope, base in parts]
+    by_chance = jackknife(levels) / max(gain * at + offset, 1e-30) / 2
+    # Structure raises the variance of a block more than its finest detail.
+    both = (blocks.variance[blocks.smooth], blocks.detail[blocks.smooth] / _passed(along))
+    structure = abs(float(np.median(both[0] / both[1])) - 1)
+    gain_error = math.hypot(jackknife([slope for slope, _ in parts]), structure * gain)
+    return gain, offset, gain_error, math.hypot(by_chance, structure)
+
+
+def _passed(along: np.ndarray) -> float:
+    """Return the share of the variance of noise with this correlation that is in the detail."""
+    kernel = np.array((1, -2, 1)) / math.sqrt(6)
+    powers = signal.correlate(kernel, kernel)[2:]  # at lags 0, 1, 2
+    parts = [powers[0] + 2 * float(np.dot(powers[1:], one[1:3])) for one in along]
+    return max(float(np.prod(parts)), 0.1)
+
+
+def _model(
+    blocks: SmoothBlocks,
+    gain: float,
+    offset: float,
+    values: np.ndarray,
+    along: np.ndarray | tuple[()],
+) -> NoiseModel:
+    dark, bright = (float(np.quantile(blocks.level, share)) for share in (_DARKEST, 1.0))
+    bright = max(bright, dark + 1e-6 * max(abs(dark), 1.0))
+    levels = np.linspace(dark, bright, _LEVELS)
+    usual = max(gain * float(blocks.level.mean()) + offset, 1e-30)
+    darkest = blocks.level <= np.quantile(blocks.level, _DARKEST)
+    floor = max(LEAST * usual, _OF_DARKEST * float(np.median(blocks.variance[darkest])))
+    return NoiseModel(
+        levels=tuple(map(float, levels)),
+        variances=tuple(float(one) for one in np.maximum(gain * levels + offset, floor)),
+        outlier_share=0.0,
+        outlier_range=(float(values.min()), float(values.max())),
+        lower_limit=None,
+        correlation=tuple(tuple(map(float, one)) for one in along),
+    )

@@ -1,0 +1,174 @@
+"""The noise report of one recording, and how to train on it."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from napari_n2n.noise.advice import Advice
+from napari_n2n.noise.correlation import CORRELATED
+from napari_n2n.noise.noise_model import NoiseModel
+from napari_n2n.pair.checks import Finding
+
+# Share of outliers above which they are mentioned: photon pulses alone reach 0.2 % at 1 photon.
+_FEWEST_OUTLIERS = 5e-3
+# Length of a run that only adapts the pretrained network, as a part of the usual one: it ends at
+# 300 steps, and nothing improves after 200.
+_ADAPTING = 0.2
+
+Method = Literal["pixels", "images"]
+
+
+@dataclass(frozen=True)
+class SingleFigures:
+    """The noise of one recording; intensities in ADU, lengths in pixels as (y, x).
+
+    Attributes
+    ----------
+    noise_a
+        Standard deviation of the noise, root mean square over the pixels.
+    photon_gain
+        Slope of variance against level in ADU per electron; None if it is not certain.
+    read_noise, pedestal
+        Known from two recordings only, else None.
+    noise_correlation, correlation_length
+        Noise correlation at lag 1; and the width of the Gaussian blur that would correlate white
+        noise as much. None if structure hides it.
+    outlier_share
+        Share of single pixels far from their neighbours.
+    saturated_share, black_share
+        Share of the pixels with the largest possible value, and with the smallest value.
+    noise_excess
+        See `napari_n2n.stats.statistics.noise_excess`; the second figure is None.
+    noise_model
+        The noise as a probability distribution, with its correlation.
+    errors
+        Standard errors of the figures that have one, by name.
+    """
+
+    noise_a: float
+    photon_gain: float | None
+    read_noise: float | None
+    pedestal: float | None
+    noise_correlation: tuple[float, float] | None
+    correlation_length: tuple[float, float] | None
+    outlier_share: float
+    saturated_share: float
+    black_share: float
+    noise_excess: tuple[float | None, float | None]
+    noise_model: NoiseModel
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True)
+class SingleReport(SingleFigures, Advice):
+    """Noise figures of one recording and advice; see `SingleFigures` and `Advice`.
+
+    Attributes
+    ----------
+    method
+        How to train: "pixels" if the noise of neighbours is independent, else "images"; see
+        `napari_n2n.training.resampling`.
+    """
+
+    method: Method
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """Summarise the noise in one line."""
+        parts = [f"Noise {self.noise_a:.3g} ADU"]
+        if self.photon_gain is not None:
+            parts.append(f"{self.photon_gain:.3g} ADU/electron")
+        if (reach := max(self.correlation_length or (0.0,))) > 0:
+            parts.append(f"correlated over {reach:.1f} px")
+        if self.outlier_share > _FEWEST_OUTLIERS:
+            parts.append(f"{self.outlier_share:.1%} outliers")
+        return ", ".join(parts)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the method with its reason, a line for each figure, and the warnings."""
+        yield f"{'loss':<15}{self.loss.upper()}: {self.reason}"
+        for name, key, unit in _ROWS:
+            value = getattr(self, key)
+            values = value if isinstance(value, tuple) else (value,)
+            if None in values:
+                yield f"{name:<15}not determined"
+                continue
+            error = f" ± {self.errors[key]:.2g}" if key in self.errors else ""
+            yield f"{name:<15}{', '.join(f'{one:.3g}' for one in values)}{error}{unit}"
+        yield f"{'noise model':<15}{self.noise_model.in_words()}"
+        for warning in self.warnings:
+            yield f"{warning.code}: {warning.message}"
+
+
+_ROWS = (
+    ("noise", "noise_a", " ADU"),
+    ("photon gain", "photon_gain", " ADU/electron"),
+    ("correlation", "noise_correlation", " of neighbours (y, x)"),
+    ("over", "correlation_length", " pixels (y, x)"),
+    ("outliers", "outlier_share", " of the pixels"),
+    ("saturation", "saturated_share", " of the pixels"),
+    ("lower limit", "black_share", " of the pixels"),
+)
+
+
+def advise_single(figures: SingleFigures, findings: tuple[Finding, ...] = ()) -> SingleReport:
+    """Choose how to train on one recording, and warn of what it cannot show."""
+    warnings = list(findings)
+    correlation, loss = figures.noise_correlation, "l2"
+    reach = max(figures.correlation_length or (0.0,))
+    correlated = correlation is not None and max(correlation) > CORRELATED
+    method: Method = "images" if correlated or correlation is None else "pixels"
+    if correlated:
+        reason = (
+            f"The noise of neighbouring pixels is correlated over {reach:.1f} px, so a pixel "
+            "cannot be predicted without its own noise: the pretrained network is adapted to this "
+            "noise, and learns nothing about the sample."
+        )
+        warnings.append(
+            Finding(
+                "correlated_noise",
+                f"The noise is correlated over {reach:.1f} px. One recording cannot separate such "
+                "noise from structure of that size: record the scene twice.",
+            )
+        )
+    elif correlation is None:
+        reason = (
+            "The recording has too few smooth areas to tell whether neighbouring pixels share "
+            "noise: the pretrained network is adapted to the noise that was measured, and learns "
+            "nothing about the sample."
+        )
+        warnings.append(
+            Finding(
+                "correlation_unknown",
+                "The recording has too few smooth areas to measure the correlation of its noise: "
+                "give the noise that was measured on two recordings of this microscope (--noise), "
+                "or record the scene twice.",
+            )
+        )
+    else:
+        reason = (
+            "The noise of neighbouring pixels is independent: each pixel is predicted without its "
+            "own noise, so its recorded value is the target; L2 finds the mean."
+        )
+    if figures.outlier_share > _FEWEST_OUTLIERS:
+        warnings.append(
+            Finding(
+                "outliers",
+                f"{figures.outlier_share:.1%} of the pixels are far from their neighbours. One "
+                "recording does not show whether these are photon pulses, small structures or "
+                "outliers: L2 keeps their light. If they are outliers, choose L1.",
+            )
+        )
+    if figures.noise_model.spans_wide_range and method == "pixels":
+        loss = "likelihood"
+    return SingleReport(
+        **vars(figures),
+        loss=loss,
+        reason=reason,
+        warnings=tuple(warnings),
+        training_factor=1.0 if method == "pixels" else _ADAPTING,
+        method=method,
+    )
