@@ -564,3 +564,39 @@ def test_a_model_that_knows_its_error_also_makes_an_error_map(viewer, qtbot, mod
     assert (layer.scale == source.scale).all() and layer.contrast_limits[0] == 0
     widget.model.file.value = model
     assert widget.quantity.value == "result"
+
+
+def test_the_result_is_saved_as_a_file_with_the_button(viewer, qtbot, model, tmp_path, shown):
+    source = viewer.add_image(STACK, name="movie", **PLACE, **LOOKS)
+    _, widget = open_dock(viewer, model)
+    saving = widget.image_button
+    assert not saving.isEnabled()
+    widget.button.click()
+    qtbot.waitUntil(saving.isEnabled, timeout=60_000)
+    saving.save(tmp_path / "clean.ome.tif")
+    qtbot.waitUntil(lambda: (tmp_path / "clean.ome.tif").exists(), timeout=30_000)
+    saved = Acquisition.open(tmp_path / "clean.ome.tif")
+    np.testing.assert_allclose(saved.data.compute(), CLEAN, rtol=1e-5)
+    assert saved.header.steps["X"] == (0.5, "micrometer") and not shown
+    viewer.layers.remove(source)
+
+
+def test_the_axes_are_asked_for_only_if_the_recording_does_not_name_them(viewer, qtbot, model):
+    viewer.add_image(STACK, name="labelled", **LOOKS)
+    _, widget = open_dock(viewer, model)
+    qtbot.waitUntil(lambda: not widget.comparing.busy, timeout=20_000)
+    assert widget.axes.native.isHidden()
+    widget.picker.layer_a.value = viewer.add_image(STACK, name="unlabelled")
+    qtbot.waitUntil(lambda: not widget.axes.native.isHidden(), timeout=20_000)
+
+
+def test_one_of_several_images_in_a_file_is_denoised_by_its_name(viewer, qtbot, model, tmp_path):
+    with tifffile.TiffWriter(tmp_path / "many.tif") as file:
+        for side in (40, 48, 64):
+            file.write(STACK[0, :side, :side] if side < 48 else noisy(blobs((side, side)), 1))
+    _, widget = open_dock(viewer, model)
+    widget.picker.source.value = "files"
+    widget.picker.file_a.line_edit.value = f"{tmp_path / 'many.tif'}#1"
+    widget.button.click()
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1, timeout=60_000)
+    assert viewer.layers[0].data.shape == (48, 48)

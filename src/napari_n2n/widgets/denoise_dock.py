@@ -22,6 +22,7 @@ from napari_n2n.widgets.forms.fields import AxesField, device_menu, memory_field
 from napari_n2n.widgets.forms.image_picker import ImagePicker
 from napari_n2n.widgets.forms.model_picker import ModelPicker
 from napari_n2n.widgets.forms.output import OutputPicker
+from napari_n2n.widgets.forms.save_image import SaveImageButton
 from napari_n2n.widgets.forms.spot_panel import SpotPanel
 from napari_n2n.widgets.sessions.denoising_session import DenoisingSession
 from napari_n2n.widgets.sessions.previewing import Previewing, Subject, SuitabilityCheck
@@ -73,6 +74,7 @@ class DenoiseWidget(Dock):
         fields = self.axes, self.quantity, self.out, self.memory, self.device, self.turns
         for field in fields:
             self.picker.rows.addRow(field.label, field.native)
+        self.axes.hide_unless_needed(self.picker.rows)
         self.comparison = ComparisonControls(
             self.previewing.comparison,
             "Show the plane on screen denoised, before the whole run",
@@ -83,6 +85,7 @@ class DenoiseWidget(Dock):
         self.overwrite_button = button("Overwrite", "Delete the existing output and start again")
         self.progress = ProgressBar()
         self.status, self.warnings = TextLabel(_WELCOME), TextLabel()
+        self.image_button = SaveImageButton(self.viewer, self.session)
 
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 2)
@@ -93,7 +96,7 @@ class DenoiseWidget(Dock):
         )
         self.stack(
             *(self.picker, self.comparison, buttons, self.progress, self.status, self.warnings),
-            self.spots,
+            *(self.image_button, self.spots),
         )
         self.accept_drops(self.choose_paths)
 
@@ -105,6 +108,7 @@ class DenoiseWidget(Dock):
             (self.session.finished, self._show_state),
             (self.session.failed, self._show_state),
             (self.comparing.found, self._show_warnings),
+            (self.comparing.opened, self.axes.show_for),
             (self.session.finished, self._update),
             (self.session.failed, self._update),
             (self.previewing.failed, self.status.setText),
@@ -170,6 +174,7 @@ class DenoiseWidget(Dock):
         try:
             denoiser, sources = self.model.chosen(), self.output.first(self.picker.chosen())
         except BadInput:
+            self.axes.show_for(None)
             self.previewing.choose(None)
             return  # model or recording is not chosen yet
         axes, computing = self.axes.letters, (self.device.value, self.memory.bytes)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.image_name import split_image_name
 from napari_n2n.recipe import Recipe
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.widgets.dock import Dock, TextLabel, button, connect_while_alive, notify
@@ -90,9 +91,17 @@ class TrainWidget(Dock):
             return
         sources = recipe.recordings.sources
         if all(
-            one.exists() if isinstance(one, Path) else one in self.viewer.layers for one in sources
+            split_image_name(one)[0].exists()
+            if isinstance(one, Path)
+            else one in self.viewer.layers
+            for one in sources
         ):
             self.picker.choose(recipe.recordings)
+
+    def _is_there(self, source: Any) -> bool:
+        if isinstance(source, Path):
+            return split_image_name(source)[0].exists()
+        return source in self.viewer.layers
 
     def _measure(self) -> None:
         """Measure the chosen recordings."""

@@ -13,9 +13,9 @@ from napari_n2n.io.writers import ENDINGS
 from napari_n2n.widgets.dock import connect_while_alive, notify
 from napari_n2n.widgets.layers.growing_layer import GrowingLayer
 from napari_n2n.widgets.preferences import file_name
+from napari_n2n.widgets.sessions.result_session import ResultSession
 from napari_n2n.widgets.sessions.saving_session import SavingSession
 from napari_n2n.widgets.sessions.session import session_of
-from napari_n2n.widgets.sessions.training_session import TrainingSession
 
 _FORMATS = {"OME-TIFF": ".ome.tif", "OME-Zarr": ".ome.zarr"}
 _TITLE = "Save image ..."
@@ -35,7 +35,7 @@ class SaveImageButton(QPushButton):
         Holds the results.
     """
 
-    def __init__(self, viewer: Any, session: TrainingSession) -> None:
+    def __init__(self, viewer: Any, session: ResultSession) -> None:
         super().__init__(_TITLE)
         self.setToolTip("Save the denoised image with pixel size, units and channel names")
         self._viewer, self._session = viewer, session
@@ -102,13 +102,13 @@ class SaveImageButton(QPushButton):
         overwrite
             Replace a file of exactly this name.
         """
-        result, recipe = self._chosen(), self._session.recipe
+        result = self._chosen()
         if result is None:
             return
         complete = path.name.lower().endswith(ENDINGS)
         path = path if complete else path.with_name(path.name + ending)
         try:
-            check_keeps_inputs(path, recipe.recordings.inputs if recipe else ())
+            check_keeps_inputs(path, self._session.inputs)
             replaced = overwrite and complete and path.is_file()
             self._saving.save(result.result.out, path, dtype, overwrite=replaced)
         except BadInput as error:

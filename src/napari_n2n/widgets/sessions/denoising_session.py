@@ -124,6 +124,12 @@ class DenoisingSession(ResultSession):
         self._all_warnings: dict[str, None] = {}  # in the order of arrival
         self.unsaved: Path | None = None
         self.warnings: tuple[str, ...] = ()
+        self._sources: list[Any] = []
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The recordings of the run."""
+        return self._sources
 
     def denoise(
         self, denoiser: Denoiser, sources: list[Any], out: Path | FolderJob | None, **options: Any
@@ -144,7 +150,7 @@ class DenoisingSession(ResultSession):
         self.refuse_a_second()
         self._stop = stop = threading.Event()
         self.remaining, self.warnings, self._first = math.inf, (), None
-        self._all_warnings = {}
+        self._all_warnings, self._sources, self.results = {}, sources, []
         run: partial[Any]
         if isinstance(out, FolderJob):
             self._out, self._named, self._growing, self._folder_job = out.folder, True, None, out
@@ -192,6 +198,8 @@ class DenoisingSession(ResultSession):
         self.progressed.emit(progress)
 
     def _finish(self, path: Path | None) -> None:
+        if path is not None and self._growing is not None:
+            self.results.append(self._growing)
         self._end_result(complete=path is not None)
         if path is None:
             message = _RESUME if self._unfinished() else "Stopped before the first part was done."
@@ -224,4 +232,4 @@ def _shortened(warnings: list[str]) -> tuple[str, ...]:
 
 
 _RESUME = "Stopped. The finished part is kept: Resume continues the run."
-_UNSAVED = "Done. The result is deleted when napari closes: save the layer to keep it."
+_UNSAVED = "Done. The result is deleted when napari closes: save the image to keep it."

@@ -11,6 +11,7 @@ from psygnal import Signal
 from napari_n2n.denoising.plan import make_plan
 from napari_n2n.denoising.predictor import Cancelled
 from napari_n2n.denoising.preview import Preview, PreviewImage
+from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition, Region
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.device import choose_device, use_threads
@@ -32,9 +33,12 @@ class SuitabilityCheck:
     found
         Emitted with sentences: how the recordings differ from those that the model was trained on,
         or why it cannot denoise them.
+    opened
+        Emitted with the opened recording, or with the error that prevents using it.
     """
 
     found = Signal(tuple)
+    opened = Signal(object)
 
     def __init__(self) -> None:
         self._requests = LatestOnly()
@@ -50,6 +54,7 @@ class SuitabilityCheck:
         self._requests.run(
             lambda: _warnings(denoiser, sources, axes),
             "napari-n2n: comparing with the model",
+            on_yield=self.opened.emit,
             on_return=self.found.emit,
             on_failure=lambda words: self.found.emit((words,)),
         )
@@ -61,9 +66,13 @@ class SuitabilityCheck:
 
 def _warnings(
     denoiser: Denoiser, sources: list[Any], axes: str | None
-) -> Generator[None, None, tuple[str, ...]]:
-    yield
-    return make_plan(denoiser, *sources, axes=axes).warnings
+) -> Generator[Acquisition | BadInput, None, tuple[str, ...]]:
+    try:
+        yield Acquisition.open(sources[0], axes=axes)
+        return make_plan(denoiser, *sources, axes=axes).warnings
+    except BadInput as error:
+        yield error
+        raise
 
 
 @dataclass(frozen=True, eq=False)

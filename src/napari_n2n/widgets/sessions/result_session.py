@@ -4,6 +4,8 @@ import math
 import time
 from typing import Any
 
+from psygnal import Signal
+
 from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.widgets.layers.growing_layer import GrowingLayer, ResultStarted
 from napari_n2n.widgets.sessions.session import Session
@@ -16,13 +18,24 @@ class ResultSession(Session):
     ----------
     remaining
         Seconds until the result is complete, estimated; inf while this cannot be estimated.
+    results
+        The complete results of the run.
     """
+
+    discarded = Signal()
+    finished: Any  # a signal
 
     def __init__(self, viewer: Any) -> None:
         super().__init__(viewer)
         self._growing: GrowingLayer | None = None
         self._first: tuple[float, float] | None = None  # time and progress at the first step
         self.remaining = math.inf
+        self.results: list[GrowingLayer] = []
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The recordings of the run."""
+        raise NotImplementedError
 
     def _begin_result(self, result: ResultStarted) -> None:
         """Show another result, or continue in the layer of the same one that is resumed."""

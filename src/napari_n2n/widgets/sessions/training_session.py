@@ -30,7 +30,6 @@ from napari_n2n.widgets.sessions.training_job import (
 
 if TYPE_CHECKING:
     from napari_n2n.model.denoiser import Denoiser
-    from napari_n2n.widgets.layers.growing_layer import GrowingLayer
 
 
 class TrainingSession(ResultSession):
@@ -46,15 +45,12 @@ class TrainingSession(ResultSession):
         Recordings and settings of the current run, or else of the model.
     comparison
         The preview and the divider.
-    results
-        The complete results of the run.
     """
 
     stepped = Signal(TrainingStep)
     denoising_progressed = Signal(float, float)
     paused_changed = Signal(bool)
     finished = Signal(Outcome)
-    discarded = Signal()
 
     def __init__(self, viewer: Any) -> None:
         super().__init__(viewer)
@@ -66,7 +62,11 @@ class TrainingSession(ResultSession):
         self._measuring = session_of(viewer, Measuring)
         self.comparison = Comparison(viewer)
         self._control = RunControl()
-        self.results: list[GrowingLayer] = []
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The recordings of the run."""
+        return list(self.recipe.recordings.inputs) if self.recipe else []
 
     def train(self, recipe: Recipe) -> None:
         """Open the recordings, train and denoise them in the background.
