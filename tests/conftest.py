@@ -207,6 +207,10 @@ def desk(tmp_path, monkeypatch):
             for side in (40, 48, 64):  # images of one size would be taken as a stack
                 file.write(noisy(scene[:side, :side], seed))
     tifffile.imwrite(tmp_path / "clean.tif", scene)
+    for seed, name in enumerate(("before", "after")):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(tmp_path / name / "cell.tif", noisy(scene, seed))
+    tifffile.imwrite(tmp_path / "mask.tif", np.pad(np.ones((56, 56), np.uint8), 4))
     dark = np.random.default_rng(0).normal(100, 2, (4, 64, 64)).astype(np.float32)
     tifffile.imwrite(tmp_path / "dark.tif", dark, photometric="minisblack")
     frames = np.stack([noisy(scene, seed) for seed in range(4)])

@@ -38,7 +38,6 @@ def run(example):
 
 def test_the_examples_without_a_viewer_run_one_after_the_other(desk, capsys):
     assert len(HEADLESS) == 8
-    (desk / "before").mkdir()
     shutil.copy("c.tif", desk / "before" / "c.tif")
     first, steps, error, split, embedded, fields, _, refused = map(run, HEADLESS)
     printed = capsys.readouterr().out

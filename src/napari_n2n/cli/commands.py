@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from napari_n2n.cli.batch_run import check_endings, measured_pairs, save_report
 from napari_n2n.cli.denoise_run import (
     check_error_map,
     denoise_folders_shown,
@@ -33,11 +34,13 @@ from napari_n2n.cli.options import (
     Memory,
     Overwrite,
     Recursive,
+    Report,
     Resume,
     Single,
     SkipBad,
     Sources,
     Split,
+    Table,
     common_options,
     list_fields,
     open_fields_of,
@@ -97,6 +100,8 @@ def inspect(
         Path | None,
         typer.Option(help="List the hot and dead pixels: POINTS.csv, which napari opens."),
     ] = None,
+    table: Table = None,
+    report: Report = None,
     axes: Axes = None,
     split: Split = None,
     dark: Dark = None,
@@ -106,26 +111,25 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Check a pair, measure its noise and recommend a loss; one file: what one can tell."""
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise BadInput(f"{plot}: unknown ending: must be .png", "output")
-    if hot_pixels is not None and hot_pixels.suffix.lower() != ".csv":
-        raise BadInput(f"{hot_pixels}: unknown ending: must be .csv", "output")
-
+    check_endings((plot, ".png"), (hot_pixels, ".csv"), (table, ".csv"), (report, ".html"))
     if plot is not None:
         require("matplotlib", "--plot")
     left_out = LeftOut(skip_bad)
     listed = list_fields(sources, output=plot, recursive=recursive, left_out=left_out)
-    if not (plot or hot_pixels or split or dark or mask) and all(
-        len(field) == 1 for field in listed
-    ):
+    pairs_wanted = plot or hot_pixels or table or report or split or dark or mask
+    if not pairs_wanted and all(len(field) == 1 for field in listed):
         recordings = describe_each(listed, axes, left_out)
         if all(one.repeats == 1 for one in recordings):
             print_recordings(recordings, measure_alone(listed[0], axes), as_json=as_json)
             left_out.end()
             return
-    measured = measure(open_fields_of(listed, axes, split, dark, left_out, mask))
+    pairs = open_fields_of(listed, axes, split, dark, left_out, mask)
+    measured = measure(pairs)
     save_figures(measured, plot, hot_pixels)
-    print_measured(measured, describe_measured(listed, measured, axes), as_json=as_json)
+    batch = measured_pairs(pairs, left_out) if table or report else None
+    if batch is not None:
+        save_report(batch, table, report)
+    print_measured(measured, describe_measured(listed, measured, axes), batch, as_json=as_json)
     left_out.end()
 
 

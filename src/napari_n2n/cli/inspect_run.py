@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_n2n.cli.batch_run import show_report
 from napari_n2n.cli.left_out import LeftOut
 from napari_n2n.cli.terminal import print_json, say, show
 from napari_n2n.errors import BadInput
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from napari_n2n.noise.report import NoiseReport
     from napari_n2n.noise.single_report import SingleReport
     from napari_n2n.pair.pair import Pair
+    from napari_n2n.quality.field_report import FieldReport
 
     Measured = tuple[Pair, NoiseReport, NoiseCurves]
 
@@ -107,13 +109,25 @@ def _numbered(path: Path, channel: int) -> Path:
 
 
 def print_measured(
-    measured: "list[Measured]", recordings: "list[Description]", *, as_json: bool
+    measured: "list[Measured]",
+    recordings: "list[Description]",
+    batch: "FieldReport | None" = None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print the noise of each channel, and what was read of each recording."""
+    """Print the noise of each channel, and what was read of each recording.
+
+    If all fields of view were measured, print which of them differ instead.
+    """
     if as_json:
         whole = [report.as_dict() | {"curves": curves.as_dict()} for _, report, curves in measured]
-        more = {"channels": whole} if len(whole) > 1 else {}
+        more: dict[str, Any] = {"channels": whole} if len(whole) > 1 else {}
+        if batch is not None:
+            more["fields"] = batch.as_list()
         print_json(whole[0] | more | _in_json(recordings))
+        return
+    if batch is not None:
+        show_report(batch)
         return
     for pair, report, _ in measured:
         if len(measured) > 1:

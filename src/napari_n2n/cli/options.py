@@ -100,6 +100,13 @@ Resume = Annotated[
         "--resume", help="Continue an interrupted run; start if there is none, end if it is done."
     ),
 ]
+Table = Annotated[
+    Path | None, typer.Option(help="Also write a table, one row per field of view: TABLE.csv.")
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(help="Also write a page with pictures, what differs on top: REPORT.html."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Overwrite existing output.")]
 
 

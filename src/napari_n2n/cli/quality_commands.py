@@ -6,25 +6,62 @@ from typing import Annotated
 
 import typer
 
-from napari_n2n.cli.options import Axes, Dark, Json, common_options
+from napari_n2n.cli.batch_run import (
+    check_endings,
+    fields_of_view_in,
+    save_report,
+    scored_results,
+    show_report,
+)
+from napari_n2n.cli.left_out import LeftOut
+from napari_n2n.cli.options import Axes, Dark, Json, Report, SkipBad, Table, common_options
 from napari_n2n.cli.terminal import print_json, show
 from napari_n2n.errors import BadInput
 
 
 @common_options
 def score(
-    out: Annotated[Path, typer.Argument(help="The result to score.")],
+    out: Annotated[Path, typer.Argument(help="The result to score, or a folder of results.")],
     against: Annotated[Path, typer.Option(help="An acquisition that was not used for the result.")],
     source: Annotated[
         Path | None, typer.Option("--input", help="The acquisition that was denoised.")
     ] = None,
     truth: Annotated[Path | None, typer.Option(help="A clean image, for PSNR and SSIM.")] = None,
+    table: Table = None,
+    report: Report = None,
     axes: Axes = None,
+    skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Measure how good a result is, with or without a clean image."""
+    """Measure how good a result is, with or without a clean image.
+
+    Of folders, the files with the same name belong together.
+    """
+    from napari_n2n.io.fields_of_view import is_folder
     from napari_n2n.quality.score import score_result
 
+    check_endings((table, ".csv"), (report, ".html"))
+    given = [one for one in (out, against, source, truth) if one is not None]
+    if any(map(is_folder, given)):
+        left_out = LeftOut(skip_bad)
+        batch = scored_results(
+            fields_of_view_in(given, left_out),
+            with_input=source is not None,
+            with_truth=truth is not None,
+            axes=axes,
+            left_out=left_out,
+        )
+        save_report(batch, table, report)
+        if as_json:
+            print_json({"fields": batch.as_list(), "left_out": left_out.as_list()})
+        else:
+            show_report(batch)
+        left_out.end()
+        return
+    if table is not None or report is not None:
+        raise BadInput(
+            f"{out}: is one result: --table and --report are for folders of results", "option"
+        )
     result = score_result(out, against, source=source, truth=truth, axes=axes)
     if as_json:
         print_json(asdict(result))
