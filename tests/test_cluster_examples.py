@@ -6,9 +6,11 @@ import runpy
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -138,6 +140,30 @@ def test_the_example_of_dask_jobqueue_runs(node, monkeypatch):
     napari_n2n.denoise("cells.n2n", frames, axes="TYX", out="movie.ome.zarr", device="cpu")
     runpy.run_path(str(EXAMPLES / "slurm_workers.py"), run_name="__main__")
     assert napari_n2n.Acquisition.open("clean.ome.zarr").shape == frames.shape
+
+
+@NEEDS_BASH
+@pytest.mark.parametrize(("recording", "status"), [("a.tif", 0), ("none.tif", 2)])
+def test_the_cards_of_a_computer_denoise_one_recording(node, recording, status):
+    pytest.importorskip("distributed")
+    for name, command in {
+        "nvidia-smi": "echo 0",
+        "dask": f'exec {shlex.quote(sys.executable)} -m dask "$@"',
+    }.items():
+        (node / "bin" / name).write_text(f"#!/bin/sh\n{command}\n")
+        (node / "bin" / name).chmod(0o755)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"DEVICE": "cpu", "PORT": str(port)}
+    script = ["bash", str(EXAMPLES / "cards.sh"), "cells.n2n", recording, "clean.tif"]
+    run = subprocess.Popen(script, env=environment, start_new_session=True)
+    try:
+        assert run.wait(timeout=280) == status
+        assert (node / "clean.tif").exists() == (status == 0)
+    finally:  # with scheduler and workers, which the script should have ended
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
 
 
 @pytest.mark.skipif(shutil.which("snakemake") is None, reason="needs Snakemake")
