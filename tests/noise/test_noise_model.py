@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import blobs
+from scipy import ndimage
 
 from napari_n2n import Pair, measure_noise
 
@@ -67,3 +68,38 @@ def test_pixels_stuck_at_a_limit_are_distinguished_from_saturated_structures():
     still = (signal < 255 - 8 * 12).mean()
     assert hit[1] == pytest.approx(0.02 * still, rel=0.2) and hit[0] == 0
     assert model(lambda: draw(0.0)).stuck == (0.0, 0.0)
+
+
+def test_noise_in_proportion_to_the_signal_bends_the_curve():
+    rng, gain, read, part = np.random.default_rng(0), 2.0, 5.0, 0.08
+    smooth = ndimage.gaussian_filter(SCENE, 8)  # fine detail would mix levels within a bin
+    light = 100 + 1500 * ((smooth - smooth.min()) / np.ptp(smooth)) ** 2
+
+    def draw():
+        photons = gain * rng.poisson(light / gain) + rng.normal(0, read, light.shape)
+        return photons + part * light * rng.normal(size=light.shape)
+
+    found = model(draw)
+    assert "monotone curve" in found.in_words() and (np.diff(found.variances) >= 0).all()
+    for level in np.quantile(light, (0.2, 0.5, 0.95)):
+        error = np.interp(level, found.levels, found.variance_errors)
+        true = gain * level + read**2 + (part * level) ** 2
+        assert at(found, level) == pytest.approx(true, abs=4 * error + 0.02 * true)
+        assert error < 0.1 * true
+
+
+@pytest.mark.parametrize("electrons", [False, True])
+def test_a_line_is_kept_where_it_fits_also_with_an_em_gain(electrons):
+    rng = np.random.default_rng(0)
+    light = 1 + 30 * SCENE / SCENE.max()
+
+    def draw():
+        count = rng.poisson(light)
+        pulses = np.where(count > 0, rng.gamma(np.maximum(count, 1), 50.0), 0)
+        return (pulses if electrons else 50 * count) + rng.normal(100, 20, light.shape)
+
+    found = model(draw)
+    assert found.variance_errors == () and "curve" not in found.in_words()
+    for level in np.quantile(50 * light + 100, (0.2, 0.8)):
+        true = 50 * (1 + electrons) * (level - 100) + 400
+        assert at(found, level) == pytest.approx(true, rel=0.1)

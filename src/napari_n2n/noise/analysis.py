@@ -70,7 +70,8 @@ class Analysis:
         if spoilt:
             curve = replace(curve, photon_gain=None)
         few = outliers.share < _FEW_OUTLIERS
-        if curve.photon_gain is None or correlation.matters or not few:
+        off_line = curve.photon_gain is None or curve.bent is not None
+        if off_line or correlation.matters or not few:
             # Smoothing reduces the third cumulant more than the variance; small outliers, which
             # are not recognised, raise both.
             curve = replace(curve, read_noise=None, pedestal=None)

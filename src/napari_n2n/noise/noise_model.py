@@ -52,6 +52,9 @@ class NoiseModel:
     correlation
         Correlation of the noise along y and x at lags 0, 1, ... pixels; empty for white noise, and
         if it could not be determined.
+    variance_errors
+        Standard errors of the variances if they are not on a line but on a monotone curve; else
+        empty.
     """
 
     levels: tuple[float, ...]
@@ -61,6 +64,7 @@ class NoiseModel:
     lower_limit: float | None
     stuck: tuple[float, float] = (0.0, 0.0)
     correlation: tuple[tuple[float, ...], ...] = ()
+    variance_errors: tuple[float, ...] = ()
 
     @property
     def spans_wide_range(self) -> bool:
@@ -76,6 +80,8 @@ class NoiseModel:
         dark, bright = (f"{math.sqrt(self.variances[end]):.3g} ADU" for end in (0, -1))
         levels = f"at {self.levels[0]:.4g} ADU", f"at {self.levels[-1]:.4g} ADU"
         parts = [f"{dark} {levels[0]}" + (f", {bright} {levels[1]}" if dark != bright else "")]
+        if self.variance_errors:
+            parts.append("not in proportion to the signal: a monotone curve")
         if self.outlier_share > 0:
             low, high = self.outlier_range
             parts.append(f"outliers of {low:.4g} to {high:.4g} ADU on {self.outlier_share:.2%}")
@@ -95,8 +101,11 @@ class NoiseModel:
         dark, bright = float(curve.mean.min()), float(sample.surroundings[sample.valid].max())
         levels = np.linspace(dark, max(bright, dark + least), _LEVELS)
         variances = curve.variance_at(levels)
+        errors: tuple[float, ...] = ()
         if analysis.signal_dependent is None and outliers.noise > 0:  # outliers raise the curve
             variances = np.full_like(levels, outliers.noise**2)
+        elif (bent := curve.bent) is not None:
+            errors = tuple(map(float, np.interp(levels, bent.levels, bent.errors)))
         variances = np.maximum(variances, least**2)
         return cls(
             tuple(map(float, levels)),
@@ -109,6 +118,7 @@ class NoiseModel:
                 _contradicted(sample, sample.saturated, levels, variances),
             ),
             _correlated(analysis.correlation),
+            errors,
         )
 
 

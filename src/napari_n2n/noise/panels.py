@@ -121,6 +121,8 @@ def _transfer(report: NoiseReport, curves: NoiseCurves) -> Panel:
     else:
         name = f"{report.with_error('photon_gain')} ADU/electron"
     line = curve.gain * curve.mean + curve.intercept
+    if curve.bent is not None:
+        line = curve.variance_at(curve.mean)
     error = curve.variance_error
     return Panel(
         title="Photon-transfer curve",

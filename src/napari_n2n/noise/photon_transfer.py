@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_n2n.noise.monotone_curve import MonotoneCurve, monotone_curve
 from napari_n2n.noise.sample import Sample
 from napari_n2n.stats.statistics import GROUPS, MAD_TO_SIGMA, jackknife
 
@@ -64,6 +65,8 @@ class TransferCurve:
         By how much the median of the noise is below its mean, in ADU.
     errors
         Standard errors of `photon_gain` to `median_shift`, by name.
+    bent
+        The curve that describes the variance if the line does not fit; else None.
     """
 
     mean: np.ndarray
@@ -78,9 +81,12 @@ class TransferCurve:
     skewness: float
     median_shift: float
     errors: dict[str, float]
+    bent: MonotoneCurve | None = None
 
     def variance_at(self, level: np.ndarray) -> np.ndarray:
         """Return the noise variance of one acquisition at signal levels, at least a small floor."""
+        if self.bent is not None:
+            return self.bent.variance_at(level)
         floor = _FLOOR * float(np.min(self.variance))
         return np.maximum(self.gain * level + self.intercept, floor)
 
@@ -150,7 +156,20 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
         skewness=fit.skewness,
         median_shift=fit.median_shift,
         errors=errors,
+        bent=_bent(fit, sums),
     )
+
+
+def _bent(fit: _Fit, sums: dict[str, np.ndarray]) -> MonotoneCurve | None:
+    """Return the monotone curve through the bins; None if the line fits."""
+    count, square, difference = (
+        (sums[name].sum(axis=0) - sums[name])[:, fit.used]
+        for name in ("count", "square", "difference")
+    )
+    count = np.maximum(count, 1)
+    without = (square / count - (difference / count) ** 2) / 2
+    line = fit.gain * fit.mean + fit.intercept
+    return monotone_curve(fit.mean, fit.variance, without, line, fit.count)
 
 
 def _bins_of(levels: np.ndarray) -> np.ndarray:
