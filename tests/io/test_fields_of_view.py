@@ -1,8 +1,10 @@
 """Which files show one field of view."""
 
+import numpy as np
+import tifffile
 from conftest import refused
 
-from napari_n2n.io.fields_of_view import fields_of_view, subfolders
+from napari_n2n.io.fields_of_view import fields_of_view, positions, subfolders
 
 
 def test_folders_patterns_and_lists_name_fields_of_view(tmp_path):
@@ -52,3 +54,22 @@ def test_names_with_accents_in_either_unicode_form_are_paired(tmp_path):
     if len(list((tmp_path / "a").iterdir())) == 2:  # some file systems have only one form
         with refused("unmatched"):
             fields_of_view([tmp_path / "a", tmp_path / "b"])
+
+
+def test_the_positions_in_two_files_are_fields_of_view(tmp_path):
+    paths = [tmp_path / f"{name}.ome.tif" for name in "ab"]
+    for path in paths:
+        with tifffile.TiffWriter(path, ome=True) as file:
+            for number in range(3):
+                file.write(np.zeros((32, 32), np.uint8), metadata={"Name": f"position {number}"})
+    found = positions(paths)
+    assert [[str(path.name) for path in field] for field in found] == [
+        [f"a.ome.tif#{number}", f"b.ome.tif#{number}"] for number in range(3)
+    ]
+    with tifffile.TiffWriter(tmp_path / "sizes.tif") as file:
+        for side in (32, 40):
+            file.write(np.zeros((side, side), np.uint8))
+    tifffile.imwrite(tmp_path / "one.tif", np.zeros((32, 32)))
+    for field in ([paths[0], tmp_path / "one.tif"], [tmp_path / "sizes.tif"], [tmp_path / "no"]):
+        assert positions(field) == [field]
+    assert positions([f for one in found[:1] for f in one]) == [found[0]]  # named: only this one

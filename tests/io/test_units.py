@@ -1,8 +1,11 @@
 """Units of pixel sizes: whatever a file calls them, layers and results get valid ones."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
+from conftest import refused
 
 from napari_n2n import Acquisition
 from napari_n2n.io.units import LENGTHS, TIMES, unit_name
@@ -91,3 +94,46 @@ def test_the_resolution_of_a_printer_is_no_pixel_size(tmp_path):
         tifffile.imwrite(path, plane, imagej=imagej, resolution=(72, 72), resolutionunit="INCH")
         opened = Acquisition.open(path)
         assert (opened.scale, opened.units) == ((1.0, 1.0), ("pixel", "pixel"))
+
+
+def lsm_info(**values):
+    """The block in which Zeiss describes a recording."""
+    content = b""
+    for name, kind in tifffile.TIFF.CZ_LSMINFO:
+        one = np.zeros((), f"({kind[:-2]},)<{kind[-2:]}" if kind[0].isdigit() else f"<{kind}")
+        one[...] = values.get(name, 0)
+        content += one.tobytes()
+    return content[:4] + struct.pack("<i", len(content)) + content[8:]
+
+
+def test_the_pixel_sizes_of_an_lsm_are_read(tmp_path):
+    stack = np.arange(3 * 32 * 40, dtype=np.uint16).reshape(3, 32, 40)
+    sides = {"DimensionX": 40, "DimensionY": 32, "DimensionZ": 3}
+    sizes = {"VoxelSizeX": 1e-7, "VoxelSizeY": 1e-7, "VoxelSizeZ": 3e-7}
+    more = {"MagicNumber": 67127628, "DimensionChannels": 1, "DimensionTime": 1, "DataType": 2}
+    info = lsm_info(**sides, **sizes, **more)
+    options = {"photometric": "minisblack", "metadata": None, "byteorder": "<"}
+    tags = [(34412, "B", len(info), info, True)]
+    tifffile.imwrite(tmp_path / "a.lsm", stack, extratags=tags, **options)
+    steps = Acquisition.open(tmp_path / "a.lsm").header.steps
+    assert steps == {"Z": (0.3, "micrometer"), **dict.fromkeys("YX", (0.1, "micrometer"))}
+
+
+def test_the_pixel_sizes_of_an_stk_are_read(tmp_path):
+    calibration = struct.pack("<H2IH2IHi4sH", 4, 65, 1000, 5, 65, 1000, 6, 4, b"um", 0)
+    calibration += bytes(-len(calibration) % 4)
+    tags = [
+        (33628, "I", 2, (0, 1), True),
+        (33629, "2I", 1, struct.pack("<2I", 3, 10), True),
+        (33631, "I", len(calibration) // 4, calibration, True),
+    ]
+    options = {"photometric": "minisblack", "metadata": None, "byteorder": "<"}
+    plane = np.arange(32 * 40, dtype=np.uint16).reshape(32, 40)
+    tifffile.imwrite(tmp_path / "a.stk", plane, extratags=tags, **options)
+    steps = Acquisition.open(tmp_path / "a.stk").header.steps
+    assert steps == dict.fromkeys("YX", (0.065, "micrometer"))
+
+
+def test_an_array_of_grey_and_alpha_is_refused_with_the_way_out():
+    with refused("format", "grey and alpha: save it without alpha"):
+        Acquisition.open(np.zeros((96, 96, 2), np.uint8))

@@ -13,7 +13,7 @@ import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from napari_n2n.cli.left_out import LeftOut, say_ignored
-from napari_n2n.cli.terminal import TERMINAL, ProgressKind, progress
+from napari_n2n.cli.terminal import TERMINAL, ProgressKind, progress, say
 from napari_n2n.errors import BadInput
 from napari_n2n.training.settings import TrainingSettings
 
@@ -182,7 +182,22 @@ def open_sources(
     fields = list_fields(sources, more, output=output, recursive=recursive, left_out=left_out)
     if single:
         fields = [[file] for field in fields for file in field]
+    if len(fields) == 1:
+        fields = _positions(fields[0])
     return open_fields_of(fields, axes, split, dark, left_out, mask, single=single)
+
+
+def _positions(field: list[Path]) -> list[list[Path]]:
+    """Return a field of view for each image in files with several images, and say so."""
+    from napari_n2n.io.fields_of_view import positions
+
+    fields = positions(field)
+    if len(fields) > 1:
+        say(
+            f"note: {field[0]}: its {len(fields)} images are used as fields of view; for one of "
+            f"them give {field[0].name}#0"
+        )
+    return fields
 
 
 def list_fields(

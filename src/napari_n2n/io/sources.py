@@ -249,9 +249,9 @@ def _from_array(
             f"{place}: has masked pixels: crop them away, or fill them with the background level",
             "not_finite",
         )
-    # Three or four values per pixel are taken as RGB(A). With 16 or fewer rows or columns the
-    # array is more likely a short stack of narrow planes.
-    if axes is None and len(shape) == 3 and shape[-1] in (3, 4) and min(shape[:2]) > 16:
+    # Three or four values per pixel are taken as RGB(A), two as grey and alpha. With 16 or fewer
+    # rows or columns the array is more likely a short stack of narrow planes.
+    if axes is None and len(shape) == 3 and shape[-1] in (2, 3, 4) and min(shape[:2]) > 16:
         raise _colour_error(place, shape)
     if axes is None and len(shape) > 3:
         raise BadInput(

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import numpy as np
 import tifffile
 
 from napari_n2n.io.header import Channel, channel, number
@@ -16,7 +17,10 @@ _NO_UNIT = 1
 
 
 def pixel_sizes(tif: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[float, str]]:
-    """Return pixel size and unit by axis, as far as OME or ImageJ metadata contain them."""
+    """Return pixel size and unit by axis, as far as the metadata contain them.
+
+    Read are those of OME, ImageJ, Zeiss LSM and MetaMorph STK.
+    """
     found: dict[str, tuple[float, str]] = {}
     pixels = _ome_pixels(tif, image)
     for axis, key, unit in (
@@ -41,7 +45,37 @@ def pixel_sizes(tif: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[flo
             found["Z"] = (number(metadata["spacing"]), own)
         if "finterval" in metadata:
             found["T"] = (number(metadata["finterval"]), "second")
+    return found or _of_lsm(tif) or _of_stk(tif)
+
+
+def _of_lsm(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+    """Return the pixel sizes of an LSM, which are in metres and seconds."""
+    metadata = (tif.lsm_metadata or {}) if tif.is_lsm else {}
+    sizes = {axis: number(metadata.get(f"VoxelSize{axis}")) for axis in "XYZ"}
+    found = {axis: (round(size * 1e6, 9), "micrometer") for axis, size in sizes.items()}
+    found["T"] = (number(metadata.get("TimeIntervall")), "second")  # Zeiss spells it so
+    return found if metadata else {}
+
+
+def _of_stk(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+    """Return the pixel sizes of an STK."""
+    metadata = (tif.stk_metadata or {}) if tif.is_stk else {}
+    unit = unit_name(str(metadata.get("CalibrationUnits", "")).strip("\0"))
+    found = {
+        axis: (_ratio(metadata[f"{axis}Calibration"]), unit)
+        for axis in "XY"
+        if f"{axis}Calibration" in metadata
+    }
+    distances = np.atleast_1d(metadata.get("ZDistance", 0.0))
+    if found and float(distances[0]) > 0:
+        found["Z"] = (float(distances[0]), unit)
     return found
+
+
+def _ratio(value: Any) -> float:
+    """Return a fraction as a number; nan if it is none."""
+    above, below = value if isinstance(value, tuple) and len(value) == 2 else (value, 1)
+    return number(above) / number(below) if number(below) else float("nan")
 
 
 def channels_of(tif: tifffile.TiffFile, image: TiffImage) -> tuple[Channel, ...]:

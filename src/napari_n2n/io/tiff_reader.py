@@ -54,6 +54,17 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _MAGIC
 
 
+def image_titles(path: Path) -> tuple[str, ...]:
+    """Return names and shapes of the images in a TIFF; empty for other and for damaged files."""
+    try:
+        if not (path.is_file() and is_tiff(path)):
+            return ()
+        with _Remarks(), tifffile.TiffFile(path) as tif:
+            return tuple(one.title for one in images_in(tif))
+    except Exception:  # the error is reported when the file is read
+        return ()
+
+
 class Mapped:
     """Uncompressed pixels of a file, memory-mapped again for every read.
 
