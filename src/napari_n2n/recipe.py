@@ -146,7 +146,8 @@ class Recipe:
         split = {"split": self.recordings.split} if self.recordings.split else {}
         chosen = self.settings.model_dump(exclude_defaults=True, include={"device", "memory"})
         dark = {"dark": [str(one) for one in self.recordings.dark]} if self.recordings.dark else {}
-        return axes | split | dark, axes | chosen
+        single = {"single": True} if self.recordings.single else {}
+        return axes | split | dark | single, axes | chosen
 
     @property
     def _mask(self) -> Path | None:
@@ -176,6 +177,9 @@ def _flags(values: dict[str, Any]) -> list[str]:
     for name, value in values.items():
         in_megabytes = name == "memory" and value % 10**6 == 0
         text = f"{value // 10**6}MB" if in_megabytes else str(value)
+        if value is True:
+            words.append(f"--{name}")
+            continue
         for one in value if isinstance(value, list) else [text]:
             words += [f"--{name.replace('_', '-')}", one]
     return words

@@ -598,7 +598,8 @@ def test_layers_are_paired_by_their_names(viewer, qtbot, fixed_estimate):
     assert recipe.recordings.title == "cells_1_a + cells_1_b and 1 more pair"
     assert "cells_1_a.tif cells_1_b.tif + cells_2_a.tif cells_2_b.tif" in recipe.as_command()
     viewer.layers["cells_2_b"].name = "something"
-    assert kind.choices == ("two recordings", "frames of one stack") and not kind.native.isHidden()
+    kinds = ("two recordings", "frames of one stack", "one recording only")
+    assert kind.choices == kinds and not kind.native.isHidden()
 
 
 def test_two_channels_of_one_layer_are_a_pair(viewer, qtbot, fixed_estimate):

@@ -381,3 +381,20 @@ def test_a_picture_shows_raw_beside_denoised(make_napari_viewer_proxy, qtbot, tm
     assert (picture[:, half : half + 6] == 255).all() and before.shape == after.shape
     assert before.std() > 10 and after.std() > 10 and np.abs(before - after).mean() > 2
     assert len(shown) == 1
+
+
+def test_one_recording_is_enough(viewer, qtbot, tmp_path):
+    scene = blobs((160, 160))
+    tifffile.imwrite(tmp_path / "only.tif", noisy(scene, 1))
+    viewer.open(tmp_path / "only.tif")
+    _, widget = open_dock(viewer)
+    widget.picker.kind.value = "one recording only"
+    assert widget.layer_b.native.isHidden()
+    qtbot.waitUntil(lambda: widget.measuring.measured is not None, timeout=60_000)
+    assert "Noise" in widget.findings.noise_words.text()
+    widget.train()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    clean = np.asarray(viewer.layers["only denoised"].data)
+    assert np.mean((clean - scene) ** 2) < np.mean((viewer.layers["only"].data - scene) ** 2)
+    command = widget.session.recipe.as_command()
+    assert "only.tif -o model.n2n --single" in command

@@ -88,19 +88,24 @@ class SingleReport(SingleFigures, Advice):
         return ", ".join(parts)
 
     def lines(self) -> Iterator[str]:
-        """Yield the method with its reason, a line for each figure, and the warnings."""
+        """Yield the loss with its reason, a line for each figure, and the warnings."""
         yield f"{'loss':<15}{self.loss.upper()}: {self.reason}"
+        for name, text in self.rows():
+            yield f"{name:<15}{text}"
+        for warning in self.warnings:
+            yield f"{warning.code}: {warning.message}"
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Yield the name and the text of each figure, with its standard error if known."""
         for name, key, unit in _ROWS:
             value = getattr(self, key)
             values = value if isinstance(value, tuple) else (value,)
             if None in values:
-                yield f"{name:<15}not determined"
+                yield name, "not determined"
                 continue
             error = f" ± {self.errors[key]:.2g}" if key in self.errors else ""
-            yield f"{name:<15}{', '.join(f'{one:.3g}' for one in values)}{error}{unit}"
-        yield f"{'noise model':<15}{self.noise_model.in_words()}"
-        for warning in self.warnings:
-            yield f"{warning.code}: {warning.message}"
+            yield name, f"{', '.join(f'{one:.3g}' for one in values)}{error}{unit}"
+        yield "noise model", self.noise_model.in_words()
 
 
 _ROWS = (

@@ -170,6 +170,8 @@ class Recordings:
         Dark frames, by which all are corrected.
     listed
         The recordings of several fields of view, of which `sources` are the first.
+    single
+        True if every recording is the only one of its scene.
     fields
         The recordings of every field of view: the files in the folders when this was created.
 
@@ -185,6 +187,7 @@ class Recordings:
     mask: Any = None
     dark: tuple[Any, ...] = ()
     listed: tuple[tuple[Any, ...], ...] = ()
+    single: bool = False
     fields: tuple[tuple[Any, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -216,7 +219,12 @@ class Recordings:
         """Open one field of view after another; raise `BadInput` as `open_fields` does."""
         masks = () if self.mask is None else (self.mask,)
         return open_fields(
-            *self.fields, axes=self.axes, split=self.split, dark=self.dark, masks=masks
+            *self.fields,
+            axes=self.axes,
+            split=self.split,
+            dark=self.dark,
+            masks=masks,
+            single=self.single,
         )
 
     def pairs(self) -> list[Pair]:

@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout
 
 from napari_n2n.errors import BadInput
+from napari_n2n.noise.measure import Report
 from napari_n2n.noise.panels import panels
 from napari_n2n.noise.report import NoiseReport
 from napari_n2n.pair.recordings import Recordings, first_field
@@ -203,8 +204,11 @@ class NoiseWidget(Dock):
         warnings = (f"⚠ {in_field_names(warning.message)}" for warning in found)
         self.warnings.setText("\n\n".join(warnings))
         self.figures.setText(_table(report))
-        self.hot_button.setVisible(report.hot_pixels + report.dead_pixels > 0)
-        self.plots = [PanelPlot(panel) for panel in panels(report, curves)]
+        self.hot_button.hide()
+        self.plots = []
+        if isinstance(report, NoiseReport) and curves is not None:
+            self.hot_button.setVisible(report.hot_pixels + report.dead_pixels > 0)
+            self.plots = [PanelPlot(panel) for panel in panels(report, curves)]
         for plot in self.plots:
             self._column.insertWidget(self._column.count() - 1, plot)
         self._use_theme()
@@ -230,7 +234,7 @@ class NoiseWidget(Dock):
             plot.use_theme(get_theme(self.viewer.theme))
 
 
-def _table(report: NoiseReport) -> str:
+def _table(report: Report) -> str:
     rows = (
         f"<tr><td style='padding-right: 8px'>{escape(name)}</td><td>{escape(words)}</td></tr>"
         for name, words in report.rows()

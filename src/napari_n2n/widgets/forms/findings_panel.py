@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.noise.report import NoiseReport
+from napari_n2n.noise.measure import Report
 from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.training.losses import LOSSES
@@ -130,7 +130,7 @@ class FindingsPanel(QWidget):
         return several
 
 
-def _reason(name: str, reports: list[NoiseReport]) -> Iterator[str]:
+def _reason(name: str, reports: list[Report]) -> Iterator[str]:
     """Yield when the chosen loss is right, and which loss the measured noise calls for."""
     loss = LOSSES.get(name)
     if loss is not None:
@@ -146,13 +146,13 @@ def _reason(name: str, reports: list[NoiseReport]) -> Iterator[str]:
             yield f"{channel}The measured noise calls for {report.loss.upper()}. {report.reason}"
 
 
-def _noise(reports: list[NoiseReport]) -> str:
+def _noise(reports: list[Report]) -> str:
     if len(reports) == 1:
         return reports[0].line()
     return "\n".join(f"Channel {number}: {one.line()}" for number, one in enumerate(reports))
 
 
-def _distinct(reports: list[NoiseReport]) -> list[Finding]:
+def _distinct(reports: list[Report]) -> list[Finding]:
     found: dict[Any, Finding] = {}
     for number, report in enumerate(reports):
         for one in report.warnings:

@@ -177,7 +177,8 @@ def _belong_together(one: Image, other: Image | None) -> bool:
 
 
 # Choices in the menu; the last if the names of layers make several pairs.
-_PAIR, _SPLIT, _NAMED = "two recordings", "frames of one stack", "all layers, paired by name"
+_PAIR, _SPLIT, _SINGLE = "two recordings", "frames of one stack", "one recording only"
+_NAMED = "all layers, paired by name"
 
 
 class PairPicker(RecordingsPicker):
@@ -193,8 +194,8 @@ class PairPicker(RecordingsPicker):
     def __init__(self, viewer: Any) -> None:
         self.kind = ComboBox(
             label="Pair",
-            choices=[_PAIR, _SPLIT],
-            tooltip="Two recordings of one scene, or even and odd frames of one stack",
+            choices=[_PAIR, _SPLIT, _SINGLE],
+            tooltip="Two recordings of a scene, even and odd frames of a stack, or one recording",
         )
         keep_narrow(self.kind)
         self.axes = AxesField("recording")
@@ -227,7 +228,7 @@ class PairPicker(RecordingsPicker):
     def _offer_pairs(self, _event: Any = None) -> None:
         """Offer to train on all pairs that the names of layers make, if there are several."""
         pairs = layer_pairs(self._viewer)
-        choices = (_PAIR, _SPLIT, *([_NAMED] if len(pairs) > 1 else []))
+        choices = (_PAIR, _SPLIT, _SINGLE, *([_NAMED] if len(pairs) > 1 else []))
         if self.kind.choices != choices:
             self.kind.choices = choices
         if self.kind.value == _NAMED:
@@ -284,7 +285,8 @@ class PairPicker(RecordingsPicker):
         sources, axes = self.chosen(), self.axes.letters
         first = Recordings((sources[0],), axes).fields[0][0]
         mask = self.inside.image(first, axes)
-        return Recordings(tuple(sources), axes, split, mask, self.dark.paths, listed)
+        single = self.kind.value == _SINGLE
+        return Recordings(tuple(sources), axes, split, mask, self.dark.paths, listed, single)
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
         """Choose files or folders; if A and B are chosen, one is added, several replace all."""
@@ -343,7 +345,7 @@ class PairPicker(RecordingsPicker):
 
     def _fill(self, recordings: Recordings) -> None:
         first, *others = recordings.sources
-        self.kind.value = _PAIR if others else _SPLIT
+        self.kind.value = _PAIR if others else _SINGLE if recordings.single else _SPLIT
         if len(recordings.listed) > 1 and _NAMED in self.kind.choices:
             self.kind.value = _NAMED
         self.axes.value = recordings.axes or ""
@@ -369,6 +371,8 @@ class PairPicker(RecordingsPicker):
             self.axis.value = recordings.split
 
     def _missing(self, from_layers: bool) -> str:
+        if self.kind.value == _SINGLE:
+            return "Open a recording first" if from_layers else "Choose the file of a recording"
         if not self.takes_second():
             return "Open a stack first" if from_layers else "Choose the file of a stack"
         if from_layers and self.layer_a.value is not None:

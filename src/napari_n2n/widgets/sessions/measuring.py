@@ -10,8 +10,8 @@ from psygnal import Signal
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.model.device import use_threads
-from napari_n2n.noise.measure import NoiseCurves, measure_with_curves
-from napari_n2n.noise.report import NoiseReport
+from napari_n2n.noise.measure import NoiseCurves, Report, measure_with_curves
+from napari_n2n.noise.single_noise import measure_single
 from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings, first_field
 from napari_n2n.training.estimate import TimeEstimate, estimate_time
@@ -29,13 +29,19 @@ class Measured:
     """Pairs of all fields of view, and for each channel its noise report and curves."""
 
     pairs: list[Pair]
-    reports: list[NoiseReport]
-    curves: list[NoiseCurves]
+    reports: list[Report]
+    curves: list[NoiseCurves | None]
 
     @classmethod
     def of(cls, pairs: list[Pair]) -> "Measured":
-        """Measure the pairs of the first field of view, one for each channel."""
-        found = [measure_with_curves(pair) for pair in first_field(pairs)]
+        """Measure the pairs of the first field of view, one for each channel.
+
+        There are no curves of a single recording.
+        """
+        found: list[tuple[Report, NoiseCurves | None]] = [
+            (measure_single(pair), None) if pair.is_single else measure_with_curves(pair)
+            for pair in first_field(pairs)
+        ]
         return cls(pairs, [report for report, _ in found], [curves for _, curves in found])
 
     @property
