@@ -1,4 +1,4 @@
-"""Stacks of any size: memory, streaming, kill -9, full disks, clusters, other readers.
+"""Stacks of any size: memory, streaming, kill -9, full disks, other readers.
 
 Usage: python benchmarks/scale.py [--folder DIR] [--only NAME ...] [--sizes GB ...]
 Simulated stacks are written to the folder (default: a temporary one) and deleted at the end. Memory
@@ -468,67 +468,6 @@ def small_disk(path: Path, megabytes: int) -> Iterator[Path | None]:
         path.rmdir()
 
 
-def cluster(folder: Path, _: list[float]) -> str:
-    """Check that a cluster gives the same bytes, also if it loses a worker."""
-    from distributed import LocalCluster
-
-    from napari_n2n import denoise
-    from napari_n2n.model.denoiser import load
-
-    source = zarr_stack(folder / "a.zarr", 0, 24)
-    denoiser = load(small_model(folder))
-    options: dict[str, Any] = {"axes": "TYX", "device": "cpu"}
-    alone = bytes_of(denoise(denoiser, source, out=folder / "alone.ome.zarr", **options))
-    rows, lines = [], []
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as local:
-        pid = next(iter(local.workers.values())).process.pid
-
-        def lose_one(step: Any) -> None:
-            if step.done == 8:
-                os.kill(pid, signal.SIGKILL)
-
-        out = folder / "local.ome.zarr"
-        made = denoise(
-            denoiser,
-            source,
-            out=out,
-            scheduler=local.scheduler_address,
-            on_step=lose_one,
-            **options,
-        )
-        same = bytes_of(made) == alone
-        rows.append(["LocalCluster, 2 processes, one killed at shard 8", same])
-        lines.append(verdict(same, "a cluster that loses a worker gives the same bytes"))
-    address, dask = "tcp://127.0.0.1:8796", [sys.executable, "-m", "dask"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [
-        subprocess.Popen([*dask, "scheduler", "--port", "8796", "--no-dashboard"], **quiet),
-        *(
-            subprocess.Popen(
-                [*dask, "worker", address, "--nthreads", "1", "--no-dashboard"], **quiet
-            )
-            for _ in range(2)
-        ),
-    ]
-    try:
-        time.sleep(12)
-        command = [sys.executable, "-c", "from napari_n2n.cli import main; main()", "denoise"]
-        command += [str(folder / "model.n2n"), str(source), "--device", "cpu"]
-        out = folder / "command.ome.zarr"
-        subprocess.run([*command, "-o", str(out), "--scheduler", address], check=True)
-        same = bytes_of(out) == alone
-        rows.append(["dask scheduler and two dask workers, from the command line", same])
-        lines.append(verdict(same, "so do scheduler and workers started from the command line"))
-    finally:
-        for process in processes:
-            process.terminate()
-    clear(folder)
-    shown = [[words, "same" if same else "DIFFERENT"] for words, same in rows]
-    return table(["cluster", "bytes"], shown) + "\n\n" + "\n".join(lines)
-
-
 def reading(folder: Path, _: list[float]) -> str:
     """Check that other software reads the result, with its scale, axes and values."""
     import zarr
@@ -595,7 +534,6 @@ QUESTIONS: dict[str, Callable[[Path, list[float]], str]] = {
     "speed": speed,
     "overlap": overlap,
     "kills": kills,
-    "cluster": cluster,
     "reading": reading,
 }
 
