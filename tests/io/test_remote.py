@@ -5,6 +5,7 @@ import http.server
 import shutil
 import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from conftest import blobs, copied, noisy, refused
 
 from napari_n2n import Acquisition, cli, denoise, denoise_folder, denoise_to_address
 from napari_n2n.denoising.to_address import staging_path
+from napari_n2n.model.error_model import ErrorModel
 
 STACK = np.stack([noisy(blobs((72, 64)), seed) for seed in range(3)]).astype(np.uint16)
 
@@ -129,6 +131,33 @@ def test_an_interrupted_upload_is_no_image_and_goes_on(bucket, denoiser, monkeyp
     monkeypatch.setattr("napari_n2n.denoising.predictor.Predictor.compute", None)  # it is computed
     denoise_to_address(denoiser, STACK, out=out, resume=True, **options)
     assert Acquisition.open(out).shape == STACK.shape
+
+
+def test_an_error_map_is_written_to_a_bucket(bucket, denoiser, tmp_path, monkeypatch, capsys):
+    weights = (0.1, 0.2, 0.0)
+    known = ErrorModel(
+        levels=(0.0, 500.0),
+        variances=(25.0, 90.0),
+        whole=weights,
+        shared=weights,
+        psnr=30.0,
+        psnr_se=0.1,
+    )
+    record = denoiser.record.model_copy(update={"error": [known]})
+    model, plane = replace(denoiser, record=record), STACK[0]
+    out, options = f"{bucket}/error.ome.zarr", {"quantity": "error", "device": "cpu"}
+    denoise_to_address(model, plane, out=out, **options)
+    expected = denoise(model, plane, **options)
+    np.testing.assert_allclose(Acquisition.open(out).plane(0), expected, rtol=1e-6)
+    tifffile.imwrite(tmp_path / "a.tif", plane)
+    model.save(tmp_path / "m.n2n")
+    words = ["denoise", tmp_path / "m.n2n", tmp_path / "a.tif", "-o", f"{bucket}/clean.ome.zarr"]
+    for error, status in ((f"{bucket}/clean.ome.zarr", 2), (f"{bucket}/map.ome.zarr", 0)):
+        monkeypatch.setattr("sys.argv", ["napari-n2n", *map(str, words), "--error", error])
+        with pytest.raises(SystemExit) as leave:
+            cli.main()
+        assert leave.value.code == status, capsys.readouterr().err
+    np.testing.assert_allclose(Acquisition.open(error).plane(0), expected, rtol=1e-6)
 
 
 def test_the_command_line_writes_to_a_bucket(bucket, denoiser, tmp_path, monkeypatch, capsys):

@@ -40,6 +40,10 @@ def check_error_map(
     from napari_n2n.io.address import address_of
 
     check_error_is_known(denoiser, len(denoiser.scales), str(model))
+    if (address := address_of(error)) is not None:  # whether it is free is checked with its store
+        if address == address_of(output):
+            raise BadInput(f"{error}: is also the result: choose another --error", "output")
+        return
     path = output_path(error)
     if address_of(output) is None and path == output_path(output):
         raise BadInput(f"{error}: is also the result: choose another name for --error", "output")

@@ -279,8 +279,8 @@ def denoise(
     Cancelled
         If `cancelled` returned True.
     """
-    model = denoiser if isinstance(denoiser, Denoiser) else load(denoiser)
-    plan = make_plan(model, *sources, axes=axes, dtype=dtype, turns=turns, quantity=quantity)
+    how = {"axes": axes, "dtype": dtype, "turns": turns, "quantity": quantity}
+    model, plan = planned(denoiser, *sources, **how)
     if out is None:
         in_memory = denoise_in_memory(
             model, plan, device=device, memory=memory, cancelled=cancelled
@@ -297,6 +297,14 @@ def denoise(
         sources=sources if isinstance(denoiser, Denoiser) else [*sources, denoiser],
     )
     return run.finish(on_step)
+
+
+def planned(
+    denoiser: Denoiser | str | PathLike[str], *sources: Any, **how: Any
+) -> tuple[Denoiser, Plan]:
+    """Return a model, read from its file if a path is given, and the plan of `make_plan`."""
+    model = denoiser if isinstance(denoiser, Denoiser) else load(denoiser)
+    return model, make_plan(model, *sources, **how)
 
 
 def _shards(levels: list[list[Part]], predictor: Predictor, writer: Writer) -> Iterator[Written]:

@@ -13,9 +13,9 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from napari_n2n.denoising.denoise import denoise_by_shards
+from napari_n2n.denoising.denoise import denoise_by_shards, planned
 from napari_n2n.denoising.in_memory import DenoisingProgress
-from napari_n2n.denoising.plan import Plan, make_plan
+from napari_n2n.denoising.plan import Plan, Quantity
 from napari_n2n.denoising.resumable import job_of, tag_of
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
@@ -25,7 +25,7 @@ from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.remote import remote_store
 from napari_n2n.io.upload import check_free, upload
-from napari_n2n.model.denoiser import Denoiser, load
+from napari_n2n.model.denoiser import Denoiser
 
 # Share of the progress that is computing; uploading, over a common network, is faster.
 _COMPUTED = 0.8
@@ -85,6 +85,7 @@ def denoise_to_address(
     axes: str | None = None,
     dtype: str = "float32",
     turns: bool = False,
+    quantity: Quantity = "result",
     on_step: Callable[[DenoisingProgress], None] | None = None,
     **options: Any,
 ) -> str:
@@ -92,7 +93,7 @@ def denoise_to_address(
 
     Parameters
     ----------
-    denoiser, sources, axes, dtype, turns
+    denoiser, sources, axes, dtype, turns, quantity
         See `denoise`.
     out
         Address such as s3://bucket/clean.ome.zarr. It gets its root metadata last, so that other
@@ -112,6 +113,6 @@ def denoise_to_address(
     BadInput
         If the model or a source cannot be used, or the address cannot be written or is taken.
     """
-    model = denoiser if isinstance(denoiser, Denoiser) else load(denoiser)
-    plan = make_plan(model, *sources, axes=axes, dtype=dtype, turns=turns)
+    how = {"axes": axes, "dtype": dtype, "turns": turns, "quantity": quantity}
+    model, plan = planned(denoiser, *sources, **how)
     return denoise_and_upload(model, plan, out, **options).finish(on_step)

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,30 @@ class Header:
     images: tuple[str, ...] = ()
     image: int = 0
     translation: tuple[float, ...] = ()
+
+    @classmethod
+    def of_sizes(
+        cls,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        axes: str,
+        sizes: Mapping[str, tuple[float, str]],
+        **more: Any,
+    ) -> "Header":
+        """Return the header of a file that names pixel sizes and units of some of its axes.
+
+        Parameters
+        ----------
+        shape, dtype, axes
+            See `Header`.
+        sizes
+            Size and unit by axis; an axis that is not in it has pixels of size 1.
+        more
+            Other fields.
+        """
+        known = [sizes.get(axis, (1.0, "pixel")) for axis in axes]
+        scale, units = tuple(size for size, _ in known), tuple(unit for _, unit in known)
+        return cls(shape, dtype, axes, scale, units, **more)
 
     @property
     def steps(self) -> dict[str, tuple[float, str]]:

@@ -56,14 +56,8 @@ def read(path: Path, wanted: str = "") -> tuple[Any, Header]:
     # Tiles of a mosaic (M) are put together; otherwise the reader's own axes are enough.
     whole = opened if "M" in opened.reader.dims.order else opened.reader
     pixels, axes = _without_single(whole.xarray_dask_data)
-    steps = _pixel_sizes(opened)
-    known = [steps.get(axis, (1.0, "pixel")) for axis in axes]
-    return pixels, Header(
-        shape=pixels.shape,
-        dtype=pixels.dtype,
-        axes=axes,
-        scale=tuple(step for step, _ in known),
-        units=tuple(unit for _, unit in known),
+    return pixels, Header.of_sizes(
+        *(pixels.shape, pixels.dtype, axes, _pixel_sizes(opened)),
         channels=tuple(Channel(str(name)) for name in opened.channel_names or ()),
         images=titles if len(titles) > 1 else (),
         image=index,
@@ -146,11 +140,5 @@ def read_mrc(path: Path) -> tuple[Mapped, Header]:
         labelled = {2: "YX", 3: "ZYX" if file.is_volume() else ""}.get(data.ndim, "")
         sizes = {axis: number(file.voxel_size[axis.lower()]) for axis in labelled}
         pixels = Mapped(path, data.offset, data.shape, np.dtype(data.dtype))
-    known = [(size, "angstrom") if size > 0 else (1.0, "pixel") for size in sizes.values()]
-    return pixels, Header(
-        shape=pixels.shape,
-        dtype=pixels.dtype,
-        axes=labelled,
-        scale=tuple(step for step, _ in known),
-        units=tuple(unit for _, unit in known),
-    )
+    known = {axis: (size, "angstrom") for axis, size in sizes.items() if size > 0}
+    return pixels, Header.of_sizes(pixels.shape, pixels.dtype, labelled, known)

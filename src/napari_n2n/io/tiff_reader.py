@@ -186,13 +186,8 @@ def read(path: Path, lenient: bool = False, wanted: str = "") -> tuple[Any, Head
         channels = channels_of(tif, images[image])
     if len(titles) > 1 and not wanted:
         say_choice(str(path), titles, image)
-    known = [steps.get(axis, (1.0, "pixel")) for axis in axes]
-    return pixels, Header(
-        shape=shape,
-        dtype=dtype,
-        axes=axes,
-        scale=tuple(step for step, _ in known),
-        units=tuple(unit for _, unit in known),
+    return pixels, Header.of_sizes(
+        *(shape, dtype, axes, steps),
         channels=channels,
         images=titles if len(titles) > 1 else (),
         image=image,
