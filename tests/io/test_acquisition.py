@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -210,3 +213,23 @@ def test_a_layer_that_is_not_its_file_keeps_its_own_axes(hyperstack, change):
         path.write_bytes(b"text")
     layer = Acquisition.open(as_napari_reads(path, stack))
     assert layer.axes == "ZYX" and layer.axes_assumed and layer.scale == (1, 1, 1)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="this system does not list open files"
+)
+def test_compressed_files_are_not_kept_open(tmp_path):
+    """A system lets a process open about a thousand files."""
+    stack = np.random.default_rng(0).integers(0, 9, (5, 64, 64)).astype(np.uint16)
+    opened = []
+    for number in range(20):
+        path = tmp_path / f"{number}.tif"
+        tifffile.imwrite(path, stack + number, compression="zlib", rowsperstrip=16)
+        opened.append(Acquisition.open(path, axes="TYX"))
+    with ThreadPoolExecutor(4) as pool:
+        for plane in (4, 0, 4):
+            found = list(pool.map(lambda one, k=plane: one.plane(k), opened * 3))
+            for number, pixels in enumerate(found):
+                np.testing.assert_array_equal(pixels, stack[plane] + number % 20)
+    links = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
+    assert not [link for link in links if tmp_path in link.parents]

@@ -105,12 +105,17 @@ class Paged:
         self, path: Path, lenient: bool, image: str, series: tifffile.TiffPageSeries
     ) -> None:
         self.path, self._lenient, self._image = path.absolute(), lenient, image
-        self._array: Any = zarr.open_array(series.aszarr(level=0), mode="r")
+        self._store: Any = series.aszarr(level=0)
+        self._array: Any = zarr.open_array(self._store, mode="r")
         self.shape, self.dtype = self._array.shape, self._array.dtype
         self.ndim, self.chunks = len(self.shape), self._array.chunks
 
     def __getitem__(self, where: Any) -> np.ndarray:
-        return np.asarray(self._array[where])
+        try:
+            return np.asarray(self._array[where])
+        finally:
+            # Every read opens the file again: a system lets a process open about a thousand.
+            self._store.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self.path, self._lenient, self._image)
