@@ -285,3 +285,10 @@ def test_a_mask_for_each_plane_leaves_out_planes_that_it_does_not_touch():
 def test_a_mask_that_cannot_be_used_is_refused_in_one_line(mask, code, words):
     with refused(code, words):
         Pair.open(*two(camera, RATE), mask=mask)
+
+
+def test_hot_pixels_are_found_outside_a_mask_too():
+    hot = np.random.default_rng(5).random((SIDE, SIDE)) < 0.004
+    views = [np.where(hot, v + 3000, v).astype(np.float32) for v in two(camera, RATE)]
+    bad = Pair.open(*views, mask=MASK).pattern.detector.bad
+    assert bad.shape == hot.shape and (bad == hot).mean() > 0.9995

@@ -185,7 +185,7 @@ def test_hot_pixels_are_named_and_marked_where_they_are(viewer, qtbot):
     assert widget.hot_button.isHidden()
     measure(widget, qtbot)
     assert f"{hot.sum()} hot pixels" in widget.warnings.text()
-    assert "Fixed pattern" in widget.warnings.text()  # the field of the form, not the option
+    assert "Hot pixels" in widget.warnings.text()  # the field of the form, not the option
     assert not widget.hot_button.isHidden()
     widget.hot_button.click()
     assert len(viewer.layers) == 3

@@ -156,7 +156,7 @@ class Pair:
         """Check, register and match acquisitions of one channel; `pattern` is searched if None."""
         opened = on_same_axes(opened)
         check_same_shape(opened)
-        inside, start = None, (0, 0)
+        whole, inside, start = opened, None, (0, 0)
         if mask is not None:
             opened, inside, start = _around(TrainingMask.open(mask, opened[0]), opened)
         bad = find_bad_planes(opened, SAMPLED_PLANES)
@@ -168,7 +168,10 @@ class Pair:
         if pattern is None and len(opened) == 1:
             pattern = FixedPattern.unknown(opened[0])
         if pattern is None:
-            pattern = find_fixed_pattern(opened, sampled, numbers, SAMPLED_SIDE, empty)
+            found = sampled, empty
+            if inside is not None:  # the detector is the same outside
+                found = _sample(whole, numbers, None)[:2]
+            pattern = find_fixed_pattern(whole, found[0], numbers, SAMPLED_SIDE, found[1])
         seen = [one.corrected(pattern.detector) for one in opened]
         if pattern.is_notable:
             sampled, empty, share = _sample(seen, numbers, inside)

@@ -117,7 +117,7 @@ class TrainingSettings(BaseModel):
 
     fixed_pattern: Literal["keep", "repair"] = Field(
         default="keep",
-        title="Fixed pattern",
+        title="Hot pixels",
         json_schema_extra={
             "form": "advanced",
             "labels": {"keep": "keep", "repair": "repair hot pixels and offsets"},
