@@ -190,6 +190,7 @@ def shoot_train(camera: Camera, minutes: float) -> None:
         settle()
         camera.take_frame()
         camera.shoot("train_after")
+        train.run_panel.comparison.save_picture(IMAGES / "before_after.png")
     camera.save_film(IMAGES / "training.webp")
 
 
