@@ -168,9 +168,7 @@ class Pair:
         if pattern is None and len(opened) == 1:
             pattern = FixedPattern.unknown(opened[0])
         if pattern is None:
-            found = sampled, empty
-            if inside is not None:  # the detector is the same outside
-                found = _sample(whole, numbers, None)[:2]
+            found = (sampled, empty) if inside is None else _sample(whole, numbers, None)[:2]
             pattern = find_fixed_pattern(whole, found[0], numbers, SAMPLED_SIDE, found[1])
         seen = [one.corrected(pattern.detector) for one in opened]
         if pattern.is_notable:
@@ -194,8 +192,7 @@ class Pair:
             cleaned = without_hits(views, hits)
             sampled = [list(match(view)) for match, view in zip(matches, cleaned, strict=True)]
             matches = _matches(sampled, counted)
-        blank = any(one.what == BLANK for one in bad)
-        square = smallest_square(sampled) if blank or share > 0 else None
+        copied = share > 0 or any(one.what == BLANK for one in bad)
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
         return cls(
             acquisitions=tuple(
@@ -213,7 +210,7 @@ class Pair:
             pattern=pattern,
             bad_planes=bad,
             empty_share=share,
-            empty_square=square,
+            empty_square=smallest_square(sampled) if copied else None,
             channel=channel,
             mask=inside,
         )
