@@ -35,6 +35,10 @@ _LEVELS, _OF_DARKEST, _DARKEST = 16, 0.5, 0.05
 _BLURRED, _LINE_LAGS = -0.58, slice(4, 7)
 # Correlation of neighbours that structure in smooth blocks adds: up to 0.08 in real scenes.
 _STRUCTURE = 0.05
+# Largest standard error of the noise, as a part of it: beyond, structure was measured, not noise.
+_MOST_ERROR = 0.5
+# Share of correlated noise that is too slow to be seen in a block: in a real scene 12 %.
+_SLOW = 0.15
 # Standard errors from 0 that the photon gain must have.
 _CERTAIN = 3.0
 # Deviation of an outlier from its neighbours in standard deviations of the noise, and largest
@@ -64,6 +68,7 @@ def measure_single(recording: Pair) -> SingleReport:
         blocks = _larger(blocks, values, valid)
         along = blocks.correlation(blocks.smooth)
     gain, offset, gain_error, noise_error = _line(blocks, white, along)
+    certain &= noise_error < _MOST_ERROR
     smallest = float(values.min())
     black = float(np.mean(values == smallest)) if smallest == 0 else 0.0
     model = _model(blocks, gain, offset, values, () if white else along)
@@ -158,7 +163,7 @@ def _line(
     by_chance = jackknife(levels) / max(gain * at + offset, 1e-30) / 2
     # Structure raises the variance of a block more than its finest detail.
     both = (blocks.variance[blocks.smooth], blocks.detail[blocks.smooth] / _passed(along))
-    structure = abs(float(np.median(both[0] / both[1])) - 1)
+    structure = abs(float(np.median(both[0] / both[1])) - 1) if white else _SLOW
     gain_error = math.hypot(jackknife([slope for slope, _ in parts]), structure * gain)
     return gain, offset, gain_error, math.hypot(by_chance, structure)
 

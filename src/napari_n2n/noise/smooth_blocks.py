@@ -129,9 +129,10 @@ def fit_line(level: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
     floor = LEAST * max(offset, 1e-30)
     for _ in range(_ROUNDS):
         line = np.maximum(gain * level + offset, floor)
-        away = np.abs(variance / line - 1)
-        usual = max(float(np.median(away)) * MAD_TO_SIGMA, 1e-6) if len(away) else 1.0
-        weight = np.minimum(1, _OUTLYING * usual / np.maximum(away, 1e-9)) / line**2
+        away = variance / line - 1
+        usual = max(float(np.median(np.abs(away))) * MAD_TO_SIGMA, 1e-6) if len(away) else 1.0
+        weight = np.minimum(1, _OUTLYING * usual / np.maximum(np.abs(away), 1e-9)) / line**2
+        weight = np.where(away > 0, weight**2 * line**2, weight)  # structure only adds
         if len(level) < 2 or np.ptp(level) == 0:
             return 0.0, float(np.average(variance, weights=weight)) if len(level) else 0.0
         at = np.average(level, weights=weight)
