@@ -180,8 +180,9 @@ def test_a_score_without_the_input_is_null_with_a_reason(monkeypatch, capsys, fo
 
 def test_one_recording_is_enough_with_single(monkeypatch, capsys, tmp_path):
     model, known = tmp_path / "one.n2n", tmp_path / "noise.json"
+    scene = np.pad(blobs((96, 96)), 64, mode="linear_ramp", end_values=100)  # smooth around it
     for name, seed in (("a", 1), ("b", 2)):
-        tifffile.imwrite(tmp_path / f"{name}.tif", noisy(blobs((160, 160)), seed))
+        tifffile.imwrite(tmp_path / f"{name}.tif", noisy(scene, seed))
     both = tmp_path / "a.tif", tmp_path / "b.tif"
     known.write_text(call(monkeypatch, capsys, "inspect", *both, "--json")[1])
     words = ("train", tmp_path / "a.tif", "--single", "--steps", "2", "-o", model)

@@ -151,8 +151,14 @@ def test_an_error_map_is_written_to_a_bucket(bucket, denoiser, tmp_path, monkeyp
     np.testing.assert_allclose(Acquisition.open(out).plane(0), expected, rtol=1e-6)
     tifffile.imwrite(tmp_path / "a.tif", plane)
     model.save(tmp_path / "m.n2n")
-    words = ["denoise", tmp_path / "m.n2n", tmp_path / "a.tif", "-o", f"{bucket}/clean.ome.zarr"]
-    for error, status in ((f"{bucket}/clean.ome.zarr", 2), (f"{bucket}/map.ome.zarr", 0)):
+    words = [
+        "denoise",
+        tmp_path / "m.n2n",
+        tmp_path / "a.tif",
+        "-o",
+        f"{bucket}/with_error.ome.zarr",
+    ]
+    for error, status in ((f"{bucket}/with_error.ome.zarr", 2), (f"{bucket}/map.ome.zarr", 0)):
         monkeypatch.setattr("sys.argv", ["napari-n2n", *map(str, words), "--error", error])
         with pytest.raises(SystemExit) as leave:
             cli.main()

@@ -240,7 +240,7 @@ def test_a_job_that_outlives_its_window_does_not_abort_python(qtbot):
         ("set --axes ZYX, or --dims 2", "set Axes ZYX, or Dimensions 2"),
         (
             "use --learning-rate 0.001 or --start cold.",
-            "use Learning rate 0.001 or Initial weights cold.",
+            "use Learning rate 0.001 or Start from cold.",
         ),
         ("add --overwrite", "add Overwrite"),
     ],
