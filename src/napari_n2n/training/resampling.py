@@ -29,7 +29,7 @@ from napari_n2n.training.likelihood import MeasuredNoise
 from napari_n2n.training.normalisation import Batch
 
 # Share of the pixels that are hidden. More: more is learned in a step; fewer: the prediction that
-# takes their place is better. Between 0.06 and 0.5, 0.2 was best (benchmarks/README.md).
+# takes their place is better. No other share was compared at length.
 _HIDDEN = 0.2
 # Weight of a 7x7 neighbourhood against 3x3 in what fills hidden pixels: it matters only where all
 # pixels of the smaller one are hidden.
