@@ -122,6 +122,12 @@ def test_settings_that_need_two_recordings_are_refused(options):
         n2n.train(pair, n2n.TrainingSettings(steps=1, **options))
 
 
+def test_correlated_noise_is_refused_with_a_loss_that_starts_from_random_weights():
+    pair = n2n.Pair.single(scene_and_recording(1.2)[1])
+    with pytest.raises(BadInput, match="pretrained network"):
+        n2n.train(pair, n2n.TrainingSettings(steps=1, loss="l0"))
+
+
 def test_correlated_noise_of_a_volume_is_refused():
     stack = np.stack([scene_and_recording(1.2)[1]] * 16)
     pair = n2n.Pair.single(stack, axes="ZYX")

@@ -88,17 +88,17 @@ def prepare(
     the number of the network, if each channel gets one.
     """
     report = reports[0]
+    loss = chosen_loss(settings, report)  # all have the same: see `trains_separately`
     if isinstance(report, SingleReport):
-        _check_single(settings, report)
+        _check_single(settings, loss, report)
     if settings.fixed_pattern == "repair":
         pairs = repaired(pairs)
     device = choose_device(settings.device)
-    loss = chosen_loss(settings, reports[0])  # all have the same: see `trains_separately`
     normalisations = normalise(pairs)
-    loss = loss.measured(reports[0].noise_model, 1 / normalisations[0].scale.gain, device)
+    loss = loss.measured(report.noise_model, 1 / normalisations[0].scale.gain, device)
     mean = float(np.mean([one.mean for one in normalisations]))
     wide = loss.name == "likelihood"
-    stabilisation = stabilise(pairs, normalisations[0], reports[0].noise_model) if wide else None
+    stabilisation = stabilise(pairs, normalisations[0], report.noise_model) if wide else None
     architecture, network = initial_network(settings, loss, pairs, mean, stabilisation, channel)
     side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
     masks = [held_out_of(pair, settings.seed, mask) for pair in pairs]
@@ -152,7 +152,7 @@ def _swap(reports: Sequence[Report], loss: Loss) -> PixelSwap | None:
     return allowed_swap(of_pairs, loss) if len(of_pairs) == len(reports) else None
 
 
-def _check_single(settings: TrainingSettings, report: SingleReport) -> None:
+def _check_single(settings: TrainingSettings, loss: Loss, report: SingleReport) -> None:
     """Refuse settings that need a second recording.
 
     Raises
@@ -172,11 +172,11 @@ def _check_single(settings: TrainingSettings, report: SingleReport) -> None:
             f"detector: give dark frames (--dark), or {advice}",
             "option",
         )
-    if report.method == "images" and (settings.dims == 3 or settings.start == "cold"):
+    if report.method == "images" and (settings.dims == 3 or not is_pretrained(settings, loss)):
         raise BadInput(
             "the noise of neighbouring pixels may be correlated, so one recording needs the "
-            f"pretrained network, which exists for planes only: leave out --dims 3 and --start "
-            f"cold, or {advice}",
+            "pretrained network, which exists for planes and not with L0: leave out --dims 3, "
+            f"--start cold and --loss l0, or {advice}",
             "option",
         )
 
