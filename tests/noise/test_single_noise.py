@@ -85,6 +85,12 @@ def test_a_file_that_is_no_noise_report_is_refused(tmp_path):
         read_noise(path, [Pair.single(blobs().astype(np.float32))])
 
 
+def test_single_recordings_and_pairs_are_measured_by_one_function():
+    rng = np.random.default_rng(6)
+    recording = Pair.single(rng.poisson(blobs()).astype(np.float32))
+    assert measure_noise(recording) == measure_single(recording)
+
+
 def test_border_of_zeros_is_no_noise():
     scene, rng = blobs(), np.random.default_rng(5)
     image = rng.poisson(scene).astype(np.float32)

@@ -12,9 +12,8 @@ from napari_n2n.errors import BadInput
 
 if TYPE_CHECKING:
     from napari_n2n.io.description import Description
-    from napari_n2n.noise.measure import NoiseCurves
+    from napari_n2n.noise.measure import NoiseCurves, Report
     from napari_n2n.noise.report import NoiseReport
-    from napari_n2n.noise.single_report import SingleReport
     from napari_n2n.pair.pair import Pair
     from napari_n2n.quality.field_report import FieldReport
 
@@ -77,13 +76,13 @@ def measure(pairs: "list[Pair]") -> "list[Measured]":
     return [(pair, *measure_with_curves(pair)) for pair in first_field(pairs)]
 
 
-def measure_alone(files: Sequence[Path], axes: str | None) -> "list[SingleReport] | str":
+def measure_alone(files: Sequence[Path], axes: str | None) -> "list[Report] | str":
     """Measure the noise of each channel of the only file of a field of view, or say why not."""
     from napari_n2n import open_pairs
-    from napari_n2n.noise.single_noise import measure_single
+    from napari_n2n.noise.measure import measure_channels
 
     try:
-        return [measure_single(pair) for pair in open_pairs(files, axes=axes, single=True)]
+        return measure_channels(open_pairs(files, axes=axes, single=True))
     except BadInput as error:
         return str(error)
 
@@ -138,7 +137,7 @@ def print_measured(
 
 
 def print_recordings(
-    recordings: "list[Description]", noise: "list[SingleReport] | str", *, as_json: bool
+    recordings: "list[Description]", noise: "list[Report] | str", *, as_json: bool
 ) -> None:
     """Print what was read of recordings that are not pairs, and the noise of the first one.
 

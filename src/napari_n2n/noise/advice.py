@@ -1,7 +1,7 @@
 """Recommend a loss for the noise figures of a pair, and warn of problems to correct first."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from napari_n2n.noise.correlation import CORRELATED
@@ -64,6 +64,15 @@ def advise(figures: NoiseFigures) -> Advice:
             f"{factor:.1f} times."
         )
     return Advice(loss, reason, tuple(_warnings(figures)), factor)
+
+
+def report_lines(advice: Advice, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the loss with its reason, a line for each figure, and the warnings."""
+    yield f"{'loss':<15}{advice.loss.upper()}: {advice.reason}"
+    for name, text in rows:
+        yield f"{name:<15}{text}"
+    for warning in advice.warnings:
+        yield f"{warning.code}: {warning.message}"
 
 
 def one_side(brighter: float) -> str | None:

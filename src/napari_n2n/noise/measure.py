@@ -64,13 +64,13 @@ class NoiseCurves:
         }
 
 
-def measure_noise(pair: Pair) -> NoiseReport:
-    """Measure the noise of a pair's first two acquisitions on up to six planes."""
-    return measure_with_curves(pair)[0]
+def measure_noise(pair: Pair) -> Report:
+    """Measure the noise of a pair, or of a single recording, on up to six planes."""
+    return measure_single(pair) if pair.is_single else measure_with_curves(pair)[0]
 
 
 def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
-    """Measure the noise; return the report and the curves for plots."""
+    """Measure the noise of a pair; return the report and the curves for plots."""
     analysis = Analysis.of(Sample.of(pair))
     figures = _figures(pair, analysis)
     advice = vars(advise(figures))
@@ -153,7 +153,4 @@ def _fixed_pattern(pair: Pair) -> dict[str, Any]:
 
 def measure_channels(pairs: Sequence[Pair]) -> list[Report]:
     """Measure the noise of every channel in the first field of view."""
-    return [
-        measure_single(pair) if pair.is_single else measure_noise(pair)
-        for pair in first_field(pairs)
-    ]
+    return [measure_noise(pair) for pair in first_field(pairs)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from napari_n2n.noise.advice import Advice, one_side
+from napari_n2n.noise.advice import Advice, one_side, report_lines
 from napari_n2n.noise.figures import NoiseFigures
 
 # Share of outliers above which the one-line summary mentions them.
@@ -37,12 +37,8 @@ class NoiseReport(NoiseFigures, Advice):
         return ", ".join(parts)
 
     def lines(self) -> Iterator[str]:
-        """Yield the loss with its reason, a line for each figure, and the warnings."""
-        yield f"{'loss':<15}{self.loss.upper()}: {self.reason}"
-        for name, text in self.rows():
-            yield f"{name:<15}{text}"
-        for warning in self.warnings:
-            yield f"{warning.code}: {warning.message}"
+        """Return the loss with its reason, a line for each figure, and the warnings."""
+        return report_lines(self, self.rows())
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the text of each figure, with its standard error if known."""

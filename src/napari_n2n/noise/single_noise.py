@@ -47,13 +47,7 @@ _FAR, _SHARP = 8.0, 1 / 3
 
 
 def measure_single(recording: Pair) -> SingleReport:
-    """Measure the noise of a recording on up to six planes; its axis of acquisitions has one.
-
-    Parameters
-    ----------
-    recording
-        From `single_recording`.
-    """
+    """Measure the noise of a recording, made by `Pair.single`, on up to six planes."""
     planes = recording.planes(_PLANES, _SIDE)
     values = planes.views[0].astype(np.float64)
     saturated = values >= recording.first.saturation

@@ -42,17 +42,14 @@ class Resampling:
 
     Attributes
     ----------
-    method
-        "pixels" or "images".
     noise
         Variance of the noise at each level, in ADU.
     correlation
         Correlation of the noise along y and x at lags 0, 1, ...; empty for white noise.
     teacher
-        For "images": the network that denoises the recording.
+        For "images": the network that denoises the recording; None for "pixels".
     """
 
-    method: Method
     noise: MeasuredNoise
     correlation: tuple[tuple[float, ...], ...]
     teacher: Network | None
@@ -74,9 +71,9 @@ class Resampling:
         """
         noise = MeasuredNoise.of(model, 0.0, device)
         if method == "pixels":
-            return cls(method, noise, (), None)
+            return cls(noise, (), None)
         teacher = copy.deepcopy(network).eval().requires_grad_(False)
-        return cls(method, noise, model.correlation, teacher)
+        return cls(noise, model.correlation, teacher)
 
     def draw(self, network: Network, batch: Batch, seed: Sequence[int]) -> Batch:
         """Return a batch with input, target and weights to train on or to validate.

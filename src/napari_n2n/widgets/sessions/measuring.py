@@ -10,8 +10,7 @@ from psygnal import Signal
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.model.device import use_threads
-from napari_n2n.noise.measure import NoiseCurves, Report, measure_with_curves
-from napari_n2n.noise.single_noise import measure_single
+from napari_n2n.noise.measure import NoiseCurves, Report, measure_noise, measure_with_curves
 from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings, first_field
 from napari_n2n.training.estimate import TimeEstimate, estimate_time
@@ -39,7 +38,7 @@ class Measured:
         There are no curves of a single recording.
         """
         found: list[tuple[Report, NoiseCurves | None]] = [
-            (measure_single(pair), None) if pair.is_single else measure_with_curves(pair)
+            (measure_noise(pair), None) if pair.is_single else measure_with_curves(pair)
             for pair in first_field(pairs)
         ]
         return cls(pairs, [report for report, _ in found], [curves for _, curves in found])
