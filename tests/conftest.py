@@ -223,3 +223,16 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.schedule.SHORTEST_RUN", 3)
     monkeypatch.setattr("napari_n2n.training.prepare.batch_size", lambda settings: 2)
     return tmp_path
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process: words in; exit status, stdout and stderr out."""
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["napari-n2n", *map(str, words)])
+        with pytest.raises(SystemExit) as leave:
+            cli.main()
+        return leave.value.code, *capsys.readouterr()
+
+    return run

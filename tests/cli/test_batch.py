@@ -9,19 +9,6 @@ import pytest
 import tifffile
 from conftest import blobs, noisy
 
-from napari_n2n import cli
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["napari-n2n", *map(str, words)])
-        with pytest.raises(SystemExit) as leave:
-            cli.main()
-        return leave.value.code, *capsys.readouterr()
-
-    return run
-
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):

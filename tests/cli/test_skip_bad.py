@@ -7,20 +7,9 @@ import pytest
 import tifffile
 from conftest import blobs, noisy
 
-from napari_n2n import Acquisition, cli
+from napari_n2n import Acquisition
 
 TRAIN = ("--steps", 1, "--patch", 32, "--batch", 1, "--device", "cpu")
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["napari-n2n", *map(str, words)])
-        with pytest.raises(SystemExit) as leave:
-            cli.main()
-        return leave.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
