@@ -13,9 +13,10 @@ from napari_n2n.pair.bad_planes import BadPlane, listed
 from napari_n2n.pair.fixed_pattern import FixedPattern
 from napari_n2n.pair.hits import Hits
 from napari_n2n.pair.registration import whole_pixels
+from napari_n2n.pair.sampled import Sampled
 from napari_n2n.pair.training_mask import TrainingMask
 from napari_n2n.stats.affine import Affine
-from napari_n2n.stats.statistics import neighbourhood, noise_level, over_blocks
+from napari_n2n.stats.statistics import most_noise, noise_level, over_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ _TOGETHER = 0.3
 
 def findings_of(
     acquisitions: Sequence[Acquisition],
-    sampled: Sequence[Sequence[np.ndarray]],
+    sampled: Sampled,
     matches: Sequence[Affine],
     shift: tuple[float, float],
     hits: Hits | None,
@@ -73,7 +74,7 @@ def findings_of(
     acquisitions
         Cropped to the field of view that they share.
     sampled
-        For each acquisition, a few planes or their middle parts; shape (Y, X).
+        A few planes of each.
     matches
         For each acquisition, the map from the intensities of the first one to its own.
     shift
@@ -95,8 +96,9 @@ def findings_of(
             "acquisition only (cosmic rays): left out of measuring and training. Check the result "
             "at these places, or use a third acquisition.",
         )
-    for acquisition, planes in zip(acquisitions[1:], sampled[1:], strict=True):
-        yield from _other_scene(first, acquisition, sampled[0], planes)
+    for number, acquisition in enumerate(acquisitions[1:], start=1):
+        views, smooth = ((one[0], one[number]) for one in (sampled.views, sampled.surroundings))
+        yield from _other_scene(first, acquisition, views, smooth)
     for acquisition, match in zip(acquisitions[1:], matches[1:], strict=True):
         if abs(match.gain - 1) > _GAIN:
             yield Finding(
@@ -104,7 +106,7 @@ def findings_of(
                 f"{acquisition.name} is {match.gain:.3f} times as bright as {first.name}: "
                 "matched for training; each result keeps the gain of its acquisition.",
             )
-    for acquisition, planes in zip(acquisitions, sampled, strict=True):
+    for acquisition, planes in zip(acquisitions, sampled.views, strict=True):
         yield from _clipping(acquisition, planes)
     pixels = math.prod(first.shape)
     if pixels < _FEW_PIXELS:
@@ -118,21 +120,22 @@ def findings_of(
 def _other_scene(
     first: Acquisition,
     other: Acquisition,
-    planes: Sequence[np.ndarray],
-    other_planes: Sequence[np.ndarray],
+    views: tuple[np.ndarray, np.ndarray],
+    smooth: tuple[np.ndarray, np.ndarray],
 ) -> Iterator[Finding]:
     """Warn if both acquisitions show structure, but not the same."""
-    values = [np.stack(sampled) for sampled in (planes, other_planes)]
-    if min(values[0].shape[1:]) < _SMALLEST:
+    if min(views[0].shape[1:]) < _SMALLEST:
         return
-    smooth = [neighbourhood(one) for one in values]
     spreads = [float(np.std(one, dtype=np.float64)) for one in smooth]
-    levels = [_roughness(one) for one in values]
+    a, b = (one - one.mean(dtype=np.float64) for one in smooth)
+    together = float(np.mean(a * b, dtype=np.float64))
+    if together >= _SAME_SCENE * spreads[0] * spreads[1]:
+        return
+    levels = [_roughness(one) for one in views]
     if any(spread <= _STRUCTURE * level for spread, level in zip(spreads, levels, strict=True)):
         return
-    a, b = (one - one.mean(dtype=np.float64) for one in smooth)
-    correlation = float(np.mean(a * b, dtype=np.float64)) / (spreads[0] * spreads[1])
-    if correlation < _SAME_SCENE and not _share_unhit_pixels(*values):
+    if not _share_unhit_pixels(*views):
+        correlation = together / (spreads[0] * spreads[1])
         yield Finding(
             "other_scene",
             f"{first.name} and {other.name} do not show the same scene (correlation of their "
@@ -227,7 +230,7 @@ def _displacement(dy: float, dx: float) -> Iterator[Finding]:
         )
 
 
-def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterator[Finding]:
+def _clipping(acquisition: Acquisition, planes: np.ndarray) -> Iterator[Finding]:
     share = float(np.mean([(plane >= acquisition.saturation).mean() for plane in planes]))
     if share > _SATURATED:
         yield Finding(
@@ -239,7 +242,7 @@ def _clipping(acquisition: Acquisition, planes: Sequence[np.ndarray]) -> Iterato
 
 
 def refuse_duplicate(
-    a: Acquisition, b: Acquisition, planes_a: Sequence[np.ndarray], planes_b: Sequence[np.ndarray]
+    a: Acquisition, b: Acquisition, planes_a: np.ndarray, planes_b: np.ndarray
 ) -> None:
     """Raise if both are the same image, even if one was rescaled, recompressed or rounded.
 
@@ -248,18 +251,21 @@ def refuse_duplicate(
     a, b
         Named in the message.
     planes_a, planes_b
-        Sampled planes of each, from the same places; shape (Y, X).
+        Sampled planes of each, from the same places; shape (planes, Y, X).
 
     Raises
     ------
     BadInput
         If the difference of a and b is much smaller than the noise of b.
     """
-    differing = grain = 0.0
+    differing = most = 0.0
     for plane_a, plane_b in zip(planes_a, planes_b, strict=True):
         gain, offset = _regression(plane_a.ravel(), plane_b.ravel())
         differing += float(np.mean((plane_b - gain * plane_a - offset) ** 2)) / 2
-        grain += noise_level(plane_b[None]) ** 2
+        most += most_noise(plane_b) ** 2
+    if differing > _SAME * most:
+        return
+    grain = sum(noise_level(plane_b[None]) ** 2 for plane_b in planes_b)
     if differing == 0 or differing < _SAME * grain:
         raise BadInput(
             f"{b.name}: is the same image as {a.name} (the difference is "
@@ -276,7 +282,7 @@ def _regression(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return gain, float(y.mean(dtype=np.float64) - gain * x.mean(dtype=np.float64))
 
 
-def find_ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]:
+def find_ceilings(sampled: Sequence[np.ndarray]) -> list[float | None]:
     """Find the value at which each of several acquisitions of one scene is saturated.
 
     It is often less than the pixel type can hold: 4095 for a 12-bit camera. The largest value is a
@@ -287,19 +293,18 @@ def find_ceilings(sampled: Sequence[Sequence[np.ndarray]]) -> list[float | None]
     Parameters
     ----------
     sampled
-        For each acquisition, a few planes from the same places; shape (Y, X).
+        For each acquisition, a few planes from the same places; shape (planes, Y, X).
 
     Returns
     -------
     list of float or None
         For each acquisition, its saturation level in ADU, or None if nothing is saturated.
     """
-    stacks = [np.stack(list(planes)) for planes in sampled]
-    tops = [float(stack.max()) for stack in stacks]
-    reached = [stack >= top for stack, top in zip(stacks, tops, strict=True)]
+    tops = [float(stack.max()) for stack in sampled]
+    reached = [stack >= top for stack, top in zip(sampled, tops, strict=True)]
     return [
         top if _piled_up(stack, top) and _in_common(number, reached) else None
-        for number, (stack, top) in enumerate(zip(stacks, tops, strict=True))
+        for number, (stack, top) in enumerate(zip(sampled, tops, strict=True))
     ]
 
 

@@ -167,13 +167,13 @@ def flat(plane: np.ndarray, side: int = 3) -> np.ndarray:
     return covered[more:-more, more:-more]
 
 
-def smallest_square(views: Sequence[Sequence[np.ndarray]]) -> int:
+def smallest_square(views: Sequence[np.ndarray]) -> int:
     """Return the side of the smallest square of equal pixels that does not occur in planes.
 
     Parameters
     ----------
     views
-        For each acquisition, planes of shape (Y, X) whose empty areas are filled.
+        For each acquisition, planes whose empty areas are filled.
     """
     return next(
         (

@@ -106,7 +106,7 @@ class FixedPattern:
 
 def find_fixed_pattern(
     acquisitions: Sequence[Acquisition],
-    sampled: Sequence[Sequence[np.ndarray]],
+    sampled: Sequence[np.ndarray],
     numbers: Sequence[int],
     side: int,
     empty: np.ndarray,
@@ -120,7 +120,7 @@ def find_fixed_pattern(
     acquisitions
         Of one scene, not cropped to it if they are displaced; the first two are used.
     sampled
-        For each acquisition, the middle parts of some planes; shape (Y, X).
+        For each acquisition, the middle parts of some planes; shape (planes, Y, X).
     numbers
         Which planes these are; without bad ones.
     side

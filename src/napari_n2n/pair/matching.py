@@ -40,8 +40,8 @@ _UNEQUAL = 4
 
 
 def match_intensity(
-    planes_a: Sequence[np.ndarray],
-    planes_b: Sequence[np.ndarray],
+    view_a: tuple[np.ndarray, np.ndarray],
+    view_b: tuple[np.ndarray, np.ndarray],
     counted: np.ndarray | None = None,
 ) -> Affine:
     """Return the map from the intensities of A to those of B: ``B = gain A + offset``.
@@ -56,21 +56,13 @@ def match_intensity(
 
     Parameters
     ----------
-    planes_a, planes_b
-        Shape (Y, X) each.
+    view_a, view_b
+        Planes, and the `neighbourhood` of every pixel; shape (planes, Y, X) each.
     counted
         True for the pixels to use; shape (planes, Y, X); default all.
     """
-    a, b, around_a, around_b = (
-        np.concatenate([plane.ravel() for plane in planes])
-        for planes in (
-            planes_a,
-            planes_b,
-            [neighbourhood(plane) for plane in planes_a],
-            [neighbourhood(plane) for plane in planes_b],
-        )
-    )
-    shape = (len(planes_a), *planes_a[0].shape)
+    shape = view_a[0].shape
+    a, around_a, b, around_b = (part.ravel() for part in (*view_a, *view_b))
     groups = (GROUPS * groups_of_blocks(shape) + groups_of_tiles(shape)).ravel()
     pixels = slice(None) if counted is None else counted.ravel()
     if _is_identity(*(part[pixels] for part in (a, b, around_a, around_b, groups))):
@@ -136,15 +128,14 @@ def _is_identity(
     if binned is None or moved is None:
         return False
     sums, centre = binned
-    whole, other = (
-        _fitted(one.sum(axis=(1, 2))[:, None], centre)[0][0] for one in (sums, moved[0])
-    )
+    parts = [_whole(sums), _whole(moved[0]), *map(_without_each, _over_groups(sums))]
+    (whole, other, *without), _ = _fitted(np.concatenate(parts, axis=1), centre)
     slope = (other - whole) / _SHARE_STEP
     pull = np.bincount(groups, pulls, minlength=GROUPS**2).reshape(GROUPS, GROUPS)
     errors = np.zeros(2)
     for axis in (1, 0):  # blocks, then tiles
-        lines = _without_each(sums.sum(axis=2 if axis else 1), centre)
         shares = -pull.sum(axis=axis)
+        lines = np.stack(without[:GROUPS] if axis else without[GROUPS:], axis=1)
         scatter = [jackknife(line + by * shares) for line, by in zip(lines, slope, strict=True)]
         errors = np.maximum(errors, scatter)
     return bool((np.abs(whole - (1, centre)) <= _IDENTITY * errors).all())
@@ -155,11 +146,10 @@ def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarr
     if binned is None:
         return Affine(1.0, _mean_difference(a, b))
     sums, centre = binned
-    whole = sums.sum(axis=(1, 2))
-    ((gain, level),), (errors,) = _fitted(whole[:, None], centre)
-    for axis in (1, 2):
-        scatter = [jackknife(part) for part in _without_each(sums.sum(axis=axis), centre)]
-        errors = np.maximum(errors, scatter)
+    parts = [_whole(sums), *map(_without_each, _over_groups(sums))]
+    ((gain, level), *without), (errors, *_) = _fitted(np.concatenate(parts, axis=1), centre)
+    for lines in (without[:GROUPS], without[GROUPS:]):
+        errors = np.maximum(errors, [jackknife(part) for part in zip(*lines, strict=True)])
     gain_error, level_error = errors
     if abs(gain - 1) <= _IDENTITY * gain_error and abs(level - centre) <= _IDENTITY * level_error:
         return Affine()
@@ -187,7 +177,7 @@ def line_errors(
     if binned is None:
         return None
     sums, centre = binned
-    gains, levels = _without_each(sums.sum(axis=1), centre)
+    gains, levels = _fitted(_without_each(sums.sum(axis=1)), centre)[0].T
     return jackknife(gains), jackknife(levels - gains * centre)
 
 
@@ -218,9 +208,19 @@ def _binned(
     return sums, float(total.sum() / count.sum())
 
 
-def _without_each(sums: np.ndarray, centre: float) -> np.ndarray:
-    """Return gains and levels of the lines fitted without each group; shape (2, groups)."""
-    return _fitted(sums.sum(axis=1, keepdims=True) - sums, centre)[0].T
+def _whole(sums: np.ndarray) -> np.ndarray:
+    """Return the sums over all groups; shape (4, 1, bins)."""
+    return sums.sum(axis=(1, 2))[:, None]
+
+
+def _over_groups(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of each block, and those of each tile; shape (4, groups, bins)."""
+    return sums.sum(axis=2), sums.sum(axis=1)
+
+
+def _without_each(sums: np.ndarray) -> np.ndarray:
+    """Return the sums over all groups but one, for each; shape (4, groups, bins)."""
+    return np.asarray(sums.sum(axis=1, keepdims=True) - sums)
 
 
 def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
@@ -282,7 +282,7 @@ def _weighted_line(
 
 
 def noise_levels(
-    sampled: Sequence[Sequence[np.ndarray]],
+    sampled: Sequence[np.ndarray],
     matches: tuple[Affine, ...],
     counted: np.ndarray | None = None,
 ) -> tuple[float, ...]:
@@ -294,7 +294,7 @@ def noise_levels(
     equal. Only pixels where `counted`, of shape (planes, Y, X), is True are used; default all.
     """
     views = np.stack(
-        [match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)]
+        [match.inverse(planes) for match, planes in zip(matches, sampled, strict=True)]
     )
     count, mean = len(views), views.mean(axis=0)
     deviations = []

@@ -20,7 +20,8 @@ from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.io.window import evenly_spaced
 from napari_n2n.pair.fixed_pattern import FixedPattern, in_source
 from napari_n2n.pair.line_offsets import LineOffsets
-from napari_n2n.pair.pair import SAMPLED_PLANES, SAMPLED_SIDE, Pair
+from napari_n2n.pair.pair import Pair
+from napari_n2n.pair.sampled import SAMPLED_PLANES, SAMPLED_SIDE
 
 # Number of fields of view in which the fixed pattern is searched if there are more: a pixel that is
 # bad in half of them is no accident.

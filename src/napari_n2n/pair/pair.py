@@ -6,14 +6,14 @@ corrected automatically.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from napari_n2n.errors import BadInput
-from napari_n2n.io.acquisition import Acquisition, evenly_spaced
+from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Region
 from napari_n2n.io.long_axes import on_same_axes
 from napari_n2n.pair.bad_planes import BLANK, BadPlane, find_bad_planes
@@ -28,17 +28,20 @@ from napari_n2n.pair.common_field import check_same_shape, to_common_field
 from napari_n2n.pair.dark_frames import dark_map
 from napari_n2n.pair.empty_areas import empty_areas, filled, smallest_square
 from napari_n2n.pair.fixed_pattern import FixedPattern, find_fixed_pattern
-from napari_n2n.pair.hits import Hits, find_hits, without_hits
-from napari_n2n.pair.matching import match_intensity, noise_levels
+from napari_n2n.pair.hits import Hits
 from napari_n2n.pair.planes import Planes
 from napari_n2n.pair.registration import measure_shift
 from napari_n2n.pair.repeats import check_one_channel, open_repeats, open_single
+from napari_n2n.pair.sampled import (
+    SAMPLED_PLANES,
+    SAMPLED_SIDE,
+    Sampled,
+    bad_pixels,
+    spread,
+    stacked,
+)
 from napari_n2n.pair.training_mask import TrainingMask
 from napari_n2n.stats.affine import Affine
-
-# Number of planes that the checks read, and side in pixels of the middle part of each. More:
-# smaller standard errors of shift and gain; fewer: faster.
-SAMPLED_PLANES, SAMPLED_SIDE = 6, 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +57,6 @@ class Pair:
     shift
         Largest displacement (y, x) of any acquisition against the first, in pixels, before
         cropping.
-    noise
-        For each, the standard deviation of its noise on its own intensity scale; 0 if it is too
-        small to be measured beside that of the others, or if there are no others.
     offsets
         For each, the row and column of its original plane at which its cropped part starts.
     hits
@@ -80,7 +80,6 @@ class Pair:
 
     acquisitions: tuple[Acquisition, ...]
     matches: tuple[Affine, ...]
-    noise: tuple[float, ...]
     shift: tuple[float, float]
     offsets: tuple[tuple[int, int], ...]
     findings: tuple[Finding, ...]
@@ -161,56 +160,52 @@ class Pair:
             opened, inside, start = _around(TrainingMask.open(mask, opened[0]), opened)
         bad = find_bad_planes(opened, SAMPLED_PLANES)
         numbers = spread(opened[0].plane_count, SAMPLED_PLANES, _unused(bad, inside))
-        sampled, empty, share = _sample(opened, numbers, inside)
+        sampled = Sampled.read(opened, numbers, inside)
         for other in range(1, len(opened)):
             for earlier in range(other):
-                refuse_duplicate(opened[earlier], opened[other], sampled[earlier], sampled[other])
+                views = sampled.views[earlier], sampled.views[other]
+                refuse_duplicate(opened[earlier], opened[other], *views)
         if pattern is None and len(opened) == 1:
             pattern = FixedPattern.unknown(opened[0])
         if pattern is None:
-            found = (sampled, empty) if inside is None else _sample(whole, numbers, None)[:2]
-            pattern = find_fixed_pattern(whole, found[0], numbers, SAMPLED_SIDE, found[1])
+            found = sampled if inside is None else Sampled.read(whole, numbers, None)
+            pattern = find_fixed_pattern(whole, found.views, numbers, SAMPLED_SIDE, found.empty)
         seen = [one.corrected(pattern.detector) for one in opened]
         if pattern.is_notable:
-            sampled, empty, share = _sample(seen, numbers, inside)
-        shifts = [(0.0, 0.0)] + [measure_shift(sampled[0], planes) for planes in sampled[1:]]
+            sampled = Sampled.read(seen, numbers, inside)
+        first, *others = sampled.views
+        shifts = [(0.0, 0.0)] + [measure_shift(first, planes) for planes in others]
         cropped, offsets = to_common_field(seen, shifts)
         if any(corner != offsets[0] for corner in offsets):
             inside = inside and inside.cropped(*_place(offsets[0], cropped[0]))
-            sampled, empty, share = _sample(cropped, numbers, inside)
-        counted = _counted(cropped, empty)
+            sampled = Sampled.read(cropped, numbers, inside)
         cropped = [
             replace(one, measured_saturation=level)
-            for one, level in zip(cropped, find_ceilings(sampled), strict=True)
+            for one, level in zip(cropped, find_ceilings(sampled.views), strict=True)
         ]
-        matches = _matches(sampled, counted)
-        views = [
-            match.inverse(np.stack(planes)) for match, planes in zip(matches, sampled, strict=True)
-        ]
-        hits = find_hits(views) if len(views) > 1 else None
+        matches = sampled.matches()
+        hits = sampled.hits(matches)
         if hits is not None:
-            cleaned = without_hits(views, hits)
-            sampled = [list(match(view)) for match, view in zip(matches, cleaned, strict=True)]
-            matches = _matches(sampled, counted)
-        copied = share > 0 or any(one.what == BLANK for one in bad)
+            sampled = sampled.without_hits(matches, hits)
+            matches = sampled.matches()
+        copied = sampled.share > 0 or any(one.what == BLANK for one in bad)
         largest = max(shifts, key=lambda shift: math.hypot(*shift))
         return cls(
             acquisitions=tuple(
                 one.corrected(raw.detector) for one, raw in zip(cropped, opened, strict=True)
             ),
             matches=matches,
-            noise=noise_levels(sampled, matches, counted) if len(opened) > 1 else (0.0,),
             shift=largest,
             offsets=tuple((start[0] + y, start[1] + x) for y, x in offsets),
             findings=(
                 *findings_of(cropped, sampled, matches, largest, hits, pattern),
-                *findings_about_left_out(cropped[0], bad, share, inside),
+                *findings_about_left_out(cropped[0], bad, sampled.share, inside),
             ),
             hits=hits,
             pattern=pattern,
             bad_planes=bad,
-            empty_share=share,
-            empty_square=smallest_square(sampled) if copied else None,
+            empty_share=sampled.share,
+            empty_square=smallest_square(sampled.views) if copied else None,
             channel=channel,
             mask=inside,
         )
@@ -219,6 +214,22 @@ class Pair:
     def first(self) -> Acquisition:
         """The first acquisition: its grid and intensities are the reference for the others."""
         return self.acquisitions[0]
+
+    @cached_property
+    def noise(self) -> tuple[float, ...]:
+        """For each acquisition, the standard deviation of its noise on its own intensity scale.
+
+        It is 0 if it is too small to be measured beside that of the others, or if there are none.
+        It is measured when it is first asked for: of many fields of view, few are.
+        """
+        if self.is_single:
+            return (0.0,)
+        unused = _unused(self.bad_planes, self.mask)
+        numbers = spread(self.first.plane_count, SAMPLED_PLANES, unused)
+        sampled = Sampled.read(self.corrected().acquisitions, numbers, self.mask)
+        if self.hits is not None:
+            sampled = sampled.without_hits(self.matches, self.hits)
+        return sampled.noise(self.matches)
 
     @property
     def is_single(self) -> bool:
@@ -264,7 +275,7 @@ class Pair:
         """
         numbers = spread(self.first.plane_count, count, _unused(self.bad_planes, self.mask))
         seen = self.corrected().acquisitions
-        views = [_stack(one, numbers, side) for one in seen]
+        views = [stacked(one, numbers, side) for one in seen]
         empty = np.zeros(views[0].shape, bool)
         if self.empty_share > 0:
             empty = empty_areas(views, [one.saturation for one in self.acquisitions])
@@ -276,8 +287,8 @@ class Pair:
         if any(one.detector is not None and one.detector.has_offsets for one in seen):
             without = [one.detector and one.detector.bad_only() for one in seen]
             parts = zip(seen, without, strict=True)
-            with_offsets = [_stack(one.corrected(bad), numbers, side) for one, bad in parts]
-        return Planes(numbers, views, empty, _bad(seen, side), with_offsets)
+            with_offsets = [stacked(one.corrected(bad), numbers, side) for one, bad in parts]
+        return Planes(numbers, views, empty, bad_pixels(seen, side), with_offsets)
 
     def corrected(self) -> "Pair":
         """Return the pair without the fixed pattern of the detector: see `Acquisition.corrected`.
@@ -298,36 +309,6 @@ class Pair:
         return self.matches[target].after(self.matches[source].inverse)
 
 
-def _sample(
-    acquisitions: Sequence[Acquisition], numbers: list[int], mask: TrainingMask | None
-) -> tuple[list[list[np.ndarray]], np.ndarray, float]:
-    """Read a few planes, or their middle parts if they are large.
-
-    Returns
-    -------
-    planes, empty, share
-        For each acquisition, its planes with empty areas and those outside the mask filled; where
-        these are; and the share of empty pixels.
-    """
-    views = [_stack(acquisition, numbers, SAMPLED_SIDE) for acquisition in acquisitions]
-    for acquisition, view in zip(acquisitions, views, strict=True):
-        if all(np.ptp(plane) == 0 for plane in view):
-            raise BadInput(
-                f"{acquisition.name}: every pixel is {view.flat[0]:g}: "
-                "nothing to train on; check the exposure or the channel",
-                "constant",
-            )
-    empty = empty_areas(views, [float(view.max()) for view in views])
-    if empty.all():
-        empty[:] = False
-    share = float(empty.mean())
-    if mask is not None:
-        empty = empty | mask.outside_of_planes(numbers, SAMPLED_SIDE)
-    if not empty.any():
-        return [list(view) for view in views], empty, share
-    return [list(filled(view, empty)) for view in views], empty, share
-
-
 def _around(
     mask: TrainingMask, opened: list[Acquisition]
 ) -> tuple[list[Acquisition], TrainingMask, tuple[int, int]]:
@@ -345,36 +326,3 @@ def _place(corner: tuple[int, int], part: Acquisition) -> tuple[slice, slice]:
 def _unused(bad: Sequence[BadPlane], mask: TrainingMask | None) -> set[int]:
     """Return the planes that are left out as a whole."""
     return {one.plane for one in bad} | (mask.outside_planes if mask is not None else set())
-
-
-def _stack(acquisition: Acquisition, numbers: Sequence[int], side: int | None) -> np.ndarray:
-    return np.stack([plane for _, plane in acquisition.planes_at(numbers, side)])
-
-
-def _bad(acquisitions: Sequence[Acquisition], side: int | None) -> np.ndarray:
-    """Return the bad pixels of all acquisitions in the middle of their planes; shape (Y, X)."""
-    middle = [one.middle(side) for one in acquisitions]
-    return np.logical_or.reduce([one.bad_pixels(slice(None), slice(None)) for one in middle])
-
-
-def _counted(acquisitions: Sequence[Acquisition], empty: np.ndarray) -> np.ndarray | None:
-    """Return which sampled pixels are data, shape (planes, Y, X); None if all are."""
-    without = empty | _bad(acquisitions, SAMPLED_SIDE)
-    return ~without if without.any() else None
-
-
-def _matches(sampled: list[list[np.ndarray]], counted: np.ndarray | None) -> tuple[Affine, ...]:
-    first, *others = sampled
-    return (Affine(), *(match_intensity(first, planes, counted) for planes in others))
-
-
-def spread(total: int, count: int, without: Collection[int]) -> list[int]:
-    """Return up to `count` evenly spaced numbers below `total`, the nearest others to bad ones."""
-    numbers = set(evenly_spaced(total, count))
-    for bad in sorted(numbers & set(without)):
-        free = [n for n in range(total) if n not in without and n not in numbers]
-        if free:
-            numbers.add(min(free, key=lambda n: abs(n - bad)))
-        if len(numbers) > 1:
-            numbers.remove(bad)
-    return sorted(numbers)

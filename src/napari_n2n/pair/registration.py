@@ -1,11 +1,10 @@
 """Measure the shift of one acquisition against another."""
 
 import math
-from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
-from skimage.registration import phase_cross_correlation
+from scipy import fft, ndimage
 
 from napari_n2n.stats.statistics import over_blocks
 
@@ -20,8 +19,12 @@ _ERROR_BLOCK = 16
 _SURE = 4.0
 # Shift in pixels below which it is not tested, because it hardly matters.
 _UNIMPORTANT = 0.25
-# The peak is located to 1/50 pixel.
-_UPSAMPLING = 50
+# The peak is located to 1/50 pixel: within this distance in pixels of the highest whole one, first
+# in steps of 1/10. It is several pixels wide, so none is missed between two steps.
+_UPSAMPLING, _COARSE = 50, 10
+_WITHIN = 0.74
+# Reach of a Gaussian, in standard deviations.
+_REACH = 4.0
 # Largest shift, as a part of the plane's side.
 _FARTHEST = 1 / 4
 # Smallest correlation of shifted planes: absolute, and in standard errors of smoothed noise.
@@ -30,9 +33,7 @@ _AGREEMENT, _BEYOND_NOISE = 0.1, 6
 _WORTH_CROPPING = 0.75
 
 
-def measure_shift(
-    planes_a: Sequence[np.ndarray], planes_b: Sequence[np.ndarray]
-) -> tuple[float, float]:
+def measure_shift(planes_a: np.ndarray, planes_b: np.ndarray) -> tuple[float, float]:
     """Return the displacement (y, x) of B against A in pixels: ``B(r) = A(r - shift)``.
 
     It is the median over planes of the sub-pixel cross-correlation peak (Guizar-Sicairos et al.
@@ -91,9 +92,35 @@ def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
 
 
 def _peak(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Return the displacement at which two detail images correlate most, even if by chance."""
-    moved, _, _ = phase_cross_correlation(a, b, upsample_factor=_UPSAMPLING, normalization=None)
-    return -float(moved[0]), -float(moved[1])
+    """Return the displacement at which two detail images correlate most, even if by chance.
+
+    The cross-correlation is the inverse Fourier transform of the product of the spectra. Between
+    whole pixels it is evaluated near its peak only (Guizar-Sicairos et al. 2008).
+    """
+    product = fft.rfft2(b) * np.conj(fft.rfft2(a))
+    correlation = fft.irfft2(product, s=a.shape)
+    highest = np.unravel_index(int(np.argmax(np.abs(correlation))), a.shape)
+    y, x = (
+        float(place if place <= length // 2 else place - length)
+        for place, length in zip(highest, a.shape, strict=True)
+    )
+    within = np.round(np.arange(-_WITHIN, _WITHIN, 1 / _COARSE) * _UPSAMPLING) / _UPSAMPLING
+    y, x = _highest(product, a.shape, y + within, x + within)
+    within = np.arange(-_UPSAMPLING // _COARSE, _UPSAMPLING // _COARSE + 1) / _UPSAMPLING
+    y, x = _highest(product, a.shape, y + within, x + within)
+    return round(y * _UPSAMPLING) / _UPSAMPLING, round(x * _UPSAMPLING) / _UPSAMPLING
+
+
+def _highest(
+    product: np.ndarray, shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray
+) -> tuple[float, float]:
+    """Return at which of some displacements the cross-correlation is highest."""
+    down = np.exp(2j * np.pi * np.outer(rows, fft.fftfreq(shape[0])))
+    across = np.exp(2j * np.pi * np.outer(fft.rfftfreq(shape[1]), columns))
+    across[1:] *= 2  # half of the spectrum is the mirror image of the other
+    values = np.abs((down @ (product @ across)).real)
+    row, column = np.unravel_index(int(np.argmax(values)), values.shape)
+    return float(rows[row]), float(columns[column])
 
 
 def _tiles(image: np.ndarray) -> list[np.ndarray]:
@@ -106,8 +133,7 @@ def _gains(a: np.ndarray, b: np.ndarray, shift: tuple[float, float]) -> np.ndarr
     back = ndimage.shift(b, [-step for step in shift], order=3, mode="nearest")
     return np.array(
         [
-            np.corrcoef(here.ravel(), returned.ravel())[0, 1]
-            - np.corrcoef(here.ravel(), there.ravel())[0, 1]
+            _correlation(here, returned) - _correlation(here, there)
             for here, there, returned in zip(_tiles(a), _tiles(b), _tiles(back), strict=True)
         ]
     )
@@ -117,9 +143,23 @@ def _detail(plane: np.ndarray) -> np.ndarray:
     """Return the structures of a few pixels, with noise and slow background filtered out."""
     # Products of Fourier coefficients of values above 1e8 exceed float32. A power of 2 is exact.
     plane = plane * np.float32(2.0 ** -math.frexp(float(np.ptp(plane)))[1])
-    smooth = ndimage.gaussian_filter(plane, _SMOOTHING)
-    taper = np.outer(*(np.hanning(length + 2)[1:-1] for length in plane.shape))
-    return (smooth - ndimage.gaussian_filter(plane, _BACKGROUND)) * taper.astype(np.float32)
+    fine, slow = (
+        [_transfer(sigma, length) for length in plane.shape] for sigma in (_SMOOTHING, _BACKGROUND)
+    )
+    # The cosine transform continues the plane by its mirror image.
+    waves = fft.dctn(plane - plane.mean())
+    detail = fft.idctn(waves * (np.outer(*fine) - np.outer(*slow)))
+    rows, columns = (np.hanning(length + 2)[1:-1].astype(np.float32) for length in plane.shape)
+    return np.asarray(detail * rows[:, None] * columns)
+
+
+@lru_cache(maxsize=16)
+def _transfer(sigma: float, length: int) -> np.ndarray:
+    """Return by how much a Gaussian reduces each coefficient of a cosine transform."""
+    steps = np.arange(-round(_REACH * sigma), round(_REACH * sigma) + 1)
+    bell = np.exp(-0.5 * (steps / sigma) ** 2)
+    waves = np.cos(np.pi / length * np.outer(np.arange(length), steps))
+    return np.asarray(waves @ bell / bell.sum(), np.float32)
 
 
 def _shift_explains(a: np.ndarray, b: np.ndarray, shift: tuple[int, int]) -> bool:
@@ -127,8 +167,15 @@ def _shift_explains(a: np.ndarray, b: np.ndarray, shift: tuple[int, int]) -> boo
     parts = [common_part(step, side) for step, side in zip(shift, a.shape, strict=True)]
     here, there = (tuple(part[k] for part in parts) for k in range(2))
     independent = a[here].size / (4 * math.pi * _SMOOTHING**2)
-    agreement = np.corrcoef(a[here].ravel(), b[there].ravel())[0, 1]
-    return bool(agreement > max(_AGREEMENT, _BEYOND_NOISE / math.sqrt(independent)))
+    needed = max(_AGREEMENT, _BEYOND_NOISE / math.sqrt(independent))
+    return _correlation(a[here], b[there]) > needed
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the correlation coefficient of two planes, NaN if one is constant."""
+    a, b = (one - one.mean(dtype=np.float64) for one in (a, b))
+    squares = float(np.vdot(a, a) * np.vdot(b, b))
+    return float(np.vdot(a, b)) / math.sqrt(squares) if squares > 0 else math.nan
 
 
 def common_part(shift: int, length: int) -> tuple[slice, slice]:

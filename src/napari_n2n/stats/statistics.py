@@ -90,9 +90,24 @@ def noise_level(planes: np.ndarray) -> float:
     planes
         Shape (planes, Y, X), planes of at least 3x3 pixels.
     """
-    rough = np.abs(np.diff(np.diff(planes.astype(np.float64), 2, axis=1), 2, axis=2))
+    rough = _roughness(planes)
     side = min(_BLOCK, *rough.shape[1:])
     return float(over_blocks(rough, side, np.median).mean()) * MAD_TO_SIGMA / 6
+
+
+def most_noise(plane: np.ndarray) -> float:
+    """Return a bound that the `noise_level` of a plane does not exceed; ten times as fast.
+
+    No median of non-negative values exceeds twice their mean.
+    """
+    rough = _roughness(plane)
+    side = min(_BLOCK, *rough.shape)
+    rows, columns = (length // side * side for length in rough.shape)
+    return 2 * float(rough[:rows, :columns].mean()) * MAD_TO_SIGMA / 6
+
+
+def _roughness(planes: np.ndarray) -> np.ndarray:
+    return np.abs(np.diff(np.diff(planes.astype(np.float64), 2, axis=-2), 2, axis=-1))
 
 
 def variance_at(
