@@ -16,8 +16,16 @@ Verdict = tuple[bool, str]
 """Whether a result is as expected, and a sentence about it."""
 
 
-def machine(device: str = "cpu") -> str:
-    """Return the processor and the versions that a table was measured with."""
+def machine(device: str = "cpu", libraries: Sequence[str] = ()) -> str:
+    """Return the processor and the versions that a table was measured with.
+
+    Parameters
+    ----------
+    device
+        That on which networks were computed.
+    libraries
+        Packages that matter for the table besides torch.
+    """
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -25,10 +33,11 @@ def machine(device: str = "cpu") -> str:
         name = found.group(1) if found else name
     if device.startswith("cuda"):
         name = f"{torch.cuda.get_device_name()}, {name}"
+    others = "".join(f"{library} {version(library)}, " for library in libraries)
     return (
         f"{name}, {os.cpu_count()} cores, torch on {torch.get_num_threads()} of them, "
         f"Python {platform.python_version()}, "
-        f"torch {torch.__version__}, napari-n2n {version('napari-n2n')}, {date.today()}"
+        f"torch {torch.__version__}, {others}napari-n2n {version('napari-n2n')}, {date.today()}"
     )
 
 
