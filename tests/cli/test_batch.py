@@ -78,10 +78,20 @@ def test_files_that_cannot_be_used_are_rows_too(call, folders):
     words = ("inspect", "a", "b", "--table", "t.csv", "--json")
     assert call(*words)[0] == 2 and not (folders / "t.csv").exists()
     status, out, _ = call(*words, "--skip-bad")
-    fields = json.loads(out)["fields"]
+    printed = json.loads(out)
+    fields = printed["fields"]
     assert status == 3 and len(fields) == 6
+    assert [one["code"] for one in printed["left_out"]] == ["constant"]
     assert fields[-1]["note"] == "not usable" and "every pixel is 0" in fields[-1]["differs"][0]
     assert "not usable" in (folders / "t.csv").read_text()
+
+
+@pytest.mark.parametrize("option", ["--table s3://lab/t.csv", "--report s3://lab/r.html"])
+def test_a_table_or_page_is_not_written_into_a_folder_named_like_an_address(call, folders, option):
+    for words in (("inspect", "a", "b"), ("score", "worse", "--against", "b")):
+        status, _, err = call(*words, *option.split())
+        assert status == 2 and f"{option.split()[1]}: is an address" in err
+    assert not (folders / "s3:").exists()
 
 
 def test_a_folder_of_results_is_scored_and_the_worst_is_named(call, folders):

@@ -246,6 +246,24 @@ def test_train_and_denoise_print_one_json_object(call, folder):
     assert status == 0 and json.loads(out)["output"] == "new.tif"
 
 
+@pytest.mark.parametrize(
+    "words, written",
+    [
+        ("export model.n2n -o model.zip", ["model.zip"]),
+        ("split two.tif -o parts", ["parts/two_even.tif", "parts/two_odd.tif"]),
+        ("simulate a.tif --noise gaussian:5 -o pair", ["pair/a_a.tif", "pair/a_b.tif"]),
+    ],
+)
+def test_commands_that_make_other_files_print_their_names_as_json(call, folder, words, written):
+    tifffile.imwrite(
+        "two.tif", np.stack([tifffile.imread(f"{v}.tif") for v in "ab"]), metadata={"axes": "TYX"}
+    )
+    status, out, _ = call(*words.split(), "--json")
+    printed = json.loads(out)
+    assert status == 0 and printed.get("outputs", [printed.get("output")]) == written
+    assert all((folder / name).is_file() for name in written)
+
+
 def test_json_has_null_for_what_is_not_finite(capsys):
     with terminal.TERMINAL.opened():
         terminal.print_json({"a": np.float32("nan"), "b": [float("inf"), 1], "c": np.arange(2)})
@@ -396,6 +414,13 @@ def test_a_tilde_is_the_home_folder(monkeypatch, call, folder, tmp_path):
     monkeypatch.setenv("USERPROFILE", str(folder))
     assert call("inspect", "~/a.tif", "~/b.tif", "--plot", "~/noise.png")[0] == 0
     assert (folder / "noise.png").exists() and not (folder / "~").exists()
+
+
+def test_the_address_of_a_file_on_this_computer_is_a_path(call, folder, tmp_path):
+    source, out = (folder / "a.tif").as_uri(), (tmp_path / "two words.tif").as_uri()
+    status, _, err = call("denoise", folder / "model.n2n", source, "-o", out, "--device", "cpu")
+    assert status == 0, err
+    assert (tmp_path / "two words.tif").is_file() and not list(tmp_path.glob("file*"))
 
 
 def test_the_version_is_the_same_everywhere(call):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_n2n.cli.left_out import LeftOut
 from napari_n2n.cli.terminal import progress, say, show
 from napari_n2n.errors import BadInput
+from napari_n2n.io.output_path import output_path
 
 if TYPE_CHECKING:
     from napari_n2n.pair.pair import Pair
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_endings(*outputs: tuple[Path | None, str]) -> None:
-    """Raise `BadInput` if the name of an output does not end as it must."""
+    """Raise `BadInput` if the name of an output does not end as it must, or cannot be written."""
     for path, ending in outputs:
-        if path is not None and path.suffix.lower() != ending:
+        if path is None:
+            continue
+        output_path(path)
+        if path.suffix.lower() != ending:
             raise BadInput(f"{path}: unknown ending: must be {ending}", "output")
 
 

@@ -13,6 +13,7 @@ from napari_n2n.cli.denoise_run import (
     denoise_scene_shown,
     say_if_resumable,
 )
+from napari_n2n.cli.file_commands import export, simulate, split
 from napari_n2n.cli.inspect_run import (
     describe_each,
     describe_measured,
@@ -120,7 +121,8 @@ def inspect(
     if not pairs_wanted and all(len(field) == 1 for field in listed):
         recordings = describe_each(listed, axes, left_out)
         if all(one.repeats == 1 for one in recordings):
-            print_recordings(recordings, measure_alone(listed[0], axes), as_json=as_json)
+            alone = measure_alone(listed[0], axes)
+            print_recordings(recordings, alone, left_out if as_json else None)
             left_out.end()
             return
     pairs = open_fields_of(listed, axes, split, dark, left_out, mask)
@@ -129,7 +131,8 @@ def inspect(
     batch = measured_pairs(pairs, left_out) if table or report else None
     if batch is not None:
         save_report(batch, table, report)
-    print_measured(measured, describe_measured(listed, measured, axes), batch, as_json=as_json)
+    recordings = describe_measured(listed, measured, axes)
+    print_measured(measured, recordings, batch, left_out if as_json else None)
     left_out.end()
 
 
@@ -291,91 +294,14 @@ def denoise(
         written |= zip(names, (title, results), strict=True)
     if as_json:
         written["left_out"] = left_out.as_list()
-        print_json(written | {"model": model, "inputs": sources})
+        inputs = [address_of(source) or source for source in sources]
+        print_json(written | {"model": model, "inputs": inputs})
     left_out.end()
 
 
-@app.command()
-@common_options
-def export(
-    model: Annotated[Path, typer.Argument(help="A trained model, MODEL.n2n.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The package, NAME.zip.")],
-    author: Annotated[
-        list[str] | None, typer.Option(help="Name of an author; may be repeated.")
-    ] = None,
-    license: Annotated[
-        str | None, typer.Option(help="SPDX identifier of the licence, e.g. CC-BY-4.0.")
-    ] = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Write a model as a package of the BioImage Model Zoo, for Fiji, ilastik and others."""
-    from napari_n2n import export_bioimage, load
-
-    check_keeps_inputs(output_path(output), [model])
-    described: dict[str, Any] = {"authors": author or (), "license": license}
-    export_bioimage(load(model), output, overwrite=overwrite, **described)
-    say(f"saved {output}: open it in Fiji (deepImageJ), ilastik or bioimageio.core")
-    if not (author and license):
-        say("note: to upload it to the zoo, add --author and --license")
-
-
-@app.command()
-@common_options
-def split(
-    stack: Annotated[Path, typer.Argument(help="A movie or stack with little motion.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
-    axis: Annotated[str, typer.Option(help="Axis of the frames.")] = "T",
-    axes: Axes = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Write even and odd frames of a stack as two acquisitions: NAME_even and NAME_odd.tif.
-
-    Not needed for training: train --split does the same without copies.
-    """
-    from napari_n2n import Acquisition
-    from napari_n2n.io.writers import copy
-
-    opened = Acquisition.open(stack, axes=axes)
-    paths = [output / f"{opened.name}_{name}.tif" for name in ("even", "odd")]
-    parts = list(zip(opened.split(axis.upper()), paths, strict=True))
-    with progress("splitting") as follow:
-        for share in copy(opened, parts, overwrite=overwrite):
-            follow(share, opened.name)
-    say(f"saved {' and '.join(str(path) for path in paths)}")
-
-
-@app.command()
-@common_options
-def simulate(
-    clean: Annotated[Path, typer.Argument(help="An image without noise.")],
-    noise: Annotated[
-        str,
-        typer.Option(help="E.g. gaussian:25; gaussian:0-50 draws a new level for each plane."),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
-    seed: Annotated[
-        int, typer.Option(min=0, help="Random seed; the same seed gives the same pixels.")
-    ] = 0,
-    axes: Axes = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Add noise to a clean image, twice: NAME_a.tif and NAME_b.tif, a pair with a known truth.
-
-    Noises: gaussian:SIGMA, brown:SIGMA:WIDTH, poisson:PHOTONS, camera:GAIN:READ:OFFSET,
-    text:SHARE, impulse:SHARE, bernoulli:SHARE.
-    """
-    from napari_n2n import Acquisition
-    from napari_n2n.simulate.registry import parse
-    from napari_n2n.simulate.write import simulate_by_planes
-
-    kind, image = parse(noise), Acquisition.open(clean, axes=axes)
-    out = [output / f"{image.name}_{view}.tif" for view in "ab"]
-    with progress("simulating") as follow:
-        for step in simulate_by_planes(image, kind, out, seed=seed, overwrite=overwrite):
-            follow(step.progress, f"plane {step.done} of {step.total}")
-    say(f"saved {' and '.join(str(path) for path in out)} with {kind}")
-
-
+app.command()(export)
+app.command()(split)
+app.command()(simulate)
 app.command()(score)
 app.command()(spot)
 

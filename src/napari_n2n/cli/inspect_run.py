@@ -110,20 +110,20 @@ def _numbered(path: Path, channel: int) -> Path:
 def print_measured(
     measured: "list[Measured]",
     recordings: "list[Description]",
-    batch: "FieldReport | None" = None,
-    *,
-    as_json: bool,
+    batch: "FieldReport | None",
+    left_out: LeftOut | None,
 ) -> None:
     """Print the noise of each channel, and what was read of each recording.
 
-    If all fields of view were measured, print which of them differ instead.
+    If all fields of view were measured, print which of them differ instead. One JSON object is
+    printed if `left_out` is given.
     """
-    if as_json:
+    if left_out is not None:
         whole = [report.as_dict() | {"curves": curves.as_dict()} for _, report, curves in measured]
         more: dict[str, Any] = {"channels": whole} if len(whole) > 1 else {}
         if batch is not None:
             more["fields"] = batch.as_list()
-        print_json(whole[0] | more | _in_json(recordings))
+        print_json(whole[0] | more | _in_json(recordings, left_out))
         return
     if batch is not None:
         show_report(batch)
@@ -137,7 +137,7 @@ def print_measured(
 
 
 def print_recordings(
-    recordings: "list[Description]", noise: "list[Report] | str", *, as_json: bool
+    recordings: "list[Description]", noise: "list[Report] | str", left_out: LeftOut | None
 ) -> None:
     """Print what was read of recordings that are not pairs, and the noise of the first one.
 
@@ -147,11 +147,15 @@ def print_recordings(
         Of every field of view.
     noise
         The noise of each channel of the first one, or why it was not measured.
+    left_out
+        If one JSON object is printed, the files to be named in it.
     """
-    if as_json:
+    if left_out is not None:
         known = [] if isinstance(noise, str) else [report.as_dict() for report in noise]
         reason = noise if isinstance(noise, str) else f"second recording {_NOT_A_PAIR}"
-        print_json({"loss": None, "reason": reason, "single": known} | _in_json(recordings))
+        print_json(
+            {"loss": None, "reason": reason, "single": known} | _in_json(recordings, left_out)
+        )
         return
     _print_lines(recordings)
     if isinstance(noise, str):
@@ -162,8 +166,9 @@ def print_recordings(
     show(f"{'second one':<15}{_NOT_A_PAIR}")
 
 
-def _in_json(recordings: "list[Description]") -> dict[str, Any]:
-    return {"recordings": [one.as_dict() for one in recordings]}
+def _in_json(recordings: "list[Description]", left_out: LeftOut) -> dict[str, Any]:
+    described = [one.as_dict() for one in recordings]
+    return {"recordings": described, "left_out": left_out.as_list()}
 
 
 def _print_lines(recordings: "list[Description]") -> None:

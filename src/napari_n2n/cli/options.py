@@ -15,6 +15,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 from napari_n2n.cli.left_out import LeftOut, say_ignored
 from napari_n2n.cli.terminal import TERMINAL, ProgressKind, progress, say
 from napari_n2n.errors import BadInput
+from napari_n2n.io.address import local_path
 from napari_n2n.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -150,10 +151,10 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _expanded(value: Any) -> Any:
-    """Expand a `~` that the shell has not expanded, as in --output=~/model.n2n."""
+    """Expand a `~` that the shell has not expanded, and file:// addresses."""
     if isinstance(value, list):
         return [_expanded(one) for one in value]
-    return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
+    return Path(os.path.expanduser(local_path(value))) if isinstance(value, Path) else value
 
 
 def open_sources(

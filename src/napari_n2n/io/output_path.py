@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io.address import address_of
+from napari_n2n.io.address import address_of, local_path
 from napari_n2n.io.image_name import split_image_name
 
 # Names that the program derives from that of a result are up to 19 bytes longer:
@@ -40,7 +40,7 @@ def output_path(out: str | os.PathLike[str]) -> Path:
             "output",
         )
     try:
-        path = Path(out).expanduser()
+        path = local_path(out).expanduser()
     except RuntimeError as error:
         raise BadInput(f"{out}: has no such home folder: give the whole path", "output") from error
     if path.name in ("", "..") or "\0" in str(path):
@@ -150,7 +150,7 @@ def _whole_zarr(path: Path) -> Path:
 def _files_of(source: Any) -> Iterator[Path]:
     """Yield the files that a source is read from, as far as they are known."""
     if isinstance(source, str | os.PathLike):
-        yield split_image_name(Path(source).expanduser())[0]
+        yield split_image_name(local_path(source).expanduser())[0]
         return
     for holder in (source, getattr(source, "source", None)):  # an acquisition or layer has a source
         store = getattr(holder, "store", None)

@@ -20,7 +20,7 @@ import psutil
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, other_formats, picture, tiff_reader
-from napari_n2n.io.address import address_of, name_in_address
+from napari_n2n.io.address import address_of, local_path, name_in_address
 from napari_n2n.io.crash_safe import is_partial
 from napari_n2n.io.header import Header
 from napari_n2n.io.image_name import split_image_name
@@ -159,7 +159,8 @@ def _open_address(address: str, axes: str | None) -> Source:
 
 
 def expanded(path: Path) -> Path:
-    """Return a path with ``~`` replaced by the home folder."""
+    """Return a path with ``~`` replaced by the home folder, also that of a file:// address."""
+    path = local_path(path)
     try:
         return path.expanduser()
     except RuntimeError:  # no such user: a file with this name may exist
