@@ -1,7 +1,10 @@
 """Which files show one field of view."""
 
+from pathlib import Path
+
 import numpy as np
 import tifffile
+import zarr
 from conftest import refused
 
 from napari_n2n.io.fields_of_view import fields_of_view, positions, subfolders
@@ -73,3 +76,26 @@ def test_the_positions_in_two_files_are_fields_of_view(tmp_path):
     for field in ([paths[0], tmp_path / "one.tif"], [tmp_path / "sizes.tif"], [tmp_path / "no"]):
         assert positions(field) == [field]
     assert positions([f for one in found[:1] for f in one]) == [found[0]]  # named: only this one
+
+
+def test_the_wells_of_two_plates_are_fields_of_view(tmp_path):
+    plates = [tmp_path / f"{name}.zarr" for name in "ab"]
+    for path in plates:
+        plate = zarr.open_group(path, mode="w", zarr_format=3)
+        plate.attrs["ome"] = {"version": "0.5", "plate": {"wells": [{"path": "A/1"}]}}
+        well = plate.create_group("A/1")
+        well.attrs["ome"] = {"well": {"images": [{"path": "0"}, {"path": "1"}]}}
+    fields = [[Path(f"{path}#A/1/{index}") for path in plates] for index in range(2)]
+    assert positions(plates) == fields
+
+
+def test_the_images_of_bioformats2raw_are_fields_of_view_if_they_have_one_size(tmp_path):
+    path = tmp_path / "a.zarr"
+    for sides, expected in (((16, 16), [[Path(f"{path}#0")], [Path(f"{path}#1")]]), ((16, 20), 0)):
+        whole = zarr.open_group(path, mode="w", zarr_format=2)
+        whole.attrs["bioformats2raw.layout"] = 3
+        for index, side in enumerate(sides):
+            image = whole.create_group(str(index))
+            image.create_array("0", shape=(side, side), dtype="uint8", chunks=(side, side))
+            image.attrs["multiscales"] = [{"datasets": [{"path": "0"}]}]
+        assert positions([path]) == (expected or [[path]])

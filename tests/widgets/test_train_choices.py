@@ -214,6 +214,33 @@ def test_typed_axes_apply_to_folders_too(viewer, qtbot, tmp_path):
     assert [layer.data.shape for layer in viewer.layers] == [(2, 3, 64, 64)] * 2
 
 
+def test_the_positions_in_two_files_train_one_model_or_one_is_chosen(viewer, qtbot, tmp_path):
+    for seed, name in ((1, "a"), (2, "b")):
+        with tifffile.TiffWriter(tmp_path / f"{name}.ome.tif", ome=True) as file:
+            for place in range(2):
+                view = noisy(blobs((64, 64), place), (seed, place))
+                file.write(view, metadata={"Name": f"position {place}"})
+    widget = open_train(viewer)
+    drop(widget, tmp_path / "a.ome.tif", tmp_path / "b.ome.tif")
+    images = widget.picker.images
+    assert images.native.isVisibleTo(widget)
+    assert images.native.currentText() == "all 2, as fields of view"
+    assert len(widget.picker.recordings().fields) == 2
+    wait_until_measured(widget, qtbot)
+    widget.form.steps.value, widget.device.value = 2, "cpu"
+    widget.train()
+    assert "a.ome.tif + b.ome.tif: 2 images as fields of view" in widget.chosen.text()
+    qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
+    assert widget.session.denoiser.record.fields_of_view == 2
+    assert [layer.name for layer in viewer.layers] == [f"a_{n} + b_{n} denoised" for n in "01"]
+    images.value = "1"
+    assert widget.picker.chosen() == [tmp_path / "a.ome.tif#1", tmp_path / "b.ome.tif#1"]
+    widget.picker.choose(widget.picker.recordings())  # as a reopened dock does
+    assert (images.value, widget.file_a.value) == ("1", tmp_path / "a.ome.tif")
+    widget.file_b.value = tmp_path / "other.tif"
+    assert not images.native.isVisibleTo(widget)
+
+
 def test_a_problem_in_a_later_field_of_view_is_shown(viewer, qtbot, fixed_estimate, tmp_path):
     scene = blobs((120, 120))
     for name, shift in (("a", 0), ("b", 7)):

@@ -46,6 +46,7 @@ from napari_n2n.cli.options import (
     list_fields,
     open_fields_of,
     open_sources,
+    with_positions,
     with_settings,
 )
 from napari_n2n.cli.quality_commands import score, spot
@@ -125,6 +126,7 @@ def inspect(
             print_recordings(recordings, alone, left_out if as_json else None)
             left_out.end()
             return
+    listed = with_positions(listed)
     pairs = open_fields_of(listed, axes, split, dark, left_out, mask)
     measured = measure(pairs)
     save_figures(measured, plot, hot_pixels)

@@ -183,22 +183,24 @@ def open_sources(
     fields = list_fields(sources, more, output=output, recursive=recursive, left_out=left_out)
     if single:
         fields = [[file] for field in fields for file in field]
-    if len(fields) == 1:
-        fields = _positions(fields[0])
+    fields = with_positions(fields)
     return open_fields_of(fields, axes, split, dark, left_out, mask, single=single)
 
 
-def _positions(field: list[Path]) -> list[list[Path]]:
-    """Return a field of view for each image in files with several images, and say so."""
+def with_positions(fields: list[list[Path]]) -> list[list[Path]]:
+    """Return a field of view for each image in the files of the only field of view, and say so."""
     from napari_n2n.io.fields_of_view import positions
+    from napari_n2n.io.image_name import short_name
 
-    fields = positions(field)
     if len(fields) > 1:
+        return fields
+    found = positions(fields[0])
+    if len(found) > 1:
         say(
-            f"note: {field[0]}: its {len(fields)} images are used as fields of view; for one of "
-            f"them give {field[0].name}#0"
+            f"note: {fields[0][0]}: its {len(found)} images are used as fields of view; for one of "
+            f"them give {short_name(found[0][0])}"
         )
-    return fields
+    return found
 
 
 def list_fields(

@@ -9,8 +9,8 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff
 from napari_n2n.io.address import address_of
 from napari_n2n.io.bad_fields import OnBad, Problems
+from napari_n2n.io.images_in_file import images_in_file
 from napari_n2n.io.sources import expanded
-from napari_n2n.io.tiff_reader import image_titles
 
 FIELD_SEPARATOR = "+"
 # Endings of files that are common in folders of acquisitions but are not images.
@@ -31,25 +31,26 @@ _NOT_IMAGES |= {".xlsx", ".docx", ".n2n", ".partial", ".journal", ".old", ".lock
 
 
 def positions(field: Sequence[Path]) -> list[list[Path]]:
-    """Return the fields of view in TIFFs that contain several images of one size.
+    """Return the fields of view in files that contain several images of one size.
 
     Parameters
     ----------
     field
-        The acquisitions of a scene. If each is a TIFF with the same number of images, such as the
-        positions of one recording, each image is a field of view.
+        The acquisitions of a scene. If each is a file with the same images, such as the positions
+        of one recording, the series of bioformats2raw or the wells of a plate, each image is a
+        field of view.
 
     Returns
     -------
     list of list of pathlib.Path
         The images by their names, ``a.tif#0``; or only `field`.
     """
-    found = [image_titles(path) for path in field]
-    sizes = {title.rpartition("(")[2] for titles in found for title in titles}
-    counts = {len(titles) for titles in found}
-    if len(sizes) != 1 or len(counts) != 1 or max(counts) < 2:
+    found = [images_in_file(path) for path in field]
+    names = {one.names for one in found}
+    shapes = {shape for one in found for shape in one.shapes}
+    if len(names) != 1 or len(shapes) != 1 or len(found[0].names) < 2:
         return [list(field)]
-    return [[Path(f"{path}#{index}") for path in field] for index in range(counts.pop())]
+    return [[Path(f"{path}#{name}") for path in field] for name in found[0].names]
 
 
 def fields_of_view(

@@ -27,6 +27,12 @@ def split_image_name(path: Path) -> tuple[Path, str]:
     return path, ""
 
 
+def short_name(path: Path) -> str:
+    """Return the name of a file without its folder, with that of the image in it, if it has one."""
+    file, image = split_image_name(path)
+    return f"{file.name}#{image}" if image else file.name
+
+
 def image_index(names: Sequence[str], wanted: str, place: str, titles: Sequence[str]) -> int:
     """Return the index of an image, which is given by its name or its index.
 

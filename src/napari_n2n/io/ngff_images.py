@@ -36,19 +36,20 @@ class ZarrImages:
         """Return the index of the image with the most pixels."""
         if len(self.names) == 1:
             return 0
-        sizes = [self._size(node, index) for index in range(len(self.names))]
+        sizes = [math.prod(self.shape(node, index)) for index in range(len(self.names))]
         return sizes.index(max(sizes))
 
-    def _size(self, node: Any, index: int) -> int:
+    def shape(self, node: Any, index: int) -> tuple[int, ...]:
+        """Return the shape of an image, (0,) if it is damaged."""
         try:
             if self.multiscales:
                 group, image = node, self.multiscales[index]
             else:
                 group = node[self.names[index]]
                 image = _multiscales(group)[0]
-            return math.prod(group[image["datasets"][0]["path"]].shape)
+            return tuple(group[image["datasets"][0]["path"]].shape)
         except (KeyError, IndexError, TypeError, ValueError):  # damaged: another one is read
-            return 0
+            return (0,)
 
 
 def metadata_of(group: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _PACKAGES = {
     **dict.fromkeys((".nd2", ".lif", ".dv", ".r3d", *MRC_SUFFIXES), _EXTRA),
     ".czi": "bioio bioio-czi",
 }
+SCENE_SUFFIXES = tuple(suffix for suffix in _PACKAGES if suffix not in MRC_SUFFIXES)
 _SAVE = "save it as TIFF or OME-Zarr, or open it in napari and choose the layer"
 
 
@@ -44,12 +45,12 @@ def read(path: Path, wanted: str = "") -> tuple[Any, Header]:
     """
     suffix = path.suffix.lower()
     opened = _opened(path, suffix)
-    scenes = [str(scene) for scene in opened.scenes]
-    titles = tuple(f"'{scene}'" for scene in scenes)
+    scenes, titles = _scenes(opened)
     if wanted:
         index = image_index(scenes, wanted, str(path), titles)
     else:
-        index = _largest(opened, len(scenes))
+        sizes = [math.prod(shape) for shape in _shapes(opened)]
+        index = sizes.index(max(sizes))
         if len(scenes) > 1:
             say_choice(str(path), titles, index)
     opened.set_scene(index)
@@ -62,6 +63,18 @@ def read(path: Path, wanted: str = "") -> tuple[Any, Header]:
         images=titles if len(titles) > 1 else (),
         image=index,
     )
+
+
+def list_scenes(path: Path) -> tuple[tuple[str, ...], list[tuple[int, ...]]]:
+    """Return the titles of all scenes of a file, and their shapes (TCZYX)."""
+    opened = _opened(path, path.suffix.lower())
+    return _scenes(opened)[1], _shapes(opened)
+
+
+def _scenes(opened: Any) -> tuple[list[str], tuple[str, ...]]:
+    """Return the names of the scenes, and their titles."""
+    scenes = [str(scene) for scene in opened.scenes]
+    return scenes, tuple(f"'{scene}'" for scene in scenes)
 
 
 def _opened(path: Path, suffix: str) -> Any:
@@ -88,12 +101,12 @@ def no_reader(path: Path) -> BadInput:
     return BadInput(f"{path}: cannot read {suffix or 'such'} files: {fix}", "format")
 
 
-def _largest(opened: Any, count: int) -> int:
-    sizes = []
-    for index in range(count):
+def _shapes(opened: Any) -> list[tuple[int, ...]]:
+    shapes = []
+    for index in range(len(opened.scenes)):
         opened.set_scene(index)
-        sizes.append(math.prod(opened.shape))
-    return sizes.index(max(sizes))
+        shapes.append(tuple(opened.shape))
+    return shapes
 
 
 def _without_single(array: Any) -> tuple[Any, str]:

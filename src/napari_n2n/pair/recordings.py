@@ -11,7 +11,8 @@ from typing import Any
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.bad_fields import OnBad, Problems
-from napari_n2n.io.fields_of_view import fields_of_view, is_folder
+from napari_n2n.io.fields_of_view import fields_of_view, is_folder, positions
+from napari_n2n.io.image_name import short_name
 from napari_n2n.pair.dark_frames import dark_map
 from napari_n2n.pair.opening import Patterns, opened_in_order
 from napari_n2n.pair.pair import Pair
@@ -173,7 +174,8 @@ class Recordings:
     single
         True if every recording is the only one of its scene.
     fields
-        The recordings of every field of view: the files in the folders when this was created.
+        The recordings of every field of view: the files in the folders when this was created, or
+        the images in files that have several of one size.
 
     Raises
     ------
@@ -194,6 +196,8 @@ class Recordings:
         listed: Sequence[Sequence[Any]] = self.listed or [self.sources]
         if self.in_folders and not self.listed:
             listed = fields_of_view(self.sources)
+        elif not self.listed and all(isinstance(one, str | Path) for one in self.sources):
+            listed = positions(list(map(Path, self.sources)))
         object.__setattr__(self, "fields", tuple(map(tuple, listed)))
 
     @property
@@ -206,7 +210,9 @@ class Recordings:
         """The names of the sources."""
         named = (Path(one) if isinstance(one, str) else one for one in self.sources)
         more = len(self.listed) - 1
-        names = " + ".join(one.name for one in named)
+        names = " + ".join(short_name(one) if isinstance(one, Path) else one.name for one in named)
+        if not (self.listed or self.in_folders) and len(self.fields) > 1:
+            return f"{names}: {len(self.fields)} images as fields of view"
         pairs = "1 more pair" if more == 1 else f"{more} more pairs"
         return f"{names} and {pairs}" if more > 0 else names
 

@@ -16,7 +16,7 @@ from napari_n2n.pair.recordings import Recordings
 from napari_n2n.simulate.samples import recordings
 from napari_n2n.widgets.dock import notify, open_dock
 from napari_n2n.widgets.forms.layer_menu import selected_layers
-from napari_n2n.widgets.forms.recordings_picker import PairPicker
+from napari_n2n.widgets.forms.pair_picker import PairPicker
 from napari_n2n.widgets.layers.result_layer import contrast_limits, middle_plane
 
 

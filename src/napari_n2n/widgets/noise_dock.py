@@ -23,7 +23,7 @@ from napari_n2n.widgets.dock import (
     notify,
     open_dock,
 )
-from napari_n2n.widgets.forms.recordings_picker import PairPicker
+from napari_n2n.widgets.forms.pair_picker import PairPicker
 from napari_n2n.widgets.layers.bad_pixels_layer import add_bad_pixels
 from napari_n2n.widgets.plots import PanelPlot
 from napari_n2n.widgets.sessions.measuring import Measured, Measuring

@@ -11,7 +11,7 @@ from napari_n2n.widgets.dock import Dock, TextLabel, button, connect_while_alive
 from napari_n2n.widgets.forms.findings_panel import FindingsPanel, add_cropped
 from napari_n2n.widgets.forms.layer_menu import selected_layers
 from napari_n2n.widgets.forms.model_actions import ModelActions
-from napari_n2n.widgets.forms.recordings_picker import PairPicker
+from napari_n2n.widgets.forms.pair_picker import PairPicker
 from napari_n2n.widgets.forms.run_panel import RunPanel
 from napari_n2n.widgets.forms.settings_form import SettingsForm
 from napari_n2n.widgets.sessions.measuring import Measuring
@@ -90,12 +90,7 @@ class TrainWidget(Dock):
         if len(selected_layers(self.viewer)) > 1 and not self.session.running:
             return
         sources = recipe.recordings.sources
-        if all(
-            split_image_name(one)[0].exists()
-            if isinstance(one, Path)
-            else one in self.viewer.layers
-            for one in sources
-        ):
+        if all(self._is_there(source) for source in sources):
             self.picker.choose(recipe.recordings)
 
     def _is_there(self, source: Any) -> bool:

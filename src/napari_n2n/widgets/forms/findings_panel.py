@@ -165,7 +165,7 @@ def can_crop(recordings: Recordings, pair: Pair) -> bool:
     """Return whether recordings are displaced, and are all layers or all single files."""
     files = sum(isinstance(source, str | Path) for source in recordings.sources)
     alike = files in (0, len(recordings.sources)) and not recordings.in_folders
-    alone = len(recordings.sources) == len(pair.offsets)
+    alone = len(recordings.fields) == 1 and len(recordings.sources) == len(pair.offsets)
     return alike and alone and len(set(pair.offsets)) > 1
 
 
