@@ -29,7 +29,7 @@ def folders(tmp_path, monkeypatch):
 class Page(HTMLParser):
     """The text and the links of a page; raises if its tags are not closed in order."""
 
-    VOID = ("meta", "img", "br", "rect", "circle")
+    VOID = ("meta", "img", "br", "rect", "circle")  # of HTML, and of the plots
 
     def __init__(self, path):
         super().__init__()
@@ -69,6 +69,7 @@ def test_a_folder_of_pairs_is_measured_and_the_odd_one_is_named(call, folders):
     assert (
         text.index("Fields of view that differ") < text.index("cell <4>") < text.index("cell <0>")
     )
+    assert "Equal wherever it was measured: gain of B against A = 1" in text
     assert page.rows == 7 and "<4>" not in (folders / "out/r.html").read_text()
     assert len(page.links) == 7 and all(link.startswith("data:image/png") for link in page.links)
 

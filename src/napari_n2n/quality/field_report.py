@@ -16,8 +16,9 @@ from napari_n2n.io.crash_safe import write_atomically
 from napari_n2n.quality.differing import Difference, differences
 from napari_n2n.quality.measured_field import Figure, MeasuredField
 
-# Sides of a plot in pixels, and the part of the figures' range that is left free at its ends.
-_WIDTH, _HEIGHT, _FREE = 640, 90, 0.08
+# Sides of a plot and width of the numbers beside it, in pixels; and the part of the figures' range
+# that is left free at its ends.
+_WIDTH, _HEIGHT, _BESIDE, _FREE = 460, 90, 60, 0.08
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 72em; padding: 0 1em;
   color: #222; background: #fff }
@@ -32,9 +33,15 @@ img { image-rendering: pixelated; background: #000 }
 th, td { padding: .25em .6em; text-align: right; white-space: nowrap;
   border-bottom: 1px solid #e4e4e4 } th { cursor: pointer; white-space: normal;
   vertical-align: bottom; background: #f6f6f6 } th:first-child, td:first-child, td.text {
-  text-align: left } td img { width: 48px; height: auto; display: block }
+  text-align: left } th:first-child, td:first-child { position: sticky; left: 0;
+  min-width: 12em; max-width: 16em; white-space: normal; overflow-wrap: anywhere;
+  background: #fff } th:first-child { background: #f6f6f6 }
+td img { width: 48px; height: auto; display: block }
 .far { color: #c0392b; font-weight: 600 } .unit { color: #777; font-weight: 400 }
-svg { display: block } figure { margin: .6em 0 } figcaption { font-size: .88em }
+.plots { display: grid; gap: .8em 1.5em;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 30em), 1fr)) }
+svg { display: block; width: 100%; height: auto } figure { margin: 0; max-width: 36em }
+figcaption { font-size: .88em }
 """
 # Sorts the table by the column whose heading is clicked; the page needs nothing else.
 _SCRIPT = """
@@ -138,8 +145,10 @@ class FieldReport:
             for number in far:
                 yield from self._card(number)
         yield "<h2>All figures</h2><p>Each point is a field of view, in the order of the files.</p>"
+        yield '<div class="plots">'
         for figure in self.figures:
             yield from self._plot(figure)
+        yield f"</div><p>{escape(self._equal())}</p>"
         yield "<h2>All fields of view</h2><p>Click on a heading to sort.</p>"
         yield from self._table()
         yield f"<script>{_SCRIPT}</script></body></html>"
@@ -151,22 +160,38 @@ class FieldReport:
             yield f"<li>{escape(reason)}</li>"
         yield f'</ul><p class="file">{escape(one.file)}</p></div></div>'
 
-    def _plot(self, figure: Figure) -> Iterator[str]:
+    def _known(self, figure: Figure) -> list[tuple[int, float]]:
+        """Return the indices of the fields of view with a figure, and the figure in each."""
         values = [one.figures.get(figure.key) for one in self.fields]
-        known = [(k, v) for k, v in enumerate(values) if v is not None and math.isfinite(v)]
-        if len(known) < 2:
+        return [(k, v) for k, v in enumerate(values) if v is not None and math.isfinite(v)]
+
+    def _equal(self) -> str:
+        """Return a sentence about the figures that are equal in all fields of view."""
+        equal = []
+        for figure in self.figures:
+            values = {value for _, value in self._known(figure)}
+            if len(values) == 1:
+                unit = f" {figure.unit}" if figure.unit else ""
+                equal.append(f"{figure.title} = {values.pop():.4g}{unit}")
+        return f"Equal wherever it was measured: {', '.join(equal)}." if equal else ""
+
+    def _plot(self, figure: Figure) -> Iterator[str]:
+        known = self._known(figure)
+        if not known:
             return
         low, high = min(value for _, value in known), max(value for _, value in known)
-        free = _FREE * (high - low) or abs(high) * _FREE or 1.0
+        if low == high:
+            return
+        free = _FREE * (high - low)
         span = high - low + 2 * free
         unit = f" <span class='unit'>({escape(figure.unit)})</span>" if figure.unit else ""
         yield f"<figure><figcaption>{escape(figure.title)}{unit}</figcaption>"
-        yield f'<svg width="{_WIDTH + 70}" height="{_HEIGHT}" role="img">'
+        yield f'<svg viewBox="0 0 {_WIDTH + _BESIDE} {_HEIGHT}" role="img">'
         yield f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#f6f6f6"/>'
         for edge, y in ((high, 14), (low, _HEIGHT - 6)):
             yield f'<text x="{_WIDTH + 6}" y="{y}" font-size="12" fill="#555">{edge:.3g}</text>'
         for k, value in known:
-            across = (k + 0.5) * _WIDTH / len(values)
+            across = (k + 0.5) * _WIDTH / len(self.fields)
             down = _HEIGHT * (1 - (value - low + free) / span)
             far = figure.key in self.differences[k].keys
             look = 'r="4" fill="#c0392b"' if far else 'r="2.5" fill="#2c6fa6"'
