@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -38,7 +40,7 @@ def test_tiles_are_as_large_as_memory_allows():
     numbers = ((2048, 2048), (59, 59), (8, 8))
 
     def chosen(pixels):
-        return choose_tile(*numbers, longest=(2048, 2048), pixels=pixels)
+        return choose_tile(*numbers, longest=(2048, 2048), bytes_of=math.prod, memory=pixels)
 
     assert chosen(1e9) == (2048, 2048)
     for pixels in (4e6, 1e6, 3e5):
@@ -50,4 +52,5 @@ def test_tiles_are_as_large_as_memory_allows():
 def test_a_small_plane_is_one_tile_if_it_fits_into_memory():
     numbers = ((61, 64), (59, 59), (8, 8))
     needed = 64**2
-    assert choose_tile(*numbers, longest=(2048, 2048), pixels=needed) == (64, 64)
+    limits = {"longest": (2048, 2048), "bytes_of": math.prod}
+    assert choose_tile(*numbers, **limits, memory=needed) == (64, 64)

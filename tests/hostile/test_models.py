@@ -17,8 +17,8 @@ from conftest import refused
 
 from napari_n2n import Pair, TrainingSettings, load, train
 from napari_n2n.model import tensorfile
+from napari_n2n.model.building import build_network
 from napari_n2n.model.denoiser import Denoiser, from_bytes
-from napari_n2n.model.network import build_network
 from napari_n2n.model.record import ModelRecord
 from napari_n2n.stats.affine import Affine
 

@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import xarray
 from bioimageio.core import Tensor, load_description, predict
 from bioimageio.core import test_model as run_test_of
 from conftest import refused
 
 from napari_n2n import export_bioimage
+from napari_n2n.model.building import build_network
 from napari_n2n.model.denoiser import Denoiser, merge_channels
-from napari_n2n.model.network import build_network
 from napari_n2n.model.record import DetectorRecord
 from napari_n2n.stats.affine import Affine
 
@@ -35,7 +36,16 @@ def volumes():
     return small(Affine(0.02, -2.0), dims=3, flat=1, stabilised=True)
 
 
-@pytest.mark.parametrize("kind", ["denoiser", "channels", "volumes"])
+@pytest.fixture
+def stacks():
+    """A model of volumes whose planes see each other."""
+    architecture = {"name": "stack", "width": 4, "depth": 1, "norm": False}
+    network = build_network(architecture, 0)
+    torch.nn.init.normal_(network.before_skip[0].maps.weight, std=0.3)
+    return Denoiser((network,), architecture, (Affine(0.02, -2.0),))
+
+
+@pytest.mark.parametrize("kind", ["denoiser", "channels", "volumes", "stacks"])
 def test_bioimageio_runs_an_exported_model_to_the_same_image(kind, request, tmp_path):
     model = request.getfixturevalue(kind)
     path = export_bioimage(model, tmp_path / "m.zip", authors=["A. B."], license="CC-BY-4.0")

@@ -1,18 +1,16 @@
 """The network: stride, receptive field, folded norms, random weights."""
 
+from unittest import mock
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_n2n.model.network import (
-    CompactUNet,
-    build_network,
-    flat_levels,
-    folded,
-    to_linear,
-    to_stabilised,
-)
+from napari_n2n.model import stack_network
+from napari_n2n.model.building import build_network
+from napari_n2n.model.network import CompactUNet, folded, to_linear, to_stabilised
+from napari_n2n.model.stack_network import StackUNet
 
 
 def reach(network, sides):
@@ -33,6 +31,24 @@ def reach(network, sides):
     return farthest
 
 
+def exchanging(network):
+    """Give the planes of a network for volumes weights for each other, which are 0 at first."""
+    torch.manual_seed(1)
+    for exchange in (*network.before_down, *network.before_up, *network.before_skip):
+        torch.nn.init.normal_(exchange.maps.weight, std=0.3)
+    return network
+
+
+@settings(max_examples=20, deadline=None)
+@given(planes=st.integers(1, 30), together=st.integers(1, 12), stacks=st.integers(1, 2))
+def test_a_stack_computed_in_groups_of_planes_is_that_computed_at_once(planes, together, stacks):
+    network = exchanging(StackUNet(1, 4, 2, norm=False)).double()
+    stack = torch.randn(stacks, 1, planes, 16, 24, dtype=torch.double)
+    at_once = network(stack).detach()
+    with torch.no_grad(), mock.patch.object(stack_network, "PIXELS_AT_ONCE", together * 16 * 24):
+        torch.testing.assert_close(network(stack), at_once, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize(
     "network",
     [
@@ -41,8 +57,10 @@ def reach(network, sides):
         CompactUNet(1, 4, 1, dims=3),
         CompactUNet(1, 4, 1, dims=3, flat=1),
         CompactUNet(1, 4, 1, dims=3, flat=2),
+        exchanging(StackUNet(1, 4, 1)),
+        exchanging(StackUNet(1, 4, 2)),
     ],
-    ids=lambda network: f"{len(network.stride)}D, stride {network.stride}",
+    ids=lambda network: f"{type(network).__name__}, stride {network.stride}",
 )
 def test_the_receptive_field_is_the_reach_of_the_gradients(network):
     field = network.receptive_field
@@ -52,14 +70,6 @@ def test_the_receptive_field_is_the_reach_of_the_gradients(network):
     for seen, covered in zip(reach(network, sides), field, strict=True):
         assert seen <= covered
         assert seen > 0.6 * covered  # nor is it much too large
-
-
-@pytest.mark.parametrize(
-    ("scale", "flat"), [((0.2, 0.2, 0.2), 0), ((0.5, 0.2, 0.2), 1), ((1.0, 0.2, 0.2), 2)]
-)
-def test_flat_voxels_are_not_pooled_along_depth(scale, flat):
-    assert flat_levels(scale, depth=1) == flat
-    assert CompactUNet(1, 4, 1, dims=3, flat=flat).stride == (4 // 2**flat, 4, 4)
 
 
 def test_folding_the_norms_changes_only_rounding():

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_n2n import Acquisition, Pair, open_pairs
-from napari_n2n.model.network import build_network
+from napari_n2n.model.building import build_network
 from napari_n2n.training.block_cache import BlockCache
 from napari_n2n.training.block_grid import BlockGrid
 from napari_n2n.training.held_out import HeldOut, HeldOutMask

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.ndimage import gaussian_filter
 
 import napari_n2n as n2n
 from napari_n2n.errors import BadInput
-from napari_n2n.model.network import build_network
+from napari_n2n.model.building import build_network
 from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.resampling import Resampling, correlated
@@ -128,8 +130,18 @@ def test_correlated_noise_is_refused_with_a_loss_that_starts_from_random_weights
         n2n.train(pair, n2n.TrainingSettings(steps=1, loss="l0"))
 
 
-def test_correlated_noise_of_a_volume_is_refused():
-    stack = np.stack([scene_and_recording(1.2)[1]] * 16)
-    pair = n2n.Pair.single(stack, axes="ZYX")
-    with pytest.raises(BadInput, match="pretrained network"):
-        n2n.train(pair, n2n.TrainingSettings(steps=1, dims=3))
+@pytest.mark.parametrize("width", [0.0, 1.2])
+def test_one_recording_of_a_movie_is_denoised_with_its_neighbouring_frames(width):
+    scene = blobs((128, 128))
+    rng = np.random.default_rng(3)
+    noise = np.stack([rng.normal(size=scene.shape) for _ in range(10)])
+    if width:
+        noise = ndimage.gaussian_filter(noise, (0, width, width))
+    truth = np.stack([np.roll(scene, step, axis=1) for step in range(10)])
+    movie = (truth + 40 * noise / noise.std()).astype(np.float32)
+    pair = n2n.Pair.single(movie, axes="TYX")
+    errors = []
+    for dims in (2, 3):
+        model = n2n.train(pair, n2n.TrainingSettings(steps=10, dims=dims, batch=8))
+        errors.append(np.sqrt(np.mean((n2n.denoise(model, movie, axes="TYX") - truth) ** 2)))
+    assert errors[1] < 0.9 * errors[0]

@@ -108,13 +108,9 @@ def make_plan(
     if quantity == "error":
         dtype = "float32"
     opened = on_same_axes([Acquisition.open(source, axes=axes) for source in sources])
+    if denoiser.dims == 3:
+        opened = [_stack(one) for one in opened]
     first = opened[0]
-    if denoiser.dims == 3 and not first.has_depth:
-        raise BadInput(
-            f"{first.name}: the model was trained on volumes, and the image has no labelled Z axis "
-            f"(axes: {first.axes}): set --axes, or train with --dims 2",
-            "axes",
-        )
     channels = [one.along("C") for one in opened]
     known = len(denoiser.scales)
     if len(channels[0]) != known and known > 1:
@@ -147,6 +143,27 @@ def make_plan(
         *differences(denoiser, [one.acquisitions for one in scenes]),
     ]
     return Plan(scenes, header, tuple(warnings), turns, quantity)
+
+
+def _stack(acquisition: Acquisition) -> Acquisition:
+    """Return an acquisition as a model of volumes takes it; a movie without its only channel.
+
+    Raises
+    ------
+    BadInput
+        If it has neither a Z axis nor, with one channel, a T axis.
+    """
+    axes, one_channel = acquisition.axes, acquisition.shape[-3:-2] == (1,)
+    if "Z" not in axes and axes[-3:-2] == "C" and one_channel:
+        acquisition = acquisition.at("C", 0)
+    if not acquisition.has_depth:
+        raise BadInput(
+            f"{acquisition.name}: the model was trained on volumes or movies, and the image has no "
+            f"labelled Z axis, nor T and one channel (axes: {acquisition.axes}): set --axes, or "
+            "train with --dims 2",
+            "axes",
+        )
+    return acquisition
 
 
 def check_error_is_known(denoiser: Denoiser, channels: int, name: str = "the model") -> None:

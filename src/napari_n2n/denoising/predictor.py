@@ -333,7 +333,8 @@ def fitting_tile(
         denoiser.receptive_field,
         denoiser.stride,
         longest=shard_sides(denoiser.dims),
-        pixels=available / denoiser.bytes_per_pixel,
+        bytes_of=denoiser.bytes_of,
+        memory=available,
     )
 
 

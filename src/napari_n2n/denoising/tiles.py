@@ -109,7 +109,8 @@ def choose_tile(
     stride: tuple[int, ...],
     *,
     longest: tuple[int, ...],
-    pixels: float,
+    bytes_of: Callable[[tuple[int, ...]], float],
+    memory: float,
 ) -> tuple[int, ...]:
     """Return the sides of the tiles that compute the fewest pixels twice and fit into memory.
 
@@ -119,18 +120,20 @@ def choose_tile(
         See `tiles`.
     longest
         Longest sides of a tile in pixels: those of a shard.
-    pixels
-        Largest number of pixels of a tile with its halo; if all tiles are larger, the smallest is
-        used.
+    bytes_of
+        Function that returns the memory in bytes that a tile with these sides, with its halo,
+        needs.
+    memory
+        Largest memory in bytes of a tile; if all tiles need more, the one that needs least is used.
     """
     options = [
         _cuts(min(length, limit), length, *along)
         for length, limit, *along in zip(shape, longest, halo, stride, strict=True)
     ]
     choices = list(product(*options))
-    fitting = [one for one in choices if math.prod(cut.read for cut in one) <= pixels]
-    if not fitting:
-        fitting = [min(choices, key=lambda one: math.prod(cut.read for cut in one))]
+    needed = [bytes_of(tuple(cut.read for cut in one)) for one in choices]
+    limit = max(memory, min(needed))
+    fitting = [one for one, size in zip(choices, needed, strict=True) if size <= limit]
     best = min(fitting, key=lambda one: (math.prod(cut.computed for cut in one), -one[-1].side))
     return tuple(cut.side for cut in best)
 

@@ -175,8 +175,8 @@ class Acquisition:
 
     @property
     def has_depth(self) -> bool:
-        """Whether one axis is labelled as depth (Z), not guessed."""
-        return "Z" in self.axes and not self.axes_assumed
+        """Whether the axis before Y is labelled as depth or time, not guessed."""
+        return self.axes[-3:-2] in ("Z", "T") and not self.axes_assumed
 
     @property
     def axes_in_doubt(self) -> bool:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model import tensorfile
-from napari_n2n.model.network import Network, folded, network_without_weights
+from napari_n2n.model.building import network_without_weights
+from napari_n2n.model.network import Network, folded
 from napari_n2n.model.record import Architecture, ModelNote, ModelRecord
 from napari_n2n.stats.affine import Affine
 
@@ -66,10 +67,9 @@ class Denoiser:
         """Distance in pixels along each axis beyond which an output pixel depends on no input."""
         return self.networks[0].receptive_field
 
-    @property
-    def bytes_per_pixel(self) -> float:
-        """Memory of a forward pass in bytes per input pixel."""
-        return self.networks[0].bytes_per_pixel
+    def bytes_of(self, sides: tuple[int, ...]) -> float:
+        """Return the memory in bytes of a forward pass on an image with these sides in pixels."""
+        return self.networks[0].bytes_of(sides)
 
     def to(self, device: torch.device | str) -> "Denoiser":
         """Return a copy whose networks are on a device."""

@@ -8,14 +8,12 @@ of the whole plane.
 
 import copy
 import math
-import threading
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.overrides import TorchFunctionMode
 
 from napari_n2n.model.device import out_of_memory
 
@@ -37,27 +35,33 @@ class Network(nn.Module):
     receptive_field
         Largest distance in pixels along each axis from an output pixel to an input pixel that it
         depends on.
-    bytes_per_pixel
-        Memory of a forward pass in bytes per input pixel.
     """
 
     channels: int
     stride: tuple[int, ...]
     receptive_field: tuple[int, ...]
-    bytes_per_pixel: float
 
     @property
     def dims(self) -> int:
         """2 for planes, 3 for volumes."""
         return len(self.stride)
 
+    def bytes_of(self, sides: tuple[int, ...]) -> float:
+        """Return the memory in bytes of a forward pass on an image with these sides in pixels."""
+        raise NotImplementedError
+
     @property
     def memory_format(self) -> torch.memory_format:
         """Layout in which convolutions are fastest: channels last."""
         return torch.channels_last if self.dims == 2 else torch.channels_last_3d
 
+    @property
+    def weights_format(self) -> torch.memory_format:
+        """Layout of the weights."""
+        return self.memory_format
+
     def moved_to(self, device: torch.device | str) -> Self:
-        """Move the weights to a device, in `memory_format`, and return self.
+        """Move the weights to a device, in `weights_format`, and return self.
 
         Raises
         ------
@@ -65,12 +69,12 @@ class Network(nn.Module):
             If they do not fit into its memory.
         """
         try:
-            return self.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload]
+            return self.to(device=device, memory_format=self.weights_format)  # type: ignore[call-overload]
         except torch.OutOfMemoryError as error:
             raise out_of_memory(device) from error
 
 
-class _Block(nn.Sequential):
+class Block(nn.Sequential):
     """Convolution, batch norm and leaky ReLU, twice.
 
     Parameters
@@ -114,7 +118,7 @@ def folded(network: Network) -> Network:
     """
     ready = copy.deepcopy(network).eval()
     for block in ready.modules():
-        if isinstance(block, _Block):
+        if isinstance(block, Block):
             for at in range(0, len(block), 3):
                 convolution, norm = block[at], block[at + 1]
                 if isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
@@ -181,20 +185,24 @@ class CompactUNet(Network):
         self.channels = channels
         self.stride = tuple(math.prod(steps) for steps in along_axes)
         self.receptive_field = tuple(_reach(steps) for steps in along_axes)
-        # Six float32 feature maps at the resolution of the first level, plus input and output.
-        self.bytes_per_pixel = 6 * 4 * width / math.prod(self._steps[0]) + 8 * channels
+        self._width = width
         self.down = nn.ModuleList(
-            _Block(cells if level == 0 else width, width, dims, _padding(level), norm)
+            Block(cells if level == 0 else width, width, dims, _padding(level), norm)
             for level in range(depth + 1)
         )
         self.up = nn.ModuleList(
-            _Block(2 * width, width, dims, _padding(level), norm)
-            for level in reversed(range(depth))
+            Block(2 * width, width, dims, _padding(level), norm) for level in reversed(range(depth))
         )
         head = nn.Conv2d if dims == 2 else nn.Conv3d
         self.head = head(width, cells, 1, dtype=torch.float32)
         self._pool = F.max_pool2d if dims == 2 else F.max_pool3d
         self._mode = "bilinear" if dims == 2 else "trilinear"
+
+    def bytes_of(self, sides: tuple[int, ...]) -> float:
+        """Return the memory of a forward pass in bytes; see `Network.bytes_of`."""
+        # Six float32 feature maps at the resolution of the first level, plus input and output.
+        per_pixel = 6 * 4 * self._width / math.prod(self._steps[0]) + 8 * self.channels
+        return per_pixel * math.prod(sides)
 
     def forward(self, image: Tensor) -> Tensor:
         """Denoise `image` of shape (N, channels, [Z,] Y, X), sides multiples of `stride`."""
@@ -216,7 +224,7 @@ class CompactUNet(Network):
                 align_corners=False,
             )
             features = block(torch.cat([features, skips.pop()], dim=1))
-        return depth_to_space(_in_full_precision(self.head, features), self._steps[0])
+        return depth_to_space(in_full_precision(self.head, features), self._steps[0])
 
 
 class Stabilisation(NamedTuple):
@@ -255,7 +263,7 @@ def to_linear(image: Tensor, curve: Tensor) -> Tensor:
     return torch.sqrt(dark) * values + gain / 4 * values.clamp(min=0.0) ** 2
 
 
-def _in_full_precision(layer: nn.Module, features: Tensor) -> Tensor:
+def in_full_precision(layer: nn.Module, features: Tensor) -> Tensor:
     """Apply the last layer in the precision of its weights, also under autocast.
 
     Rounded to bfloat16, values are off by up to 0.4 %: as much as the noise of a good recording.
@@ -299,60 +307,3 @@ def depth_to_space(features: Tensor, steps: tuple[int, ...]) -> Tensor:
     count, channels, *cut = blocks.shape
     sides = [cut[k] * cut[k + 1] for k in range(0, 6, 2)]
     return blocks.reshape(count, channels, *sides)
-
-
-def flat_levels(scale: tuple[float, ...], depth: int) -> int:
-    """Return how many levels of a `CompactUNet` skip pooling along Z to make voxels cubic.
-
-    Parameters
-    ----------
-    scale
-        Size of a voxel along Z, Y, X, in one unit.
-    depth
-        Number of poolings of the network after the space-to-depth.
-    """
-    ratio = scale[0] / scale[-1]
-    # A level pools along Z if its voxels are at most 1.5 times as long along Z as along X: halfway
-    # between cubic (1) and one pooling away from cubic (2).
-    return sum(ratio > 1.5 * 2**level for level in range(depth + 1))
-
-
-NETWORKS: dict[str, type[Network]] = {"compact": CompactUNet}
-"""The networks, by their name in model files."""
-_GLOBAL_SEED = threading.Lock()  # torch draws initial weights from one generator for all threads
-
-
-def build_network(architecture: dict[str, Any], seed: int = 0) -> Network:
-    """Build a network with random weights, without changing torch's global random state.
-
-    Parameters
-    ----------
-    architecture
-        Name in `NETWORKS`, and arguments of the network.
-    seed
-        Seed of the weights.
-    """
-    arguments = dict(architecture)
-    kind = NETWORKS[arguments.pop("name")]
-    with _GLOBAL_SEED, torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.random.default_generator.manual_seed(seed)  # weights are built on the CPU
-        return kind(**arguments)
-
-
-def network_without_weights(architecture: dict[str, Any]) -> Network:
-    """Build a network on the meta device: its tensors have shapes, but take no memory."""
-    arguments = dict(architecture)
-    kind = NETWORKS[arguments.pop("name")]
-    with torch.device("meta"), _NoInitialValues():
-        return kind(**arguments)
-
-
-class _NoInitialValues(TorchFunctionMode):
-    """Skip `torch.nn.init`: on the meta device it would import a compiler, for seconds."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
-        return func(*args, **(kwargs or {}))

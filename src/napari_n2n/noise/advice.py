@@ -250,8 +250,8 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
         yield Finding(
             "motion",
             f"{figures.moved_share:.1%} of the field differs between A and B by more than "
-            "noise: moving objects will blur. Record A and B in faster succession, or split one "
-            "stack into even and odd frames.",
+            "noise: moving objects will blur. Record A and B in faster succession; or, for a "
+            "movie, train on one recording with 3 dimensions.",
         )
     if figures.drift is not None and figures.drift > _DRIFTED:
         yield Finding(

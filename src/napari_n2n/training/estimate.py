@@ -101,7 +101,8 @@ def estimate_time(
     Raises
     ------
     BadInput
-        If the device is not available, or the settings ask for volumes and an image has no Z axis.
+        If the device is not available, or the settings ask for volumes and an image has no Z or T
+        axis.
     """
     device = choose_device(settings.device)
     channel = 0 if trains_separately(settings, reports) else None

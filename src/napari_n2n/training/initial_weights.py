@@ -13,18 +13,16 @@ import torch
 from torch import nn
 
 from napari_n2n.errors import BadInput
+from napari_n2n.model.building import build_network
 from napari_n2n.model.denoiser import load
-from napari_n2n.model.network import Network, Stabilisation, build_network, flat_levels
+from napari_n2n.model.network import Network, Stabilisation
 from napari_n2n.model.record import Architecture
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.losses import Loss
-from napari_n2n.training.patches import VOLUME_DEPTH
 from napari_n2n.training.settings import TrainingSettings
 
 _CURVE = "noise_curve"  # the weights that hold a `Stabilisation`
-# Arguments of `CompactUNet` for volumes: narrower and shallower than for planes, because a voxel
-# costs more time than a pixel of a plane.
-_VOLUME_NETWORK = {"width": 24, "depth": 1}
+_WEIGHTS = {2: "pretrained.n2n", 3: "pretrained_volumes.n2n"}
 
 
 def initial_network(
@@ -54,14 +52,15 @@ def initial_network(
         If the settings contradict each other or do not suit the data, or the model to start from
         cannot be used.
     """
+    wanted = architecture(settings, pairs)
     if settings.start_model is not None:
-        chosen, network = _of_model(settings, pairs, channel)
+        chosen, network = _of_model(settings, wanted, channel)
     elif is_pretrained(settings, loss):
-        with as_file(files("napari_n2n") / "training/pretrained.n2n") as path:
+        with as_file(files("napari_n2n") / "training" / _WEIGHTS[settings.dims]) as path:
             model = load(path)
         chosen, network = model.architecture, model.networks[0]
     else:
-        chosen = architecture(settings, pairs)
+        chosen = wanted
         network = build_network(chosen, settings.seed)
         nn.init.constant_(network.get_parameter("head.bias"), mean)
     if stabilisation is None:
@@ -74,7 +73,7 @@ def initial_network(
 
 
 def _of_model(
-    settings: TrainingSettings, pairs: Sequence[Pair], channel: int | None
+    settings: TrainingSettings, wanted: dict[str, Any], channel: int | None
 ) -> tuple[dict[str, Any], Network]:
     """Return architecture and network of the model that a run starts from.
 
@@ -89,8 +88,8 @@ def _of_model(
     if dims != settings.dims:
         kind = {2: "planes", 3: "volumes"}[dims]
         raise BadInput(f"{path}: was trained on {kind}: add --dims {dims}", "model")
-    own, wanted = (_shape(one) for one in (model.architecture, architecture(settings, pairs)))
-    differing = [f"{key} {own[key]}, not {wanted[key]}" for key in own if own[key] != wanted[key]]
+    own, other = (_shape(one) for one in (model.architecture, wanted))
+    differing = [f"{key} {own[key]}, not {other[key]}" for key in own if own[key] != other[key]]
     if differing:
         raise BadInput(
             f"{path}: its network does not suit these recordings ({', '.join(differing)}): train "
@@ -122,7 +121,7 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
     Raises
     ------
     BadInput
-        If `settings.dims` is 3 and an image has no Z axis.
+        If `settings.dims` is 3 and an image has neither a Z axis nor, with one channel, a T axis.
     """
     if settings.dims == 2:
         return {"name": "compact", "channels": 1}
@@ -130,44 +129,26 @@ def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str,
         first = pair.first
         if not first.has_depth:
             raise BadInput(
-                f"{first.name}: no labelled Z axis (axes: {first.axes}): set --axes ZYX, or train "
-                "on planes (--dims 2)",
+                f"{first.name}: no labelled Z or T axis (axes: {first.axes}): set --axes ZYX or "
+                "TYX, or train on planes (--dims 2)",
                 "axes",
             )
-    flat = flat_levels(pairs[0].first.scale[-3:], _VOLUME_NETWORK["depth"])
-    while any(_is_cut(pair.first.shape[-3], _VOLUME_NETWORK["depth"] + 1 - flat) for pair in pairs):
-        flat += 1
-    return {"name": "compact", "channels": 1, "dims": 3, "flat": flat, **_VOLUME_NETWORK}
-
-
-def _is_cut(planes: int, poolings: int) -> bool:
-    """Return whether patches of a thin volume would have fewer planes than the volume itself.
-
-    In training, the network must meet both ends of a thin volume at the distance at which it meets
-    them in denoising.
-    """
-    return planes < VOLUME_DEPTH and planes % 2**poolings > 0
+        if pair.channel > 0 and "Z" not in first.axes:
+            raise BadInput(
+                f"{first.name}: movies with several channels are denoised plane by plane: save "
+                "each channel as a movie of its own, or train on planes (--dims 2)",
+                "axes",
+            )
+    return {"name": "stack", "channels": 1}
 
 
 def is_pretrained(settings: TrainingSettings, loss: Loss) -> bool:
     """Return whether a run starts from weights that denoise: a model, or pretrained ones.
 
-    By default they are used where tests have shown a benefit: for planes with all losses but L0.
-    Pretraining did not include volumes.
-
-    Raises
-    ------
-    BadInput
-        If the settings ask for pretrained weights for volumes.
+    By default they are used where tests have shown a benefit: with all losses but L0.
     """
     if settings.start_model is not None:
         return True
-    if settings.start == "warm" and settings.dims != 2:
-        raise BadInput(
-            "pretrained weights (--start warm) exist for planes only: "
-            "leave out --start warm, or use --dims 2",
-            "option",
-        )
     if settings.start == "auto":
-        return settings.dims == 2 and loss.name != "l0"
+        return loss.name != "l0"
     return settings.start == "warm"

@@ -172,11 +172,10 @@ def _check_single(settings: TrainingSettings, loss: Loss, report: SingleReport) 
             f"detector: give dark frames (--dark), or {advice}",
             "option",
         )
-    if report.method == "images" and (settings.dims == 3 or not is_pretrained(settings, loss)):
+    if report.method == "images" and not is_pretrained(settings, loss):
         raise BadInput(
             "the noise of neighbouring pixels may be correlated, so one recording needs the "
-            "pretrained network, which exists for planes and not with L0: leave out --dims 3, "
-            f"--start cold and --loss l0, or {advice}",
+            f"pretrained network: leave out --start cold and --loss l0, or {advice}",
             "option",
         )
 

@@ -106,9 +106,12 @@ class TrainingSettings(BaseModel):
     dims: Literal[2, 3] = Field(
         default=2,
         title="Dimensions",
-        json_schema_extra={"form": "advanced", "labels": {"2": "2 - planes", "3": "3 - volumes"}},
+        json_schema_extra={
+            "form": "advanced",
+            "labels": {"2": "2 - planes", "3": "3 - volumes, movies"},
+        },
     )
-    """2: plane by plane; 3: volumes, which is slower and needs a Z axis."""
+    """2: plane by plane; 3: with the planes or frames before and after (Z or T axis)."""
 
     channels: Literal["together", "separate"] = Field(
         default="together", title="Channels", json_schema_extra={"form": "advanced"}
