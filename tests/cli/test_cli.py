@@ -102,6 +102,18 @@ def test_inspect_of_one_file_prints_what_was_read(monkeypatch, capsys, tmp_path)
     assert (status, out, err.count("\n")) == (2, "", 1)
 
 
+def test_inspect_of_several_single_files_prints_the_noise_of_each(monkeypatch, capsys, tmp_path):
+    for number, sigma in enumerate((5, 20)):
+        scene = np.tile(np.linspace(100, 300, 192, dtype=np.float32), (192, 1))
+        np.save(tmp_path / f"cell{number}.npy", noisy(scene, 0, sigma))
+    out = call(monkeypatch, capsys, "inspect", tmp_path)[1]
+    first, second = (out.index(f"cell{number}.npy") for number in range(2))
+    assert out[first:second].count("\nnoise  ") == out[second:].count("\nnoise  ") == 1
+    result = json.loads(call(monkeypatch, capsys, "inspect", tmp_path, "--json")[1])
+    levels = [one["noise"][0]["noise_a"] for one in result["recordings"]]
+    assert levels == pytest.approx([5, 20], rel=0.2)
+
+
 def test_inspect_of_one_file_lists_the_images_in_it(monkeypatch, capsys, tmp_path):
     path = tmp_path / "a.tif"
     for shape in ((20, 30), (6, 40, 50)):

@@ -19,8 +19,8 @@ from napari_n2n.cli.inspect_run import (
     describe_measured,
     measure,
     measure_alone,
+    print_alone,
     print_measured,
-    print_recordings,
     save_figures,
 )
 from napari_n2n.cli.left_out import LeftOut
@@ -120,10 +120,10 @@ def inspect(
     listed = list_fields(sources, output=plot, recursive=recursive, left_out=left_out)
     pairs_wanted = plot or hot_pixels or table or report or split or dark or mask
     if not pairs_wanted and all(len(field) == 1 for field in listed):
-        recordings = describe_each(listed, axes, left_out)
-        if all(one.repeats == 1 for one in recordings):
-            alone = measure_alone(listed[0], axes)
-            print_recordings(recordings, alone, left_out if as_json else None)
+        described = describe_each(listed, axes, left_out)
+        if all(one.repeats == 1 for _, one in described):
+            alone = [(one, measure_alone(file, axes)) for file, one in described]
+            print_alone(alone, left_out if as_json else None)
             left_out.end()
             return
     listed = with_positions(listed)

@@ -27,15 +27,15 @@ _NOT_A_PAIR = (
 
 def describe_each(
     fields: list[list[Path]], axes: str | None, left_out: LeftOut
-) -> "list[Description]":
-    """Describe the only recording of each field of view; add those to `left_out` that are bad."""
+) -> "list[tuple[Path, Description]]":
+    """Describe the only file of each field of view; add those to `left_out` that are bad."""
     from napari_n2n.io.bad_fields import Problems
 
-    described: list[Description] = []
+    described: list[tuple[Path, Description]] = []
     problems = Problems(left_out.add, single=len(fields) == 1)
     for field in fields:
         with problems.noted(field):
-            described += _described(field, axes)
+            described += zip(field, _described(field, axes), strict=True)
     problems.check(left=len(described))
     left_out.check()
     return described
@@ -76,13 +76,13 @@ def measure(pairs: "list[Pair]") -> "list[Measured]":
     return [(pair, *measure_with_curves(pair)) for pair in first_field(pairs)]
 
 
-def measure_alone(files: Sequence[Path], axes: str | None) -> "list[Report] | str":
+def measure_alone(file: Path, axes: str | None) -> "list[Report] | str":
     """Measure the noise of each channel of the only file of a field of view, or say why not."""
     from napari_n2n import open_pairs
     from napari_n2n.noise.measure import measure_channels
 
     try:
-        return measure_channels(open_pairs(files, axes=axes, single=True))
+        return measure_channels(open_pairs([file], axes=axes, single=True))
     except BadInput as error:
         return str(error)
 
@@ -136,34 +136,44 @@ def print_measured(
     _print_lines(recordings)
 
 
-def print_recordings(
-    recordings: "list[Description]", noise: "list[Report] | str", left_out: LeftOut | None
+def print_alone(
+    measured: "list[tuple[Description, list[Report] | str]]", left_out: LeftOut | None = None
 ) -> None:
-    """Print what was read of recordings that are not pairs, and the noise of the first one.
+    """Print what was read of recordings that are not pairs, and the noise of each.
 
     Parameters
     ----------
-    recordings
-        Of every field of view.
-    noise
-        The noise of each channel of the first one, or why it was not measured.
+    measured
+        Each recording, and the noise of each of its channels, or why it was not measured.
     left_out
         If one JSON object is printed, the files to be named in it.
     """
     if left_out is not None:
-        known = [] if isinstance(noise, str) else [report.as_dict() for report in noise]
-        reason = noise if isinstance(noise, str) else f"second recording {_NOT_A_PAIR}"
-        print_json(
-            {"loss": None, "reason": reason, "single": known} | _in_json(recordings, left_out)
-        )
+        print_json(_alone_in_json(measured, left_out))
         return
-    _print_lines(recordings)
-    if isinstance(noise, str):
-        show(f"{'noise':<15}not measured: {noise}")
-    else:
-        for line in chain.from_iterable(report.lines() for report in noise):
-            show(line)
+    for recording, noise in measured:
+        _print_lines([recording])
+        if isinstance(noise, str):
+            show(f"{'noise':<15}not measured: {noise}")
+        else:
+            for line in chain.from_iterable(report.lines() for report in noise):
+                show(line)
+        if len(measured) > 1:
+            show("")
     show(f"{'second one':<15}{_NOT_A_PAIR}")
+
+
+def _alone_in_json(
+    measured: "list[tuple[Description, list[Report] | str]]", left_out: LeftOut
+) -> dict[str, Any]:
+    """Return the noise of the first recording, and that of each beside what was read of it."""
+    whole = _in_json([recording for recording, _ in measured], left_out)
+    for described, (_, noise) in zip(whole["recordings"], measured, strict=True):
+        known = [] if isinstance(noise, str) else [report.as_dict() for report in noise]
+        described |= {"noise": known, "noise_reason": noise if isinstance(noise, str) else None}
+    first = whole["recordings"][0]
+    reason = first["noise_reason"] or f"second recording {_NOT_A_PAIR}"
+    return {"loss": None, "reason": reason, "single": first["noise"]} | whole
 
 
 def _in_json(recordings: "list[Description]", left_out: LeftOut) -> dict[str, Any]:
