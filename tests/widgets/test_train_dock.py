@@ -19,6 +19,8 @@ from napari_n2n.model.network import CompactUNet
 from napari_n2n.training.fit import TrainingStep
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.widgets.plots import TrainingCurve
+from napari_n2n.widgets.sessions.session import session_of
+from napari_n2n.widgets.sessions.spot_checking import SpotChecking
 from napari_n2n.widgets.sessions.training_session import thinned
 
 SCENE = blobs((64, 64))
@@ -117,6 +119,33 @@ def test_the_image_is_saved_with_what_is_known_about_it(
     result = np.asarray(viewer.layers[-1].data)
     np.testing.assert_allclose(saved.data.compute(), result, atol=0.51 if kind == "uint16" else 0)
     assert read_provenance(saved.path)["model"]
+
+
+def test_the_result_of_files_with_channels_is_a_layer_for_each_channel(viewer, qtbot, tmp_path):
+    _, widget = open_dock(viewer)
+    widget.source.value = "files"
+    for edit, seed in ((widget.file_a, 1), (widget.file_b, 2)):
+        path = tmp_path / f"{seed}.ome.tif"
+        stack = np.stack([noisy(SCENE, (seed, k)) for k in range(2)])
+        channels = {"Name": ["DAPI", "GFP"], "Color": [0x0000FFFF, 0x00FF00FF]}
+        metadata = {"axes": "CYX", "PhysicalSizeX": 0.2, "Channel": channels}
+        tifffile.imwrite(path, stack, metadata=metadata, photometric="minisblack")
+        edit.value = path
+    widget.train_button.click()
+    qtbot.waitUntil(ended(widget), timeout=60_000)
+    names = [f"{name} 1 + 2 denoised" for name in ("DAPI", "GFP")]
+    assert [layer.name for layer in viewer.layers] == names
+    colours = [layer.colormap.colors[-1][:3].tolist() for layer in viewer.layers]
+    assert colours == [[0, 0, 1], [0, 1, 0]]
+    for layer in viewer.layers:
+        assert (layer.blending, layer.scale[-1]) == ("additive", 0.2)
+        clean = np.asarray(layer.data)
+        assert clean.shape == SCENE.shape and np.corrcoef(clean.flat, SCENE.flat)[0, 1] > 0.8
+    assert widget.model_actions.image_button.isEnabled()
+    assert not widget.spots.isHidden()
+    widget.spots.button.click()
+    session_of(viewer, SpotChecking).check(layer.data_to_world((20, 30)))
+    qtbot.waitUntil(lambda: "Y 20, X 30" in widget.spots.answer.text(), timeout=30_000)
 
 
 def test_an_image_never_replaces_a_recording(viewer, qtbot, tmp_path, shown):

@@ -221,6 +221,19 @@ class Recordings:
         """All recordings and dark frames."""
         return [*chain.from_iterable(self.fields), *self.dark]
 
+    def of_field(self, source: Any) -> list[Any]:
+        """Return the recordings of the field of view that a source or its acquisition belongs to.
+
+        Without such a field of view, those of the last one.
+        """
+        path = getattr(source, "path", None)
+        for recordings in self.fields:
+            for one in recordings:
+                same = path is not None and isinstance(one, Path) and one.absolute() == path
+                if one is source or same or (isinstance(one, Path) and one == source):
+                    return list(recordings)
+        return list(self.fields[-1])
+
     def opened(self) -> Iterator[list[Pair]]:
         """Open one field of view after another; raise `BadInput` as `open_fields` does."""
         masks = () if self.mask is None else (self.mask,)

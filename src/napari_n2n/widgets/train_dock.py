@@ -14,6 +14,7 @@ from napari_n2n.widgets.forms.model_actions import ModelActions
 from napari_n2n.widgets.forms.pair_picker import PairPicker
 from napari_n2n.widgets.forms.run_panel import RunPanel
 from napari_n2n.widgets.forms.settings_form import SettingsForm
+from napari_n2n.widgets.forms.spot_panel import SpotPanel
 from napari_n2n.widgets.sessions.measuring import Measuring
 from napari_n2n.widgets.sessions.session import session_of
 from napari_n2n.widgets.sessions.training_session import TrainingSession
@@ -58,10 +59,10 @@ class TrainWidget(Dock):
         self.save_button, self.save = self.model_actions.save_button, self.model_actions.save
         measured = (self.findings, self.form.time_words)
         self.choices = (self.picker, *measured, self.train_button, self.form)
+        self.spots = SpotPanel(self.viewer, self._recordings_of_result)
         curve = self.run_panel.curve
-        self.stack(
-            *self.choices, self.chosen, self.run_panel, self.model_actions, curve, stretched=curve
-        )
+        after = (self.chosen, self.run_panel, self.model_actions, self.spots, curve)
+        self.stack(*self.choices, *after, stretched=curve)
         self.accept_drops(self.picker.choose_paths)
 
     def _connect(self) -> None:
@@ -148,7 +149,21 @@ class TrainWidget(Dock):
         except BadInput as error:
             self.status.setText(notify(error))
 
+    def _recordings_of_result(self) -> tuple[list[Any], str | None]:
+        """Return the recordings of the selected result, or else of the last, and their axes."""
+        recipe = self.session.recipe
+        if recipe is None:
+            return [], None
+        if recipe.recordings.split:
+            raise BadInput(
+                "Spots are compared with two recordings of the scene: this model was trained on "
+                "frames of one stack",
+                "single",
+            )
+        return recipe.recordings.of_field(self.session.source_of_result()), recipe.recordings.axes
+
     def _show_state(self) -> None:
+        self.spots.setVisible(bool(self.session.results))
         for part in self.choices:
             part.setVisible(not self.session.running)
             part.setEnabled(not self.session.running)

@@ -117,7 +117,7 @@ class SaveImageButton(QPushButton):
     def _chosen(self) -> GrowingLayer | None:
         results = self._session.results
         selected = self._viewer.layers.selection
-        chosen = [one for one in results if one.layer is not None and one.layer in selected]
+        chosen = [one for one in results if any(layer in selected for layer in one.layers)]
         images = [one for one in results if one.result.quantity == "result"]
         return next(reversed(chosen or images), None)
 

@@ -1,9 +1,10 @@
 """The layer of a result that is still being written; it shows the shards that are complete.
 
-The worker only writes shards; the layer reads the same zarr store. When the result is complete, its
-folder is renamed, and the layer gets the array in the renamed folder; a large layer is replaced by
-a multiscale one. napari reads the pixels that it draws on the GUI thread, which must not wait for a
-disk: the part drawn last is cached here, and read again in another thread.
+The worker only writes shards; the layer reads the same zarr store. When the result is complete,
+its folder is renamed, and the layer gets the array in the renamed folder. A large layer is replaced
+by a multiscale one, and that of a file with channels by one for each. napari reads the pixels that
+it draws on the GUI thread, which must not wait for a disk: the part drawn last is cached here, and
+read again in another thread.
 """
 
 import time
@@ -24,6 +25,7 @@ from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Header
 from napari_n2n.io.ngff import levels as levels_of
 from napari_n2n.widgets.background import LatestOnly
+from napari_n2n.widgets.layers.channel_layers import channel_arguments, channel_count
 from napari_n2n.widgets.layers.result_layer import (
     LINKED,
     as_result,
@@ -132,6 +134,7 @@ class GrowingLayer:
         self._viewer = ref(viewer)
         self._source = result.source if isinstance(result.source, Image) else None
         self._layer: Image | None = None
+        self._channels: list[Image] = []  # the layers of a complete result of a file with channels
         self._store: Path | None = None  # where the result grows
         self._name = f"{result.header.name} (unfinished)"
         self._refresh = qthrottled(self._read_again, timeout=_REFRESH_MS)
@@ -143,6 +146,13 @@ class GrowingLayer:
         viewer = self._viewer()
         there = viewer is not None and self._layer is not None and self._layer in viewer.layers
         return self._layer if there else None
+
+    @property
+    def layers(self) -> list[Image]:
+        """The layers of the result that the user has not removed; several for channels."""
+        viewer = self._viewer()
+        shown = [*self._channels, self.layer]
+        return [one for one in shown if one is not None and viewer and one in viewer.layers]
 
     def shows(self, result: ResultStarted) -> bool:
         """Return whether this layer shows the unfinished part of a result that is resumed."""
@@ -167,6 +177,9 @@ class GrowingLayer:
         whole = opened.source
         if not isinstance(whole, zarr.Array):
             whole = opened.data.reshape(header.shape)  # a TIFF does not store axes of length one
+        if self._source is None and channel_count(header) > 1:
+            self._show_channels(whole)
+            return
         if self._layer is None:
             self._add(whole, header.name)
         elif (layer := self.layer) is not None:
@@ -187,9 +200,9 @@ class GrowingLayer:
 
     def remove(self) -> None:
         """Remove the layer."""
-        viewer, layer = self._viewer(), self.layer
-        if viewer is not None and layer is not None:
-            viewer.layers.remove(layer)
+        if (viewer := self._viewer()) is not None:
+            for layer in self.layers:
+                viewer.layers.remove(layer)
             self._read_status_again()
 
     def _read_status_again(self) -> None:
@@ -232,6 +245,26 @@ class GrowingLayer:
         several.name = layer.name
         self._layer = several
         self._link()
+
+    def _show_channels(self, whole: Any) -> None:
+        """Replace the layer, unless the user has removed it, by one for each channel."""
+        viewer, layer, result = self._viewer(), self.layer, self.result
+        if viewer is None or (layer is None and self._layer is not None):
+            return
+        large = isinstance(whole, zarr.Array) and max(result.header.shape[-2:]) > _LARGE
+        levels = levels_of(result.out) if large else [whole]
+        is_error = result.quantity == "error"
+        place = len(viewer.layers) if layer is None else viewer.layers.index(layer)
+        named = channel_arguments(levels, result.header, result.look, error_map=is_error)
+        for number, arguments in enumerate(named):
+            self._channels.append(Image(**arguments))
+            viewer.layers.insert(place + number, self._channels[-1])
+        if layer is not None:
+            viewer.layers.remove(layer)
+            self._layer = None
+            self._read_status_again()
+        if not is_error:
+            viewer.layers.selection.active = self._channels[-1]
 
     def _add(self, array: Any, name: str, limits: tuple[float, float] | None = None) -> None:
         viewer, result = self._viewer(), self.result

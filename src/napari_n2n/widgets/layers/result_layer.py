@@ -24,6 +24,7 @@ LINKED = ("contrast_limits", "gamma", "colormap")
 
 _RESULT = "napari-n2n: result"  # metadata key of the layers of results
 _ERROR_MAP = "napari-n2n: error map"  # metadata key of the layers of error maps
+_CHANNEL = "napari-n2n: channel"  # metadata key of the layers of the channels of a result
 
 
 def is_result(layer: Any) -> bool:
@@ -36,9 +37,18 @@ def is_error_map(layer: Any) -> bool:
     return bool(layer.metadata.get(_ERROR_MAP))
 
 
-def as_result(arguments: dict[str, Any], *, error_map: bool = False) -> dict[str, Any]:
+def channel_of(layer: Any) -> int | None:
+    """Return which channel of a result a layer shows; None if it shows the whole result."""
+    found = layer.metadata.get(_CHANNEL)
+    return None if found is None else int(found)
+
+
+def as_result(
+    arguments: dict[str, Any], *, error_map: bool = False, channel: int | None = None
+) -> dict[str, Any]:
     """Mark the arguments of ``viewer.add_image`` as those of a result; see `is_result`."""
-    return arguments | {"metadata": {_RESULT: True} | ({_ERROR_MAP: True} if error_map else {})}
+    marks = {_RESULT: True} | ({_ERROR_MAP: True} if error_map else {})
+    return arguments | {"metadata": marks | ({} if channel is None else {_CHANNEL: channel})}
 
 
 def scratch_folder() -> Path:

@@ -16,7 +16,7 @@ from napari_n2n.quality.spot_evidence import SpotEvidence
 from napari_n2n.widgets.background import LatestOnly
 from napari_n2n.widgets.dock import in_field_names
 from napari_n2n.widgets.layers.plane_on_screen import is_temporary
-from napari_n2n.widgets.layers.result_layer import is_error_map, is_result
+from napari_n2n.widgets.layers.result_layer import channel_of, is_error_map, is_result
 
 # Distance on the screen, in pixels, up to which the mouse may move during a click.
 _STILL = 3.0
@@ -54,10 +54,15 @@ class Subject:
             for one in (self.result, self.error)
         )
         recordings = [Acquisition.open(one, axes=self.axes) for one in self.recordings]
+        if (channel := channel_of(self.result)) is not None:
+            recordings = [one.at("C", channel) for one in recordings]
         return SpotCheck.open(result, *recordings, error=error)
 
     def _letters(self, layer: Image) -> str | None:
-        return self.axes if self.axes and len(self.axes) == layer.ndim else None
+        axes = self.axes
+        if axes and channel_of(layer) is not None:
+            axes = axes.upper().replace("C", "")
+        return axes if axes and len(axes) == layer.ndim else None
 
 
 class SpotChecking:
@@ -174,7 +179,13 @@ class SpotChecking:
         chosen += [one for one in results if is_result(one) and one.visible]
         if not chosen:
             raise BadInput(_NO_RESULT, "not_chosen")
-        maps = [one for one in images if is_error_map(one) and _shape(one) == _shape(chosen[0])]
+        maps = [
+            one
+            for one in images
+            if is_error_map(one)
+            and _shape(one) == _shape(chosen[0])
+            and channel_of(one) == channel_of(chosen[0])
+        ]
         return Subject(chosen[0], next(iter(maps), None), tuple(recordings), axes)
 
     def _say(self, text: str) -> None:
@@ -200,7 +211,5 @@ def _place(layer: Image, position: tuple[float, ...]) -> list[int]:
 
 
 _HINT = "Click on a spot of the denoised image."
-_ONE_RECORDING = (
-    "Spots are compared with two recordings of the scene: choose the second one too, as Second"
-)
+_ONE_RECORDING = "Spots are compared with two recordings of the scene: choose the second one too"
 _NO_RESULT = "No denoised image is shown: denoise the recordings, or select the layer of a result"
