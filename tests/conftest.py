@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from hypothesis import settings
 from scipy import ndimage
 
 from napari_n2n import BadInput, Pair, TrainingSettings, cli, load, train
 from napari_n2n.denoising.predictor import Predictor
 from napari_n2n.io.writers import copy
+from napari_n2n.model.stack_network import StackUNet
 
 # A slow machine is no failure: a test has pytest's time limit, not one for each example.
 settings.register_profile("no deadline", deadline=None)
@@ -39,6 +41,14 @@ def blobs(shape=(96, 96), seed=0):
     fine, coarse = (ndimage.gaussian_filter(rng.normal(size=shape), s) for s in (2, 6))
     scene = fine / fine.std() + coarse / coarse.std()
     return (100 + 60 * np.maximum(scene + 1, 0)).astype(np.float32)
+
+
+def stack_network(width, depth, norm=True):
+    """A network for volumes with weights between its planes, which are 0 before training."""
+    network = StackUNet(1, width, depth, norm)
+    for exchange in (*network.before_down, *network.before_up, *network.before_skip):
+        torch.nn.init.normal_(exchange.maps.weight, std=0.3)
+    return network
 
 
 def noisy(scene, seed, sigma=20.0):

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 import torch
 import zarr
-from conftest import blobs, noisy, refused
+from conftest import blobs, noisy, refused, stack_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,11 +24,12 @@ from napari_n2n.stats.affine import Affine
 
 torch.manual_seed(0)
 UNTRAINED = Denoiser((CompactUNet(1, 8, 2),), {"name": "compact", "width": 8}, (Affine(0.01, -1),))
-UNTRAINED_3D = Denoiser(
+POOLED = Denoiser(  # as in models of volumes from before
     (CompactUNet(1, 4, 1, dims=3, flat=1),),
     {"name": "compact", "width": 4, "depth": 1, "dims": 3, "flat": 1},
     (Affine(0.01, -1),),
 )
+STACKED = Denoiser((stack_network(4, 1),), {"name": "stack"}, (Affine(0.01, -1),))
 
 
 def in_tiles(denoiser, stack, sides, axes, turns=False):
@@ -59,18 +60,22 @@ def test_tiled_equals_whole(rows, columns, size, seed, turns):
 @given(
     shape=st.tuples(st.integers(2, 20), st.integers(1, 60), st.integers(1, 60)),
     sides=st.tuples(st.integers(1, 20), st.integers(8, 60), st.integers(8, 60)),
+    denoiser=st.sampled_from((POOLED, STACKED)),
 )
-def test_tiled_equals_whole_in_volumes(shape, sides):
+def test_tiled_equals_whole_in_volumes(shape, sides, denoiser):
     volume = np.random.default_rng(0).normal(100, 50, shape).astype(np.float32)
-    whole = in_tiles(UNTRAINED_3D, volume, (99, 99, 99), "ZYX")
-    tiled = in_tiles(UNTRAINED_3D, volume, sides, "ZYX")
+    whole = in_tiles(denoiser, volume, (99, 99, 99), "ZYX")
+    tiled = in_tiles(denoiser, volume, sides, "ZYX")
     np.testing.assert_allclose(tiled, whole, atol=1e-4 * max(float(np.ptp(volume)), 1e-3))
 
 
 @settings(max_examples=10, deadline=None)
-@given(cells=st.tuples(*[st.integers(1, 6)] * 3), sides=st.integers(8, 40), deep=st.booleans())
-def test_the_result_is_that_of_the_bare_network_also_at_the_edges(cells, sides, deep):
-    denoiser = UNTRAINED_3D if deep else UNTRAINED
+@given(
+    cells=st.tuples(*[st.integers(1, 6)] * 3),
+    sides=st.integers(8, 40),
+    denoiser=st.sampled_from((UNTRAINED, POOLED, STACKED)),
+)
+def test_the_result_is_that_of_the_bare_network_also_at_the_edges(cells, sides, denoiser):
     stride = denoiser.stride
     shape = tuple(n * step for n, step in zip(cells[-len(stride) :], stride, strict=True))
     image = np.random.default_rng(0).normal(100, 50, shape).astype(np.float32)
@@ -79,7 +84,7 @@ def test_the_result_is_that_of_the_bare_network_also_at_the_edges(cells, sides, 
     np.testing.assert_allclose(result, bare, atol=1e-4 * max(float(np.ptp(image)), 1e-3))
 
 
-@pytest.mark.parametrize("denoiser", [UNTRAINED, UNTRAINED_3D], ids=["planes", "volumes"])
+@pytest.mark.parametrize("denoiser", [UNTRAINED, STACKED], ids=["planes", "volumes"])
 def test_with_augmentation_a_rotated_recording_gives_the_rotated_result(denoiser):
     shape = (8, 64, 96)[-denoiser.dims :]
     image = np.random.default_rng(0).normal(100, 50, shape).astype(np.float32)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from conftest import stack_network
 
 from napari_n2n.denoising.tiles import choose_tile, rounded_up
 from napari_n2n.model.network import CompactUNet
@@ -28,7 +29,8 @@ def needed_halo(network, axis):
 @pytest.mark.parametrize(
     ("network", "axis"),
     [(CompactUNet(1, 8, 2), 0), (CompactUNet(1, 8, 1), 1)]
-    + [(CompactUNet(1, 4, 1, dims=3, flat=1), axis) for axis in (0, 1)],
+    + [(CompactUNet(1, 4, 1, dims=3, flat=1), axis) for axis in (0, 1)]
+    + [(stack_network(4, 1), 1)],
 )
 def test_the_halo_is_exact_to_one_stride(network, axis):
     step = network.stride[axis]

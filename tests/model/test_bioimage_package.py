@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 import xarray
 from bioimageio.core import Tensor, load_description, predict
 from bioimageio.core import test_model as run_test_of
-from conftest import refused
+from conftest import refused, stack_network
 
 from napari_n2n import export_bioimage
 from napari_n2n.model.building import build_network
@@ -40,9 +39,7 @@ def volumes():
 def stacks():
     """A model of volumes whose planes see each other."""
     architecture = {"name": "stack", "width": 4, "depth": 1, "norm": False}
-    network = build_network(architecture, 0)
-    torch.nn.init.normal_(network.before_skip[0].maps.weight, std=0.3)
-    return Denoiser((network,), architecture, (Affine(0.02, -2.0),))
+    return Denoiser((stack_network(4, 1, norm=False),), architecture, (Affine(0.02, -2.0),))
 
 
 @pytest.mark.parametrize("kind", ["denoiser", "channels", "volumes", "stacks"])

@@ -4,13 +4,13 @@ from unittest import mock
 
 import pytest
 import torch
+from conftest import stack_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_n2n.model import stack_network
+from napari_n2n.model import stack_network as module
 from napari_n2n.model.building import build_network
 from napari_n2n.model.network import CompactUNet, folded, to_linear, to_stabilised
-from napari_n2n.model.stack_network import StackUNet
 
 
 def reach(network, sides):
@@ -31,21 +31,13 @@ def reach(network, sides):
     return farthest
 
 
-def exchanging(network):
-    """Give the planes of a network for volumes weights for each other, which are 0 at first."""
-    torch.manual_seed(1)
-    for exchange in (*network.before_down, *network.before_up, *network.before_skip):
-        torch.nn.init.normal_(exchange.maps.weight, std=0.3)
-    return network
-
-
 @settings(max_examples=20, deadline=None)
 @given(planes=st.integers(1, 30), together=st.integers(1, 12), stacks=st.integers(1, 2))
 def test_a_stack_computed_in_groups_of_planes_is_that_computed_at_once(planes, together, stacks):
-    network = exchanging(StackUNet(1, 4, 2, norm=False)).double()
+    network = stack_network(4, 2, norm=False).double()
     stack = torch.randn(stacks, 1, planes, 16, 24, dtype=torch.double)
     at_once = network(stack).detach()
-    with torch.no_grad(), mock.patch.object(stack_network, "PIXELS_AT_ONCE", together * 16 * 24):
+    with torch.no_grad(), mock.patch.object(module, "PIXELS_AT_ONCE", together * 16 * 24):
         torch.testing.assert_close(network(stack), at_once, rtol=1e-9, atol=1e-9)
 
 
@@ -57,8 +49,8 @@ def test_a_stack_computed_in_groups_of_planes_is_that_computed_at_once(planes, t
         CompactUNet(1, 4, 1, dims=3),
         CompactUNet(1, 4, 1, dims=3, flat=1),
         CompactUNet(1, 4, 1, dims=3, flat=2),
-        exchanging(StackUNet(1, 4, 1)),
-        exchanging(StackUNet(1, 4, 2)),
+        stack_network(4, 1),
+        stack_network(4, 2),
     ],
     ids=lambda network: f"{type(network).__name__}, stride {network.stride}",
 )
