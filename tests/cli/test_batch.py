@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -85,6 +87,15 @@ def test_files_that_cannot_be_used_are_rows_too(call, folders):
     assert [one["code"] for one in printed["left_out"]] == ["constant"]
     assert fields[-1]["note"] == "not usable" and "every pixel is 0" in fields[-1]["differs"][0]
     assert "not usable" in (folders / "t.csv").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_written_with_its_bytes(call, folders):
+    for view in "ab":
+        (folders / view / "cell <0>.tif").rename(os.fsdecode(b"%s/\xff.tif" % view.encode()))
+    status, _, err = call("inspect", "a", "b", "--table", "t.csv", "--report", "r.html")
+    assert status == 0, err
+    assert "\\udcff" in (folders / "t.csv").read_text() and Page(folders / "r.html").rows == 7
 
 
 @pytest.mark.parametrize("option", ["--table s3://lab/t.csv", "--report s3://lab/r.html"])

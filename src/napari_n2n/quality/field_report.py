@@ -102,11 +102,11 @@ class FieldReport:
                     "; ".join(warning.message for warning in one.warnings),
                 ]
             )
-        write_atomically(path, text.getvalue().encode())
+        write_atomically(path, _encoded(text.getvalue()))
 
     def write_page(self, path: Path) -> None:
         """Write an HTML page that needs no other file: those that differ first."""
-        write_atomically(path, "\n".join(self._page()).encode())
+        write_atomically(path, _encoded("\n".join(self._page())))
 
     def as_list(self) -> list[dict[str, Any]]:
         """Return plain JSON: an object for each field of view."""
@@ -219,6 +219,11 @@ class FieldReport:
                 yield f'<td class="text" data-value="{escape(text)}">{escape(text)}</td>'
             yield "</tr>"
         yield "</tbody></table></div>"
+
+
+def _encoded(text: str) -> bytes:
+    """Return UTF-8, also of the names of files that are not valid in it: as in messages."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _number(value: float | None) -> str:
