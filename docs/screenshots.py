@@ -80,7 +80,7 @@ class Camera:
         """Save a state of the window under a name."""
         settle()
         if name in SHOWN:
-            _save(self.capture(), IMAGES / f"{name}.png")
+            save(self.capture(), IMAGES / f"{name}.png")
         if self.everything is None:
             return
         for theme in THEMES:
@@ -88,7 +88,7 @@ class Camera:
             for size in (SMALL, LARGE):
                 self.viewer.window.resize(*size)
                 settle(0.4)
-                _save(self.capture(), self.everything / f"{name}_{theme}_{size[0]}x{size[1]}.png")
+                save(self.capture(), self.everything / f"{name}_{theme}_{size[0]}x{size[1]}.png")
         self.viewer.theme = THEMES[0]
         self.viewer.window.resize(*SMALL)
 
@@ -113,7 +113,8 @@ class Camera:
         )
 
 
-def _save(picture: Image.Image, path: Path) -> None:
+def save(picture: Image.Image, path: Path) -> None:
+    """Save a picture with few colours, for a small file."""
     few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
