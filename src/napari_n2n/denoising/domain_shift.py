@@ -89,7 +89,7 @@ def _variance(trained: dict[str, Any], level: np.ndarray) -> np.ndarray:
         return variance_at(level, model["levels"], model["variances"])
     # Files of older versions have the photon-transfer line only.
     if trained["photon_gain"] is None:
-        return np.full_like(level, trained["noise_a"] ** 2)
+        return np.full_like(level, (trained["noise_a"] or 0.0) ** 2)
     light = np.maximum(level - (trained["pedestal"] or 0.0), 0.0)
     return np.asarray(trained["photon_gain"] * light + (trained["read_noise"] or 0.0) ** 2)
 
@@ -111,9 +111,10 @@ def _other_noise(name: str, planes: np.ndarray, trained: dict[str, Any]) -> Iter
         if 1 / limit < ratios[-1] < limit:
             return
     found = noise_level(planes)
+    usual = found / ratios[0] if ratios[0] else trained["noise_a"] or 0.0
     yield (
         f"{name}: its noise is about {found:.2g} ADU, the noise of the training was about "
-        f"{found / ratios[0] if ratios[0] else trained['noise_a']:.2g} ADU at this brightness "
+        f"{usual:.2g} ADU at this brightness "
         "(another gain, exposure or binning?): "
         "train on acquisitions like this one for a reliable result"
     )

@@ -38,7 +38,7 @@ class _Value(BaseModel):
 class _NoiseFigures(_Value):
     """The figures of a `NoiseReport` that are used after training; the others are only shown."""
 
-    noise_a: float
+    noise_a: float | None
     outlier_share: float
     noise_correlation: tuple[float, float] | None
     photon_gain: float | None

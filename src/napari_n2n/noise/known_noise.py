@@ -57,6 +57,10 @@ def read_noise(path: Path, recordings: Sequence[Pair]) -> list[SingleReport]:
 
 def _of(report: Mapping[str, Any], recording: Pair) -> SingleReport:
     model: Mapping[str, Any] = report["noise_model"]
+    if report["noise_a"] is None:
+        raise BadInput(
+            f"{recording.first.name}: the noise report does not know the noise: {_HOW}", "single"
+        )
     figures = SingleFigures(
         noise_a=float(report["noise_a"]),
         photon_gain=report["photon_gain"],

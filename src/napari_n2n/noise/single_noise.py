@@ -1,15 +1,16 @@
 """Measure the noise of one recording, where no second one shows which differences are noise.
 
 Noise is measured where the scene is smooth. There, blocks of pixels vary least at low frequencies
-compared with the finest detail, which is nearly free of structure in all recordings. Structure that
-fills the whole field, or that looks like correlated noise, cannot be distinguished from noise: what
-is not certain is None, with a warning. (Smooth areas: Foi et al. 2008, IEEE Trans. Image Process.)
+compared with the finest detail. The noise is the variance of fourth differences, which are nearly
+free of structure. Structure that fills the whole field, or that looks like correlated noise, cannot
+be distinguished from noise: what is not certain is None, with a warning.
+(Smooth areas: Foi et al. 2008, IEEE Trans. Image Process.)
 """
 
 import math
 
 import numpy as np
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from napari_n2n.noise.correlation import CORRELATED, blur_width
 from napari_n2n.noise.noise_model import NoiseModel
@@ -30,15 +31,29 @@ _GROUPS = 16
 # Levels of the noise model; and smallest variance as a part of that of the darkest blocks, a share
 # of all: the line may reach 0 above the darkest level.
 _LEVELS, _OF_DARKEST, _DARKEST = 16, 0.5, 0.05
-# Correlation of the finest detail of noise that a Gaussian blur correlates by `CORRELATED`, -2/3
-# for white noise; and lags at which the offsets of lines are still correlated.
-_BLURRED, _LINE_LAGS = -0.58, slice(4, 7)
+# Correlation of second and of fourth differences of noise that a Gaussian blur correlates by
+# `CORRELATED`, -2/3 and -4/5 for white noise; and lags at which lines' offsets still correlate.
+_BLURRED, _BLURRED_FINEST, _LINE_LAGS = -0.58, -0.74, slice(4, 7)
 # Correlation of neighbours that structure in smooth blocks adds: up to 0.08 in real scenes.
 _STRUCTURE = 0.05
 # Largest standard error of the noise, as a part of it: beyond, structure was measured, not noise.
-_MOST_ERROR = 0.5
+_MOST_ERROR = 0.3
 # Share of correlated noise that is too slow to be seen in a block: in a real scene 12 %.
 _SLOW = 0.15
+# Slow changes of the smoothest blocks, as a multiple of those of white noise, beyond which
+# structure fills the field or slow noise is added to white noise: noise blurred by 0.7 pixels has
+# 36, white noise with as much noise that is blurred by 3 pixels 7.
+_SLOWEST = 4.0
+# Correlation of second differences of white noise in blocks of 16 pixels, how it grows with the
+# correlation of neighbours, and the part of the variance of second and of fourth differences that
+# is lost per correlation.
+_WHITE_NEXT, _PER_SHARED, _LOSS = -0.66, 0.43, (4 / 3, 1.6)
+# Difference of the two variances, as a part, up to which structure is not seen in them.
+_AGREE = 0.04
+# Error of the noise due to the error of that correlation, in simulated noise, for one pixel.
+_PASSED_ERROR = 1.8
+# Least error of the noise, as a part of it: a line does not describe all noise.
+_LEAST_ERROR = 0.015
 # Standard errors from 0 that the photon gain must have.
 _CERTAIN = 3.0
 # Deviation of an outlier from its neighbours in standard deviations of the noise, and largest
@@ -61,7 +76,9 @@ def measure_single(recording: Pair) -> SingleReport:
     if not white:
         blocks = _larger(blocks, values, valid)
         along = blocks.correlation(blocks.smooth)
-    gain, offset, gain_error, noise_error = _line(blocks, white, along)
+    gain, offset, gain_error, noise_error = _line(
+        blocks, white, float(values[valid].mean() if valid.any() else values.mean())
+    )
     certain &= noise_error < _MOST_ERROR
     smallest = float(values.min())
     black = float(np.mean(values == smallest)) if smallest == 0 else 0.0
@@ -72,7 +89,7 @@ def measure_single(recording: Pair) -> SingleReport:
     lengths = blur_width(along[0]), blur_width(along[1])
     pixels = max(int(blocks.smooth.sum()), 1) * _SMALL[0] ** 2
     figures = SingleFigures(
-        noise_a=noise,
+        noise_a=noise if certain else None,
         photon_gain=gain if gain > _CERTAIN * gain_error > 0 else None,
         read_noise=None,
         pedestal=None,
@@ -84,10 +101,10 @@ def measure_single(recording: Pair) -> SingleReport:
         noise_excess=(noise_excess(values, model.variance_at), None),
         noise_model=model,
         errors={
-            "noise_a": noise * noise_error,
             "photon_gain": gain_error,
             "noise_correlation": math.hypot(1 / math.sqrt(pixels), _STRUCTURE),
-        },
+        }
+        | ({"noise_a": noise * noise_error} if certain else {}),
     )
     return advise_single(figures, recording.findings)
 
@@ -114,13 +131,15 @@ def _correlation(blocks: SmoothBlocks) -> tuple[np.ndarray, bool]:
     """
     along = blocks.correlation(blocks.smooth)
     enough = bool(blocks.smooth.sum() >= _FEWEST_BLOCKS)
+    smooth = blocks.slowness < _SLOWEST
     if np.max(np.abs(along[:, 1])) <= CORRELATED:
-        return along, enough
+        return along, enough and smooth
     ends = sorted(float(one[_LINE_LAGS].mean()) for one in along)
     of_lines = ends[1] > CORRELATED and ends[0] < CORRELATED / 2
     if max(blocks.next_detail) < _BLURRED and not of_lines:
-        return _white(along), enough
-    return (along, True) if enough and not blocks.structured else (_white(along), False)
+        return _white(along), enough and smooth
+    hidden = blocks.structured or max(blocks.next_finest) < _BLURRED_FINEST
+    return (along, True) if enough and not hidden else (_white(along), False)
 
 
 def _white(along: np.ndarray) -> np.ndarray:
@@ -134,10 +153,15 @@ def _larger(blocks: SmoothBlocks, values: np.ndarray, valid: np.ndarray) -> Smoo
     return larger if larger.smooth.sum() >= _FEWEST_BLOCKS // 2 else blocks
 
 
-def _line(
-    blocks: SmoothBlocks, white: bool, along: np.ndarray
-) -> tuple[float, float, float, float]:
+def _line(blocks: SmoothBlocks, white: bool, at: float) -> tuple[float, float, float, float]:
     """Fit the variance of smooth blocks by ``gain level + offset``.
+
+    Parameters
+    ----------
+    blocks, white
+        The blocks, and whether their noise is white.
+    at
+        Mean level of the recording in ADU, at which the error of the noise is wanted.
 
     Returns
     -------
@@ -145,29 +169,42 @@ def _line(
         The line, the standard error of its slope, and that of the noise relative to the noise.
     """
     level = blocks.level[blocks.smooth]
-    seen = blocks.detail if white else blocks.variance
-    variance = seen[blocks.smooth] / (_passed(along) if white else 1.0)
+    variance, structure, passed = _variance(blocks, white)
     gain, offset = fit_line(level, variance)
     groups = np.arange(len(level)) * _GROUPS // max(len(level), 1)
     parts = [fit_line(level[groups != k], variance[groups != k]) for k in np.unique(groups)]
     if len(parts) < 2:
         return gain, offset, math.inf, math.inf
-    at = float(level.mean())
     levels = [slope * at + base for slope, base in parts]
-    by_chance = jackknife(levels) / max(gain * at + offset, 1e-30) / 2
-    # Structure raises the variance of a block more than its finest detail.
-    both = (blocks.variance[blocks.smooth], blocks.detail[blocks.smooth] / _passed(along))
-    structure = abs(float(np.median(both[0] / both[1])) - 1) if white else _SLOW
+    errors = [
+        jackknife(levels) / max(gain * at + offset, 1e-30) / 2,  # of the standard deviation
+        structure,
+        (1 - math.sqrt(passed)) / 2,
+        _PASSED_ERROR / math.sqrt(blocks.rest[0].size * len(level)),
+        _LEAST_ERROR,
+    ]
     gain_error = math.hypot(jackknife([slope for slope, _ in parts]), structure * gain)
-    return gain, offset, gain_error, math.hypot(by_chance, structure)
+    return gain, offset, gain_error, math.hypot(*errors)
 
 
-def _passed(along: np.ndarray) -> float:
-    """Return the share of the variance of noise with this correlation that is in the detail."""
-    kernel = np.array((1, -2, 1)) / math.sqrt(6)
-    powers = signal.correlate(kernel, kernel)[2:]  # at lags 0, 1, 2
-    parts = [powers[0] + 2 * float(np.dot(powers[1:], one[1:3])) for one in along]
-    return max(float(np.prod(parts)), 0.1)
+def _variance(blocks: SmoothBlocks, white: bool) -> tuple[np.ndarray, float, float]:
+    """Return the variance of noise in smooth blocks, its relative error, and what part was seen.
+
+    Structure raises second differences more than fourth ones, which vary more by chance: they are
+    needed only where the two differ.
+    """
+    if not white:
+        return blocks.variance[blocks.smooth], _SLOW, 1.0
+    second, fourth = blocks.detail[blocks.smooth], blocks.finest[blocks.smooth]
+    gain, offset = fit_line(blocks.level[blocks.smooth], second)
+    line = np.maximum(gain * blocks.level[blocks.smooth] + offset, 1e-30)
+    ratio = float(np.median(second / line) / max(np.median(fourth / line), 1e-30))
+    # The correlation of second differences contains less of the structure than that of the pixels.
+    along = [(one - _WHITE_NEXT) / _PER_SHARED for one in blocks.next_detail]
+    shared = np.clip(along, -CORRELATED / 2, CORRELATED)
+    seen, loss = (second, _LOSS[0]) if abs(ratio - 1) < _AGREE else (fourth, _LOSS[1])
+    passed = float(np.prod(1 - loss * shared))
+    return seen / passed, abs(ratio - 1), passed
 
 
 def _model(
@@ -182,7 +219,7 @@ def _model(
     levels = np.linspace(dark, bright, _LEVELS)
     usual = max(gain * float(blocks.level.mean()) + offset, 1e-30)
     darkest = blocks.level <= np.quantile(blocks.level, _DARKEST)
-    floor = max(LEAST * usual, _OF_DARKEST * float(np.median(blocks.variance[darkest])))
+    floor = max(LEAST * usual, _OF_DARKEST * float(np.median(blocks.finest[darkest])))
     return NoiseModel(
         levels=tuple(map(float, levels)),
         variances=tuple(float(one) for one in np.maximum(gain * levels + offset, floor)),

@@ -25,7 +25,8 @@ class SingleFigures:
     Attributes
     ----------
     noise_a
-        Standard deviation of the noise, root mean square over the pixels.
+        Standard deviation of the noise, root mean square over the pixels. None if structure hides
+        it.
     photon_gain
         Slope of variance against level in ADU per electron; None if it is not certain.
     read_noise, pedestal
@@ -45,7 +46,7 @@ class SingleFigures:
         Standard errors of the figures that have one, by name.
     """
 
-    noise_a: float
+    noise_a: float | None
     photon_gain: float | None
     read_noise: float | None
     pedestal: float | None
@@ -78,7 +79,7 @@ class SingleReport(SingleFigures, Advice):
 
     def line(self) -> str:
         """Summarise the noise in one line."""
-        parts = [f"Noise {self.noise_a:.3g} ADU"]
+        parts = [f"Noise {self.noise_a:.3g} ADU" if self.noise_a else "Noise not determined"]
         if self.photon_gain is not None:
             parts.append(f"{self.photon_gain:.3g} ADU/electron")
         if (reach := max(self.correlation_length or (0.0,))) > 0:
@@ -137,14 +138,14 @@ def advise_single(figures: SingleFigures, findings: tuple[Finding, ...] = ()) ->
         )
     elif correlation is None:
         reason = (
-            "The recording has too few smooth areas to tell whether neighbouring pixels share "
-            "noise: the pretrained network is adapted to the noise that was measured, and learns "
+            "The recording has too few smooth areas to distinguish its noise from fine structure: "
+            "the pretrained network is adapted to the noise of its finest detail, and learns "
             "nothing about the sample."
         )
         warnings.append(
             Finding(
                 "correlation_unknown",
-                "The recording has too few smooth areas to measure the correlation of its noise: "
+                "The recording has too few smooth areas to measure its noise: "
                 "give the noise that was measured on two recordings of this microscope (--noise), "
                 "or record the scene twice.",
             )

@@ -8,8 +8,14 @@ from scipy import ndimage
 from napari_n2n.noise.correlation import LAGS
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
-# Second difference along both axes: 0 for every slope and bend, and of unit gain for white noise.
-_DETAIL = np.outer((1, -2, 1), (1, -2, 1)) / 6
+# Second and fourth differences along both axes: 0 for slopes and bends, of unit gain for white
+# noise. Optics leave several times less structure in the fourth ones than in the second ones.
+_SECOND = np.outer((1, -2, 1), (1, -2, 1)) / 6
+_FOURTH = np.outer((1, -4, 6, -4, 1), (1, -4, 6, -4, 1)) / 70
+# Ratio of slow changes to the finest detail of white noise in the smoothest 5 % of the blocks.
+_WHITE = 0.075
+# Blocks overlap by half in images with fewer than these.
+_FEW = 64
 # Quantile of the ratios of slow to fast changes that smooth areas have, and largest multiple of it
 # in a smooth block: of smooth blocks, with ratios of 1 ± 0.26, the lowest and the highest 5 %.
 _SMOOTHEST, _SMOOTH = 0.05, 2.5
@@ -29,15 +35,19 @@ class SmoothBlocks:
 
     Attributes
     ----------
-    level, variance, detail
-        Mean, variance without slow changes, and variance of the finest detail of each block.
+    level, variance, detail, finest
+        Mean, variance without slow changes, and variance of second and of fourth differences of
+        each block.
     smooth
         Which blocks are smooth.
     structured
         Whether the smooth ones may show structure nevertheless.
-    next_detail
-        Correlation of the finest detail at lag 1 along y and x, in the smooth blocks: -2/3 for
-        white noise.
+    slowness
+        Slow changes of the smoothest blocks as a multiple of those of white noise as strong as the
+        finest detail: about 1 for white noise in smooth areas.
+    next_detail, next_finest
+        Correlation of second and of fourth differences at lag 1 along y and x, in the smooth
+        blocks: -2/3 and -4/5 for white noise.
     rest
         Pixels without slow changes, shape (blocks, side, side).
     """
@@ -45,9 +55,12 @@ class SmoothBlocks:
     level: np.ndarray
     variance: np.ndarray
     detail: np.ndarray
+    finest: np.ndarray
     smooth: np.ndarray
     structured: bool
+    slowness: float
     next_detail: tuple[float, float]
+    next_finest: tuple[float, float]
     rest: np.ndarray
 
     @classmethod
@@ -63,12 +76,12 @@ class SmoothBlocks:
         degree
             Degree of the polynomial that is removed from each block.
         """
-        detail = np.stack([ndimage.convolve(plane, _DETAIL, mode="mirror") for plane in planes])
         known = _cut(valid, side).all((1, 2))
-        pixels, fine = (_cut(values, side)[known] for values in (planes, detail))
+        sources = (planes, *(_differences(planes, kernel) for kernel in (_SECOND, _FOURTH)))
+        pixels, fine, finest = (_cut(values, side)[known] for values in sources)
         rest, removed = _without_slow(pixels, degree)
         variance = (rest**2).sum((1, 2)) / (side**2 - removed)
-        power = (fine**2).mean((1, 2))
+        power, finest_power = (np.nanmean(one**2, (1, 2)) for one in (fine, finest))
         level, noisy = pixels.mean((1, 2)), power > 0
         # Slow changes and the finest detail of white noise are independent, so that this choice of
         # blocks does not bias the detail.
@@ -77,11 +90,13 @@ class SmoothBlocks:
         usual = float(np.median(power[noisy])) if noisy.any() else 1.0
         expected = np.maximum(gain * level + offset, LEAST * usual)
         ratio = np.where(noisy, slow / expected, np.inf)
-        smooth, structured = np.zeros(len(ratio), bool), True
+        smooth, structured, lowest = np.zeros(len(ratio), bool), True, np.inf
         if noisy.any():
             lowest, quarter = np.quantile(ratio[noisy], (_SMOOTHEST, 0.25))
             smooth, structured = ratio < lowest * _SMOOTH, bool(quarter > lowest * _STRUCTURED)
-        return cls(level, variance, power, smooth, structured, _next(fine[smooth]), rest)
+        next_ones = _next(fine[smooth]), _next(finest[smooth])
+        about = (smooth, structured, float(lowest) / _WHITE)
+        return cls(level, variance, power, finest_power, *about, *next_ones, rest)
 
     def correlation(self, chosen: np.ndarray) -> np.ndarray:
         """Return the autocorrelation of smooth blocks at lags 0 to 8; shape (2, lags): y, x."""
@@ -94,22 +109,31 @@ class SmoothBlocks:
         return np.asarray(both / both[:, :1])
 
 
+def _differences(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Filter each plane; pixels without all their neighbours become NaN."""
+    margin = kernel.shape[0] // 2
+    inside = (slice(None), *(slice(margin, -margin),) * 2)
+    filtered = np.full(planes.shape, np.nan)
+    filtered[inside] = ndimage.convolve(planes, kernel[None])[inside]
+    return filtered
+
+
 def _cut(planes: np.ndarray, side: int) -> np.ndarray:
-    """Cut planes into blocks; shape (blocks, side, side)."""
-    count, rows, columns = planes.shape
-    rows, columns = rows // side, columns // side
-    cut = planes[:, : rows * side, : columns * side].reshape(count, rows, side, columns, side)
-    return cut.swapaxes(2, 3).reshape(-1, side, side)
+    """Cut planes into blocks, which overlap by half if there are few; (blocks, side, side)."""
+    cut = np.lib.stride_tricks.sliding_window_view(planes, (side, side), (1, 2))
+    few = planes.size < _FEW * side**2
+    step = side // 2 if few else side
+    return cut[:, ::step, ::step].reshape(-1, side, side)
 
 
 def _next(detail: np.ndarray) -> tuple[float, float]:
     """Return the correlation of blocks of detail at lag 1 along y and x; 0 without blocks."""
-    power = np.mean(detail**2, axis=(1, 2))
+    power = np.nanmean(detail**2, axis=(1, 2))
     if not power.any():
         return 0.0, 0.0
     scaled = detail[power > 0] / np.sqrt(power[power > 0])[:, None, None]
-    along_y = float(np.mean(scaled[:, 1:] * scaled[:, :-1]))
-    along_x = float(np.mean(scaled[:, :, 1:] * scaled[:, :, :-1]))
+    along_y = float(np.nanmean(scaled[:, 1:] * scaled[:, :-1]))
+    along_x = float(np.nanmean(scaled[:, :, 1:] * scaled[:, :, :-1]))
     return along_y, along_x
 
 

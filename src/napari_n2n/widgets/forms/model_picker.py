@@ -1,6 +1,6 @@
 """Form rows that ask for a model, the last one trained or a file, and show where it comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
     if record.values:
         yield "values", ", ".join(f"{low:.4g} to {high:.4g}" for low, high in record.values)
     if record.noise:
-        yield "noise", ", ".join(f"{noise['noise_a']:.3g}" for noise in record.noise) + " ADU"
+        yield "noise", ", ".join(map(_noise, record.noise))
     if (loss := LOSSES.get(record.loss)) is not None:
         yield "loss", loss.title
     if score := _score(record):
@@ -89,6 +89,11 @@ def provenance(record: ModelRecord) -> Iterator[tuple[str, str]]:
     made_with = [f"{name} {versions[name]}" for name in ("napari-n2n", "torch") if name in versions]
     if made_with:
         yield "made with", ", ".join(made_with)
+
+
+def _noise(noise: Mapping[str, Any]) -> str:
+    level = noise["noise_a"]
+    return "not determined" if level is None else f"{level:.3g} ADU"
 
 
 def _score(record: ModelRecord) -> str:
