@@ -124,6 +124,16 @@ def test_the_same_image_twice_offers_fixes(viewer, qtbot, fixed_estimate):
     )
 
 
+def test_two_scenes_are_not_a_pair_and_no_noise_is_shown(viewer, qtbot, fixed_estimate):
+    for seed in range(2):
+        viewer.add_image(noisy(blobs((128, 128), seed), seed), name=f"scene {seed}")
+    widget = open_train(viewer)
+    wait_until_measured(widget, qtbot)
+    assert widget.loss_words.text().startswith("⚠ scene 0 and scene 1 do not show the same scene")
+    assert widget.findings.noise_words.text() == "" and "\n" not in widget.loss_words.text()
+    assert offered_fixes(widget) == {"other"}
+
+
 def test_a_brighter_b_can_be_swapped_with_a(viewer, qtbot, fixed_estimate):
     scene = blobs((128, 128))
     viewer.add_image(noisy(scene, 1), name="dim")

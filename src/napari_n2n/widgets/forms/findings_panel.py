@@ -42,7 +42,7 @@ FIXES = {
             "other",
             "Choose another B",
             "Choose another recording of the scene as B",
-            frozenset({"duplicate", "shape"}),
+            frozenset({"duplicate", "shape", "other_scene"}),
         ),
         Fix(
             "crop",
@@ -104,9 +104,11 @@ class FindingsPanel(QWidget):
         reports = known.measured.reports if known.measured else []
         findings = [known.problem] if known.problem else _distinct(reports)
         findings += known.measured.elsewhere if known.measured else []
+        if others := [one for one in findings if one.code == "other_scene"]:
+            reports, findings = [], others  # what differs is no noise
         self.noise_words.setText("Measuring the noise ..." if known.busy else _noise(reports))
         words = [
-            *_reason(self._loss, reports),
+            *(() if others else _reason(self._loss, reports)),
             *(f"⚠ {in_field_names(one.message)}" for one in findings),
         ]
         self.loss_words.setText("\n".join(words))
