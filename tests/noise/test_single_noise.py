@@ -120,3 +120,11 @@ def test_border_of_zeros_is_no_noise():
     image[:60] = 0
     bordered = report_of(image)
     assert bordered.photon_gain == pytest.approx(inside.photon_gain, rel=0.15)
+
+
+def test_saturated_recording_has_no_known_noise():
+    image = np.full((40, 40), 7.0)
+    image[:, 6:] = 8.0
+    report = report_of(image)
+    assert report.noise_a is None
+    assert {one.code for one in report.warnings} & {"correlation_unknown"}

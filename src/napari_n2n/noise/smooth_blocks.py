@@ -143,7 +143,7 @@ def _without_slow(blocks: np.ndarray, degree: int) -> tuple[np.ndarray, int]:
     y, x = np.mgrid[:side, :side] / (side - 1) - 0.5
     terms = [y**i * x**j for i in range(degree + 1) for j in range(degree + 1 - i)]
     basis, _ = np.linalg.qr(np.stack(terms).reshape(len(terms), -1).T)
-    flat = blocks.reshape(len(blocks), -1)
+    flat = blocks.reshape(len(blocks), side**2)
     return (flat - (flat @ basis) @ basis.T).reshape(blocks.shape), len(terms)
 
 
