@@ -55,7 +55,7 @@ def measured(views):
     return measure_noise(Pair.open(*views))
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(
     gain=st.floats(0.3, 8),
     offset=st.floats(0, 300),
@@ -75,7 +75,7 @@ def test_camera_gain_and_read_noise_are_measured(gain, offset, read, exposure, s
     assert report.loss == "l2"
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(
     photons=st.floats(0.05, 20),
     gain=st.sampled_from((1, 2.2, 37)),
@@ -106,14 +106,14 @@ def test_bright_and_dark_outliers_are_distinguished(sign):
     assert measured(hit(gaussian(3, 5), 0.02, 1)).outlier_brighter == pytest.approx(0.5, abs=0.2)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(share=st.floats(0.001, 0.9), sigma=st.floats(0.5, 2), seed=seeds)
 def test_the_share_of_outliers_is_measured(share, sigma, seed):
     report = measured(hit(gaussian(sigma, seed, truth=WHOLE), share, seed))
     assert report.outlier_share == pytest.approx(share, abs=min(0.02, 0.25 * share))
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(width=st.floats(0.6, 3), seed=seeds)
 def test_the_correlation_length_is_measured(width, seed):
     report = measured(gaussian(8, seed, blur=width))
@@ -123,7 +123,7 @@ def test_the_correlation_length_is_measured(width, seed):
     assert not {warning.code for warning in report.warnings} & {"duplicate", "drift", "shift"}
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(
     width=st.floats(0.5, 1.5), gain=st.floats(0.6, 1.8), frames=st.sampled_from((1, 4)), seed=seeds
 )
@@ -132,7 +132,7 @@ def test_the_gain_between_two_exposures_is_measured(width, gain, frames, seed):
     assert measured([a, gain * np.mean(others, axis=0)]).gain_ratio == pytest.approx(gain, rel=0.05)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(dy=st.floats(-2, 2), dx=st.floats(-2, 2), seed=seeds)
 def test_the_shift_is_measured(dy, dx, seed):
     moved = ndimage.shift(TRUTH, (dy, dx), order=3, mode="reflect")
@@ -141,13 +141,13 @@ def test_the_shift_is_measured(dy, dx, seed):
     assert Pair.open(a, b).shift == pytest.approx((dy, dx), abs=0.1)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(sigma=st.floats(20, 60), blur=st.floats(0, 2), seed=seeds)
 def test_strong_noise_is_not_taken_for_a_shift(sigma, blur, seed):
     assert np.hypot(*Pair.open(*gaussian(sigma, seed, blur=blur)).shift) < 0.3
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(sigma=st.floats(1, 20), seed=seeds)
 def test_gaussian_noise_shows_no_other_kind(sigma, seed):
     report = measured(gaussian(sigma, seed))
@@ -223,7 +223,7 @@ def test_the_reason_names_the_value_of_missing_pixels(value, words):
     assert words in measured(views).reason
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(share=st.floats(0.01, 0.5), sigma=st.floats(0, 15), seed=seeds)
 def test_missing_pixels_are_distinguished_from_dark_ones(share, sigma, seed):
     rng = np.random.default_rng((seed, 6))
@@ -295,7 +295,7 @@ def test_drift_is_flagged():
     assert "drift" in {warning.code for warning in measured([a, b]).warnings}
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(sigma=st.floats(15, 40), level=st.floats(0, 15), seed=seeds)
 def test_the_shift_by_clipping_at_zero_is_measured(sigma, level, seed):
     rng = np.random.default_rng((seed, 5))

@@ -27,7 +27,7 @@ def report_of(image):
     return measure_single(Pair.single(image.astype(np.float32)))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(gain=st.floats(0.5, 4), seed=st.integers(0, 100))
 def test_photon_gain_and_noise_are_right_within_their_errors(gain, seed):
     scene, rng = blobs(seed), np.random.default_rng(seed)
