@@ -132,16 +132,16 @@ def test_correlated_noise_is_refused_with_a_loss_that_starts_from_random_weights
 
 @pytest.mark.parametrize("width", [0.0, 1.2])
 def test_one_recording_of_a_movie_is_denoised_with_its_neighbouring_frames(width):
-    scene = blobs((128, 128))
+    scene = blobs((96, 96))
     rng = np.random.default_rng(3)
-    noise = np.stack([rng.normal(size=scene.shape) for _ in range(10)])
+    noise = np.stack([rng.normal(size=scene.shape) for _ in range(6)])
     if width:
         noise = ndimage.gaussian_filter(noise, (0, width, width))
-    truth = np.stack([np.roll(scene, step, axis=1) for step in range(10)])
+    truth = np.stack([np.roll(scene, step, axis=1) for step in range(6)])
     movie = (truth + 40 * noise / noise.std()).astype(np.float32)
     pair = n2n.Pair.single(movie, axes="TYX")
     errors = []
     for dims in (2, 3):
-        model = n2n.train(pair, n2n.TrainingSettings(steps=10, dims=dims, batch=8))
+        model = n2n.train(pair, n2n.TrainingSettings(steps=2, dims=dims, batch=8))
         errors.append(np.sqrt(np.mean((n2n.denoise(model, movie, axes="TYX") - truth) ** 2)))
     assert errors[1] < 0.9 * errors[0]
