@@ -1,3 +1,4 @@
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from conftest import refused
+from conftest import copied, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.layers import Image
@@ -233,3 +234,30 @@ def test_compressed_files_are_not_kept_open(tmp_path):
                 np.testing.assert_array_equal(pixels, stack[plane] + number % 20)
     links = [link.resolve() for link in Path("/proc/self/fd").iterdir()]
     assert not [link for link in links if tmp_path in link.parents]
+
+
+@pytest.mark.parametrize("name", ["cells.ome.zarr.zip", "cells.ozx"])
+@pytest.mark.parametrize("inside", ["", "cells.ome.zarr"])
+def test_a_zipped_store_opens_as_the_folder_does(tmp_path, name, inside):
+    (tmp_path / "stack.tif").write_bytes(write(tmp_path, "ome").read_bytes())
+    image = Acquisition.open(tmp_path / "stack.tif", name="cells")
+    folder = tmp_path / "cells.ome.zarr"
+    list(copied(image, folder))
+    with zipfile.ZipFile(tmp_path / name, "w") as store:
+        for file in (path for path in folder.rglob("*") if path.is_file()):
+            store.write(file, Path(inside) / file.relative_to(folder))
+    unpacked, zipped = (Acquisition.open(path) for path in (folder, tmp_path / name))
+    assert zipped.header == unpacked.header
+    np.testing.assert_array_equal(np.asarray(zipped.data), STACK)
+
+
+@pytest.mark.parametrize("content", [b"no zip file", None])
+def test_a_zip_file_without_a_store_is_refused(tmp_path, content):
+    path = tmp_path / "a.zip"
+    if content is None:
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("notes.txt", "none")
+    else:
+        path.write_bytes(content)
+    with refused("unreadable", match="a.zip: "):
+        Acquisition.open(path)

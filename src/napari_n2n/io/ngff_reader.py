@@ -6,8 +6,10 @@ Metadata that are missing or of the wrong type are left out; axes that do not fi
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import zarr
+from zarr.storage import ZipStore
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Channel, Header, channel, number
@@ -20,6 +22,8 @@ from napari_n2n.io.units import unit_name
 
 # OME-Zarr 0.1 and 0.2 do not name axes: their images always have these.
 _FIRST_AXES = "TCZYX"
+# Files that describe an array or a group, at the top of a store.
+_NODES = frozenset({"zarr.json", ".zarray", ".zgroup"})
 
 
 def read(path: Path, wanted: str = "") -> tuple[zarr.Array, Header]:
@@ -42,11 +46,29 @@ def read(path: Path, wanted: str = "") -> tuple[zarr.Array, Header]:
     return read_store(path.absolute(), str(path), wanted)
 
 
-def read_store(store: Any, path: str, wanted: str = "") -> tuple[zarr.Array, Header]:
-    """Do what `read` does for any store of zarr; `path` is its name in messages."""
+def read_zipped(path: Path, wanted: str = "") -> tuple[zarr.Array, Header]:
+    """Do what `read` does for a store in a zip file, at its top or in its only folder."""
+    with OneLine(f"{path}: is not a readable zip file", "copy it again, or unpack it"):
+        store = ZipStore(path.absolute(), mode="r", read_only=True)
+        with ZipFile(path) as content:
+            names = set(content.namelist())
+    tops = {name.partition("/")[0] for name in names}
+    inside = "" if tops & _NODES or len(tops) != 1 else tops.pop()
+    if not names & {f"{inside}/{node}".lstrip("/") for node in _NODES}:
+        raise BadInput(f"{path}: contains no zarr: give the file in it", "unreadable")
+    return read_store(store, str(path), wanted, inside)
+
+
+def read_store(
+    store: Any, path: str, wanted: str = "", inside: str = ""
+) -> tuple[zarr.Array, Header]:
+    """Do what `read` does for any store of zarr, or for a group in it.
+
+    `path` is its name in messages, `inside` the path of the group.
+    """
     with OneLine(f"{path}: is not a readable zarr", "check that all its files were copied"):
         try:
-            node: Any = zarr.open(store, mode="r")
+            node: Any = zarr.open(store, mode="r", path=inside or None)
         except FileNotFoundError as error:
             if isinstance(store, Path):
                 raise

@@ -122,6 +122,8 @@ def _open_path(given: Path, axes: str | None) -> Source:
     suffix = path.suffix.lower()
     if is_zarr or suffix == ".zarr":
         read: _Read = partial(ngff_reader.read, wanted=image)
+    elif suffix in _ZIPPED:
+        read = partial(ngff_reader.read_zipped, wanted=image)
     elif path.is_dir():
         raise BadInput(f"{path}: is a folder but not a zarr: name the files in it", "format")
     elif suffix in _SINGLE:
@@ -192,6 +194,7 @@ def _read_npy(path: Path) -> tuple[Any, Header]:
 
 
 _Read = Callable[[Path], tuple[Any, Header]]
+_ZIPPED = (".zip", ".ozx")  # of stores of zarr; .ozx is that of OME-Zarr
 # Formats whose files have one image; TIFF is known by its first bytes, whatever its suffix.
 _SINGLE: dict[str, _Read] = {
     **dict.fromkeys(picture.SUFFIXES, picture.read),
@@ -362,7 +365,7 @@ def checked_axes(name: str, shape: tuple[int, ...], dtype: np.dtype, axes: str) 
 
 def _stem(path: Path) -> str:
     name = path.name
-    for ending in (".ome.zarr", ".ome.tiff", ".ome.tif"):
+    for ending in (".ome.zarr.zip", ".ome.zarr", ".zarr.zip", ".ome.tiff", ".ome.tif"):
         if name.lower().endswith(ending):
             return name[: -len(ending)]
     return path.stem
