@@ -205,11 +205,14 @@ def test_one_recording_is_enough_with_single(monkeypatch, capsys, tmp_path):
     assert record["method"] == "pixels"
 
 
-def test_noise_of_one_recording_is_printed(monkeypatch, capsys, folder):
-    _, printed, _ = call(monkeypatch, capsys, "inspect", folder / "a.tif", "--json")
+def test_noise_of_one_recording_is_printed(monkeypatch, capsys, tmp_path):
+    smooth = 100 + 20 * np.hypot(*np.mgrid[-2:2:96j, -2:2:96j])
+    tifffile.imwrite(tmp_path / "a.tif", noisy(smooth, 1, sigma=10))
+    _, printed, _ = call(monkeypatch, capsys, "inspect", tmp_path / "a.tif", "--json")
     figures = json.loads(printed)
     assert figures["loss"] is None and "more certainty" in figures["reason"]
-    assert figures["single"][0]["noise_a"] > 0 and figures["single"][0]["read_noise"] is None
+    single = figures["single"][0]
+    assert single["noise_a"] == pytest.approx(10, rel=0.1) and single["read_noise"] is None
 
 
 @pytest.mark.parametrize(

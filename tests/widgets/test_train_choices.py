@@ -221,7 +221,8 @@ def test_typed_axes_apply_to_folders_too(viewer, qtbot, tmp_path):
     widget.form.steps.value, widget.device.value = 2, "cpu"
     widget.train()
     qtbot.waitUntil(lambda: not widget.session.running, timeout=60_000)
-    assert [layer.data.shape for layer in viewer.layers] == [(2, 3, 64, 64)] * 2
+    shapes = [layer.data.shape for layer in viewer.layers]  # a layer for each field and channel
+    assert shapes == [(3, 64, 64)] * 4
 
 
 def test_the_positions_in_two_files_train_one_model_or_one_is_chosen(viewer, qtbot, tmp_path):

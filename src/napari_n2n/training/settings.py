@@ -111,7 +111,7 @@ class TrainingSettings(BaseModel):
             "labels": {"2": "2 - planes", "3": "3 - volumes, movies"},
         },
     )
-    """2: plane by plane; 3: with the planes or frames before and after (Z or T axis)."""
+    """2: plane by plane; 3: with neighbouring planes or frames (Z or T axis)."""
 
     channels: Literal["together", "separate"] = Field(
         default="together", title="Channels", json_schema_extra={"form": "advanced"}
