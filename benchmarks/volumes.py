@@ -28,8 +28,7 @@ from napari_n2n.stats.image_quality import psnr
 SAMPLES = Path(__file__).parents[1] / "sample_data"
 GAIN, OFFSET, READ_NOISE = 2.0, 100.0, 2.0  # of the simulated camera: ADU/electron, ADU, electrons
 SPEEDS = (0.0, 0.5, 1.0, 2.0, 4.0)  # pixels from frame to frame
-MOVIE_STEPS = 100
-THIN, THIN_STEPS = (3, 5, 8, 12), 100  # planes
+THIN = (3, 5, 8, 12)  # planes
 LARGE = (64, 512, 512)  # voxels of the volume whose tiles are counted
 ROUND = 1.35  # largest number of voxels that may be computed for each voxel of the result
 
@@ -227,7 +226,7 @@ def movie(speed: float) -> np.ndarray:
     )
 
 
-def movies() -> tuple[list[list[object]], list[Verdict]]:
+def movies(steps: int) -> tuple[list[list[object]], list[Verdict]]:
     """Train on one recording of moving samples; return rows and verdicts."""
     rows: list[list[object]] = []
     verdicts = []
@@ -235,11 +234,11 @@ def movies() -> tuple[list[list[object]], list[Verdict]]:
         electrons = movie(speed)
         noisy, truth = recorded(electrons, 1), GAIN * electrons + OFFSET
         extent = float(np.ptp(truth))
-        planes, one = trained(noisy, None, 2, MOVIE_STEPS, "TYX")
-        stack, _ = trained(noisy, None, 3, MOVIE_STEPS, "TYX")
+        planes, one = trained(noisy, None, 2, steps, "TYX")
+        stack, _ = trained(noisy, None, 3, steps, "TYX")
         halves = Acquisition.open(noisy, axes="TYX").split("T")
         pair = Pair.open(*halves)
-        split = train(pair, TrainingSettings(steps=MOVIE_STEPS))
+        split = train(pair, TrainingSettings(steps=steps))
         scores = [psnr(truth, noisy, extent)]
         scores += [psnr(truth, denoise(model, one.first), extent) for model in (planes, split)]
         scores.append(psnr(truth, denoise(stack, one.first), extent))
@@ -250,53 +249,75 @@ def movies() -> tuple[list[list[object]], list[Verdict]]:
     return rows, verdicts
 
 
+def volumes_text(steps: list[int]) -> str:
+    """Return the section about volumes."""
+    rows: list[list[object]] = []
+    verdicts: list[Verdict] = []
+    for more, right in volumes(steps):
+        rows += more
+        verdicts += right
+    header = ["volume", "steps", "raw", "2D, one", "2D, both", "3D, one", "3D, both"]
+    return (
+        "PSNR in dB of one recording denoised, and of both averaged; 2D: plane by plane, "
+        f"3D: as a volume (`--dims 3`).\n\n{table(header, rows)}\n\n{judged(verdicts)}"
+    )
+
+
+def points_text(steps: list[int]) -> str:
+    """Return the section about the width of points."""
+    rows, verdicts = points(steps[0])
+    text = table(["image", "along Z", "along Y"], rows)
+    return (
+        f"Median width of 50 simulated points at half maximum, in voxels, after {steps[0]} steps."
+        f"\n\n{text}\n\n{judged(verdicts)}"
+    )
+
+
+def thin_text(steps: list[int]) -> str:
+    """Return the section about stacks of few planes."""
+    rows, verdicts = thin(steps[0])
+    header = ["planes", "raw", "2D", "3D", "largest difference from the bare network"]
+    return (
+        f"Thin volumes of 96x96 pixels, {steps[0]} steps: PSNR in dB; the difference in "
+        f"standard deviations of the error.\n\n{table(header, rows)}\n\n{judged(verdicts)}"
+    )
+
+
+def tiles_text(steps: list[int]) -> str:
+    """Return the section about tiles."""
+    text, verdict = tiling()
+    return f"{text}\n\n{judged([verdict])}"
+
+
+def movies_text(steps: list[int]) -> str:
+    """Return the section about movies."""
+    rows, verdicts = movies(steps[0])
+    header = ["pixels a frame", "raw", "alone, 2D", "even and odd frames, 2D", "alone, 3D"]
+    return (
+        f"One recording of a moving sample, 24 frames, {steps[0]} steps: PSNR in dB.\n\n"
+        f"{table(header, rows)}\n\n{judged(verdicts)}"
+    )
+
+
+SECTIONS = {
+    "volumes": volumes_text,
+    "points": points_text,
+    "thin": thin_text,
+    "tiles": tiles_text,
+    "movies": movies_text,
+}
+
+
 def main() -> None:
-    """Measure the sections, and publish the tables."""
+    """Measure the sections, and publish the table of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, nargs="+", default=[100, 400])
-    sections = ("volumes", "points", "thin", "tiles", "movies")
-    parser.add_argument("--only", nargs="+", choices=sections, default=sections)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--no-publish", action="store_true", help="only print")
     given = parser.parse_args()
-    parts: list[str] = []
-    verdicts: list[Verdict] = []
-    if "volumes" in given.only:
-        rows: list[list[object]] = []
-        for more, right in volumes(given.steps):
-            rows += more
-            verdicts += right
-        header = ["volume", "steps", "raw", "2D, one", "2D, both", "3D, one", "3D, both"]
-        parts.append(
-            "PSNR in dB of one recording denoised, and of both averaged; 2D: plane by plane, "
-            f"3D: as a volume (`--dims 3`).\n\n{table(header, rows)}"
-        )
-    if "points" in given.only:
-        rows, right = points(given.steps[-1])
-        verdicts += right
-        text = table(["image", "along Z", "along Y"], rows)
-        parts.append(f"Median width of 50 simulated points at half maximum, in voxels.\n\n{text}")
-    if "thin" in given.only:
-        rows, right = thin(THIN_STEPS)
-        verdicts += right
-        header = ["planes", "raw", "2D", "3D", "largest difference from the bare network"]
-        parts.append(
-            f"Thin volumes of 96x96 pixels, {THIN_STEPS} steps: PSNR in dB; the difference in "
-            f"standard deviations of the error.\n\n{table(header, rows)}"
-        )
-    if "tiles" in given.only:
-        text, verdict = tiling()
-        verdicts.append(verdict)
-        parts.append(text)
-    if "movies" in given.only:
-        rows, right = movies()
-        verdicts += right
-        header = ["pixels a frame", "raw", "alone, 2D", "even and odd frames, 2D", "alone, 3D"]
-        parts.append(
-            f"One recording of a moving sample, 24 frames, {MOVIE_STEPS} steps: PSNR in dB.\n\n"
-            f"{table(header, rows)}"
-        )
-    text = "\n\n".join((*parts, judged(verdicts), machine()))
-    print(text) if given.no_publish else publish("volumes", text)
+    for section in given.only:
+        text = f"{SECTIONS[section](given.steps)}\n\n{machine()}"
+        print(text, flush=True) if given.no_publish else publish(f"volumes-{section}", text)
 
 
 if __name__ == "__main__":
