@@ -193,9 +193,8 @@ def thin(steps: int) -> tuple[list[list[object]], list[Verdict]]:
         flat = psnr(truth, denoise(plane, pair.first), extent)
         off = float(np.abs(result - bare).max() / (result - truth).std())
         rows.append([planes, *(f"{one:.2f}" for one in (raw, flat, score)), f"{off:.1e}"])
-        verdicts.append(
-            (score > flat and off < 0.01, f"{planes} planes: {score - flat:+.2f} dB by its volume")
-        )
+        words = f"{planes} planes: {score - flat:+.2f} dB better as a volume"
+        verdicts.append((score > flat and off < 0.01, words))
         print(rows[-1], flush=True)
     return rows, verdicts
 
@@ -245,7 +244,8 @@ def movies(steps: int) -> tuple[list[list[object]], list[Verdict]]:
         rows.append([f"{speed:g}", *(f"{score:.2f}" for score in scores)])
         print(rows[-1], flush=True)
         gain = scores[3] - max(scores[1:3])
-        verdicts.append((gain >= -0.05, f"{speed:g} pixels a frame: {gain:+.2f} dB by its frames"))
+        words = f"{speed:g} pixels a frame: {gain:+.2f} dB better with its frames"
+        verdicts.append((gain >= -0.05, words))
     return rows, verdicts
 
 
