@@ -256,31 +256,30 @@ def volumes_text(steps: list[int]) -> str:
     for more, right in volumes(steps):
         rows += more
         verdicts += right
-    header = ["volume", "steps", "raw", "2D, one", "2D, both", "3D, one", "3D, both"]
-    return (
+    words = (
         "PSNR in dB of one recording denoised, and of both averaged; 2D: plane by plane, "
-        f"3D: as a volume (`--dims 3`).\n\n{table(header, rows)}\n\n{judged(verdicts)}"
+        "3D: as a volume (`--dims 3`)."
     )
+    header = ["volume", "steps", "raw", "2D, one", "2D, both", "3D, one", "3D, both"]
+    return section(words, header, rows, verdicts)
 
 
 def points_text(steps: list[int]) -> str:
     """Return the section about the width of points."""
-    rows, verdicts = points(steps[0])
-    text = table(["image", "along Z", "along Y"], rows)
-    return (
+    words = (
         f"Median width of 50 simulated points at half maximum, in voxels, after {steps[0]} steps."
-        f"\n\n{text}\n\n{judged(verdicts)}"
     )
+    return section(words, ["image", "along Z", "along Y"], *points(steps[0]))
 
 
 def thin_text(steps: list[int]) -> str:
     """Return the section about stacks of few planes."""
-    rows, verdicts = thin(steps[0])
-    header = ["planes", "raw", "2D", "3D", "largest difference from the bare network"]
-    return (
-        f"Thin volumes of 96x96 pixels, {steps[0]} steps: PSNR in dB; the difference in "
-        f"standard deviations of the error.\n\n{table(header, rows)}\n\n{judged(verdicts)}"
+    words = (
+        f"Thin volumes of 96x96 pixels, {steps[0]} steps: PSNR in dB; the difference in standard "
+        "deviations of the error."
     )
+    header = ["planes", "raw", "2D", "3D", "largest difference from the bare network"]
+    return section(words, header, *thin(steps[0]))
 
 
 def tiles_text(steps: list[int]) -> str:
@@ -291,12 +290,16 @@ def tiles_text(steps: list[int]) -> str:
 
 def movies_text(steps: list[int]) -> str:
     """Return the section about movies."""
-    rows, verdicts = movies(steps[0])
+    words = f"One recording of a moving sample, 24 frames, {steps[0]} steps: PSNR in dB."
     header = ["pixels a frame", "raw", "alone, 2D", "even and odd frames, 2D", "alone, 3D"]
-    return (
-        f"One recording of a moving sample, 24 frames, {steps[0]} steps: PSNR in dB.\n\n"
-        f"{table(header, rows)}\n\n{judged(verdicts)}"
-    )
+    return section(words, header, *movies(steps[0]))
+
+
+def section(
+    words: str, header: list[str], rows: list[list[object]], verdicts: list[Verdict]
+) -> str:
+    """Return a text with its table and its verdicts."""
+    return f"{words}\n\n{table(header, rows)}\n\n{judged(verdicts)}"
 
 
 SECTIONS = {
@@ -315,9 +318,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--no-publish", action="store_true", help="only print")
     given = parser.parse_args()
-    for section in given.only:
-        text = f"{SECTIONS[section](given.steps)}\n\n{machine()}"
-        print(text, flush=True) if given.no_publish else publish(f"volumes-{section}", text)
+    for name in given.only:
+        text = f"{SECTIONS[name](given.steps)}\n\n{machine()}"
+        print(text, flush=True) if given.no_publish else publish(f"volumes-{name}", text)
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _fibres(side: int, rng: np.random.Generator) -> np.ndarray:
         y, x = np.moveaxis(path + shift, 1, 0)
         weight = np.broadcast_to(rng.lognormal(0, 0.5, (count, 1)), y.shape)
         _splat(image, y, x, weight)
-    return _scaled(gaussian_filter(image, rng.uniform(0.5, 1.8)))
+    return scaled(gaussian_filter(image, rng.uniform(0.5, 1.8)))
 
 
 def _spots(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -81,8 +81,8 @@ def _spots(side: int, rng: np.random.Generator) -> np.ndarray:
         layer, count = np.zeros_like(image), int(rng.integers(10, 400))
         y, x = rng.uniform(0, side, (2, count))
         _splat(layer, y, x, rng.lognormal(0, 0.7, count))
-        image += _scaled(gaussian_filter(layer, rng.uniform(0.6, 5)))
-    return _scaled(image)
+        image += scaled(gaussian_filter(layer, rng.uniform(0.6, 5)))
+    return scaled(image)
 
 
 def _texture(side: int, rng: np.random.Generator) -> np.ndarray:
@@ -96,7 +96,7 @@ def _texture(side: int, rng: np.random.Generator) -> np.ndarray:
         field = np.tanh(field * rng.uniform(1, 6))
     elif rng.random() < 0.5:
         field = np.exp(rng.uniform(0.3, 1.2) * field)
-    return _scaled(field - field.min())
+    return scaled(field - field.min())
 
 
 def _splat(image: np.ndarray, y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
@@ -109,5 +109,6 @@ def _splat(image: np.ndarray, y: np.ndarray, x: np.ndarray, weight: np.ndarray) 
             np.add.at(image, at, weight * part_y * part_x)
 
 
-def _scaled(image: np.ndarray) -> np.ndarray:
+def scaled(image: np.ndarray) -> np.ndarray:
+    """Divide an image by its brightest values."""
     return image / max(float(np.quantile(image, 0.999)), 1e-9)

@@ -6,7 +6,7 @@ are planes that move, fade and change. No scene imitates a recording that the be
 """
 
 import numpy as np
-from scenes import scene
+from scenes import scaled, scene
 from scipy.ndimage import gaussian_filter, shift
 
 _MOVIES = 0.4  # share of the stacks that are movies
@@ -102,7 +102,7 @@ def _fibres(shape: tuple[int, ...], step: float, rng: np.random.Generator) -> np
         path = along.cumsum(0) + rng.uniform(0, shape)
         _splat(image, path, np.full(count, rng.lognormal(0, 0.5)))
     width = rng.uniform(0.5, 1.8)
-    return _scaled(gaussian_filter(image, (width / step, width, width)))
+    return scaled(gaussian_filter(image, (width / step, width, width)))
 
 
 def _spots(shape: tuple[int, ...], step: float, rng: np.random.Generator) -> np.ndarray:
@@ -112,8 +112,8 @@ def _spots(shape: tuple[int, ...], step: float, rng: np.random.Generator) -> np.
         layer, count = np.zeros(shape), int(rng.integers(20, 2000))
         _splat(layer, rng.uniform(0, shape, (count, 3)), rng.lognormal(0, 0.7, count))
         width = rng.uniform(0.6, 5)
-        image += _scaled(gaussian_filter(layer, (width / step, width, width)))
-    return _scaled(image)
+        image += scaled(gaussian_filter(layer, (width / step, width, width)))
+    return scaled(image)
 
 
 def _texture(shape: tuple[int, ...], step: float, rng: np.random.Generator) -> np.ndarray:
@@ -129,7 +129,7 @@ def _texture(shape: tuple[int, ...], step: float, rng: np.random.Generator) -> n
         field = np.tanh(field * rng.uniform(1, 6))
     elif rng.random() < 0.5:
         field = np.exp(rng.uniform(0.3, 1.2) * field)
-    return _scaled(field - field.min())
+    return scaled(field - field.min())
 
 
 def _splat(image: np.ndarray, places: np.ndarray, weight: np.ndarray) -> None:
@@ -140,7 +140,3 @@ def _splat(image: np.ndarray, places: np.ndarray, weight: np.ndarray) -> None:
         share = np.prod(np.where(corner, part, 1 - part), axis=1)
         at = tuple(((whole + corner) % image.shape).T)
         np.add.at(image, at, weight * share)
-
-
-def _scaled(image: np.ndarray) -> np.ndarray:
-    return image / max(float(np.quantile(image, 0.999)), 1e-9)

@@ -122,7 +122,7 @@ class _Stream:
 
     def result(self, group: int = 0) -> Tensor:
         """Return the denoised planes of a group, (N, channels, Z, Y, X)."""
-        cells = in_full_precision(self._network.head, _planes(self._up(0, group)))
+        cells = in_full_precision(self._network.head, _planes(self._get("up", 0, group)))
         planes = depth_to_space(cells, (2, 2))
         return planes.unflatten(0, (self._count, -1)).transpose(1, 2)
 
@@ -131,50 +131,44 @@ class _Stream:
         for key in [key for key in self._features if key[2] < group]:
             del self._features[key]
 
-    def _down(self, level: int, group: int) -> Tensor:
-        """Return the features of a level on the way down."""
-        key = "down", level, group
+    def _get(self, way: str, level: int, group: int) -> Tensor:
+        """Return the features of a level on a way: "down", "pooled" or "up"."""
+        if way == "up" and level == len(self._network.up):
+            way = "down"  # the coarsest level
+        key = way, level, group
         if key not in self._features:
-            block = self._network.down[level]
-            planes = block(_planes(self._into_down(level, group)))
-            self._features[key] = self._stacked(planes)
+            compute = {"down": self._down, "pooled": self._pooled, "up": self._up}[way]
+            self._features[key] = self._stacked(compute(level, group))
         return self._features[key]
 
-    def _into_down(self, level: int, group: int) -> Tensor:
-        if level == 0:
-            return self._cells(group)
+    def _down(self, level: int, group: int) -> Tensor:
+        """Compute the features of a level on the way down, (N * Z, width, Y, X)."""
         network = self._network
-        return network.before_down[level - 1](self._window("pooled", level, group))
+        if level == 0:
+            given = self._cells(group)
+        else:
+            given = network.before_down[level - 1](self._window("pooled", level, group))
+        return network.down[level](_planes(given))
 
     def _pooled(self, level: int, group: int) -> Tensor:
-        """Return the features of the level above, pooled."""
-        key = "pooled", level, group
-        if key not in self._features:
-            above = _planes(self._down(level - 1, group))
-            self._features[key] = self._stacked(F.max_pool2d(above, 2))
-        return self._features[key]
+        """Pool the features of the level above."""
+        return F.max_pool2d(_planes(self._get("down", level - 1, group)), 2)
 
     def _up(self, level: int, group: int) -> Tensor:
-        """Return the features of a level on the way up; those of the coarsest are from below."""
-        depth = len(self._network.up)
-        if level == depth:
-            return self._down(level, group)
-        key = "up", level, group
-        if key not in self._features:
-            network = self._network
-            coarse = _planes(network.before_up[level](self._window("up", level + 1, group)))
-            finer = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
-            skip = _planes(network.before_skip[level](self._window("down", level, group)))
-            block = network.up[depth - 1 - level]
-            self._features[key] = self._stacked(block(torch.cat([finer, skip], dim=1)))
-        return self._features[key]
+        """Compute the features of a level on the way up."""
+        network = self._network
+        coarse = _planes(network.before_up[level](self._window("up", level + 1, group)))
+        finer = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+        skip = _planes(network.before_skip[level](self._window("down", level, group)))
+        block = network.up[len(network.up) - 1 - level]
+        return block(torch.cat([finer, skip], dim=1))
 
     def _window(self, way: str, level: int, group: int) -> Tensor:
         """Return the features of a group with one plane before and one after it."""
-        get = {"down": self._down, "pooled": self._pooled, "up": self._up}[way]
-        own = get(level, group)
-        before = get(level, group - 1)[:, -1:] if group > 0 else own[:, :1]
-        after = get(level, group + 1)[:, :1] if group + 1 < self._groups else own[:, -1:]
+        own = self._get(way, level, group)
+        before = self._get(way, level, group - 1)[:, -1:] if group > 0 else own[:, :1]
+        last = group + 1 == self._groups
+        after = own[:, -1:] if last else self._get(way, level, group + 1)[:, :1]
         return torch.cat([before, own, after], dim=1)
 
     def _cells(self, group: int) -> Tensor:
