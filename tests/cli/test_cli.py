@@ -85,6 +85,18 @@ def test_inspect_prints_the_loss_and_the_noise(monkeypatch, capsys, folder):
         assert float(level[1]) == pytest.approx(20, rel=0.1)
 
 
+def test_inspect_of_two_scenes_gives_no_figures(monkeypatch, capsys, folder, tmp_path):
+    tifffile.imwrite(tmp_path / "other.tif", noisy(blobs((96, 96), seed=7), 2))
+    words = ("inspect", folder / "a.tif", tmp_path / "other.tif")
+    status, out, _ = call(monkeypatch, capsys, *words)
+    assert status == 0 and out.startswith("other_scene: ") and "noise in A" not in out
+    table = tmp_path / "t.csv"
+    found = json.loads(call(monkeypatch, capsys, *words, "--json", "--table", table)[1])
+    assert ",no pair," in table.read_text()
+    assert found.keys() >= INSPECT_KEYS and found["noise_a"] is found["loss"] is None
+    assert "do not show the same scene" in found["reason"]
+
+
 def test_inspect_of_one_file_prints_what_was_read(monkeypatch, capsys, tmp_path):
     path = tmp_path / "a.ome.tif"
     steps = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1, "PhysicalSizeZ": 0.5}

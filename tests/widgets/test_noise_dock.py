@@ -55,6 +55,15 @@ def test_warnings_name_a_fix_and_fit_a_narrow_dock(viewer, qtbot):
     assert widget.widget().minimumSizeHint().width() <= 280
 
 
+def test_two_scenes_are_not_a_pair_and_no_figures_are_shown(viewer, qtbot):
+    add_pair(viewer, b=noisy(blobs((128, 128), seed=7), 2))
+    _, widget = open_dock(viewer)
+    measure(widget, qtbot)
+    assert widget.warnings.text().startswith("⚠ first and second do not show the same scene")
+    assert "\n" not in widget.warnings.text() and not widget.plots
+    assert all(part.isHidden() for part in (widget.loss, widget.status, widget.figures))
+
+
 def test_cancel_stops_the_measurement(viewer, qtbot):
     add_pair(viewer)
     _, widget = open_dock(viewer)

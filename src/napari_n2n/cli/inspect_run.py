@@ -119,7 +119,7 @@ def print_measured(
     printed if `left_out` is given.
     """
     if left_out is not None:
-        whole = [report.as_dict() | {"curves": curves.as_dict()} for _, report, curves in measured]
+        whole = [_figures(report, curves) for _, report, curves in measured]
         more: dict[str, Any] = {"channels": whole} if len(whole) > 1 else {}
         if batch is not None:
             more["fields"] = batch.as_list()
@@ -134,6 +134,16 @@ def print_measured(
         for line in report.lines():
             show(line)
     _print_lines(recordings)
+
+
+def _figures(report: "NoiseReport", curves: "NoiseCurves") -> dict[str, Any]:
+    """Return plain JSON; all figures are null if the acquisitions show different scenes."""
+    from napari_n2n.pair.checks import other_scenes
+
+    whole = report.as_dict() | {"curves": curves.as_dict()}
+    if not (others := other_scenes(report.warnings)):
+        return whole
+    return dict.fromkeys(whole) | {"reason": others[0].message, "warnings": whole["warnings"]}
 
 
 def print_alone(

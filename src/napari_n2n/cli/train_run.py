@@ -49,12 +49,14 @@ def train_shown(
     from napari_n2n.model.device import choose_device, unused_card
     from napari_n2n.noise.known_noise import read_noise
     from napari_n2n.noise.measure import measure_channels
+    from napari_n2n.pair.checks import other_scenes
 
     reports = measure_channels(pairs) if noise is None else read_noise(noise, pairs)
     for pair, report in zip(pairs, reports, strict=False):  # the first field of view
-        say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
+        if not other_scenes(report.warnings):
+            say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
     found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
-    for message in dict.fromkeys(finding.message for finding in found):
+    for message in dict.fromkeys(finding.message for finding in other_scenes(found) or found):
         say(f"note: {message}")
     if choose_device(settings.device).type == "cpu" and (advice := unused_card()):
         say(f"note: to be many times faster, {advice}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from napari_n2n.noise.correlation import CORRELATED
 from napari_n2n.noise.figures import NoiseFigures
-from napari_n2n.pair.checks import Finding
+from napari_n2n.pair.checks import Finding, other_scenes
 
 # Share of outliers up to which the median is used: it fails at one half; the difference is a margin
 # for the error of the measured share.
@@ -67,11 +67,16 @@ def advise(figures: NoiseFigures) -> Advice:
 
 
 def report_lines(advice: Advice, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield the loss with its reason, a line for each figure, and the warnings."""
-    yield f"{'loss':<15}{advice.loss.upper()}: {advice.reason}"
-    for name, text in rows:
-        yield f"{name:<15}{text}"
-    for warning in advice.warnings:
+    """Yield the loss with its reason, a line for each figure, and the warnings.
+
+    For acquisitions of different scenes only this warning is yielded.
+    """
+    others = other_scenes(advice.warnings)
+    if not others:
+        yield f"{'loss':<15}{advice.loss.upper()}: {advice.reason}"
+        for name, text in rows:
+            yield f"{name:<15}{text}"
+    for warning in others or advice.warnings:
         yield f"{warning.code}: {warning.message}"
 
 

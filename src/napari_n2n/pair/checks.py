@@ -1,7 +1,7 @@
 """Checks of the acquisitions of a pair: duplicates, saturation, and findings for the user."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,18 @@ class Finding:
 
     code: str
     message: str
+
+
+_OTHER_SCENE = "other_scene"
+
+
+def other_scenes(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that say that two acquisitions show different scenes.
+
+    Noise is the difference of two acquisitions of one scene: beside such a finding no figure is
+    valid, and no other finding.
+    """
+    return [one for one in findings if one.code == _OTHER_SCENE]
 
 
 # Difference of the gain from 1 above which it is reported: 2 % of the signal.
@@ -137,7 +149,7 @@ def _other_scene(
     if not _share_unhit_pixels(*views):
         correlation = together / (spreads[0] * spreads[1])
         yield Finding(
-            "other_scene",
+            _OTHER_SCENE,
             f"{first.name} and {other.name} do not show the same scene (correlation of their "
             f"structures {correlation:.2f}; 1 for one scene): choose two recordings of one place "
             "and one channel, or align them first.",

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.noise.measure import measure_with_curves
-from napari_n2n.pair.checks import Finding
+from napari_n2n.pair.checks import Finding, other_scenes
 from napari_n2n.pair.pair import Pair
 from napari_n2n.quality.score import Score
 from napari_n2n.stats import image_quality
@@ -99,12 +99,13 @@ class MeasuredField:
         }
         figures["shift_y"], figures["shift_x"] = report.shift
         figures["psnr_raw"] = 20 * math.log10(scale / report.noise_a) if report.noise_a else None
+        others = other_scenes(report.warnings)
         return cls(
             name=pair.first.name,
             file=str(pair.first.path or ""),
-            figures=figures,
-            note=report.loss.upper(),
-            warnings=report.warnings,
+            figures=dict.fromkeys(figures) if others else figures,
+            note="no pair" if others else report.loss.upper(),
+            warnings=tuple(others) or report.warnings,
             thumbnail=thumbnail(plane),
         )
 

@@ -12,6 +12,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.noise.measure import Report
 from napari_n2n.noise.panels import panels
 from napari_n2n.noise.report import NoiseReport
+from napari_n2n.pair.checks import other_scenes
 from napari_n2n.pair.recordings import Recordings, first_field
 from napari_n2n.widgets.dock import (
     Dock,
@@ -198,15 +199,16 @@ class NoiseWidget(Dock):
         self._remove_plots()
         report = self._measured.reports[self.channel.value]
         curves = self._measured.curves[self.channel.value]
-        self.loss.setText(f"Train with {report.loss.upper()}")
-        self.status.setText(report.reason)
         found = (*report.warnings, *self._measured.elsewhere)
-        warnings = (f"⚠ {in_field_names(warning.message)}" for warning in found)
+        others = other_scenes(report.warnings)
+        self.loss.setText("" if others else f"Train with {report.loss.upper()}")
+        self.status.setText("" if others else report.reason)
+        warnings = (f"⚠ {in_field_names(warning.message)}" for warning in others or found)
         self.warnings.setText("\n\n".join(warnings))
-        self.figures.setText(_table(report))
+        self.figures.setText("" if others else _table(report))
         self.hot_button.hide()
         self.plots = []
-        if isinstance(report, NoiseReport) and curves is not None:
+        if isinstance(report, NoiseReport) and curves is not None and not others:
             self.hot_button.setVisible(report.hot_pixels + report.dead_pixels > 0)
             self.plots = [PanelPlot(panel) for panel in panels(report, curves)]
         for plot in self.plots:

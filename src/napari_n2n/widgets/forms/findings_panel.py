@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
 
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.noise.measure import Report
-from napari_n2n.pair.pair import Finding, Pair
+from napari_n2n.pair.checks import Finding, other_scenes
+from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.recordings import Recordings
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.widgets.dock import TextLabel, button, connect_while_alive, in_field_names
@@ -104,8 +105,8 @@ class FindingsPanel(QWidget):
         reports = known.measured.reports if known.measured else []
         findings = [known.problem] if known.problem else _distinct(reports)
         findings += known.measured.elsewhere if known.measured else []
-        if others := [one for one in findings if one.code == "other_scene"]:
-            reports, findings = [], others  # what differs is no noise
+        if others := other_scenes(findings):
+            reports, findings = [], others
         self.noise_words.setText("Measuring the noise ..." if known.busy else _noise(reports))
         words = [
             *(() if others else _reason(self._loss, reports)),
