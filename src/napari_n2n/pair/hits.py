@@ -155,11 +155,10 @@ def _limits(a: np.ndarray, b: np.ndarray, level: np.ndarray, part: float = 1.0) 
     """
     order = np.argsort(level, axis=None)
     ascending, difference = level.flat[order], np.abs(a - b).flat[order]
-    low = float(np.quantile(ascending, _ENDS[0]))
+    low = float(ascending[round(_ENDS[0] * (ascending.size - 1))])
     floor = _TINY * float(np.ptp(np.quantile(a, _ENDS))) ** 2 or 1.0
-    edges = np.quantile(ascending, np.linspace(0, 1, _LEVELS + 1)[1:-1])
+    edges = ascending[ascending.size * np.arange(1, _LEVELS) // _LEVELS]
     starts = np.unique([0, *np.searchsorted(ascending, edges)])
-    starts = starts[starts < ascending.size]
     middle = np.array([np.median(values) for values in np.split(difference, starts[1:])])
     variance = (middle * MAD_TO_SIGMA) ** 2
     mean = np.add.reduceat(ascending, starts, dtype=np.float64)

@@ -21,8 +21,9 @@ from napari_n2n.stats.statistics import (
 _BINS = 40
 # Fewest pixels of a bin, and fewest bins for a line: one more than it has parameters.
 _FEWEST_IN_BIN, _FEWEST_BINS = 50, 3
-# Percentiles of the surroundings that the bins cover: a few pixels are far above the others.
-_ENDS = 0.5, 99.9
+# Percentiles of the surroundings that the bins cover: a few pixels are far above the others. One in
+# four pixels gives them: the surroundings of the next ones are nearly the same.
+_ENDS, _STEP = (0.5, 99.9), 4
 # Most rounds of the fit, and the relative change of the gain below which it ends.
 _ROUNDS, _SETTLED = 4, 1e-3
 # Most iterations of a robust line, and the relative change below which it has converged.
@@ -191,7 +192,7 @@ def _binned(
 
     The result is None if there are too few bins for a line.
     """
-    low, high = np.percentile(instrument, _ENDS)
+    low, high = np.percentile(instrument[::_STEP], _ENDS)
     if not high > low:
         return None
     where = ((instrument - low) * (_BINS / (high - low))).astype(int).clip(0, _BINS - 1)
