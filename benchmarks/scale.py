@@ -266,7 +266,7 @@ def steps_per_second(paths: list[Path]) -> tuple[list[float], list[float]]:
     def begun(memory: int) -> Parts:
         settings = TrainingSettings(loss="l2", steps=10**6, memory=memory, device="cpu")
         pair = Pair.open(*paths, axes="TYX")
-        return prepare([pair], settings, measure_channels([pair]))
+        return prepare([pair], settings, measure_channels([pair]), 2)
 
     runs = [begun(MEMORY), begun(7 * 10**9)]
     runs[1].cache._load(1000)  # all blocks, before the clock starts

@@ -209,7 +209,7 @@ def profiled(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
     folder = given.data / "fmd" / SCENE
     pair = Pair.open(folder / "capture_1.tif", folder / "capture_2.tif")
     settings = TrainingSettings(loss="l2", steps=10_000, device="cpu")
-    run = prepare([pair], settings, measure_channels([pair]))
+    run = prepare([pair], settings, measure_channels([pair]), 2)
     for _ in range(10):
         advance(run, 0.1)
     took = []

@@ -5,7 +5,8 @@ thin stack with coarse planes), plane by plane and as a volume, and compare with
 the width of simulated points in the results along Z and along Y. Thin: the reported PSNR of stacks
 of few planes beside the true one. Movies: one recording of a sample that moves at a known speed,
 trained alone, plane by plane and with its neighbouring frames, beside its even and odd frames as a
-pair. No scene is of the kind that the pretrained weights were made with.
+pair. Choice: whether `--dims auto` chooses the better of the two, which get the same time. No
+scene is of the kind that the pretrained weights were made with.
 Usage: python benchmarks/volumes.py [--steps 100 400] [--only SECTION ...] [--no-publish]
 """
 
@@ -23,13 +24,18 @@ from napari_n2n import Acquisition, Denoiser, Pair, TrainingSettings, denoise, t
 from napari_n2n.denoising.plan import make_plan
 from napari_n2n.denoising.predictor import fitting_tile
 from napari_n2n.denoising.tiles import rounded_up
+from napari_n2n.noise.measure import measure_channels
 from napari_n2n.stats.image_quality import psnr
+from napari_n2n.training.dimensions import choose_dimensions
 
 SAMPLES = Path(__file__).parents[1] / "sample_data"
 GAIN, OFFSET, READ_NOISE = 2.0, 100.0, 2.0  # of the simulated camera: ADU/electron, ADU, electrons
 SPEEDS = (0.0, 0.5, 1.0, 2.0, 4.0)  # pixels from frame to frame
 THIN = (3, 5, 8, 12)  # planes
 LARGE = (64, 512, 512)  # voxels of the volume whose tiles are counted
+# Steps of planes in the time of a step of volumes: it has twice as many pixels, and each costs 1.3
+# times as much.
+SAME_TIME = 2.6
 ROUND = 1.35  # largest number of voxels that may be computed for each voxel of the result
 
 
@@ -249,6 +255,52 @@ def movies(steps: int) -> tuple[list[list[object]], list[Verdict]]:
     return rows, verdicts
 
 
+CHOICES: dict[str, tuple[Callable[[], np.ndarray], str]] = {
+    **{
+        f"cells, planes {step:g} pixels apart": (
+            lambda step=step: cells((12, 128, 128), step, 10),  # type: ignore[misc]
+            "ZYX",
+        )
+        for step in (1.0, 2.0, 2.5, 3.0, 4.0, 6.0)
+    },
+    "cells, a tenth of the light, 3 apart": (lambda: 0.1 * cells((12, 128, 128), 3.0, 11), "ZYX"),
+    "planes with nothing in common": (
+        lambda: np.concatenate([cells((1, 128, 128), 1.0, 20 + k) for k in range(12)]),
+        "ZYX",
+    ),
+    **{
+        f"movie, {speed:g} pixels a frame": (lambda speed=speed: movie(speed), "TYX")  # type: ignore[misc]
+        for speed in SPEEDS
+    },
+}
+
+
+def choice(lengths: list[int]) -> tuple[list[list[object]], list[Verdict]]:
+    """Train pairs both ways in the same time; return rows and whether `auto` chooses well."""
+    rows: list[list[object]] = []
+    verdicts = []
+    for name, (scene, axes) in CHOICES.items():
+        first, second, truth = two_of(scene())
+        extent = float(np.ptp(truth))
+        pair = Pair.open(first, second, axes=axes)
+        reports = measure_channels([pair])
+        chosen = choose_dimensions(TrainingSettings(), [pair], reports).count
+        scores, worst = [], 0.0
+        for steps in lengths:
+            found = {}
+            for dims, count in ((2, round(SAME_TIME * steps)), (3, steps)):
+                model, _ = trained(first, second, dims, count, axes)
+                found[dims] = psnr(truth, denoise(model, pair.first), extent)
+            scores += [found[2], found[3]]
+            worst = max(worst, max(found.values()) - found[chosen])
+        alike = reports[0].depth_correlation  # type: ignore[union-attr]
+        numbers = (psnr(truth, first, extent), *scores)
+        rows.append([name, f"{alike:.2f}", *(f"{one:.2f}" for one in numbers), f"{chosen}D"])
+        print(rows[-1], flush=True)
+        verdicts.append((worst <= 0.05, f"{name}: {chosen}D chosen, {worst:.2f} dB lost at most"))
+    return rows, verdicts
+
+
 def volumes_text(steps: list[int]) -> str:
     """Return the section about volumes."""
     rows: list[list[object]] = []
@@ -295,6 +347,17 @@ def movies_text(steps: list[int]) -> str:
     return section(words, header, *movies(steps[0]))
 
 
+def choice_text(steps: list[int]) -> str:
+    """Return the section about `--dims auto`."""
+    words = (
+        "Pairs trained both ways in the same time: PSNR in dB of one recording, after "
+        f"{' and '.join(map(str, steps))} steps as a volume and {SAME_TIME} times as many plane by "
+        "plane. Correlation: of the scene in neighbouring planes, as measured."
+    )
+    scores = [f"{dims}D, {steps_}" for steps_ in steps for dims in (2, 3)]
+    return section(words, ["scene", "correlation", "raw", *scores, "chosen"], *choice(steps))
+
+
 def section(
     words: str, header: list[str], rows: list[list[object]], verdicts: list[Verdict]
 ) -> str:
@@ -308,6 +371,7 @@ SECTIONS = {
     "thin": thin_text,
     "tiles": tiles_text,
     "movies": movies_text,
+    "choice": choice_text,
 }
 
 

@@ -103,7 +103,7 @@ def errors(case: Case, start: str, steps: int) -> list[float]:
     """Return the errors at the marks: root mean square over both acquisitions."""
     settings = TrainingSettings(loss="l2", steps=steps, device="cpu", start=start)
     pairs = [Pair.open(*case.pair)]
-    run = prepare(pairs, settings, measure_channels(pairs))
+    run = prepare(pairs, settings, measure_channels(pairs), 2)
     found = []
     for step in range(steps + 1):
         if step in MARKS:

@@ -314,7 +314,7 @@ def test_a_saved_model_loads_unchanged(tmp_path, denoiser, scene):
 def test_targets_are_mapped_to_the_gain_of_their_input():
     scene = blobs((128, 128))
     pairs = [Pair.open(noisy(scene, 1, 1.0), 2 * noisy(scene, 2, 1.0) + 30)]
-    batch = prepare(pairs, QUICK, measure_channels(pairs)).patches.draw(0, 1)
+    batch = prepare(pairs, QUICK, measure_channels(pairs), 2).patches.draw(0, 1)
     for source, target in zip(batch.input, batch.target, strict=True):
         assert float((source - target).abs().mean()) < 0.1
     assert float((batch.input[0] - batch.input[1]).abs().mean()) > 0.5
@@ -391,8 +391,9 @@ def test_a_model_that_does_not_suit_the_recordings_is_refused(pair, denoiser, tm
     deep = Denoiser((CompactUNet(1, 24, 1, 3),), DEEP, denoiser.scales).save(tmp_path / "deep.n2n")
     volumes = Pair.open(*(noisy(blobs((24, 64, 64)), k) for k in (1, 2)), axes="ZYX")
     cases = [
-        (pair, {"start": str(deep)}, "model", "trained on volumes: add --dims 3"),
-        (volumes, {"start": path, "dims": 3}, "model", "trained on planes: add --dims 2"),
+        (pair, {"start": str(deep)}, "axes", "has no labelled Z or T axis"),
+        (pair, {"start": str(deep), "dims": 2}, "model", "trained on volumes: leave out --dims 2"),
+        (volumes, {"start": path, "dims": 3}, "model", "trained on planes: leave out --dims 3"),
         (pair, {"start": both}, "channels", "a network for each of 2 channels"),
         (pair, {"start": str(tmp_path / "none.n2n")}, "not_found", "none.n2n"),
     ]

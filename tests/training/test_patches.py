@@ -257,6 +257,6 @@ def test_patches_of_a_thin_volume_have_all_its_planes(planes):
     volume = np.broadcast_to(blobs((48, 48)), (planes, 48, 48))
     pair = Pair.open(*(Acquisition.open(noisy(volume, seed), axes="ZYX") for seed in (1, 2)))
     settings = TrainingSettings(dims=3)
-    stride = build_network(architecture(settings, [pair])).stride
+    stride = build_network(architecture(3, [pair])).stride
     assert planes % stride[0] == 0
     assert patch_side([pair], settings, stride)[0] == planes

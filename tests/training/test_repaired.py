@@ -212,7 +212,7 @@ def test_dark_frames_of_another_camera_are_refused():
 
 def test_the_command_line_lists_and_repairs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("napari_n2n.training.prepare.batch_size", lambda settings: 2)
+    monkeypatch.setattr("napari_n2n.training.prepare.batch_size", lambda settings, dims: 2)
     for name, view in zip("ab", two(), strict=True):
         tifffile.imwrite(f"{name}.tif", view)
     tifffile.imwrite("dark.tif", dark_frames(4), photometric="minisblack")

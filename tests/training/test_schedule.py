@@ -103,8 +103,8 @@ def test_patches_fit_into_the_smallest_stack_in_multiples_of_the_stride():
     volume = [Acquisition.open(noisy(blobs((9, 64, 64)), seed), axes="ZYX") for seed in (1, 2)]
     sides = patch_side([Pair.open(*volume)], TrainingSettings(patch=32, dims=3), (4, 4, 4))
     assert sides == (8, 32, 32)
-    assert batch_size(TrainingSettings(batch=12)) == 12
-    assert [batch_size(TrainingSettings(batch=n, dims=3)) for n in (4, 32)] == [1, 4]
+    assert batch_size(TrainingSettings(batch=12), 2) == 12
+    assert [batch_size(TrainingSettings(batch=n), 3) for n in (4, 32)] == [1, 4]
 
 
 def test_normalised_units_have_black_at_zero_and_a_deviation_of_one(pair):

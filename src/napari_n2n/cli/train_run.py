@@ -50,11 +50,14 @@ def train_shown(
     from napari_n2n.noise.known_noise import read_noise
     from napari_n2n.noise.measure import measure_channels
     from napari_n2n.pair.checks import other_scenes
+    from napari_n2n.training.dimensions import choose_dimensions
 
     reports = measure_channels(pairs) if noise is None else read_noise(noise, pairs)
     for pair, report in zip(pairs, reports, strict=False):  # the first field of view
         if not other_scenes(report.warnings):
             say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")
+    if reason := choose_dimensions(settings, pairs, reports).reason:
+        say(f"planes: {reason}")
     found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
     for message in dict.fromkeys(finding.message for finding in other_scenes(found) or found):
         say(f"note: {message}")

@@ -78,6 +78,9 @@ class NoiseFigures:
         See `napari_n2n.noise.change`; None if outliers hide them.
     snr
         Standard deviation of the scene over that of A's noise; None if A has no noise.
+    depth_correlation
+        Correlation of the scene in neighbouring planes, or frames; None if there are none, or it
+        could not be determined.
     resolution
         Finest resolved period (ring correlation of A and B); None if nothing is resolved.
     noise_model
@@ -127,6 +130,7 @@ class NoiseFigures:
     moved_share: float | None
     drift: float | None
     snr: float | None
+    depth_correlation: float | None
     resolution: float | None
     noise_model: NoiseModel
     errors: dict[str, float]

@@ -10,6 +10,7 @@ from napari_n2n.noise.advice import advise
 from napari_n2n.noise.analysis import Analysis
 from napari_n2n.noise.correlation import Correlation
 from napari_n2n.noise.figures import NoiseFigures
+from napari_n2n.noise.neighbouring_planes import depth_correlation
 from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.noise.photon_transfer import TransferCurve
 from napari_n2n.noise.report import NoiseReport
@@ -92,6 +93,7 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
     curve, correlation = analysis.curve, analysis.correlation
     noise_a, noise_b = pair.noise[:2]
     model = NoiseModel.of(analysis)
+    depth = depth_correlation(pair)
     return NoiseFigures(
         shift=pair.shift,
         gain_ratio=pair.matches[1].gain,
@@ -133,9 +135,10 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         moved_share=analysis.moved_share,
         drift=analysis.drift,
         snr=sample.contrast / noise_a if noise_a else None,
+        depth_correlation=None if depth is None else depth[0],
         resolution=image_quality.resolution(sample.a, sample.b),
         noise_model=model,
-        errors=standard_errors(pair, analysis),
+        errors=standard_errors(pair, analysis) | ({"depth_correlation": depth[1]} if depth else {}),
     )
 
 

@@ -63,6 +63,9 @@ class NoiseReport(NoiseFigures, Advice):
         yield "shift", self._shift()
         if self.resolution is not None:
             yield "resolution", f"{self.with_error('resolution')} pixels"
+        if self.depth_correlation is not None:
+            alike = self.with_error("depth_correlation")
+            yield "planes", f"correlation of neighbours {alike}"
         problems = dict(self._problems())
         yield from ((name, text) for name, text in problems.items() if text)
         for heading, text in (("not detected", ""), ("not determined", None)):

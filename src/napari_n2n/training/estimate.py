@@ -13,12 +13,13 @@ from napari_n2n.model.device import choose_device, computes_in_bfloat16, out_of_
 from napari_n2n.model.network import Network
 from napari_n2n.noise.measure import Report
 from napari_n2n.pair.pair import Pair
+from napari_n2n.training.dimensions import choose_dimensions
 from napari_n2n.training.fit import take_step
 from napari_n2n.training.initial_weights import initial_network
-from napari_n2n.training.losses import LOSSES
+from napari_n2n.training.losses import LOSSES, chosen_loss
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.patches import batch_size, patch_side
-from napari_n2n.training.prepare import chosen_loss, trains_separately
+from napari_n2n.training.prepare import trains_separately
 from napari_n2n.training.schedule import usual_steps
 from napari_n2n.training.settings import PRESETS, TrainingSettings, networks
 
@@ -49,6 +50,8 @@ class TimeEstimate:
         Number of channels that are trained one after another.
     device
         Device on which the steps were timed: "cpu", "cuda" or "mps".
+    planes
+        Why planes are trained with their neighbours or without; empty if there is no choice.
     quick_seconds, slow_seconds
         First and third quartile of the seconds per step; None: `step_seconds`.
     """
@@ -58,6 +61,7 @@ class TimeEstimate:
     usual_steps: float
     channels: int
     device: str
+    planes: str = ""
     quick_seconds: float | None = None
     slow_seconds: float | None = None
 
@@ -107,9 +111,13 @@ def estimate_time(
     device = choose_device(settings.device)
     channel = 0 if trains_separately(settings, reports) else None
     loss = chosen_loss(settings, reports[0])
-    _, network = initial_network(settings, loss, pairs, channel=channel)
+    dimensions = choose_dimensions(settings, pairs, reports)
+    _, network = initial_network(settings, loss, pairs, dimensions.count, channel=channel)
     network = network.moved_to(device)
-    side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
+    side, count = (
+        patch_side(pairs, settings, network.stride),
+        batch_size(settings, dimensions.count),
+    )
     fitting = count
     while True:
         try:
@@ -125,7 +133,12 @@ def estimate_time(
     steps = channels * usual_steps(reports, pixels, 2 * count * math.prod(side))
     quick, slow = (float(value) for value in np.quantile(times, (0.25, 0.75)))
     mean = sum(times) / len(times)
-    return TimeEstimate(mean, len(times), steps, channels, device.type, quick, slow)
+    return TimeEstimate(
+        *(mean, len(times), steps, channels, device.type),
+        planes=dimensions.reason,
+        quick_seconds=quick,
+        slow_seconds=slow,
+    )
 
 
 def time_step(

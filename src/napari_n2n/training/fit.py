@@ -28,6 +28,7 @@ from napari_n2n.noise.measure import Report, measure_channels
 from napari_n2n.pair.pair import Pair
 from napari_n2n.training.checkpoint import Checkpoint
 from napari_n2n.training.cross_fit import HalfMask, learned_errors
+from napari_n2n.training.dimensions import choose_dimensions
 from napari_n2n.training.held_out import HeldOutMask, Mask
 from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import Loss
@@ -54,8 +55,9 @@ _log = logging.getLogger("napari_n2n")
 
 @dataclass(frozen=True, slots=True)
 class _Control:
-    """Parameters of `fit` that start, save and end a run."""
+    """Parameters of `fit` that start, save and end a run, and what it chose for all channels."""
 
+    dims: int
     stop: threading.Event
     save: threading.Event
     checkpoint: Path | None
@@ -101,8 +103,12 @@ def fit(
     """
     pairs = [pairs] if isinstance(pairs, Pair) else list(pairs)
     settings = settings or TrainingSettings()
-    control = _Control(stop or threading.Event(), save or threading.Event(), checkpoint, resume)
     reports = reports or measure_channels(pairs)
+    dimensions = choose_dimensions(settings, pairs, reports)
+    if dimensions.reason:
+        _log.info("%d dimensions: %s", dimensions.count, dimensions.reason)
+    events = (stop or threading.Event(), save or threading.Event())
+    control = _Control(dimensions.count, *events, checkpoint, resume)
     channels = len(reports)
     if not trains_separately(settings, reports):
         return (yield from _fit_network(pairs, settings, reports, control))
@@ -181,7 +187,7 @@ def _run(
     The average in the state that it returns has the best weights.
     """
     inputs, path = fingerprints(pairs), control.checkpoint
-    parts = prepare(pairs, settings, reports, mask, control.channel)
+    parts = prepare(pairs, settings, reports, control.dims, mask, control.channel)
     state, schedule = parts.state, parts.schedule
     kept = Checkpoint(path, settings, parts.normalisations, inputs) if path is not None else None
     with closing(parts.cache), _saved_after_error(kept, state):

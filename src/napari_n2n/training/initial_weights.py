@@ -29,6 +29,7 @@ def initial_network(
     settings: TrainingSettings,
     loss: Loss,
     pairs: Sequence[Pair],
+    dims: int,
     mean: float = 0.0,
     stabilisation: Stabilisation | None = None,
     channel: int | None = None,
@@ -39,6 +40,8 @@ def initial_network(
     ----------
     settings, loss, pairs
         Settings, loss and pairs of the run.
+    dims
+        2 for planes, 3 for volumes.
     mean
         Mean intensity in normalised units: initial output of a network with random weights.
     stabilisation
@@ -52,11 +55,11 @@ def initial_network(
         If the settings contradict each other or do not suit the data, or the model to start from
         cannot be used.
     """
-    wanted = architecture(settings, pairs)
+    wanted = architecture(dims, pairs)
     if settings.start_model is not None:
-        chosen, network = _of_model(settings, wanted, channel)
+        chosen, network = _of_model(settings, wanted, dims, channel)
     elif is_pretrained(settings, loss):
-        with as_file(files("napari_n2n") / "training" / _WEIGHTS[settings.dims]) as path:
+        with as_file(files("napari_n2n") / "training" / _WEIGHTS[dims]) as path:
             model = load(path)
         chosen, network = model.architecture, model.networks[0]
     else:
@@ -73,7 +76,7 @@ def initial_network(
 
 
 def _of_model(
-    settings: TrainingSettings, wanted: dict[str, Any], channel: int | None
+    settings: TrainingSettings, wanted: dict[str, Any], dims: int, channel: int | None
 ) -> tuple[dict[str, Any], Network]:
     """Return architecture and network of the model that a run starts from.
 
@@ -84,10 +87,10 @@ def _of_model(
     path = settings.start_model
     assert path is not None
     model = load(path)
-    count, dims = len(model.networks), model.dims
-    if dims != settings.dims:
-        kind = {2: "planes", 3: "volumes"}[dims]
-        raise BadInput(f"{path}: was trained on {kind}: add --dims {dims}", "model")
+    count = len(model.networks)
+    if model.dims != dims:
+        kind = {2: "planes", 3: "volumes"}[model.dims]
+        raise BadInput(f"{path}: was trained on {kind}: leave out --dims {dims}", "model")
     own, other = (_shape(one) for one in (model.architecture, wanted))
     differing = [f"{key} {own[key]}, not {other[key]}" for key in own if own[key] != other[key]]
     if differing:
@@ -115,15 +118,15 @@ def _shape(chosen: dict[str, Any]) -> dict[str, Any]:
     return Architecture(**chosen).model_dump(exclude={"norm", "stabilised"})
 
 
-def architecture(settings: TrainingSettings, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Return name and arguments of the network for the settings and the data.
+def architecture(dims: int, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Return name and arguments of the network for planes (2) or volumes (3) of the data.
 
     Raises
     ------
     BadInput
-        If `settings.dims` is 3 and an image has neither a Z axis nor, with one channel, a T axis.
+        If `dims` is 3 and an image has neither a Z axis nor, with one channel, a T axis.
     """
-    if settings.dims == 2:
+    if dims == 2:
         return {"name": "compact", "channels": 1}
     for pair in pairs:
         first = pair.first

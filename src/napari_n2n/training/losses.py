@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from napari_n2n.noise.measure import Report
 from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.training.likelihood import MeasuredNoise, negative_log, squared
 from napari_n2n.training.normalisation import Batch
+from napari_n2n.training.settings import TrainingSettings
 
 # In normalised units; keeps the gradient finite where prediction and target are equal.
 L0_EPSILON = 1e-8
@@ -228,3 +230,8 @@ def masked_mean(loss: Tensor, weight: Tensor) -> Tensor:
         Same shape; weight 0 leaves a pixel out (saturated, missing, held out).
     """
     return (loss * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def chosen_loss(settings: TrainingSettings, report: Report) -> Loss:
+    """Return the loss of the settings, or the one recommended for a channel."""
+    return LOSSES[report.loss if settings.loss == "auto" else settings.loss]

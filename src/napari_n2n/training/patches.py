@@ -33,9 +33,9 @@ def patch_side(
     pairs: Sequence[Pair], settings: TrainingSettings, stride: tuple[int, ...]
 ) -> tuple[int, ...]:
     """Return the sides of a patch in pixels: multiples of the stride that fit into all stacks."""
-    depth = (VOLUME_DEPTH,) if settings.dims == 3 else ()
-    wanted = (*depth, settings.patch, settings.patch)
-    shapes = [pair.first.shape[-settings.dims :] for pair in pairs]
+    dims = len(stride)
+    wanted = (VOLUME_DEPTH, settings.patch, settings.patch)[-dims:]
+    shapes = [pair.first.shape[-dims:] for pair in pairs]
     smallest = [min(lengths) for lengths in zip(*shapes, strict=True)]
     return tuple(
         min(side, length) // step * step
@@ -43,9 +43,9 @@ def patch_side(
     )
 
 
-def batch_size(settings: TrainingSettings) -> int:
+def batch_size(settings: TrainingSettings, dims: int) -> int:
     """Return the number of patches per step; fewer for volumes, whose patches are larger."""
-    return max(1, settings.batch // _PATCHES_PER_VOLUME) if settings.dims == 3 else settings.batch
+    return max(1, settings.batch // _PATCHES_PER_VOLUME) if dims == 3 else settings.batch
 
 
 class Patches:

@@ -19,7 +19,7 @@ from napari_n2n.pair.pair import Pair
 from napari_n2n.training.block_cache import BlockCache
 from napari_n2n.training.held_out import HeldOut, HeldOutMask, Mask, held_out_of
 from napari_n2n.training.initial_weights import initial_network, is_pretrained
-from napari_n2n.training.losses import LOSSES, Loss
+from napari_n2n.training.losses import Loss, chosen_loss
 from napari_n2n.training.normalisation import Batch, Normalisation, normalise, stabilise
 from napari_n2n.training.patches import Patches, batch_size, patch_side
 from napari_n2n.training.pixel_swap import PixelSwap, allowed_swap
@@ -30,11 +30,6 @@ from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import TrainState
 
 _log = logging.getLogger("napari_n2n")
-
-
-def chosen_loss(settings: TrainingSettings, report: Report) -> Loss:
-    """Return the loss of the settings, or the one recommended for a channel."""
-    return LOSSES[report.loss if settings.loss == "auto" else settings.loss]
 
 
 def trains_separately(settings: TrainingSettings, reports: Sequence[Report]) -> bool:
@@ -79,13 +74,14 @@ def prepare(
     pairs: Sequence[Pair],
     settings: TrainingSettings,
     reports: Sequence[Report],
+    dims: int,
     mask: Callable[[tuple[int, int], int], Mask] = HeldOutMask,
     channel: int | None = None,
 ) -> Parts:
     """Build and return the parts of a run; the caller must close the cache afterwards.
 
-    `mask` returns, for the shape of a plane and the seed, which pixels are held out. `channel` is
-    the number of the network, if each channel gets one.
+    `dims` is 2 for planes and 3 for volumes. `mask` returns, for the shape of a plane and the seed,
+    which pixels are held out. `channel` is the number of the network, if each channel gets one.
     """
     report = reports[0]
     loss = chosen_loss(settings, report)  # all have the same: see `trains_separately`
@@ -99,8 +95,10 @@ def prepare(
     mean = float(np.mean([one.mean for one in normalisations]))
     wide = loss.name == "likelihood"
     stabilisation = stabilise(pairs, normalisations[0], report.noise_model) if wide else None
-    architecture, network = initial_network(settings, loss, pairs, mean, stabilisation, channel)
-    side, count = patch_side(pairs, settings, network.stride), batch_size(settings)
+    architecture, network = initial_network(
+        settings, loss, pairs, dims, mean, stabilisation, channel
+    )
+    side, count = patch_side(pairs, settings, network.stride), batch_size(settings, dims)
     masks = [held_out_of(pair, settings.seed, mask) for pair in pairs]
     try:
         state = TrainState.begin(network.moved_to(device), settings.learning_rate, count)

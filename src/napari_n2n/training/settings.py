@@ -103,15 +103,15 @@ class TrainingSettings(BaseModel):
     )
     """Fixed number of steps, for repeatable runs; default: until the result stops improving."""
 
-    dims: Literal[2, 3] = Field(
-        default=2,
+    dims: Literal["auto", 2, 3] = Field(
+        default="auto",
         title="Dimensions",
         json_schema_extra={
             "form": "advanced",
-            "labels": {"2": "2 - planes", "3": "3 - volumes, movies"},
+            "labels": {"auto": "automatic", "2": "2 - planes", "3": "3 - volumes, movies"},
         },
     )
-    """2: plane by plane; 3: with neighbouring planes or frames (Z or T axis)."""
+    """2: plane by plane; 3: with neighbours along Z or T; auto: 3 if they are alike."""
 
     channels: Literal["together", "separate"] = Field(
         default="together", title="Channels", json_schema_extra={"form": "advanced"}

@@ -13,7 +13,7 @@ from napari_n2n.recipe import Results
 from napari_n2n.training.estimate import TimeEstimate
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.settings import PRESETS, TrainingSettings
-from napari_n2n.widgets.dock import TextLabel, counted, keep_narrow, time_range
+from napari_n2n.widgets.dock import TextLabel, counted, in_field_names, keep_narrow, time_range
 from napari_n2n.widgets.forms.fields import MemoryField, collapsible, form_layout, setting_field
 from napari_n2n.widgets.preferences import preferences
 
@@ -109,6 +109,8 @@ class SettingsForm(QWidget):
             speed = f"{estimate.device.upper()}, {1000 * estimate.step_seconds:.0f} ms per step"
             longest = time_range(*estimate.range(settings))
             words += f" At most {longest} on this computer ({speed})."
+            if estimate.planes:
+                words += f"\n{in_field_names(estimate.planes)}"
             if estimate.device == "cpu" and (advice := unused_card()) is not None:
                 words += f"\n⚠ To train much faster, {advice}"
         elif estimate is not None:
