@@ -3,6 +3,7 @@
 import gc
 import os
 import shlex
+import signal
 import threading
 from contextlib import contextmanager
 from functools import cache
@@ -23,6 +24,12 @@ from napari_n2n.model.stack_network import StackUNet
 # A slow machine is no failure: a test has pytest's time limit, not one for each example.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+HANDLERS = {
+    getattr(signal, name): signal.getsignal(getattr(signal, name))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK", "SIGUSR1")
+    if hasattr(signal, name)
+}
 
 
 def pytest_collection_finish():
@@ -153,6 +160,14 @@ def shown(monkeypatch):
         f"{dock}.show_with_details", lambda message, _details: errors.append(message)
     )
     return errors
+
+
+@pytest.fixture(autouse=True)
+def own_signals():
+    """Give pytest its signals back: the command line handles them to the end of its process."""
+    yield
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

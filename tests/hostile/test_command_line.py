@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import warnings
 
@@ -141,14 +142,36 @@ def test_the_second_signal_ends_at_once(monkeypatch):
     ended = []
     monkeypatch.setattr(signals.os, "_exit", ended.append)
     asked = signals.Signals()
-    with asked.handled():
-        asked.stop_gently(lambda: None)
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)  # forwarded by the program that started this one
-        assert asked.stop.is_set() and not ended
-        monkeypatch.setattr(signals, "_ECHO_SECONDS", 0)
-        os.kill(os.getpid(), signal.SIGINT)
+    asked.handle()
+    asked.stop_gently(lambda: None)
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)  # forwarded by the program that started this one
+    assert asked.stop.is_set() and not ended
+    monkeypatch.setattr(signals, "_ECHO_SECONDS", 0)
+    os.kill(os.getpid(), signal.SIGINT)
     assert ended == [130]
+
+
+def test_a_signal_while_the_program_ends_does_not_change_its_status():
+    script = """
+        import os, signal, threading, time
+        from napari_n2n import cli
+
+        def late():
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(100)
+
+        def run(words):
+            threading.Thread(target=late).start()  # Python waits for it
+            return 3
+
+        cli._run = run
+        cli.main()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (3, "")
 
 
 def test_a_request_for_a_checkpoint_is_answered_at_once_and_the_run_goes_on(
@@ -171,8 +194,8 @@ def test_a_request_for_a_checkpoint_is_answered_at_once_and_the_run_goes_on(
 def test_nohup_keeps_a_run_alive_when_its_terminal_is_closed():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with signals.Signals().handled():
-            os.kill(os.getpid(), signal.SIGHUP)
+        signals.Signals().handle()
+        os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
 

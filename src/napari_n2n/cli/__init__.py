@@ -6,13 +6,17 @@ from napari_n2n.cli.signals import SIGNALS
 
 
 def main() -> None:
-    """Run the command line.
+    """Run the command line and end this process; its signals stay handled to the very end.
 
     Exit status: 0; 2 for bad input, with one line; 3 if files were left out (--skip-bad); 70 for a
     bug, with two lines; 128 plus the number of a signal that ended the run, such as 130 for Ctrl-C.
     """
-    with SIGNALS.handled():
+    SIGNALS.handle()
+    try:
         status = _run(sys.argv[1:])
+    except KeyboardInterrupt:  # a signal between the last step and the end
+        status = SIGNALS.status
+    SIGNALS.end_with(status)
     sys.exit(status)
 
 

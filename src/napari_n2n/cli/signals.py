@@ -9,8 +9,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 # SIGBREAK is Ctrl-Break on Windows, SIGHUP a closed terminal elsewhere.
@@ -49,6 +49,7 @@ class Signals:
         self.received, self._when = 0, 0.0
         self.stop, self.save = threading.Event(), threading.Event()
         self._on_stop: Callable[[], None] | None = None
+        self._earned: int | None = None
 
     @property
     def status(self) -> int:
@@ -60,21 +61,24 @@ class Signals:
         """Whether a signal has interrupted the run, rather than asked it to stop."""
         return self.received != 0 and not self.stop.is_set()
 
-    @contextmanager
-    def handled(self) -> Iterator[None]:
-        """Handle the signals of this process; for the main thread only."""
+    def handle(self) -> None:
+        """Handle the signals of this process from now on; for the main thread only."""
         self._reset()
         handlers: dict[int, Any] = dict.fromkeys(_ENDING, self._end)
         if hasattr(signal, "SIGUSR1"):
             handlers[signal.SIGUSR1] = lambda *_: self.save.set()
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             del handlers[signal.SIGHUP]  # nohup: the run continues without its terminal
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def end_with(self, status: int) -> None:
+        """From now on, let a signal end the process at once, with the status of its finished run.
+
+        At exit, Python waits for the threads that still read or compute. If an exception ended this
+        wait, Python would be taken down under them, which aborts the process inside torch.
+        """
+        self._earned = status
 
     def stop_gently(self, on_stop: Callable[[], None]) -> None:
         """From now on, let the first signal set `stop` and call a function instead of raising."""
@@ -92,6 +96,8 @@ class Signals:
             raise Interrupted
 
     def _end(self, number: int, _frame: Any) -> None:
+        if self._earned is not None:
+            os._exit(self._earned)
         if self.received:
             if number != self.received or time.monotonic() - self._when > _ECHO_SECONDS:
                 os._exit(128 + number)  # a clean end would wait for the parts in progress
