@@ -125,7 +125,7 @@ def quick_viewers(request, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.estimate._MOST_STEPS", 1)
     # A step trains on 2 patches, not on 16.
     for module in ("estimate", "prepare"):
-        monkeypatch.setattr(f"napari_n2n.training.{module}.batch_size", lambda settings: 2)
+        monkeypatch.setattr(f"napari_n2n.training.{module}.batch_size", lambda settings, dims: 2)
     yield
     gc.freeze()  # the modules that this viewer imported too
 
@@ -246,7 +246,7 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("napari_n2n.training.schedule.VIEWS", 0)
     monkeypatch.setattr("napari_n2n.training.schedule.SHORTEST_RUN", 3)
-    monkeypatch.setattr("napari_n2n.training.prepare.batch_size", lambda settings: 2)
+    monkeypatch.setattr("napari_n2n.training.prepare.batch_size", lambda settings, dims: 2)
     return tmp_path
 
 

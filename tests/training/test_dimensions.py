@@ -67,7 +67,7 @@ def test_a_volume_trains_with_its_neighbours_and_the_form_says_why(volume, caplo
     assert "with its neighbours" in estimate_time([pair], SHORT, [report]).planes
 
 
-def test_training_goes_on_with_the_dimensions_of_a_model(volume, tmp_path):
+def test_training_continues_with_the_dimensions_of_a_model(volume, tmp_path):
     pair, report = volume
     path = str(train(pair, SHORT, reports=[report]).save(tmp_path / "volumes.n2n"))
     alone = replace(report, depth_correlation=0.1)
