@@ -48,13 +48,13 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(
     torch.set_num_threads(1)  # as in the workers: the number of threads decides how sums round
     alone = denoise(denoiser, source, out=tmp_path / "alone.ome.zarr", **options)
     torch.set_num_threads(before)
-    workers = {worker["id"]: worker for worker in cluster.scheduler_info["workers"].values()}
-    pids = [worker.process.pid for worker in cluster.workers.values()]
-    assert len(workers) == 2
+    workers = list(cluster.workers.values())
+    assert len(workers) == 2 and len(cluster.scheduler_info["workers"]) == 2
 
     def lose_one(step):
         if step.done == 6:
-            os.kill(pids[0], signal.SIGKILL)
+            workers[0].close_gracefully()  # no other worker is started in its place
+            os.kill(workers[0].process.pid, signal.SIGKILL)
 
     together = denoise(
         denoiser,
@@ -107,18 +107,14 @@ def test_a_run_on_a_cluster_can_be_cancelled_and_resumed(tmp_path, denoiser, clu
     assert denoise(denoiser, stack, resume=True, **options) == out
 
 
-def test_an_invalid_address_ends_the_command_with_one_line(tmp_path, denoiser):
-    denoiser.save(tmp_path / "model.n2n")
-    np.save(tmp_path / "a.npy", blobs((64, 64)))
+def test_an_invalid_address_ends_the_command_with_one_line(tmp_path, denoiser, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(on_cluster, "_TIMEOUT", 0.3)
+    denoiser.save("model.n2n")
+    np.save("a.npy", blobs((64, 64)))
     words = ["denoise", "model.n2n", "a.npy", "-o", "clean.tif", "--scheduler", "nowhere"]
-    script = (
-        "from napari_n2n.denoising import cluster; cluster._TIMEOUT = 0.3; "
-        "from napari_n2n.cli import main; main()"
-    )
-    command = [sys.executable, "-c", script, *words]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    *_, last = run.stderr.splitlines()
-    assert run.returncode == 2 and last.startswith("error: --scheduler nowhere: no scheduler")
+    status, _, said = call(*words)
+    assert status == 2 and said.splitlines()[-1].startswith("error: --scheduler nowhere: no sched")
 
 
 def can_mount():
@@ -129,41 +125,40 @@ def can_mount():
     return subprocess.run(mount, capture_output=True).returncode == 0
 
 
-def worker_words(tmp_path):
-    found = ["--scheduler-file", str(tmp_path / "scheduler.json")]
-    module = "distributed.cli.dask_worker"
-    return [sys.executable, "-m", module, *found, "--nthreads", "1", "--no-nanny"]
+QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+@contextmanager
+def ended(processes):
+    """Kill processes in the end, also those that were added to the list."""
+    try:
+        yield processes
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait()
 
 
 @contextmanager
 def scheduler_with_worker(tmp_path, before_worker="", **environment):
-    """A scheduler, and a worker in another folder; yield the address and a list of processes.
+    """A scheduler in this process, and a worker process in another folder; yield both.
 
-    `before_worker` is a shell command that changes the worker's own view of the disk. Processes
-    that are added to the list are ended, too.
+    `before_worker` is a shell command that changes the worker's own view of the disk.
     """
-    file = tmp_path / "scheduler.json"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    scheduler = ["-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(file)]
-    scheduler = [sys.executable, *scheduler, "--port", "0", "--no-dashboard"]
-    worker = worker_words(tmp_path)
-    if before_worker:
-        shell = f"set -e; {before_worker}; exec {shlex.join(worker)}"
-        worker = ["unshare", "-m", "sh", "-c", shell]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": elsewhere}
-    started = []
-    try:
-        started.append(subprocess.Popen(scheduler, **quiet))
-        started.append(subprocess.Popen(worker, env={**os.environ, **environment}, **quiet))
-        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
+    options = {"n_workers": 0, "dashboard_address": None, "processes": False}
+    with distributed.LocalCluster(**options, protocol="tcp") as cluster, ended([]) as started:
+        words = ["-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny"]
+        worker = [sys.executable, *words, "--nthreads", "1", "--no-dashboard"]
+        if before_worker:
+            shell = f"set -e; {before_worker}; exec {shlex.join(worker)}"
+            worker = ["unshare", "-m", "sh", "-c", shell]
+        environment = {**os.environ, **environment}
+        started.append(subprocess.Popen(worker, env=environment, cwd=elsewhere, **QUIET))
+        with distributed.Client(cluster, set_as_default=False) as client:
             client.wait_for_workers(1, timeout=60)
-            address = client.scheduler.address
-        yield address, started
-    finally:
-        for process in reversed(started):
-            process.kill()
-            process.wait()
+        yield cluster, started[0]
 
 
 def test_a_worker_in_another_folder_writes_where_the_client_looks(
@@ -207,8 +202,9 @@ def test_a_worker_without_the_package_is_named_in_one_line(tmp_path, denoiser, s
     hidden.mkdir()
     (hidden / "sitecustomize.py").write_text(start)
     out = tmp_path / "clean.tif"
-    with scheduler_with_worker(tmp_path, PYTHONPATH=f"{hidden}:{SOURCES}") as (address, _):
+    with scheduler_with_worker(tmp_path, PYTHONPATH=f"{hidden}:{SOURCES}") as (cluster, _):
         with refused("cluster", match=words):
+            address = cluster.scheduler_address
             denoise(denoiser, scene, out=out, scheduler=address, device="cpu")
     assert sorted(path.name for path in tmp_path.iterdir() if "clean" in path.name) == []
 
@@ -268,7 +264,8 @@ def test_what_a_worker_writes_to_its_own_disk_is_no_result(tmp_path, denoiser, s
     private = PRIVATE.format(store=store, shared=shared)
     monkeypatch.setattr(cluster_worker, "_LOOKS", 4)
     np.save(shared / "a.npy", scene)
-    with scheduler_with_worker(tmp_path, before_worker=private) as (address, _):
+    with scheduler_with_worker(tmp_path, before_worker=private) as (cluster, _):
+        address = cluster.scheduler_address
         for name in ("clean.ome.zarr", "clean.tif"):
             out = shared / name
             with refused("cluster", match=f"{name}: a worker wrote shard .* not visible here"):
@@ -290,16 +287,17 @@ def test_a_run_waits_for_a_new_worker_when_its_only_one_is_killed(tmp_path, deno
     stack = np.stack([noisy(blobs((300, 64)), seed) for seed in range(6)])
     out = tmp_path / "clean.ome.zarr"
     options = {"axes": "TYX", "device": "cpu"}
-    with scheduler_with_worker(tmp_path) as (address, started):
+    with scheduler_with_worker(tmp_path) as (cluster, worker):
 
         def replace_worker(step):
-            if step.done == 2 and len(started) == 2:
-                started[1].kill()
-                words = worker_words(tmp_path)
-                quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-                started.append(subprocess.Popen(words, cwd=tmp_path, **quiet))
+            if step.done == 2 and worker.poll() is None:
+                worker.kill()
+                worker.wait()
+                cluster.scale(1)  # a worker in this process
 
+        address = cluster.scheduler_address
         denoise(denoiser, stack, out=out, scheduler=address, on_step=replace_worker, **options)
+        assert worker.poll() is not None
     clean = np.asarray(zarr.open_array(out / "0", mode="r"))
     np.testing.assert_allclose(clean, denoise(denoiser, stack, **options), rtol=1e-5)
     coarser = np.asarray(zarr.open_array(out / "1", mode="r"))  # made by the workers, too
@@ -337,6 +335,10 @@ def test_killed_workers_are_explained_by_their_memory():
             raise distributed.KilledWorker("n2n-1", SimpleNamespace(address="tcp://b:2"), 3)
 
 
+async def worker_in_this_process(address):
+    return await distributed.Worker(address, nthreads=1, dashboard=False)
+
+
 def test_a_lost_scheduler_ends_the_run_with_one_line_and_a_resumable_result(
     tmp_path, denoiser, monkeypatch
 ):
@@ -344,14 +346,20 @@ def test_a_lost_scheduler_ends_the_run_with_one_line_and_a_resumable_result(
     stack = np.stack([noisy(blobs((128, 128)), seed) for seed in range(20)])
     out = tmp_path / "clean.ome.zarr"
     options = {"axes": "TYX", "device": "cpu"}
-    with scheduler_with_worker(tmp_path) as (address, (scheduler, _)):
+    file = tmp_path / "scheduler.json"
+    words = ["-m", "distributed.cli.dask_scheduler", "--scheduler-file", str(file), "--port", "0"]
+    with ended([subprocess.Popen([sys.executable, *words, "--no-dashboard"], **QUIET)]) as started:
 
         def lose(step):
             if step.done == 3:
-                scheduler.kill()
+                started[0].kill()
 
-        with refused("cluster", match="connection to the scheduler was lost.*--resume"):
-            denoise(denoiser, stack, out=out, scheduler=address, on_step=lose, **options)
+        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
+            address = client.scheduler.address
+            worker = client.sync(worker_in_this_process, address)
+            with refused("cluster", match="connection to the scheduler was lost.*--resume"):
+                denoise(denoiser, stack, out=out, scheduler=address, on_step=lose, **options)
+            client.sync(worker.close, executor_wait=False)
     denoise(denoiser, stack, out=out, resume=True, **options)
     assert Acquisition.open(out).shape == stack.shape
 
