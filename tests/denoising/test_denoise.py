@@ -412,7 +412,7 @@ def test_volumes_are_denoised_by_a_3d_network(tmp_path):
     volume = blobs((24, 64, 64), 2)
     a, b = (Acquisition.open(noisy(volume, seed, 50.0), axes="ZYX") for seed in (1, 2))
     denoiser = train(
-        Pair.open(a, b), TrainingSettings(steps=60, dims=3, patch=32, batch=1, device="cpu")
+        Pair.open(a, b), TrainingSettings(steps=30, dims=3, patch=32, batch=1, device="cpu")
     )
     assert len(denoiser.stride) == 3
     clean = denoise(denoiser, a, device="cpu")
