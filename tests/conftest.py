@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -108,6 +109,7 @@ def quick_viewers(request, monkeypatch):
         yield
         return
     from napari._qt.widgets.qt_welcome import QtWelcomeWidget
+    from napari.settings import NapariSettings
     from npe2 import PluginManifest
 
     installed_plugins(())
@@ -120,6 +122,10 @@ def quick_viewers(request, monkeypatch):
     monkeypatch.setattr(PluginManifest, "discover", read_before)
     # The welcome page would be written again for each of 180 shortcuts of a new viewer.
     monkeypatch.setattr(QtWelcomeWidget, "refresh", lambda *_: None, raising=False)
+    # napari would write its own settings, five times for each viewer.
+    monkeypatch.setattr(NapariSettings, "save", lambda *_: None)
+    # Each removed layer would start a garbage collection.
+    monkeypatch.setattr("napari._vispy.canvas.gc", SimpleNamespace(collect=lambda: 0))
     # A dock that asks how long a run takes times one step, instead of steps for a second.
     monkeypatch.setattr("napari_n2n.training.estimate._WARM_UP", 0)
     monkeypatch.setattr("napari_n2n.training.estimate._MOST_STEPS", 1)
