@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import blobs, noisy, refused
 
 import napari_n2n as n2n
@@ -103,6 +104,25 @@ def test_a_result_in_memory_reports_every_plane_and_can_be_cancelled(denoiser):
     assert len(steps) == 2
     with pytest.raises(n2n.Cancelled):
         n2n.denoise_pair(movie[0], movie[1], cancelled=lambda: True)
+
+
+@pytest.mark.filterwarnings("error:The given NumPy array is not writable")
+def test_the_modes_of_torch_that_the_caller_has_set_change_neither_run_nor_result():
+    images = [noisy(blobs((64, 64)), seed) for seed in (1, 2)]
+    for image in images:
+        image.flags.writeable = False
+    quick = n2n.TrainingSettings(steps=2, patch=32, batch=1, device="cpu")
+    expected = n2n.denoise_pair(*images, settings=quick)
+    for mode in torch.no_grad(), torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        seen: list[bool] = []
+
+        def on_step(_, seen=seen):
+            seen.append(torch.is_grad_enabled())
+
+        with mode:
+            found = n2n.denoise_pair(*images, settings=quick, on_step=on_step)
+        np.testing.assert_array_equal(found, expected)
+        assert set(seen) == {isinstance(mode, torch.autocast)}  # callbacks see the caller's mode
 
 
 def test_the_log_says_which_axes_were_assumed(caplog):

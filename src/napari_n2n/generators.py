@@ -1,6 +1,7 @@
 """Generators that report progress and keep their result."""
 
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing
 from functools import wraps
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -73,3 +74,17 @@ def as_steps(
         return Steps(function(*args, **kwargs))
 
     return run
+
+
+def each_step_in(
+    context: Callable[[], AbstractContextManager[None]], run: Generator[Step, None, Result]
+) -> Generator[Step, None, Result]:
+    """Run a generator with every step inside a new context, which its caller never sees."""
+    with closing(run):
+        while True:
+            with context():
+                try:
+                    step = next(run)
+                except StopIteration as end:
+                    return end.value
+            yield step

@@ -28,7 +28,7 @@ def computed(
     """
     if not _has_queue(device):
         for image in images:
-            sent = torch.from_numpy(np.ascontiguousarray(image, np.float32)).to(device)
+            sent = torch.from_numpy(np.require(image, np.float32, ["C", "W"])).to(device)
             yield compute(sent).cpu().numpy()
         return
     waiting: deque[_Slot] = deque()

@@ -102,14 +102,14 @@ class Denoiser:
             float32, in the same shape and unit.
         """
         device = next(self.ready[0].parameters()).device
-        given = torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(device)
+        given = torch.from_numpy(np.require(images, np.float32, ["C", "W"])).to(device)
         return self.apply(given, channel, turns).cpu().numpy()
 
     def apply(self, images: Tensor, channel: int = 0, turns: bool = False) -> Tensor:
         """Do what `predict` does, with float32 images on the device of the networks."""
         network = self.ready[channel if len(self.networks) > 1 else 0]
         scale = self.scales[channel if len(self.scales) > 1 else 0]
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast(images.device.type, enabled=False):
             normal = scale(images)[:, None].contiguous(memory_format=self._format)
             output = self._augmented(network, normal) if turns else network(normal)
             return scale.inverse(output[:, 0]).float()

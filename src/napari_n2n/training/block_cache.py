@@ -310,7 +310,9 @@ class BlockCache:
         pixels = [read_finite(acquisition, region) for acquisition in pair.acquisitions]
         shape = (-1, *(part.stop - part.start for part in region[-len(self.side) :]))
         scale = self.normalisations[pair.channel].scale
-        flat = [torch.from_numpy(self._stored(values)) for values in pixels]
+        flat = [
+            torch.from_numpy(np.require(self._stored(values), None, ["W"])) for values in pixels
+        ]
         seen, data, counts = pixels[0], 1.0, ~self._masks[number].mask(*region[-2:])
         counts &= ~pair.bad_pixels(*region[-2:])
         if self.leaves_out:

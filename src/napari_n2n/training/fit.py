@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from napari_n2n.errors import BadInput
-from napari_n2n.generators import Steps, as_steps
+from napari_n2n.generators import Steps, as_steps, each_step_in
 from napari_n2n.model.denoiser import Denoiser, merge_channels
-from napari_n2n.model.device import out_of_memory, release_memory
+from napari_n2n.model.device import choose_device, out_of_memory, release_memory
 from napari_n2n.model.network import Network
 from napari_n2n.model.record import HeldOutScore, ModelRecord
 from napari_n2n.noise.measure import Report, measure_channels
@@ -109,9 +109,27 @@ def fit(
         _log.info("%d dimensions: %s", dimensions.count, dimensions.reason)
     events = (stop or threading.Event(), save or threading.Event())
     control = _Control(dimensions.count, *events, checkpoint, resume)
-    channels = len(reports)
+    # The caller may have switched gradients off, or autocast on, for networks of its own.
+    mode = partial(_own_mode, choose_device(settings.device).type)
+    return (yield from each_step_in(mode, _fit_channels(pairs, settings, reports, control)))
+
+
+@contextmanager
+def _own_mode(device: str) -> Iterator[None]:
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        yield
+
+
+def _fit_channels(
+    pairs: Sequence[Pair],
+    settings: TrainingSettings,
+    reports: Sequence[Report],
+    control: _Control,
+) -> Generator[TrainingStep, None, Denoiser]:
+    """Train one network for all channels, or one for each."""
     if not trains_separately(settings, reports):
         return (yield from _fit_network(pairs, settings, reports, control))
+    channels, checkpoint = len(reports), control.checkpoint
     models: list[Denoiser] = []
     for channel in range(channels):
         own = [replace(pair, channel=0) for pair in pairs if pair.channel == channel]
