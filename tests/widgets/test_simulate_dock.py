@@ -8,6 +8,7 @@ from conftest import blobs, wait_until_ready
 
 from napari_n2n.generators import as_steps
 from napari_n2n.simulate.registry import NOISES
+from napari_n2n.widgets.forms.layer_menu import suggested_layers
 from napari_n2n.widgets.sessions import simulation_session
 
 SCENE = blobs((2, 64, 64))
@@ -38,6 +39,7 @@ def test_two_noisy_copies_have_the_position_of_their_source(viewer, qtbot):
     widget.button.click()
     wait_until_ready(qtbot, widget)
     a, b = viewer.layers["cells a"], viewer.layers["cells b"]
+    assert suggested_layers(viewer, 2)[:2] == [a, b]  # by the Train dock
     for layer in (a, b):
         assert isinstance(layer.data, zarr.Array) and layer.colormap.name == "green"
         for name in ("scale", "translate", "rotate", "shear", "units", "contrast_limits"):

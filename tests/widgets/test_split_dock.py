@@ -7,6 +7,7 @@ import zarr
 from conftest import blobs, noisy
 
 from napari_n2n import Pair
+from napari_n2n.widgets.forms.layer_menu import suggested_layers
 
 MOVIE = np.stack([noisy(blobs((64, 48)), seed) for seed in range(5)])
 
@@ -37,6 +38,12 @@ def test_even_and_odd_frames_keep_their_position(viewer):
         for name in ("units", "contrast_limits", "axis_labels"):
             np.testing.assert_array_equal(getattr(layer, name), getattr(source, name))
     assert len(Pair.open(even, odd).acquisitions) == 2
+
+
+def test_the_halves_are_offered_for_training_next(viewer):
+    viewer.add_image(MOVIE, name="movie")
+    open_dock(viewer).button.click()
+    assert [layer.name for layer in suggested_layers(viewer, 2)[:2]] == ["movie even", "movie odd"]
 
 
 def test_lazy_and_multiscale_layers_are_split_without_copying(viewer):

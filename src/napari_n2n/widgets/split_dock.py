@@ -15,7 +15,11 @@ from napari_n2n.widgets.forms.fields import (
     frame_choices,
 )
 from napari_n2n.widgets.forms.layer_menu import single_layer_menu
-from napari_n2n.widgets.layers.result_layer import layer_arguments, translation_at
+from napari_n2n.widgets.layers.result_layer import (
+    layer_arguments,
+    select_pair,
+    translation_at,
+)
 
 _WELCOME = (
     "The even and the odd frames of a movie that hardly moves are two recordings of one scene: "
@@ -82,9 +86,12 @@ class SplitWidget(Dock):
             self.status.setText(notify(error))
             return
         source, dimension = self.layer.value, stack.order[stack.axes.index(self.axis.value)]
+        added = []
         for first, half in enumerate(halves):
             looks = layer_arguments(half.data, half.header, source, half.order)
-            self.viewer.add_image(**looks | _every_other(source, dimension, first))
+            looks |= _every_other(source, dimension, first)
+            added.append(self.viewer.add_image(**looks))
+        select_pair(self.viewer, added)
         self.status.setText(f"Added {halves[0].name} and {halves[1].name}: train on these two.")
 
 

@@ -105,6 +105,12 @@ def layer_arguments(
     }
 
 
+def select_pair(viewer: Any, layers: Sequence[Image]) -> None:
+    """Select only these layers, so that the Train dock offers them when it opens."""
+    viewer.layers.selection.clear()
+    viewer.layers.selection.update(layers)
+
+
 def translation_at(layer: Image, pixel: np.ndarray) -> np.ndarray:
     """Return the translation of a layer whose first pixel is on this pixel of another layer."""
     to_parent = Affine(

@@ -14,7 +14,11 @@ from napari_n2n.io import ngff_reader
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.simulate.corruption import Noise
 from napari_n2n.simulate.write import SimulationStep, simulate_by_planes
-from napari_n2n.widgets.layers.result_layer import layer_arguments, scratch_folder
+from napari_n2n.widgets.layers.result_layer import (
+    layer_arguments,
+    scratch_folder,
+    select_pair,
+)
 from napari_n2n.widgets.sessions.session import Session
 
 
@@ -71,8 +75,8 @@ class SimulationSession(Session):
             for path in paths:
                 shutil.rmtree(path, ignore_errors=True)
         elif viewer is not None and source is not None and clean is not None:
-            for path in paths:
-                viewer.add_image(**layer_arguments(*ngff_reader.read(path), source, clean.order))
+            looks = [layer_arguments(*ngff_reader.read(one), source, clean.order) for one in paths]
+            select_pair(viewer, [viewer.add_image(**one) for one in looks])
             message = f"Made two noisy copies of '{source.name}'."
         self._end()
         self._say(message)
