@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -159,6 +160,16 @@ def test_an_image_never_replaces_a_recording(viewer, qtbot, tmp_path, shown):
     qtbot.waitUntil(ended(widget), timeout=60_000)
     widget.model_actions.image_button.save(tmp_path / "1.tif", overwrite=True)
     assert len(shown) == 1 and (tmp_path / "1.tif").read_bytes() == before
+    (tmp_path / "old.ome.zarr").mkdir()
+    widget.model_actions.image_button.save(tmp_path / "old.ome.zarr", overwrite=True)
+    assert shown[-1].endswith("already exists: choose another name")
+
+
+def test_only_formats_that_can_store_the_pixels_are_offered(viewer):
+    _, widget = open_dock(viewer)
+    result = SimpleNamespace(result=SimpleNamespace(source=np.zeros((64, 64), np.float16)))
+    names = " ".join(widget.model_actions.image_button.formats(result))
+    assert names.count("TIFF") == 1 and "OME-Zarr, float16 like the recording" in names
 
 
 def test_the_dock_explains_why_the_noise_calls_for_a_loss(viewer, qtbot):

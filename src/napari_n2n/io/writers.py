@@ -66,7 +66,7 @@ def open_writer(
     BadInput
         If the file format cannot store the type of the pixels.
     """
-    if _is_tiff(path) and str(header.dtype) not in tiff.TYPES:
+    if not can_store(path, header.dtype):
         raise BadInput(
             f"{path}: TIFF cannot store {header.dtype} pixels for other programs: choose a "
             "name that ends in .ome.zarr, or leave out --dtype same",
@@ -86,6 +86,11 @@ def open_writer(
 def read_tag(path: Path) -> str:
     """Return the tag that `open_writer` was given for a finished result; empty if it has none."""
     return tiff.read_tag(path) if _is_tiff(path) else ngff.read_tag(path)
+
+
+def can_store(path: Path, dtype: np.dtype) -> bool:
+    """Return whether the format of a file, which its ending says, can store a pixel type."""
+    return not _is_tiff(path) or str(dtype) in tiff.TYPES
 
 
 def _is_tiff(path: Path) -> bool:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QFileDialog, QPushButton
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.output_path import check_keeps_inputs
-from napari_n2n.io.writers import ENDINGS
+from napari_n2n.io.writers import ENDINGS, can_store
 from napari_n2n.widgets.dock import connect_while_alive, notify
 from napari_n2n.widgets.layers.growing_layer import GrowingLayer
 from napari_n2n.widgets.preferences import file_name
@@ -79,6 +79,7 @@ class SaveImageButton(QPushButton):
             f"{kind}, {words} (*{ending})": (ending, dtype)
             for dtype, words in types.items()
             for kind, ending in _FORMATS.items()
+            if can_store(Path(ending), dtype)
         }
 
     def save(
@@ -110,6 +111,8 @@ class SaveImageButton(QPushButton):
         try:
             check_keeps_inputs(path, self._session.inputs)
             replaced = overwrite and complete and path.is_file()
+            if path.exists() and not replaced:
+                raise BadInput(f"{path}: already exists: choose another name", "exists")
             self._saving.save(result.result.out, path, dtype, overwrite=replaced)
         except BadInput as error:
             notify(error)
