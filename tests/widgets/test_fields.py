@@ -122,6 +122,22 @@ def test_tab_skips_the_fields_of_a_collapsed_section(qtbot):
     assert not menu.native.isVisible()
 
 
+def test_the_arrow_of_a_section_has_the_colour_of_its_text_in_every_theme(qtbot):
+    window = QWidget()
+    section = collapsible("Advanced", form_layout(device_menu()))
+    section.setParent(window)
+    qtbot.addWidget(window)
+    window.show()
+    for colour in ("#f0f1f2", "#1e1e21"):
+        window.setStyleSheet(f"QWidget {{color: {colour}}}")
+        arrow = section.toggleButton().icon().pixmap(20).toImage()
+        points = [(x, y) for x in range(arrow.width()) for y in range(arrow.height())]
+        assert max((c.alpha(), c.name()) for c in (arrow.pixelColor(*one) for one in points)) == (
+            255,
+            colour,
+        )
+
+
 def test_the_menu_of_devices_offers_the_cards_of_this_computer(qtbot, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)

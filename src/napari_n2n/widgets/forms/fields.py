@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, get_args, get_origin
 from magicgui.widgets import ComboBox, Container, FileEdit, FloatSpinBox, LineEdit, SpinBox
 from magicgui.widgets.bases import ValueWidget
 from pydantic import ByteSize
+from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QFormLayout,
@@ -52,9 +53,20 @@ def form_layout(*fields: Field, inside: QWidget | None = None) -> QFormLayout:
     return rows
 
 
+class _Section(QCollapsible):
+    """A part of a form with an arrow that has the colour of the text, in every theme."""
+
+    def changeEvent(self, event: Any) -> None:
+        """Draw the arrow again when the theme changes."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.StyleChange:
+            self.setCollapsedIcon("▸")
+            self.setExpandedIcon("▾")
+
+
 def collapsible(title: str, rows: QFormLayout) -> QCollapsible:
     """Return a part of a form that is hidden until its title is clicked."""
-    section = QCollapsible(title, expandedIcon="▾", collapsedIcon="▸")
+    section = _Section(title, expandedIcon="▾", collapsedIcon="▸")
     section.layout().setContentsMargins(0, 0, 0, 0)
     section.toggleButton().setToolTip("Show or hide these fields")
     inside = QWidget()
