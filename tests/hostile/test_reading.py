@@ -571,6 +571,15 @@ def test_palettes_are_colours_unless_they_are_grey(tmp_path, colour, code):
             np.testing.assert_array_equal(pixels(tmp_path / name), values)
 
 
+def test_opacity_that_varies_in_a_picture_is_named(tmp_path, caplog):
+    grey, opacity = PLANE.astype(np.uint8), STACK[1].astype(np.uint8)
+    for alpha, count in ((np.full_like(grey, 128), 0), (opacity, 1)):
+        Image.fromarray(np.stack([grey, alpha], -1)).save(tmp_path / "a.png")
+        caplog.clear()
+        np.testing.assert_array_equal(pixels(tmp_path / "a.png"), grey)
+        assert caplog.text.count("a.png: only its grey values are read") == count
+
+
 def test_a_png_keeps_its_16_bits_beside_alpha_and_as_colours(tmp_path):
     imagecodecs = pytest.importorskip("imagecodecs")
     for planes in ([PLANE] * 3, [PLANE, STACK[1]]):

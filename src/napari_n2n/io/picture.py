@@ -1,11 +1,14 @@
 """Read pictures (PNG, JPEG, BMP) with grey values."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Header
+
+_log = logging.getLogger("napari_n2n")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 # Position of the bit depth and the colour type in a PNG, in bytes. Pillow reads 16 bits per colour,
@@ -24,13 +27,16 @@ def read(path: Path) -> tuple[np.ndarray, Header]:
     """
     pixels = _pixels(path)
     if pixels.ndim == 3:
-        colours = pixels[..., :3] if pixels.shape[-1] > 2 else pixels[..., :1]
+        count = 3 if pixels.shape[-1] > 2 else 1  # of colours; alpha follows
+        colours, alpha = pixels[..., :count], pixels[..., count:]
         if not (colours == colours[..., :1]).all():
             raise BadInput(
                 f"{path}: is a colour picture: give one grey-scale channel (in napari: Layers > "
                 "Data > Split RGB)",
                 "format",
             )
+        if alpha.size and np.ptp(alpha):
+            _log.warning("%s: only its grey values are read, not its varying opacity (alpha)", path)
         pixels = colours[..., 0]
     return pixels, Header(pixels.shape, pixels.dtype, "", (), ())
 
@@ -46,5 +52,5 @@ def _pixels(path: Path) -> np.ndarray:
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
     with Image.open(path) as picture:
         if picture.mode in ("P", "PA"):  # the pixels are indices of a palette
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(picture.convert("RGBA"))
         return np.asarray(picture)
