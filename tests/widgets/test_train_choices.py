@@ -372,7 +372,7 @@ def test_settings_that_do_not_fit_the_data_are_reported_above_the_train_button(v
     widget = open_train(viewer)
     widget.form.dims.value = 3
     wait_until_measured(widget, qtbot)
-    assert "no labelled Z or T axis" in widget.form.time_words.text()
+    assert "is a single plane: train on planes" in widget.form.time_words.text()
     widget.form.section.toggleButton().click()
     assert not widget.form.section.content().isHidden()
     assert widget.widget().minimumSizeHint().width() <= 300

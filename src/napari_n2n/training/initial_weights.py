@@ -124,12 +124,15 @@ def architecture(dims: int, pairs: Sequence[Pair]) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        If `dims` is 3 and an image has neither a Z axis nor, with one channel, a T axis.
+        If `dims` is 3 and an image is a single plane, or has neither a Z axis nor, with one
+        channel, a T axis.
     """
     if dims == 2:
         return {"name": "compact", "channels": 1}
     for pair in pairs:
         first = pair.first
+        if first.plane_count == 1:
+            raise BadInput(f"{first.name}: is a single plane: train on planes (--dims 2)", "option")
         if not first.has_depth:
             raise BadInput(
                 f"{first.name}: no labelled Z or T axis (axes: {first.axes}): set --axes ZYX or "

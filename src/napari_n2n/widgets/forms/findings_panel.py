@@ -109,7 +109,7 @@ class FindingsPanel(QWidget):
             reports, findings = [], others
         self.noise_words.setText("Measuring the noise ..." if known.busy else _noise(reports))
         words = [
-            *(() if others else _reason(self._loss, reports)),
+            *(() if others or known.problem else _reason(self._loss, reports)),
             *(f"⚠ {in_field_names(one.message)}" for one in findings),
         ]
         self.loss_words.setText("\n".join(words))
