@@ -128,6 +128,24 @@ def test_a_signal_ends_every_command_and_leaves_nothing_behind(
     assert sorted(folder.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train a.tif b.tif -o taken.n2n --overwrite",
+        "export model.n2n -o taken.zip --overwrite",
+        "inspect a.tif b.tif --plot taken.png",
+    ],
+)
+def test_a_folder_in_place_of_the_output_is_refused_before_the_work(
+    monkeypatch, call, folder, command
+):
+    monkeypatch.setattr(fit, "take_step", None)
+    taken = next(word for word in command.split() if word.startswith("taken"))
+    (folder / taken).mkdir()
+    status, out, err = call(*command.split())
+    assert (status, out) == (2, "") and err == f"error: {taken}: is a folder: choose another name\n"
+
+
 def test_an_interruption_that_code_swallows_still_ends_the_run(monkeypatch, call, folder):
     def swallowed():
         with pytest.raises(signals.Interrupted):

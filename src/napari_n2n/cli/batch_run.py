@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_n2n.cli.left_out import LeftOut
 from napari_n2n.cli.terminal import progress, say, show
 from napari_n2n.errors import BadInput
-from napari_n2n.io.output_path import output_path
+from napari_n2n.io.output_path import output_file
 
 if TYPE_CHECKING:
     from napari_n2n.pair.pair import Pair
@@ -20,7 +20,7 @@ def check_endings(*outputs: tuple[Path | None, str]) -> None:
     for path, ending in outputs:
         if path is None:
             continue
-        output_path(path)
+        output_file(path)
         if path.suffix.lower() != ending:
             raise BadInput(f"{path}: unknown ending: must be {ending}", "output")
 

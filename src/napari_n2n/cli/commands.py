@@ -55,7 +55,7 @@ from napari_n2n.cli.terminal import describe_step, print_json, progress, say, sh
 from napari_n2n.cli.train_run import check_single, train_shown
 from napari_n2n.defaults import MEMORY
 from napari_n2n.errors import BadInput, require
-from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_path
+from napari_n2n.io.output_path import check_keeps_inputs, check_overwrite, output_file, output_path
 from napari_n2n.io.run_lock import locked
 from napari_n2n.training.settings import TrainingSettings
 
@@ -161,7 +161,7 @@ def train(
     check_single(single=single, split=split, noise=noise)
     if output.suffix != ".n2n":
         raise BadInput(f"{output}: unknown ending: must be .n2n", "output")
-    output_path(output)  # fail before anything is read or created
+    output_file(output)  # fail before anything is read or created
     check_overwrite(output, overwrite=overwrite or resume)
     check_start(settings, output)
     checkpoint = output.with_name(output.name + ".checkpoint")

@@ -61,6 +61,20 @@ def output_path(out: str | os.PathLike[str]) -> Path:
     return path
 
 
+def output_file(out: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a result that is one file, as `output_path` does.
+
+    Raises
+    ------
+    BadInput
+        Also if a folder has this name, which no option replaces.
+    """
+    path = output_path(out)
+    if path.is_dir():
+        raise BadInput(f"{out}: is a folder: choose another name", "output")
+    return path
+
+
 @contextmanager
 def created_folder(folder: Path) -> Iterator[None]:
     """Create a folder before a run, not after it; remove it if an error leaves it empty.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import write_atomically
-from napari_n2n.io.output_path import check_overwrite, output_path
+from napari_n2n.io.output_path import check_overwrite, output_file
 from napari_n2n.model.denoiser import Denoiser
 from napari_n2n.model.package_readme import package_readme
 
@@ -74,7 +74,7 @@ def export_bioimage(
     BadInput
         If the name cannot be used, the file exists, or the model repairs a fixed pattern.
     """
-    path = output_path(out)
+    path = output_file(out)
     if path.suffix.lower() != SUFFIX:
         raise BadInput(f"{out}: unknown ending: must be {SUFFIX}", "output")
     check_overwrite(path, overwrite=overwrite)
