@@ -5,6 +5,7 @@ exit status is 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTER
 saves a checkpoint, and the run continues (not on Windows).
 """
 
+import atexit
 import os
 import signal
 import threading
@@ -71,6 +72,7 @@ class Signals:
             del handlers[signal.SIGHUP]  # nohup: the run continues without its terminal
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        atexit.register(_ignore)  # the first one that is registered runs last
 
     def end_with(self, status: int) -> None:
         """From now on, let a signal end the process at once, with the status of its finished run.
@@ -108,6 +110,12 @@ class Signals:
         self.stop.set()
         with suppress(RuntimeError):  # the signal came while the main thread was printing
             self._on_stop()
+
+
+def _ignore() -> None:
+    """Ignore signals while Python frees its modules: it no longer calls handlers then."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 SIGNALS = Signals()
