@@ -66,6 +66,21 @@ def test_every_command_and_option_exists(path):
         assert options <= options_of(words), words
 
 
+def program(node, name, command):
+    """Let a script find this command of the shell under a name."""
+    (node / "bin" / name).write_text(f"#!/bin/sh\n{command}\n")
+    (node / "bin" / name).chmod(0o755)
+
+
+# Processes without torch, for what only the scripts decide.
+TRAINS_UNTIL_SIGTERM = "trap 'exit 143' TERM; touch m.n2n.checkpoint; while :; do sleep 0.1; done"
+WAITS_UNTIL_SIGTERM = """\
+trap 'echo ended >> workers; exit' TERM
+echo began >> workers
+while :; do sleep 0.1; done
+"""
+
+
 @pytest.fixture
 def node(tmp_path, denoiser, monkeypatch):
     """A folder with a model and recordings, and the commands that the examples call."""
@@ -78,12 +93,8 @@ def node(tmp_path, denoiser, monkeypatch):
     programs = tmp_path / "bin"
     programs.mkdir()
     own = Path(napari_n2n.__file__).parents[1]
-    for name, command in {
-        "napari-n2n": f'exec {shlex.quote(sys.executable)} -m napari_n2n "$@"',
-        "scontrol": f'echo "$@" >> {tmp_path}/requeued',
-    }.items():
-        (programs / name).write_text(f"#!/bin/sh\n{command}\n")
-        (programs / name).chmod(0o755)
+    program(tmp_path, "napari-n2n", f'exec {shlex.quote(sys.executable)} -m napari_n2n "$@"')
+    program(tmp_path, "scontrol", f'echo "$@" >> {tmp_path}/requeued')
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", f"{own}:{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.chdir(tmp_path)
@@ -93,6 +104,8 @@ def node(tmp_path, denoiser, monkeypatch):
 @NEEDS_BASH
 @pytest.mark.parametrize(("name", "requeued"), [("SIGUSR2", ["requeue 17"]), ("SIGTERM", [])])
 def test_a_training_whose_time_is_up_is_requeued_and_a_cancelled_one_is_not(node, name, requeued):
+    if name == "SIGTERM":
+        program(node, "napari-n2n", TRAINS_UNTIL_SIGTERM)
     words = "train a.tif b.tif -o m.n2n --resume --patch 32 --batch 1 --device cpu --steps"
     job = ["bash", str(EXAMPLES / "requeued.sbatch"), "napari-n2n", *words.split()]
     environment = os.environ | {"SLURM_JOB_ID": "17"}
@@ -105,7 +118,8 @@ def test_a_training_whose_time_is_up_is_requeued_and_a_cancelled_one_is_not(node
     assert run.wait(timeout=120) == 143
     log = node / "requeued"
     assert (log.read_text().splitlines() if log.exists() else []) == requeued
-    assert napari_n2n.load(node / "m.n2n").record.stopped
+    if name == "SIGUSR2":
+        assert napari_n2n.load(node / "m.n2n").record.stopped
 
 
 @NEEDS_BASH
@@ -115,6 +129,7 @@ def test_a_task_of_a_job_array_denoises_its_file(node):
     run = subprocess.run([*job, "cells.n2n", "raw", "clean"], env=environment, timeout=120)
     assert run.returncode == 0 and not (node / "requeued").exists()
     assert [file.name for file in (node / "clean").iterdir()] == ["1.tif"]
+    program(node, "napari-n2n", "exit 0")
     environment["SLURM_ARRAY_TASK_ID"] = "5"  # more tasks than files
     assert subprocess.run([*job, "cells.n2n", "raw", "clean"], env=environment).returncode != 0
 
@@ -143,25 +158,31 @@ def test_the_example_of_dask_jobqueue_runs(node, monkeypatch):
 
 
 @NEEDS_BASH
-@pytest.mark.parametrize(("recording", "status"), [("a.tif", 0), ("none.tif", 2)])
-def test_the_cards_of_a_computer_denoise_one_recording(node, recording, status):
+@pytest.mark.parametrize("status", [0, 2])
+def test_the_cards_of_a_computer_denoise_one_recording(node, status):
     pytest.importorskip("distributed")
-    for name, command in {
-        "nvidia-smi": "echo 0",
-        "dask": f'exec {shlex.quote(sys.executable)} -m dask "$@"',
-    }.items():
-        (node / "bin" / name).write_text(f"#!/bin/sh\n{command}\n")
-        (node / "bin" / name).chmod(0o755)
+    program(node, "nvidia-smi", "echo 0")
+    if status == 0:
+        program(node, "dask", f'exec {shlex.quote(sys.executable)} -m dask "$@"')
+    else:
+        program(node, "dask", WAITS_UNTIL_SIGTERM)
+        # Ends after both, scheduler and worker, have begun.
+        ready = 'until [ "$(wc -l < workers)" = 2 ]; do sleep 0.1; done'
+        program(node, "napari-n2n", f"touch workers; {ready}; exit {status}")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"DEVICE": "cpu", "PORT": str(port)}
-    script = ["bash", str(EXAMPLES / "cards.sh"), "cells.n2n", recording, "clean.tif"]
+    script = ["bash", str(EXAMPLES / "cards.sh"), "cells.n2n", "a.tif", "clean.tif"]
     run = subprocess.Popen(script, env=environment, start_new_session=True)
     try:
         assert run.wait(timeout=280) == status
         assert (node / "clean.tif").exists() == (status == 0)
-    finally:  # with scheduler and workers, which the script should have ended
+        end = time.monotonic() + 10
+        while status and not (node / "workers").read_text() == "began\n" * 2 + "ended\n" * 2:
+            assert time.monotonic() < end, "the script has ended, its workers have not"
+            time.sleep(0.02)
+    finally:  # with scheduler and workers, if the script has not ended them
         with suppress(ProcessLookupError):
             os.killpg(run.pid, signal.SIGKILL)
 
