@@ -32,9 +32,9 @@ from napari_n2n.io.shard_layout import frames, inside, shard_shape
 UNFINISHED = "napari-n2n: unfinished"  # attribute of an unfinished store: its token
 _TAG = "napari-n2n: job"  # attribute of a result: the tag of its job
 _NOTE = "napari-n2n: provenance"  # attribute of a result: what made it
-# Sides of a chunk in pixels, along Y and X, and along Z. Viewers read whole chunks, so larger ones
-# are slower to browse; smaller ones compress less and need a larger index.
-CHUNK_SIDE, CHUNK_DEPTH = 256, 16
+# Sides of a chunk in pixels, along Z, Y and X. Viewers read whole chunks, so larger ones are slower
+# to browse; smaller ones compress less and need a larger index.
+_CHUNK = 16, 256, 256
 # Longest side of the coarsest level, in pixels: one chunk is enough for an overview.
 PYRAMID_TOP = 256
 
@@ -167,8 +167,7 @@ class Writer:
     def _new_level(self, level: int, shape: tuple[int, ...], shard: tuple[int, ...]) -> zarr.Array:
         chunks, shards = [1] * len(shape), list(shard)
         for axis in range(-self._dims, 0):
-            most = CHUNK_SIDE if axis > -3 else CHUNK_DEPTH
-            chunks[axis] = min(most, shape[axis], shard[axis])
+            chunks[axis] = min(_CHUNK[axis], shape[axis], shard[axis])
             shards[axis] = -(-min(shard[axis], shape[axis]) // chunks[axis]) * chunks[axis]
         return self._group.create_array(
             str(level),

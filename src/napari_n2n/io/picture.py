@@ -11,10 +11,10 @@ from napari_n2n.io.header import Header
 _log = logging.getLogger("napari_n2n")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-# Position of the bit depth and the colour type in a PNG, in bytes. Pillow reads 16 bits per colour,
-# and grey with alpha, as 8 bits.
-_PNG_DEPTH, _PNG_COLOURS = 24, 25
-_GREY = 0  # colour type of a PNG with grey values only
+# Where a PNG has its bit depth and colour type, in bytes; and those with 16 bits for colours, grey
+# with alpha, and colours with alpha, which Pillow reads as 8 bits.
+_PNG_FORMAT = slice(24, 26)
+_SIXTEEN_BITS = (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 
 
 def read(path: Path) -> tuple[np.ndarray, Header]:
@@ -46,9 +46,8 @@ def _pixels(path: Path) -> np.ndarray:
     from PIL import Image
 
     with open(path, "rb") as file:
-        start = file.read(_PNG_COLOURS + 1)
-    is_png = start.startswith(b"\x89PNG") and len(start) > _PNG_COLOURS
-    if is_png and start[_PNG_DEPTH] == 16 and start[_PNG_COLOURS] != _GREY:
+        start = file.read(_PNG_FORMAT.stop)
+    if start.startswith(b"\x89PNG") and start[_PNG_FORMAT] in _SIXTEEN_BITS:
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
     with Image.open(path) as picture:
         if picture.mode in ("P", "PA"):  # the pixels are indices of a palette

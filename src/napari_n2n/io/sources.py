@@ -265,20 +265,19 @@ def _from_array(
         )
     named = {2: "YX", 3: "ZYX"}[len(shape)] if axes is None else axes
     letters = checked_axes(place, shape, np.dtype(array.dtype), named)
-    known = header if header is not None and len(header.scale) == len(shape) else None
-    steps = zip(letters, known.scale, known.units, strict=True) if known else ()
+    header = header or Header(shape, np.dtype(array.dtype), letters, (), ())
+    is_known = len(header.scale) == len(shape)
+    steps = zip(letters, header.scale, header.units, strict=True) if is_known else ()
     usable = [_usable_step(place, *step) for step in steps] or [(1.0, "pixel")] * len(shape)
-    found = Header(
-        shape,
-        np.dtype(array.dtype),
-        letters,
-        tuple(step for step, _ in usable),
-        tuple(unit for _, unit in usable),
-        name,
-        header.channels if header else (),
-        header.images if header else (),
-        header.image if header else 0,
-        _usable_translation(header, len(shape)),
+    found = replace(
+        header,
+        shape=shape,
+        dtype=np.dtype(array.dtype),
+        axes=letters,
+        scale=tuple(step for step, _ in usable),
+        units=tuple(unit for _, unit in usable),
+        name=name,
+        translation=_usable_translation(header, len(shape)),
     )
     assumed = axes is None and len(shape) > 2
     if assumed:
@@ -286,9 +285,9 @@ def _from_array(
     return Source(array, found, axes_assumed=assumed)
 
 
-def _usable_translation(header: Header | None, count: int) -> tuple[float, ...]:
+def _usable_translation(header: Header, count: int) -> tuple[float, ...]:
     """Return the translation in a header; empty if it is not one finite number for each axis."""
-    known = header.translation if header is not None else ()
+    known = header.translation
     return known if len(known) == count and all(map(math.isfinite, known)) else ()
 
 
