@@ -179,3 +179,11 @@ def test_a_movie_of_small_planes_has_few_files_with_the_same_pixels(tmp_path, en
         assert finest.shards == (2, 2, 40, 512) and finest.chunks == (1, 1, 40, 256)
         assert len([file for file in path.rglob("c/**/*") if file.is_file()]) == 2 * 35
         np.testing.assert_array_equal(coarser[69, 1], ngff.halve(movie[69, 1]))
+
+
+@pytest.mark.parametrize(("dims", "chunks"), [(2, (1, 256, 256)), (3, (16, 256, 256))])
+def test_a_volume_is_stored_in_blocks_that_viewers_read_fast(tmp_path, dims, chunks):
+    shape = (20, 260, 300)
+    header = Header(shape, np.dtype(np.uint8), "ZYX", (1.0,) * 3, ("pixel",) * 3, "cells")
+    writer = open_writer(tmp_path / "cells.ome.zarr", header, dims=dims)
+    assert writer.array.chunks == chunks

@@ -5,6 +5,7 @@ import pytest
 from conftest import blobs
 
 from napari_n2n import Pair, measure_noise
+from napari_n2n.noise.sample import Sample
 
 LIGHT = blobs((160, 160), 3) - 95
 LIGHT /= LIGHT.mean()
@@ -101,6 +102,8 @@ def test_a_handful_of_cosmic_rays_changes_no_figure(count):
         assert getattr(report, name) == pytest.approx(getattr(clean, name), abs=near), name
     assert {warning.code for warning in report.warnings} == {"hits"}
     assert clean.hits == 0
+    a, b = (one.plane(0).astype(np.float64) for one in pair.acquisitions)
+    assert not Sample.of(pair).valid[0][abs(a - b) > 1000].any()
 
 
 def test_photon_pulses_and_moving_objects_are_no_cosmic_rays():

@@ -160,6 +160,16 @@ def test_gaussian_noise_shows_no_other_kind(sigma, seed):
     assert report.warnings == ()
 
 
+def test_fine_structures_are_not_taken_for_skewed_noise():
+    rng = np.random.default_rng(0)
+    textures = [ndimage.gaussian_filter(rng.normal(size=(256, 256)), s) for s in (12, 1.2)]
+    coarse, fine = (texture / texture.std() for texture in textures)
+    scene = np.maximum(1000 + 250 * coarse + 200 * fine, 100)
+    report = measured([scene + np.sqrt(5 * scene) * rng.normal(size=scene.shape) for _ in "AB"])
+    assert report.photon_gain == pytest.approx(5, rel=0.1)
+    assert abs(report.skewness) < 0.15  # as a part of the third power of the noise level
+
+
 @pytest.mark.parametrize(
     ("share", "loss"),
     [

@@ -17,6 +17,8 @@ from napari_n2n import (
     open_pairs,
     train,
 )
+from napari_n2n.noise.sample import Sample
+from napari_n2n.pair.empty_areas import empty_areas
 from napari_n2n.quality.score import score_result
 from napari_n2n.training.block_cache import BlockCache
 from napari_n2n.training.held_out import HeldOut, HeldOutMask, held_out_of
@@ -70,6 +72,8 @@ def test_empty_areas_do_not_change_the_noise(kind):
         assert report.photon_gain == pytest.approx(2, rel=0.1)
         assert report.pedestal == pytest.approx(100, abs=6)
     assert report.black_share < 1e-3
+    sample = Sample.of(pair)
+    assert sample.empty.any() and not (sample.valid & sample.empty).any()
     assert normalise([pair])[0].values[0] > 60
 
 
@@ -166,6 +170,21 @@ def test_stacks_that_change_have_no_bad_frames(draw, axes):
     if (draw, axes) == (one_plane_in_focus, "TYX"):
         pytest.skip("a movie with light in one frame is a flash")
     assert Pair.open(*two(draw), axes=axes).bad_planes == ()
+
+
+def test_a_dark_plane_with_a_little_stray_light_in_one_recording_is_no_bad_frame():
+    rate = (np.arange(12) != 5)[:, None, None] * RATE + 1
+    a, b = two(camera, rate)
+    b[5] += 10  # far above the noise of block means, and little against the scene
+    assert Pair.open(a, b, axes="ZYX").bad_planes == ()
+
+
+@pytest.mark.parametrize(("side", "empty"), [(8, True), (7, False)])
+def test_an_area_is_empty_from_64_pixels_on(side, empty):
+    views = [noisy(RATE, seed) + 1000 for seed in (1, 2)]
+    for view in views:
+        view[40 : 40 + side, 60 : 60 + side] = 0
+    assert empty_areas(views, (np.inf, np.inf), rim=0).sum() == empty * side**2
 
 
 def test_bad_planes_of_a_time_lapse_of_volumes_are_named_by_their_axes():

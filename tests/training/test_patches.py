@@ -20,6 +20,7 @@ from napari_n2n.training.initial_weights import architecture
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import normalise
 from napari_n2n.training.patches import Patches, patch_side
+from napari_n2n.training.pixel_swap import PixelSwap
 from napari_n2n.training.settings import TrainingSettings
 
 PLANES, SIDE, CHUNK = 12, 128, 64
@@ -85,6 +86,19 @@ def test_every_region_is_visited_in_proportion(pair, memory, monkeypatch):
         visits += np.bincount(np.rint(inputs / STEP).astype(int).ravel(), minlength=len(visits))
     share = visits / visits.sum() * len(visits)
     assert 0.6 < share.min() and share.max() < 1.5
+
+
+@pytest.mark.parametrize("swap", [None, PixelSwap(True, True)], ids=["apart", "swapped"])
+def test_no_pixel_that_a_cosmic_ray_has_hit_is_a_target(swap):
+    views = [noisy(blobs((128, 128)), seed, 5.0) for seed in (1, 2)]
+    for seed, view in enumerate(views):
+        view[tuple(np.random.default_rng(seed).integers(8, 120, (2, 6)))] += 20_000
+    pair = Pair.open(*views)
+    patches = Patches(open_cache([pair], 10**9), swap)
+    batches = [patches.draw(step, 8) for step in range(10)]
+    seen = np.stack([normalise([pair])[0].scale.inverse(one.target.numpy()) for one in batches])
+    counted = np.stack([one.weight.numpy() > 0 for one in batches])
+    assert seen.max() > 10_000 > seen[counted].max()
 
 
 def test_no_part_of_a_plane_is_left_out():
