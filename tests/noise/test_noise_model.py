@@ -103,3 +103,14 @@ def test_a_line_is_kept_where_it_fits_also_with_an_em_gain(electrons):
     for level in np.quantile(50 * light + 100, (0.2, 0.8)):
         true = 50 * (1 + electrons) * (level - 100) + 400
         assert at(found, level) == pytest.approx(true, rel=0.1)
+
+
+def test_small_bright_structures_keep_their_photon_noise():
+    rng = np.random.default_rng(1)
+    texture = ndimage.gaussian_filter(rng.normal(size=(192, 192)), 1.5)
+    electrons = 2 + 8 * np.exp(1.2 * texture / texture.std())
+    views = (2.0 * (rng.poisson(electrons) + rng.normal(0, 2, texture.shape)) for _ in "ab")
+    report = measure_noise(Pair.open(*(100 + view for view in views)))
+    assert report.photon_gain == pytest.approx(2.0, abs=3 * report.errors["photon_gain"])
+    assert report.errors["photon_gain"] < 0.1
+    assert report.noise_model.levels[-1] > 100 + 1.5 * electrons.max()

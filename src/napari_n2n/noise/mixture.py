@@ -56,12 +56,15 @@ class Mixture:
         difference of ordinary noise.
     error
         Standard error of the share, from its scatter over several brightness levels.
+    growth
+        A level in ADU at which the noise is `noise`, and the growth of its variance per ADU there.
     """
 
     share: float
     noise: float
     far: float
     error: float = 0.0
+    growth: tuple[float, float] = (0.0, 0.0)
 
 
 def fit_mixture(

@@ -21,9 +21,9 @@ _LEVELS = 16
 # in 16 bits. Weights of a smaller one would differ by more than float32 can hold.
 _LEAST = 5e-6
 # Ratio of the largest to the smallest variance above which the noise spans a wide range. Real
-# scenes of 8 bits reach 115, and are as good with L2; with beads 500 times as bright as the cells
-# (400 and more), L2 loses the cells.
-_WIDE = 300.0
+# scenes of 8 bits reach 560, and are as good with L2; with beads 500 times as bright as the cells
+# (1500 and more), L2 loses the cells.
+_WIDE = 800.0
 # Standard deviations of a difference that ordinary noise, also that of photon pulses, does not
 # reach.
 _FAR = 8.0
@@ -100,6 +100,10 @@ class NoiseModel:
         least = _LEAST * max(ends[1] - ends[0], _TINY)
         dark, bright = float(curve.mean.min()), float(sample.surroundings[sample.valid].max())
         levels = np.linspace(dark, max(bright, dark + least), _LEVELS)
+        # Single pixels may be far brighter than all around them.
+        lower = np.minimum(sample.a, sample.b)[sample.valid & ~outliers.pixels]
+        if lower.size and lower.max() > levels[-1]:
+            levels = np.append(levels, float(lower.max()))
         variances = curve.variance_at(levels)
         errors: tuple[float, ...] = ()
         if analysis.signal_dependent is None and outliers.noise > 0:  # outliers raise the curve

@@ -45,6 +45,8 @@ _ENDS = (1e-4, 1 - 1e-4)
 _CLUSTERED, _BY_CHANCE = 0.1, 4
 # Side in pixels of the square around an outlier of a patch that may belong to the patch.
 _RIM = 5
+# Smallest divisor, in ADU.
+_TINY = 1e-12
 # Weight of the ordinary pixels around a pixel below which their mean is not used.
 _LEAST_WEIGHT = 0.02
 # Number of signal levels over which the shift of the mean is averaged.
@@ -71,9 +73,10 @@ class Outliers:
     clustered
         True if the outliers form patches (text, dust) rather than single pixels.
     limit
-        Difference in ADU beyond which a pixel is an outlier.
+        Difference in ADU beyond which a pixel of usual brightness is an outlier.
     pixels
-        True where A and B differ by more than `limit` or a pixel is missing; shape (planes, Y, X).
+        True where A and B differ by more than `limit`, times the relative noise of brighter pixels,
+        or a pixel is missing; shape (planes, Y, X).
     noise
         Standard deviation of the ordinary noise between the outliers, in ADU; 0 without outliers.
     pulse_share, pulses_certain
@@ -107,7 +110,8 @@ def find_outliers(sample: Sample) -> Outliers:
     missing, absent = _missing(sample)
     mixture = _mixture(sample.without(absent))
     limit = _OUTLYING * math.sqrt(2) * mixture.noise if mixture.share else math.inf
-    far = sample.valid & (absent | (np.abs(sample.difference) > limit))
+    beyond = np.abs(sample.difference) > limit * _relative_noise(sample, mixture)
+    far = sample.valid & (absent | beyond)
     if mixture.share:
         large = sample.valid & ~absent & (np.abs(sample.difference) > _OF_PULSES * limit)
         pulses = measure_pulses(sample, large, _level(sample, far))
@@ -115,6 +119,18 @@ def find_outliers(sample: Sample) -> Outliers:
             found = _with_outliers(sample, replace(mixture, share=0.0), missing, absent)
             return replace(found, pulse_share=mixture.share, pulses_certain=pulses.are_light)
     return _with_outliers(sample, mixture, missing, far, limit)
+
+
+def _relative_noise(sample: Sample, mixture: Mixture) -> np.ndarray:
+    """Return the noise expected at each pixel over that of usual ones, at least 1.
+
+    A few pixels may be far brighter than all around them, and so is their photon noise. An outlier
+    is bright in one acquisition only: the darker one decides.
+    """
+    level = np.maximum(sample.surroundings, np.minimum(sample.a, sample.b))
+    at, slope = mixture.growth
+    variance = mixture.noise**2 + slope * (level - at)
+    return np.sqrt(np.maximum(1.0, variance / max(mixture.noise, _TINY) ** 2))
 
 
 def _with_outliers(
@@ -180,23 +196,33 @@ def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
     # With few photons there are few steps, too few for a difference to be an outlier.
     if high - low < _FEWEST_STEPS * sample.quantum:
         return Mixture(0.0, 0.0, 0.0)
-    fits, weights = [], []
+    fits, weights, levels = [], [], []
     for first, last in pairwise(np.quantile(m, _BRIGHTNESSES)):
         here = (m >= first) & (m <= last)
         if here.sum() >= _FEWEST:
             fits.append(fit_mixture(a[here], b[here], (low, high), sample.quantum))
             weights.append(float(here.mean()))
+            levels.append(float(m[here].mean()))
     if not fits:
         return Mixture(0.0, 0.0, 0.0)
     share = float(np.average([fit.share for fit in fits], weights=weights))
     noise = float(np.median([fit.noise for fit in fits]))
+    growth = _growth(np.array(levels), np.array([fit.noise**2 for fit in fits]))
     far = float(np.median([fit.far for fit in fits[len(fits) // 2 :]]))
     error = float(np.std([fit.share for fit in fits])) / float(np.sqrt(len(fits)))
     if far < _FAR_SHARE:
         return Mixture(0.0, noise, far)
     if share > _MOSTLY_HIT:
         return replace(fit_mixture(a, b, (low, high), sample.quantum), error=error)
-    return Mixture(share, noise, far, error)
+    return Mixture(share, noise, far, error, growth)
+
+
+def _growth(levels: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
+    """Return a level with the median variance, and by how much the variance grows per ADU."""
+    slope = 0.0
+    if len(levels) > 1 and np.ptp(levels) > 0:
+        slope = max(0.0, float(np.polyfit(levels, variances, 1)[0]))
+    return float(np.median(levels)), slope
 
 
 def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) -> float:
