@@ -1,11 +1,13 @@
 """Other programs run an exported model to the same image."""
 
+import re
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray
+import yaml
 from bioimageio.core import Tensor, load_description, predict
 from bioimageio.core import test_model as run_test_of
 from conftest import refused, stack_network
@@ -72,6 +74,23 @@ def test_a_package_says_what_the_model_was_trained_on(denoiser, tmp_path):
     assert f"{score.psnr:.1f} ± {score.psnr_se:.2f} dB" in text
     assert "96 x 96 (YX), float32" in text and f"loss: {denoiser.record.loss}" in text
     assert load_description(path).name == "Noise2Noise my cells (1)"
+
+
+@pytest.mark.parametrize("name", ["my cells (1)", "Zellen µ", "細胞"])
+def test_fiji_and_ilastik_find_what_they_read_in_a_package(denoiser, name, tmp_path):
+    with zipfile.ZipFile(export_bioimage(denoiser, tmp_path / f"{name}.zip")) as package:
+        note, files = yaml.safe_load(package.read("rdf.yaml")), package.namelist()
+    assert re.fullmatch("napari-n2n(-[a-z0-9]+)*", note["id"])
+    (given,), (computed,) = note["inputs"], note["outputs"]
+    assert [axis["type"] for axis in given["axes"]] == ["batch", "channel", "space", "space"]
+    for one, other in zip(given["axes"][2:], computed["axes"][2:], strict=True):
+        size, halo = one["size"], other["halo"]
+        assert halo % size["step"] == 0 and size["min"] > 2 * halo
+        assert other["size"] == {"tensor_id": given["id"], "axis_id": one["id"]}
+    # Nothing but the standard: the normalisation is in the network.
+    assert not {"preprocessing", "postprocessing"} & {*given, *computed} and "config" not in note
+    named = [note["weights"]["torchscript"], given["test_tensor"], computed["test_tensor"]]
+    assert {one["source"] for one in named} < set(files)
 
 
 def test_a_model_that_other_programs_cannot_run_is_not_exported(denoiser, tmp_path):

@@ -38,6 +38,7 @@ _INPUT, _OUTPUT = "raw", "denoised"  # names of the tensors
 _ROUNDING = 1e-3
 _NOT_IN_NAMES = re.compile(r"[^\w ()-]", re.ASCII)
 _LONGEST_NAME = 128  # characters
+_NOT_IN_IDS = re.compile(r"[^a-z0-9]+")
 _SPDX = re.compile(r"[A-Za-z0-9.+-]+")
 _PAPER = {
     "text": "Lehtinen et al., Noise2Noise: Learning Image Restoration without Clean Data, 2018",
@@ -200,6 +201,8 @@ def _description(
     note = {
         "type": "model",
         "format_version": _FORMAT,
+        # Optional, but the reader of deepImageJ fails without it.
+        "id": f"napari-n2n-{_NOT_IN_IDS.sub('-', name.lower())}".rstrip("-"),
         "name": f"Noise2Noise {re.sub(_NOT_IN_NAMES, ' ', name).strip()}"[:_LONGEST_NAME],
         "description": "Denoises recordings like those that it was trained on, without clean "
         "images (Noise2Noise, napari-n2n).",
