@@ -297,7 +297,8 @@ def test_one_layer_chosen_twice_is_refused_before_data_are_read(viewer, fixed_es
     add(viewer, 1, 2)
     widget = open_train(viewer)
     widget.layer_b.value = widget.layer_a.value
-    assert "both 'n1'" in widget.loss_words.text() and not widget.measuring.busy
+    assert "both 'n1'" in widget.loss_words.text() and "under Pair" in widget.loss_words.text()
+    assert not widget.measuring.busy
 
 
 def test_unlabelled_axes_are_asked_for(viewer, qtbot, fixed_estimate):

@@ -407,7 +407,7 @@ def test_a_picture_shows_raw_beside_denoised(make_napari_viewer_proxy, qtbot, tm
     add_pair(viewer)
     _, widget = open_dock(viewer)
     controls = widget.run_panel.comparison
-    controls.save_picture(tmp_path / "early.png")
+    controls.picture_button.click()  # asks for no file name
     assert len(shown) == 1 and "a denoised image or a preview is not visible" in shown[0]
     widget.train_button.click()
     qtbot.waitUntil(ended(widget), timeout=60_000)

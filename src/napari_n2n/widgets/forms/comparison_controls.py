@@ -56,6 +56,11 @@ class ComparisonControls(QWidget):
         self._show()
 
     def _ask_for_picture(self) -> None:
+        try:
+            self._stage.check_picture()
+        except BadInput as error:
+            notify(error)
+            return
         path, _ = QFileDialog.getSaveFileName(
             self, "Save picture", "before_after.png", "PNG (*.png)"
         )

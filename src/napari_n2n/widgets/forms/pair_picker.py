@@ -34,6 +34,7 @@ class PairPicker(RecordingsPicker):
         "Second recording of the scene, or folder with equal file names",
     )
     second_required = True
+    way_out = f", or '{_SPLIT}' or '{_SINGLE}' under Pair"
 
     def __init__(self, viewer: Any) -> None:
         self.kind = ComboBox(

@@ -48,6 +48,7 @@ class RecordingsPicker(QWidget):
     labels: tuple[str, str]
     tips: tuple[str, str]
     second_required: bool
+    way_out = ""  # what to do without a second recording; ends a message
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class RecordingsPicker(QWidget):
             partner = dict(layer_pairs(self._viewer)).get(first.value)
             others = [one for one in layers if not _belong_together(one, first.value)]
             others = [partner, *others] if partner is not None else others
-            alone = len(image_layers(self._viewer)) == 1  # offers to split it
+            alone = len(image_layers(self._viewer)) == 1  # the message names the ways out
             second.offer(next(iter(others), first.value if alone else None))
 
     def _show_source(self) -> None:
@@ -167,7 +168,7 @@ class RecordingsPicker(QWidget):
         if from_layers and len(given) > 1 and given[0] is given[1]:
             raise BadInput(
                 f"{' and '.join(self.labels)} are both '{given[0].name}': "
-                "choose two separate recordings of the scene",
+                f"choose two separate recordings of the scene{self.way_out}",
                 "duplicate",
             )
         return self.images.named([one for one in given if one is not None])

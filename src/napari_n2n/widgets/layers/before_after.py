@@ -31,15 +31,9 @@ def save_picture(viewer: Any, path: Path, *, raw: Any = None) -> Path:
     Raises
     ------
     BadInput
-        If no result or preview is visible, or nothing is visible below it.
+        See `denoised_layers`.
     """
-    shown = [one for one in viewer.layers if one.visible and one != raw]
-    denoised = [one for one in shown if is_result(one) or is_temporary(one)]
-    if not denoised or len(denoised) == len(shown):
-        which = "the recording" if denoised else "a denoised image or a preview"
-        raise BadInput(
-            f"{path}: {which} is not visible: show it in the list of layers", "not_chosen"
-        )
+    denoised = denoised_layers(viewer, raw=raw)
     hidden = [] if raw is None else [raw]
     before, after = (_canvas(viewer, [*hidden, *more]) for more in (denoised, []))
     rows, columns = _used(np.maximum(before, after))
@@ -51,6 +45,24 @@ def save_picture(viewer: Any, path: Path, *, raw: Any = None) -> Path:
         path if path.suffix.lower() == ".png" else path.with_name(f"{path.name}.png")
     )
     return write_atomically(path, content.getvalue())
+
+
+def denoised_layers(viewer: Any, *, raw: Any = None) -> list[Any]:
+    """Return the visible results and previews; see `save_picture` for the arguments.
+
+    Raises
+    ------
+    BadInput
+        If no result or preview is visible, or nothing is visible below it.
+    """
+    shown = [one for one in viewer.layers if one.visible and one != raw]
+    denoised = [one for one in shown if is_result(one) or is_temporary(one)]
+    if not denoised or len(denoised) == len(shown):
+        which = "the recording" if denoised else "a denoised image or a preview"
+        raise BadInput(
+            f"no picture: {which} is not visible: show it in the list of layers", "not_chosen"
+        )
+    return denoised
 
 
 def _canvas(viewer: Any, hidden: list[Any]) -> np.ndarray:

@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_n2n.denoising.preview import PreviewImage
 from napari_n2n.io.acquisition import Region
-from napari_n2n.widgets.layers.before_after import save_picture
+from napari_n2n.widgets.layers.before_after import denoised_layers, save_picture
 from napari_n2n.widgets.layers.divider import Divider
 from napari_n2n.widgets.layers.plane_on_screen import PlaneOnScreen, PreviewSource
 from napari_n2n.widgets.layers.preview_layer import PreviewLayer
@@ -103,6 +103,10 @@ class Comparison:
         """Show a denoised plane in the preview layer, if the preview is switched on."""
         if self._preview is not None:
             self._preview.show(look)
+
+    def check_picture(self) -> None:
+        """Raise `BadInput` if raw and denoised are not both on screen."""
+        denoised_layers(self._viewer(), raw=self.divider and self.divider.layer)
 
     def save_picture(self, path: Path) -> Path:
         """Save what is on screen, raw beside denoised; see `before_after.save_picture`."""
