@@ -128,6 +128,12 @@ def opened(viewer: napari.Viewer, name: str) -> Iterator[Any]:
     viewer.window.remove_dock_widget(dock)
 
 
+def close_notifications(viewer: napari.Viewer) -> None:
+    """Close what covers the image."""
+    for notification in viewer.window._qt_window.findChildren(NapariQtNotification):
+        notification.close()
+
+
 def shoot_noise(camera: Camera) -> None:
     """Measure a sample pair."""
     viewer = camera.viewer
@@ -192,6 +198,7 @@ def shoot_train(camera: Camera, minutes: float) -> None:
         camera.take_frame()
         camera.shoot("train_after")
         train.run_panel.comparison.save_picture(IMAGES / "before_after.png")
+        close_notifications(viewer)
     camera.save_film(IMAGES / "training.webp")
 
 
@@ -210,8 +217,7 @@ def shoot_choices(camera: Camera) -> None:
         train.train_button.click()
         wait(lambda: not train.session.running)
         camera.shoot("train_failed")
-    for notification in viewer.window._qt_window.findChildren(NapariQtNotification):
-        notification.close()
+    close_notifications(viewer)
     viewer.layers.clear()
 
 
@@ -250,12 +256,16 @@ def shoot_denoise(camera: Camera) -> None:
         camera.shoot("denoise_warning")
 
 
-def shoot_filling(camera: Camera) -> None:
-    """Apply the model to a large image, and show where four shards meet."""
+def shoot_filling(camera: Camera, minutes: float) -> None:
+    """Apply a model for planes to a large image, and show where four shards meet."""
     viewer = camera.viewer
     viewer.layers.clear()
     viewer.open_sample(PLUGIN, "cells")
-    cells = viewer.layers[0]
+    with opened(viewer, "Train") as train:
+        train.minutes.value = minutes
+        train.train_button.click()
+        wait(lambda: not train.session.running)
+    cells = viewer.layers["cells_a"]
     display = {name: getattr(cells, name) for name in ("scale", "units", "contrast_limits")}
     pixels = np.pad(cells.data, ((150, 7530), (150, 5482)), mode="reflect")
     viewer.layers.clear()
@@ -294,7 +304,7 @@ def main() -> None:
     shoot_preferences(camera)
     shoot_train(camera, given.minutes)
     shoot_denoise(camera)
-    shoot_filling(camera)
+    shoot_filling(camera, given.minutes)
     camera.viewer.close()
     untrained = Camera(open_viewer(), given.all)
     shoot_choices(untrained)
