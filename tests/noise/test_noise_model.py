@@ -56,6 +56,35 @@ def test_pixels_without_a_photon_are_no_limit():
     assert model(lambda: 12.0 * rng.poisson(light) + 100).lower_limit is None
 
 
+def test_dark_areas_of_a_background_that_was_subtracted_and_cut_at_zero_read_too_bright():
+    rng, light = np.random.default_rng(0), 12 * SCENE[:160, :160] / SCENE.max()
+    report = measure_noise(
+        Pair.open(
+            *(
+                np.round(2.2 * rng.poisson(light) + rng.normal(0, 3, light.shape))
+                .clip(0)
+                .astype(np.uint16)
+                for _ in range(2)
+            )
+        )
+    )
+    assert report.loss == "likelihood" and "cut off at zero" in report.reason
+    assert "clipped" in {warning.code for warning in report.warnings}
+    # The variance is that before the noise was cut off: 3^2 of the camera, 1/12 of rounding.
+    assert at(report.noise_model, 0) == pytest.approx(9.1, rel=0.25)
+
+
+def test_photons_that_are_counted_with_a_dead_time_are_no_limit():
+    rng, light = np.random.default_rng(0), 6 * SCENE / SCENE.max()
+
+    def counted():
+        photons = rng.poisson(light)
+        return np.round(photons / (1 + 0.06 * photons)).astype(np.uint8)
+
+    report = measure_noise(Pair.open(counted(), counted()))
+    assert report.noise_model.lower_limit is None and report.loss == "l2"
+
+
 def test_pixels_stuck_at_a_limit_are_distinguished_from_saturated_structures():
     rng = np.random.default_rng(0)
     signal = 40 + 300 * SCENE / SCENE.max()

@@ -53,7 +53,7 @@ class Analysis:
         """Run all analyses; places that moved are excluded from all but `moved_share`."""
         clipping = find_clipping(sample)
         # Two clipped pixels are equal although there is noise: they would hide it.
-        cut = sample.cut if clipping.shift > 0 else np.zeros_like(sample.cut)
+        cut = sample.cut if clipping.is_known else np.zeros_like(sample.cut)
         outliers, moved = find_outliers(sample.without(cut)), 0.0
         if outliers.clustered:
             moved, around = displaced(sample, outliers.pixels, outliers.limit)
@@ -65,7 +65,7 @@ class Analysis:
         correlation = autocorrelation(
             sample.difference, sample.valid & ~outliers.around, sample.quantum
         )
-        cut_everywhere = clipping.shift > 0 and not clipping.pixels.any()
+        cut_everywhere = clipping.is_known and not clipping.pixels.any()
         spoilt = outliers.share > _MANY_OUTLIERS or cut_everywhere
         if spoilt:
             curve = replace(curve, photon_gain=None)

@@ -1,10 +1,13 @@
 """Detect noise that is cut off at a lower limit, usually zero.
 
-This raises the mean of dark areas and reduces their noise.
+This raises the mean of dark areas and reduces their noise. Few photons leave pixels at zero as
+well, but the logarithm of their share is proportional to the mean, and the variance is on a line.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, special
@@ -20,9 +23,22 @@ _TOUCHED = 0.01
 _BORDERS = (*np.linspace(0.05, 0.9, 18), 0.93, 0.95, 0.97, 0.98, 0.99)
 # Number of bins that contain the darkest tenth of the pixels.
 _DARKEST = 2
-# Ratio of the cost of the clipped fit to that of the straight line below which the noise is taken
-# as clipped: the fit is then clearly better, as both have two parameters.
+# Ratio of the misfits of the variances, or of variances and shares at the limit, below which noise
+# is clipped: for clipped noise one of them is below 0.4, for photons both are above 1.
 _BETTER = 0.5
+# Part of the pixels above the limit, in dark areas, that are below half of their mean: 0.3 of
+# clipped noise and photons; hardly any if the pixels at the limit are missing.
+_CONTINUOUS = 0.15
+# Range of the variance in dark areas, in units of the mean times the step of the values, of counted
+# photons: 1, less with a dead time, more if one photon can be counted twice.
+_COUNTED = 0.8, 1.3
+# Largest error of the predicted shares (root mean square) that is a fit: of clipped Gaussian noise
+# it is up to 0.03; of clipped noise below pulses of light above 0.1, whichever model is fitted.
+_FITS = 0.06
+# Smallest p (1 - p) in the scatter of a share p, and smallest share whose logarithm is used.
+_RARE = 1e-4, 2e-3
+# Standard deviation of noise over its mean absolute value above 0: Gaussian noise around the limit.
+_HALF = math.sqrt(2 * math.pi)
 # Number of bisections: 2^-40 of five standard deviations is below float32 precision.
 _HALVINGS = 40
 # Standard deviations below the mean at which the bisection starts.
@@ -43,74 +59,197 @@ class Clipping:
         By how much the darkest tenth of the pixels is too bright, in ADU.
     mean_shift, median_shift
         By how much the means and the medians are too high, averaged over all pixels, in ADU. The
-        medians are right as long as the signal itself is above the limit.
+        medians are right as long as the signal itself is above the limit. Both are 0 if they are
+        not known, because the noise above the limit is not Gaussian.
     pixels
         True where the surroundings are so dark that clipping changes the noise; all False if
         clipping changes it everywhere; shape (planes, Y, X).
+    line
+        Photon gain in ADU and variance at the limit in ADU^2 of the noise before it was cut off.
+    darkest
+        The smallest signal before the noise was cut off, above the limit, in ADU.
     """
 
     shift: float
     mean_shift: float
     median_shift: float
     pixels: np.ndarray
+    line: tuple[float, float] = (0.0, 0.0)
+    darkest: float = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether noise is cut off, and known as it was before."""
+        return self.mean_shift > 0
+
+    def variance_at(self, signal: np.ndarray) -> np.ndarray:
+        """Return the variance before noise was cut off at signals above the limit, in ADU^2."""
+        variance = self.line[0] * signal + self.line[1]
+        return np.asarray(np.maximum(variance, _FLOOR * np.max(variance)))
 
 
 def find_clipping(sample: Sample) -> Clipping:
     """Distinguish noise that is cut off at a lower limit from pixels that received no photon.
 
-    Noise variance grows linearly with brightness. If Gaussian noise is cut off, the
-    variance of dark pixels is below this line; that of photon counts is not, in spite of their
-    zeros. Both models are fitted. Noise counts as clipped if the clipped model has less than half
-    the cost.
+    Gaussian noise, of a variance that grows linearly with brightness, is cut off at the limit: two
+    parameters are fitted to the variances, and then predict the shares of pixels at the limit.
+    Without clipping, these are pixels without a photon. Noise counts as clipped if this predicts
+    the variances, or variances and shares, much better. If neither does, as for pulses of light
+    above electronic noise that is cut off, only the shift of dark areas is returned.
     """
     nothing = Clipping(0.0, 0.0, 0.0, np.zeros(sample.a.shape, bool))
-    keep = sample.valid
-    if sample.black_share < _FEWEST or not keep.any():
+    if sample.black_share < _FEWEST or not sample.valid.any():
         return nothing
-    levels = sample.surroundings[keep]
-    borders = np.unique(np.quantile(levels, _BORDERS))
-    which, bins = np.digitize(levels, borders), len(borders) + 1
-    count = np.maximum(np.bincount(which, minlength=bins), 1)
-    mean, variance, cut = (
-        np.bincount(which, values[keep].astype(np.float64), minlength=bins) / count
-        for values in ((sample.a + sample.b) / 2, sample.difference**2 / 2, sample.cut)
+    borders = np.unique(np.quantile(sample.surroundings[sample.valid], _BORDERS))
+    bins = _Bins.of(sample, borders)
+    touched = bins.cut > _TOUCHED
+    at_any_brightness = bins.cut[-1] > bins.cut[0] / 2
+    if not touched.any() or (at_any_brightness and _has_gap(sample, borders[:_DARKEST].max())):
+        return nothing  # missing pixels
+    if _COUNTED[0] < bins.counts_per_step(sample.quantum) < _COUNTED[1]:
+        return nothing
+    gain, offset = _fitted(bins, clipped=True)
+    signal, deviation = bins.before_cutting(gain, offset)
+    clipped = bins.misfit(
+        _cut_moments(signal, deviation)[1], special.ndtr((sample.quantum / 2 - signal) / deviation)
     )
-    mean -= sample.lower_limit  # all signals here are above the limit
-    touched = cut > _TOUCHED
-    if not touched.any() or cut[-1] > cut[0] / 2:  # missing pixels occur at any brightness
-        return nothing
-    floor = _FLOOR * float(variance.max())
-    weight, seen = np.sqrt(count / count.sum()), np.log(np.maximum(variance, floor))
+    line = _fitted(bins, clipped=False)
+    photons = bins.misfit(line[0] * bins.mean + line[1], bins.without_photon())
+    better = (
+        clipped.of_variances < _BETTER * photons.of_variances
+        or clipped.both < _BETTER * photons.both
+    )
+    if not better or clipped.of_shares > _FITS:
+        if photons.of_shares < _FITS and photons.both < _BETTER * clipped.both:
+            return nothing
+        dark = bins.cut[:_DARKEST].max() * math.sqrt(bins.variance[:_DARKEST].min()) / _HALF
+        return replace(nothing, shift=float(dark))
+    raised = bins.mean - signal
+    highest = bins.number[np.flatnonzero(touched).max()]
+    return Clipping(
+        shift=float(np.average(raised[:_DARKEST], weights=bins.count[:_DARKEST])),
+        mean_shift=float(np.average(raised, weights=bins.count)),
+        median_shift=float(np.average(np.maximum(-signal, 0.0), weights=bins.count)),
+        pixels=(
+            nothing.pixels if highest == len(borders) else sample.surroundings < borders[highest]
+        ),
+        line=(gain, offset),
+        darkest=float(signal.min()),
+    )
 
-    def fitted(expected: Callable[[np.ndarray], np.ndarray]) -> optimize.OptimizeResult:
-        gain = float(np.ptp(variance) / max(np.ptp(mean), _TINY))
-        return optimize.least_squares(
-            lambda line: weight * (np.log(np.maximum(expected(line), floor)) - seen),
-            x0=(gain, float(variance.mean())),
-            x_scale=(gain or 1.0, float(variance.mean()) or 1.0),
-            bounds=((0.0, -np.inf), np.inf),
+
+class _Misfit(NamedTuple):
+    """Mean squared misfits in standard errors, and root mean square error of the shares."""
+
+    of_variances: float
+    both: float
+    of_shares: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Bins:
+    """Pixels by the brightness around them, from dark to bright; one entry for each bin.
+
+    Attributes
+    ----------
+    number, count
+        Number of the bin, and of its pixels.
+    mean, variance
+        Of one acquisition; the mean above the limit, in ADU.
+    cut
+        Share of the pixels at the limit.
+    """
+
+    number: np.ndarray
+    count: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    cut: np.ndarray
+
+    @classmethod
+    def of(cls, sample: Sample, borders: np.ndarray) -> "_Bins":
+        """Sort the valid pixels into bins between borders of brightness."""
+        keep = sample.valid
+        which = np.digitize(sample.surroundings[keep], borders)
+        count = np.bincount(which)
+        number = np.flatnonzero(count)
+        sources = (
+            (sample.a + sample.b) / 2 - sample.lower_limit,
+            sample.difference**2 / 2,
+            (sample.cut.astype(np.float64) + sample.cut_twice) / 2,
+        )
+        sums = (np.bincount(which, values[keep].astype(np.float64)) for values in sources)
+        return cls(number, count[number], *(total[number] / count[number] for total in sums))
+
+    @property
+    def floor(self) -> float:
+        """Smallest variance in a comparison, in ADU^2."""
+        return _FLOOR * float(self.variance.max())
+
+    def counts_per_step(self, step: float) -> float:
+        """Return the variance in dark areas in units of the mean times the step of the values."""
+        mean, variance = (one[:_DARKEST].sum() for one in (self.mean, self.variance))
+        return float(variance / max(mean * step, _TINY))
+
+    def without_photon(self) -> np.ndarray:
+        """Return the shares of pixels without a photon, `exp(-mean / H)`; H is fitted."""
+        known = np.maximum(self.cut, _RARE[1])
+        weight = self.count * self.cut * (self.cut > _RARE[1]) * self.mean
+        height = np.sum(weight * self.mean) / max(np.sum(weight * -np.log(known)), _TINY)
+        return np.asarray(np.exp(-self.mean / max(height, _TINY)))
+
+    def before_cutting(self, gain: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return signal and standard deviation before the noise was cut off, above the limit."""
+
+        def deviation(signal: np.ndarray) -> np.ndarray:
+            return np.sqrt(np.maximum(gain * signal + offset, self.floor))
+
+        signal = _before_cutting(self.mean, deviation)
+        return signal, deviation(signal)
+
+    def apart(self, variance: np.ndarray) -> np.ndarray:
+        """Return the logarithm of a predicted over the measured variance."""
+        both = (np.maximum(values, self.floor) for values in (variance, self.variance))
+        return np.asarray(np.subtract(*map(np.log, both)))
+
+    def misfit(self, variance: np.ndarray, share: np.ndarray) -> _Misfit:
+        """Compare predicted variances and shares at the limit with those that were measured."""
+        square = (self.cut - share) ** 2
+        scatter = np.maximum(share * (1 - share), _RARE[0]) / self.count
+        of_variances = float(np.mean(self.apart(variance) ** 2 * self.count / 2))
+        return _Misfit(
+            of_variances,
+            of_variances + float(np.mean(square / scatter)),
+            math.sqrt(float(np.average(square, weights=self.count))),
         )
 
-    def deviation(line: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda signal: np.sqrt(np.maximum(line[0] * signal + line[1], floor))
 
-    def remaining(line: np.ndarray) -> np.ndarray:
-        around = deviation(line)
-        signal = _before_cutting(mean, around)
-        return _cut_moments(signal, around(signal))[1]
+def _has_gap(sample: Sample, dark: float) -> bool:
+    """Return whether hardly any pixels are between the limit and the others in dark areas."""
+    inside = sample.valid & (sample.surroundings < dark) & ~sample.cut
+    above = (np.minimum(sample.a, sample.b) - sample.lower_limit)[inside]
+    near = max(above.mean() / 2, sample.quantum) if above.size else 0.0
+    return bool(above.size and np.mean(above <= near) < _CONTINUOUS)
 
-    whole, bent = fitted(lambda line: line[0] * mean + line[1]), fitted(remaining)
-    if bent.cost > _BETTER * whole.cost:
-        return nothing
-    signal = _before_cutting(mean, deviation(bent.x))
-    raised = mean - signal
-    highest = int(np.flatnonzero(touched).max())
-    return Clipping(
-        shift=float(np.average(raised[:_DARKEST], weights=count[:_DARKEST])),
-        mean_shift=float(np.average(raised, weights=count)),
-        median_shift=float(np.average(np.maximum(-signal, 0.0), weights=count)),
-        pixels=(nothing.pixels if highest == bins - 1 else sample.surroundings < borders[highest]),
+
+def _fitted(bins: _Bins, clipped: bool) -> tuple[float, float]:
+    """Fit the line of the variances, before noise was cut off: gain, and variance at the limit."""
+    weight = np.sqrt(bins.count / bins.count.sum())
+
+    def misfit(line: np.ndarray) -> np.ndarray:
+        if not clipped:
+            return weight * bins.apart(line[0] * bins.mean + line[1])
+        return weight * bins.apart(_cut_moments(*bins.before_cutting(*line))[1])
+
+    gain = float(np.ptp(bins.variance) / max(np.ptp(bins.mean), _TINY))
+    usual = float(bins.variance.mean())
+    found = optimize.least_squares(
+        misfit,
+        x0=(gain, usual),
+        x_scale=(gain or 1.0, usual or 1.0),
+        bounds=((0.0, -np.inf), np.inf),
     )
+    return float(found.x[0]), float(found.x[1])
 
 
 def _before_cutting(mean: np.ndarray, deviation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -79,6 +79,7 @@ def _of(report: Mapping[str, Any], recording: Pair) -> SingleReport:
             outlier_range=(float(model["outlier_range"][0]), float(model["outlier_range"][1])),
             lower_limit=model["lower_limit"],
             correlation=tuple(tuple(map(float, one)) for one in model.get("correlation", ())),
+            step=float(model.get("step", 0.0)),
         ),
         errors=dict(report["errors"]),
     )

@@ -55,6 +55,8 @@ class NoiseModel:
     variance_errors
         Standard errors of the variances if they are not on a line but on a monotone curve; else
         empty.
+    step
+        Step between the values of the pixels; 0 for continuous values.
     """
 
     levels: tuple[float, ...]
@@ -65,6 +67,7 @@ class NoiseModel:
     stuck: tuple[float, float] = (0.0, 0.0)
     correlation: tuple[tuple[float, ...], ...] = ()
     variance_errors: tuple[float, ...] = ()
+    step: float = 0.0
 
     @property
     def spans_wide_range(self) -> bool:
@@ -95,10 +98,13 @@ class NoiseModel:
     def of(cls, analysis: Analysis) -> "NoiseModel":
         """Summarise the analyses of a pair."""
         curve, outliers, sample = analysis.curve, analysis.outliers, analysis.sample
+        clipping = analysis.clipping
         both = np.stack([sample.a, sample.b])
         ends = float(both.min()), float(both.max())
         least = _LEAST * max(ends[1] - ends[0], _TINY)
         dark, bright = float(curve.mean.min()), float(sample.surroundings[sample.valid].max())
+        if clipping.is_known:
+            dark = min(dark, sample.lower_limit + clipping.darkest)
         levels = np.linspace(dark, max(bright, dark + least), _LEVELS)
         # Single pixels may be far brighter than all around them.
         lower = np.minimum(sample.a, sample.b)[sample.valid & ~outliers.pixels]
@@ -108,6 +114,8 @@ class NoiseModel:
         errors: tuple[float, ...] = ()
         if analysis.signal_dependent is None and outliers.noise > 0:  # outliers raise the curve
             variances = np.full_like(levels, outliers.noise**2)
+        elif clipping.is_known:
+            variances = clipping.variance_at(levels - sample.lower_limit)
         elif (bent := curve.bent) is not None:
             errors = tuple(map(float, np.interp(levels, bent.levels, bent.errors)))
         variances = np.maximum(variances, least**2)
@@ -116,13 +124,14 @@ class NoiseModel:
             tuple(map(float, variances)),
             outliers.share,
             ends,
-            sample.lower_limit if analysis.clipping.shift > 0 else None,
+            sample.lower_limit if clipping.is_known else None,
             (
                 _contradicted(sample, sample.cut, levels, variances),
                 _contradicted(sample, sample.saturated, levels, variances),
             ),
             _correlated(analysis.correlation),
             errors,
+            sample.quantum,
         )
 
 

@@ -46,6 +46,8 @@ class MeasuredNoise:
         Values up to this one, in ADU, are at the detector's lower limit.
     stuck
         Shares of outliers at the lower and at the upper limit.
+    half_step
+        Half of the step between the values, in ADU: values at a limit may be inside by this much.
     """
 
     levels: Tensor
@@ -55,6 +57,7 @@ class MeasuredNoise:
     spread: float
     lower_limit: float = -math.inf
     stuck: tuple[float, float] = (0.0, 0.0)
+    half_step: float = 0.0
 
     @classmethod
     def of(cls, model: NoiseModel, spread: float, device: torch.device) -> "MeasuredNoise":
@@ -68,6 +71,7 @@ class MeasuredNoise:
             spread,
             -math.inf if model.lower_limit is None else model.lower_limit,
             model.stuck,
+            model.step / 2,
         )
 
     @property
@@ -83,6 +87,10 @@ class MeasuredNoise:
         below = position.floor().clamp(max=last - 1).long()
         start, end = self.variances[below], self.variances[below + 1]
         return torch.maximum(start + (position - below) * (end - start), self.variances.min())
+
+    def limited(self, target: Tensor, censored: Tensor) -> Tensor:
+        """Return the targets; at a limit, the value beyond which all values read as the limit."""
+        return target - censored * self.half_step
 
     def scale(self, signal: Tensor, progress: float) -> Tensor:
         """Return the variance of ordinary residuals at a share `progress` of a run, in ADU^2."""
@@ -111,7 +119,7 @@ def squared(
         Share of the run that is done, 0 to 1.
     """
     with torch.no_grad():
-        signal = prediction.detach()
+        signal, target = prediction.detach(), noise.limited(target, censored)
         variance = noise.scale(signal, progress)
         expected = expectation(signal, target, censored, variance)
         weight = ordinary(noise, signal, target, censored, variance) / variance
@@ -184,7 +192,7 @@ def most_likely(
     rounds
         Steps in which the scale shrinks to that of the noise.
     """
-    found = targets.mean(0)
+    found, targets = targets.mean(0), noise.limited(targets, censored)
     for step in range(rounds):
         signal = found.expand_as(targets)
         variance = noise.scale(signal, step / rounds)
@@ -198,6 +206,6 @@ def negative_log(
     noise: MeasuredNoise, prediction: Tensor, target: Tensor, censored: Tensor
 ) -> Tensor:
     """Return the negative log-likelihood per pixel, for validation; in ADU."""
-    variance = noise.scale(prediction, 1.0)
+    variance, target = noise.scale(prediction, 1.0), noise.limited(target, censored)
     own, outlier = _log_densities(noise, prediction, target, censored, variance)
     return -torch.logaddexp(own, outlier) if noise.has_outliers else -own
