@@ -50,6 +50,31 @@ def test_photon_pulses_are_light_not_outliers(draw, photons):
     assert not codes & {"motion", "drift", "duplicate"}
 
 
+def test_light_is_kept_where_the_scene_is_flat_or_has_one_very_bright_cell():
+    def strong(photons, rng):
+        return emccd(photons, rng, gain=200.0)
+
+    flat = measured(strong, np.full((160, 160), 0.2))
+    assert flat.loss == "l2" and not flat.pulses_certain
+    y, x = np.mgrid[:160, :160]
+    cell = 30 / (1 + np.exp((np.hypot(y - 80, x - 90) - 22) / 2)) + 0.3 * LIGHT
+    assert measured(emccd, cell).loss == "l2"
+
+
+def test_full_scale_outliers_are_no_light_of_a_dim_scene():
+    def hit(photons, rng):
+        return np.where(rng.random(photons.shape) < 0.01, 4095, scmos(photons, rng))
+
+    report = measured(hit, 15 * LIGHT)
+    assert report.loss == "likelihood" and report.pulse_share == 0
+
+
+def test_rare_single_photons_are_not_missing_pixels():
+    report = measured(lambda light, rng: rng.poisson(light).astype(np.uint16), 0.01 * LIGHT)
+    assert report.missing_share == 0 and report.loss == "l2"
+    assert not {"missing", "motion"} & {warning.code for warning in report.warnings}
+
+
 def test_the_photon_gain_of_an_electron_multiplying_camera_is_measured():
     report = measured(emccd, 0.3 * LIGHT)
     assert report.photon_gain == pytest.approx(2 * 30, rel=0.1)

@@ -29,9 +29,6 @@ _MOSTLY_HIT = 0.6
 _FAR_SHARE = 5e-4
 # Difference of A and B, in standard deviations, beyond which a pixel counts as an outlier.
 _OUTLYING = 4.0
-# Limit for a pulse of light, as a part of that for an outlier: 2.4 standard deviations. It is
-# lower, because ordinary noise in both directions cancels.
-_OF_PULSES = 0.6
 # Missing pixels leave a gap above zero: largest number of pixels in it, per missing pixel.
 _BETWEEN = 0.1
 # Steps of the pixel values that a difference must exceed, so that photon counts are not outliers.
@@ -113,8 +110,7 @@ def find_outliers(sample: Sample) -> Outliers:
     beyond = np.abs(sample.difference) > limit * _relative_noise(sample, mixture)
     far = sample.valid & (absent | beyond)
     if mixture.share:
-        large = sample.valid & ~absent & (np.abs(sample.difference) > _OF_PULSES * limit)
-        pulses = measure_pulses(sample, large, _level(sample, far))
+        pulses = measure_pulses(sample, sample.valid & ~absent, limit, _level(sample, far))
         if pulses.are_light or (pulses.may_be_light and not _clustered(far, sample)):
             found = _with_outliers(sample, replace(mixture, share=0.0), missing, absent)
             return replace(found, pulse_share=mixture.share, pulses_certain=pulses.are_light)
@@ -164,7 +160,8 @@ def _missing(sample: Sample) -> tuple[float, np.ndarray]:
     if cut.mean() < _FAR_SHARE:
         return 0.0, nothing
     level = _level(sample, cut) - sample.lower_limit
-    above = sample.valid & (level > _FEWEST_STEPS * step_of(sample.a[~sample.cut]))
+    step = step_of(sample.a[~sample.cut]) or sample.quantum
+    above = sample.valid & (level > _FEWEST_STEPS * step)
     lower = np.minimum(sample.a, sample.b) - sample.lower_limit
     absent = above & cut
     between = above & ~cut & (lower < level / 2)

@@ -7,6 +7,7 @@ outliers occur everywhere alike. The brightness is taken from the other acquisit
 neither a pulse nor an outlier of the first is present.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +16,14 @@ import numpy as np
 from napari_n2n.noise.sample import Sample
 from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
-# Quantiles between the levels of brightness: finer at the bright end, where the light is.
+# Quantiles between the levels of brightness: finer at the bright end, where the light is. Pulses
+# may be single in dim areas only, so the darker levels are tried alone, too.
 _LEVELS = (0.1, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96)
+_DARKER = 5
+# Limit for a pulse, as a part of that for an outlier: 2.4 standard deviations. It is lower, because
+# ordinary noise in both directions cancels. And largest height that counts, in limits: otherwise
+# outliers 100 times as bright as the scene hide whether pulses grow with it.
+_LOW, _HIGHEST = 0.6, 3.0
 # Standard errors by which the growth of pulses with the brightness must exceed zero.
 _SURE = 4.0
 # Part of the growing brightness that is in the pulses above which they are light. It is below 0.02
@@ -39,7 +46,7 @@ class Pulses:
     growth, error
         Part of the brightness that the pulses contribute where the image gets brighter, and its
         standard error: up to 1 for light, 0 for outliers that are added, less for outliers that
-        replace the signal.
+        replace the signal. The error is infinite if the image nowhere gets brighter.
     are_light
         Whether they grow with the brightness as only light does.
     may_be_light
@@ -52,44 +59,70 @@ class Pulses:
     may_be_light: bool
 
 
-def measure_pulses(sample: Sample, far: np.ndarray, centre: np.ndarray) -> Pulses:
+def measure_pulses(sample: Sample, usable: np.ndarray, limit: float, centre: np.ndarray) -> Pulses:
     """Measure how the sum of pulses grows with the brightness.
 
     Parameters
     ----------
     sample
         The pixels.
-    far
-        True where A and B differ by more than noise; of the sample's shape.
+    usable
+        False for pixels that cannot have a pulse; of the sample's shape.
+    limit
+        Difference of A and B in ADU beyond which a pixel may be an outlier.
     centre
         Mean of the ordinary pixels around each pixel, in ADU: the acquisition that is farther from
         it has the pulse.
     """
     of_a = np.abs(sample.a - centre) > np.abs(sample.b - centre)
+    large = usable & (np.abs(sample.difference) > _LOW * limit)
+    a, b = (
+        np.where(large, np.clip(own, centre - _HIGHEST * limit, centre + _HIGHEST * limit), own)
+        for own in (sample.a, sample.b)
+    )
     levels = len(_LEVELS) + 1
     sums = np.zeros((4, GROUPS, levels))
     bright = dark = 0.0
-    for own, other, mine in ((sample.a, sample.b, of_a), (sample.b, sample.a, ~of_a)):
+    for own, other, mine in ((a, b, of_a), (b, a, ~of_a)):
         around = neighbourhood(other)[sample.valid]
-        pulse = np.where(far & mine, own - other, 0.0)[sample.valid].astype(np.float64)
+        pulse = np.where(large & mine, own - other, 0.0)[sample.valid].astype(np.float64)
         cell = sample.group[sample.valid] * levels
         cell += np.digitize(around, np.quantile(around, _LEVELS))
         sums += [
             np.bincount(cell, values, minlength=GROUPS * levels).reshape(GROUPS, levels)
             for values in (None, around, own[sample.valid], pulse)
         ]
-        bright += float(pulse[pulse > 0].sum())
-        dark -= float(pulse[pulse < 0].sum())
+        bright += float(pulse[pulse > limit].sum())
+        dark -= float(pulse[pulse < -limit].sum())
+    fits = [_of_levels(sums[..., :last]) for last in (levels, _DARKER)]
+    growth, error, _ = fits[0]
+    possible = dark < _DARK * bright and growth + 3 * error > _POSSIBLE
+    return Pulses(
+        growth, error, any(sure and part > _LIGHT for part, _, sure in fits), may_be_light=possible
+    )
+
+
+def _of_levels(sums: np.ndarray) -> tuple[float, float, bool]:
+    """Return the growth, its standard error, and whether pulses certainly grow with brightness.
+
+    Parameters
+    ----------
+    sums
+        Number of pixels, and sums of surroundings, values and pulses; shape (4, groups, levels).
+    """
     fit = _fitted(sums.sum(axis=1))
     parts = [_fitted(np.delete(sums, k, axis=1).sum(axis=1)) for k in range(GROUPS)]
-    error = jackknife([part.growth for part in parts])
     grows = fit.slope > _SURE * jackknife([part.slope for part in parts])
-    possible = dark < _DARK * bright and fit.growth + 3 * error > _POSSIBLE
-    return Pulses(fit.growth, error, are_light=grows and fit.growth > _LIGHT, may_be_light=possible)
+    if not all(math.isfinite(one.growth) for one in (fit, *parts)):
+        return 0.0, math.inf, False
+    return fit.growth, jackknife([part.growth for part in parts]), grows
 
 
 class _Fit(NamedTuple):
-    """Slope of the mean pulse against the brightness around it, and this over that of a pixel."""
+    """Slope of the mean pulse against the brightness around it, and this over that of a pixel.
+
+    The second is NaN if pixels are not brighter where their surroundings are.
+    """
 
     slope: float
     growth: float
@@ -102,6 +135,6 @@ def _fitted(sums: np.ndarray) -> _Fit:
     away = count * (around - np.average(around, weights=count))
     spread = float(np.sum(away * around))
     if not spread > 0:
-        return _Fit(0.0, 0.0)
+        return _Fit(0.0, math.nan)
     slope, brightness = (float(np.sum(away * values)) / spread for values in (pulse, value))
-    return _Fit(slope, slope / brightness if brightness > 0 else 0.0)
+    return _Fit(slope, slope / brightness if brightness > 0 else math.nan)
