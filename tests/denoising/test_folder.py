@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 from conftest import blobs, noisy, refused
 
 from napari_n2n import Acquisition, denoise, denoise_folder
@@ -183,6 +184,10 @@ def test_results_neither_replace_recordings_nor_each_other(denoiser, folder, tmp
         denoise_folder(denoiser, folder, out=tmp_path / "clean")
     with refused("output"):
         denoise_folder(denoiser, folder, out=folder / "twice.npy")
+    zarr.create_group(tmp_path / "an image")
+    for name in ("new.zarr", "an image"):
+        with refused("output", match=f"{name}: is an image: choose a folder"):
+            FolderJob(((folder / "cell 0.tif",),), tmp_path / name)
     assert not (tmp_path / "clean").exists()
 
 

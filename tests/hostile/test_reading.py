@@ -571,6 +571,18 @@ def test_palettes_are_colours_unless_they_are_grey(tmp_path, colour, code):
             np.testing.assert_array_equal(pixels(tmp_path / name), values)
 
 
+@pytest.mark.parametrize(
+    ("shape", "layout", "axes"), [((3, 40, 50), "separate", "RYX"), ((40, 50, 3), "contig", "YXR")]
+)
+def test_a_colour_picture_can_be_opened_as_recordings_of_one_scene(tmp_path, shape, layout, axes):
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", planarconfig=layout)
+    with refused("format", match=f"3 recordings of one scene, add --axes {axes}$"):
+        Acquisition.open(tmp_path / "a.tif")
+    opened = Acquisition.open(tmp_path / "a.tif", axes=axes)
+    assert opened.shape == (3, 40, 50)
+
+
 def test_opacity_that_varies_in_a_picture_is_named(tmp_path, caplog):
     grey, opacity = PLANE.astype(np.uint8), STACK[1].astype(np.uint8)
     for alpha, count in ((np.full_like(grey, 128), 0), (opacity, 1)):

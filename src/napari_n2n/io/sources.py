@@ -380,6 +380,6 @@ def _colour_error(name: str, shape: tuple[int, ...]) -> BadInput:
         )
     fix = "give one grey-scale channel (in napari: Layers > Data > Split RGB)"
     if len(shape) == 3:
-        axes = "RYX" if shape[0] in (3, 4) and shape[-1] > 4 else "YXR"
+        axes = "YXR" if shape[-1] in (3, 4) else "RYX"
         fix += f"; if these are {min(shape)} recordings of one scene, add --axes {axes}"
     return BadInput(f"{name}: is a colour (RGB) picture: {fix}", "format")
