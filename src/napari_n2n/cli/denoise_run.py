@@ -80,7 +80,7 @@ def denoise_scene_shown(
     quantity: "Quantity" = "result",
     **options: Any,
 ) -> tuple[bool, list[Path | str]]:
-    """Denoise with a display of the progress; return whether any was left to do, and the result."""
+    """Denoise and show the progress; return False if it was finished before, and the result."""
     from napari_n2n.denoising.denoise import denoise_by_shards
     from napari_n2n.denoising.plan import make_plan
     from napari_n2n.denoising.to_address import denoise_and_upload
@@ -113,7 +113,7 @@ def denoise_folders_shown(
     left_out: LeftOut | None,
     **options: Any,
 ) -> tuple[bool, list[Path | str]]:
-    """Denoise with a display of the progress; return whether any was left to do, and the results.
+    """Denoise and show the progress; return False if all was finished before, and the results.
 
     Recordings that cannot be used are left out if `left_out` is given.
     """

@@ -40,7 +40,7 @@ def network_without_weights(architecture: dict[str, Any]) -> Network:
 
 
 class _NoInitialValues(TorchFunctionMode):
-    """Skip `torch.nn.init`: on the meta device it would import a compiler, for seconds."""
+    """Skip `torch.nn.init`: on the meta device it imports a compiler, which takes seconds."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

@@ -142,7 +142,7 @@ class ModelRecord(_Value):
     acquisitions
         The acquisitions of every pair.
     fields_of_view, fields_of_view_used
-        Number of fields of view, and of those of which the network was shown a part.
+        Number of fields of view, and how many of them were trained on, at least in part.
     values
         For each channel, the range of intensities (ADU) in the training data.
     noise

@@ -35,9 +35,9 @@ _log = logging.getLogger("napari_n2n")
 def trains_separately(settings: TrainingSettings, reports: Sequence[Report]) -> bool:
     """Return whether each channel gets its own network.
 
-    This is so if the settings ask for it, or if the noise of the channels calls for different
-    losses, decides the weights of the pixels, or is drawn for training on one recording:
-    outliers in one channel must not affect another.
+    Each gets one if the settings ask for it, or if outliers in one channel would affect another:
+    if the channels need different losses, if their noise decides the weights of the pixels, or if
+    noise is drawn because there is only one recording.
     """
     losses = {chosen_loss(settings, report).name for report in reports}
     alike = len(losses) == 1 and losses != {"likelihood"}
