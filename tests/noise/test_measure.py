@@ -1,6 +1,7 @@
 """Simulated noise is measured correctly, and the advice follows from it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy import ndimage, stats
 from napari_n2n import Pair, measure_noise
 from napari_n2n.noise.advice import one_side
 from napari_n2n.noise.measure import measure_with_curves
+from napari_n2n.noise.outliers import _clustered
 from napari_n2n.noise.panels import panels
 from napari_n2n.simulate.registry import parse
 from napari_n2n.simulate.samples import sample
@@ -196,6 +198,22 @@ def test_patches_are_distinguished_from_single_pixels():
     report = measured(views)
     assert report.outliers_clustered and report.loss == "l1"
     assert not measured(hit(gaussian(2, 3), 0.1, 3)).outliers_clustered
+
+
+@pytest.mark.parametrize(("part", "clustered"), [(0.0, False), (0.15, True)])
+def test_patches_are_noticed_among_many_outliers_of_single_pixels(part, clustered):
+    rng = np.random.default_rng(0)
+
+    def outliers(length):
+        """Where 70 % of squares are hit, and whether in A (1) or in B (-1)."""
+        shape = 1, 256 // length, 256 // length
+        found = rng.random(shape) < 0.7, rng.choice((-1, 1), shape)
+        return (values.repeat(length, 1).repeat(length, 2) for values in found)
+
+    in_patch = (rng.random((1, 64, 64)) < part).repeat(4, 1).repeat(4, 2)
+    both = zip(outliers(4), outliers(1), strict=True)
+    far, difference = (np.where(in_patch, patches, single) for patches, single in both)
+    assert _clustered(far, SimpleNamespace(difference=difference)) == clustered
 
 
 @pytest.mark.parametrize("share", [0.05, 0.25])
