@@ -84,6 +84,16 @@ def test_offsets_are_subtracted_and_bad_pixels_have_the_mean_of_their_neighbours
     assert result[3, 4] == pytest.approx(ramp[3, 4], abs=0.1) and result[0, 0] < 30
 
 
+def test_the_map_of_a_detector_is_the_mean_over_all_fields_of_view():
+    one, two, three = (some_map(seed) for seed in (1, 2, 3))
+    mean = DetectorMap.of_fields([one, two, three], fields=4)
+    assert np.array_equal(mean.bad, one.bad.astype(int) + two.bad + three.bad >= 2)
+    np.testing.assert_allclose(mean.columns, (one.columns + two.columns + three.columns) / 4)
+    np.testing.assert_allclose(mean.rows, (one.rows + two.rows + three.rows) / 4)
+    np.testing.assert_allclose(mean.pixels, (one.pixels + three.pixels) / 4)
+    assert DetectorMap.of_fields([two], fields=4).pixels is None
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_map_is_the_same_after_it_was_stored(seed):
     before = some_map(seed)
