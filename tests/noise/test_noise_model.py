@@ -108,13 +108,28 @@ def test_noise_in_proportion_to_the_signal_bends_the_curve():
         photons = gain * rng.poisson(light / gain) + rng.normal(0, read, light.shape)
         return photons + part * light * rng.normal(size=light.shape)
 
-    found = model(draw)
+    report = measure_noise(Pair.open(draw(), draw()))
+    found = report.noise_model
+    assert report.photon_gain == pytest.approx(gain, abs=3 * report.errors["photon_gain"])
+    assert report.errors["photon_gain"] < gain / 2
     assert "monotone curve" in found.in_words() and (np.diff(found.variances) >= 0).all()
     for level in np.quantile(light, (0.2, 0.5, 0.95)):
         error = np.interp(level, found.levels, found.variance_errors)
         true = gain * level + read**2 + (part * level) ** 2
         assert at(found, level) == pytest.approx(true, abs=4 * error + 0.02 * true)
         assert error < 0.1 * true
+
+
+def test_the_photon_gain_of_an_amplifier_near_its_limit_is_not_determined():
+    rng, smooth = np.random.default_rng(0), ndimage.gaussian_filter(SCENE, 8)
+    light = 20 + 500 * (smooth - smooth.min()) / np.ptp(smooth)
+
+    def draw():
+        return 100 + 1200 * np.tanh(2.2 * rng.poisson(light) / 1200) + rng.normal(0, 3, light.shape)
+
+    report = measure_noise(Pair.open(draw(), draw()))
+    assert report.photon_gain is None and report.signal_dependent
+    assert "monotone curve" in report.noise_model.in_words()
 
 
 @pytest.mark.parametrize("electrons", [False, True])

@@ -133,7 +133,7 @@ def _loss(figures: NoiseFigures) -> tuple[str, str]:
             "ones."
         )
     skewed = abs(figures.skewness) > max(_SKEWED, 3 * figures.errors["skewness"])
-    photons = "Photon noise" if figures.photon_gain is not None else "Noise"
+    photons = "Photon noise" if figures.signal_dependent else "Noise"
     if skewed and figures.signal > 0:
         side = "low" if figures.median_shift > 0 else "high"
         off = min(abs(figures.median_shift) / figures.signal, 1.0)

@@ -82,7 +82,7 @@ class Analysis:
             drifted, drift_error = drift(sample)
         return cls(
             sample=sample,
-            signal_dependent=None if spoilt else curve.photon_gain is not None,
+            signal_dependent=None if spoilt else curve.grows,
             outliers=outliers,
             clipping=clipping,
             curve=curve,

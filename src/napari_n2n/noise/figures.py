@@ -18,8 +18,9 @@ class NoiseFigures:
         ``B = gain_ratio A + offset``.
     photon_gain, read_noise, pedestal
         Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None if the noise
-        does not grow with the signal. Read noise and black level are None also for correlated
-        noise, and read noise if its square is below two standard errors.
+        does not grow with the signal. The gain is None also if the noise grows less towards bright
+        levels, as near saturation. Read noise and black level are None also for correlated noise,
+        and read noise if its square is below two standard errors.
     skewness
         Third cumulant over variance^1.5 of the ordinary noise.
     median_shift

@@ -36,6 +36,9 @@ _SURE, _GROWTH = 3, 0.1
 _READ_SURE = 2
 # Lower limit of the line, as a part of the smallest variance of a bin: the line may cross zero.
 _FLOOR = 0.25
+# Largest mean squared misfit, in standard errors, of a parabola through the variances: Gaussian
+# noise has 1, noise with a longer tail up to 2; of variances near saturation it is above 3.
+_PARABOLA = 3.0
 # Smallest divisor, in ADU or ADU^2.
 _TINY = 1e-12
 # Parts of a range at which a probability is evaluated.
@@ -58,7 +61,10 @@ class TransferCurve:
     photon_gain, read_noise, pedestal
         Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None if the noise
         does not grow with the signal. Read noise is None also if its square is below two standard
-        errors.
+        errors. If the line does not fit, the photon gain is that at black of a parabola; it is None
+        if the variances bend down, or no parabola fits.
+    grows
+        Whether the noise grows with the signal.
     skewness
         Third cumulant over variance^1.5, averaged over the pixels.
     median_shift
@@ -82,6 +88,7 @@ class TransferCurve:
     median_shift: float
     errors: dict[str, float]
     bent: MonotoneCurve | None = None
+    grows: bool = False
 
     def variance_at(self, level: np.ndarray) -> np.ndarray:
         """Return the noise variance of one acquisition at signal levels, at least a small floor."""
@@ -143,6 +150,9 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
     if photons and fit.read_square > _READ_SURE * read_error:
         read_noise = float(np.sqrt(fit.read_square))
         errors["read_noise"] = read_error / (2 * read_noise)
+    bent, gain = _bent(fit, sums), fit.gain if photons else None
+    if photons and bent is not None:
+        gain, errors["photon_gain"] = _gain_of_parabola(fit, parts)
     return TransferCurve(
         mean=fit.mean,
         variance=fit.variance,
@@ -150,13 +160,14 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
         variance_error=fit.variance * np.sqrt(2 / fit.count),
         gain=fit.gain,
         intercept=fit.intercept,
-        photon_gain=fit.gain if photons else None,
+        photon_gain=gain,
         read_noise=read_noise,
         pedestal=fit.pedestal if photons else None,
         skewness=fit.skewness,
         median_shift=fit.median_shift,
         errors=errors,
-        bent=_bent(fit, sums),
+        bent=bent,
+        grows=bool(photons),
     )
 
 
@@ -170,6 +181,28 @@ def _bent(fit: _Fit, sums: dict[str, np.ndarray]) -> MonotoneCurve | None:
     without = (square / count - (difference / count) ** 2) / 2
     line = fit.gain * fit.mean + fit.intercept
     return monotone_curve(fit.mean, fit.variance, without, line, fit.count)
+
+
+def _gain_of_parabola(fit: _Fit, parts: list[_Fit]) -> tuple[float | None, float]:
+    """Return the slope at black of variances that bend up, and its standard error.
+
+    A lamp that flickers adds noise in proportion to the signal: ``gain s + (p s)^2``. The darkest
+    level is above black by up to its variance over the gain, if it has no read noise.
+    """
+    (bend, slope, dark), misfit = _parabola(fit)
+    if bend <= 0 or slope <= 0 or misfit > _PARABOLA:
+        return None, 0.0
+    to_black = bend * dark / slope
+    scatter = jackknife([float(_parabola(part)[0][1]) for part in parts])
+    return float(slope - to_black), float(np.hypot(scatter, to_black))
+
+
+def _parabola(fit: _Fit) -> tuple[np.ndarray, float]:
+    """Fit a parabola from the darkest bin; return its coefficients and mean squared misfit."""
+    level, weight = fit.mean - fit.mean[0], np.sqrt(fit.count / 2) / fit.variance
+    found = np.polyfit(level, fit.variance, 2, w=weight)
+    away = (np.polyval(found, level) - fit.variance) * weight
+    return found, float(np.mean(away**2))
 
 
 def _bins_of(levels: np.ndarray) -> np.ndarray:
