@@ -165,6 +165,12 @@ def test_an_image_never_replaces_a_recording(viewer, qtbot, tmp_path, shown):
     assert shown[-1].endswith("already exists: choose another name")
 
 
+def test_an_empty_dock_says_only_what_to_choose_and_what_the_preset_does(viewer):
+    _, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert widget.loss_words.text() == "" and "Choose two noisy" in widget.status.text()
+    assert widget.form.time_words.text().startswith("Preset balanced. For most recordings")
+
+
 def test_only_formats_that_can_store_the_pixels_are_offered(viewer):
     _, widget = open_dock(viewer)
     result = SimpleNamespace(result=SimpleNamespace(source=np.zeros((64, 64), np.float16)))

@@ -402,6 +402,20 @@ def test_a_failed_run_keeps_the_previous_model_and_its_recipe(viewer, qtbot, mon
     assert "not enough memory" in widget.status.text()
 
 
+def test_a_reopened_dock_does_not_show_the_error_of_a_run_on_other_layers(viewer, qtbot):
+    for name in "ab":
+        viewer.add_image(np.eye(64, dtype=bool), name=name)
+    dock, widget = open_dock(viewer)
+    widget.train_button.click()
+    qtbot.waitUntil(lambda: "pixels are bool" in widget.status.text(), timeout=60_000)
+    session = widget.session
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: not session.message)
+    viewer.layers.clear()
+    _, again = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert "Choose two noisy" in again.status.text()
+
+
 def test_if_the_result_cannot_be_shown_the_run_ends(viewer, qtbot, monkeypatch):
     def gone(_):
         raise FileNotFoundError("the result is gone")

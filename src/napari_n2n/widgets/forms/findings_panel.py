@@ -108,8 +108,9 @@ class FindingsPanel(QWidget):
         if others := other_scenes(findings):
             reports, findings = [], others
         self.noise_words.setText("Measuring the noise ..." if known.busy else _noise(reports))
+        usable = known.recordings is not None and not (known.problem or others)
         words = [
-            *(() if others or known.problem else _reason(self._loss, reports)),
+            *(_reason(self._loss, reports) if usable else ()),
             *(f"⚠ {in_field_names(one.message)}" for one in findings),
         ]
         self.loss_words.setText("\n".join(words))

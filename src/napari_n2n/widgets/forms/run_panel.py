@@ -81,7 +81,7 @@ class RunPanel(QWidget):
             (self._viewer.events.theme, self._use_theme),
             (session.started, self._show_state),
             (session.stepped, self._show_step),
-            (session.message_changed, self.status.setText),
+            (session.message_changed, self._show_status),
             (session.denoising_progressed, self.progress.show_share),
             (session.paused_changed, self._show_state),
             (session.finished, self._show_state),

@@ -100,7 +100,7 @@ class SettingsForm(QWidget):
         start = settings.start_model
         begun = f", from {start.name}" if start is not None else ""
         self.section.setText(f"Settings (loss {settings.loss}, {settings.preset}{begun})")
-        words = PRESETS[settings.preset].description
+        words = f"Preset {settings.preset}. {PRESETS[settings.preset].description}"
         if settings.steps is not None:
             words = f"{counted(settings.steps, 'step')}."
         if settings.minutes is not None:

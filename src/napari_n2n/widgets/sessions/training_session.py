@@ -122,9 +122,11 @@ class TrainingSession(ResultSession):
             self._say("Stopping ...")
 
     def forget_dock(self) -> None:
-        """Remove the divider of a run that has ended, because its dock is closed."""
+        """Remove the divider or the error of a run that has ended, because its dock is closed."""
         if not self.running:
             self.comparison.end_split()
+            if self._failed:  # the slots of the dock are gone: nothing is emitted
+                self._failed, self.message = False, ""
 
     def discard(self) -> None:
         """End the run and remove its model, layers and files."""
