@@ -89,6 +89,19 @@ def test_channels_whose_training_has_not_begun_are_not_shown(scene):
     assert bright.mean() == pytest.approx(both[0][1].mean(), rel=0.2)
 
 
+def test_quick_previews_of_one_plane_are_shown_twice_a_second(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("napari_n2n.denoising.preview.time.monotonic", lambda: clock[0])
+    pace, shown = Pace(), []
+    for _ in range(100):
+        clock[0] += 0.1
+        pace.earn(0.1)
+        if pace.allows(plane_at(0), idle=False):
+            shown.append(clock[0])
+            pace.spend(0.001, plane_at(0), idle=False)
+    np.testing.assert_allclose(np.diff(shown), 0.6, atol=0.11)
+
+
 def test_previews_cost_a_tenth_of_the_time_but_a_new_plane_is_shown_at_once(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("napari_n2n.denoising.preview.time.monotonic", lambda: clock[0])
