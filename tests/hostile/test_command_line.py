@@ -146,6 +146,15 @@ def test_a_folder_in_place_of_the_output_is_refused_before_the_work(
     assert (status, out) == (2, "") and err == f"error: {taken}: is a folder: choose another name\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a folder that is used")
+def test_a_deleted_current_folder_is_named(call, folder, monkeypatch):
+    (folder / "gone").mkdir()
+    monkeypatch.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    status, _, err = call("denoise", folder / "model.n2n", folder / "a.tif", "-o", folder / "x.tif")
+    assert status == 2 and err.startswith("error: the current folder: no longer exists")
+
+
 def test_an_interruption_that_code_swallows_still_ends_the_run(monkeypatch, call, folder):
     def swallowed():
         with pytest.raises(signals.Interrupted):
@@ -244,6 +253,7 @@ def test_a_plain_terminal_gets_plain_characters(folder):
         ("$N2N inspect a.tif b.tif --json >&-", 2, "standard output: is closed"),
         ("$N2N inspect a.tif b.tif --json >/dev/full", 2, "standard output: No space left"),
         ("$N2N denoise model.n2n a.tif -o new.tif 2>&- >&- <&-", 0, ""),
+        ("$N2N train a.tif b.tif -o x.n2n --json >&-", 2, "standard output: is closed"),
     ],
 )
 def test_closed_and_full_streams(folder, line, status, says):
@@ -251,6 +261,7 @@ def test_closed_and_full_streams(folder, line, status, says):
         pytest.skip("needs /dev/full")
     got, out, err = run_shell(folder, line)
     assert (got, out) == (status, "") and says in err and err.count("\n") == bool(says), err
+    assert not (folder / "x.n2n").exists()  # refused before the work
     if "new.tif" in line:
         assert tifffile.imread(folder / "new.tif").shape == (96, 96)
 

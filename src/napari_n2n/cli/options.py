@@ -13,7 +13,7 @@ import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from napari_n2n.cli.left_out import LeftOut, say_ignored
-from napari_n2n.cli.terminal import TERMINAL, ProgressKind, progress, say
+from napari_n2n.cli.terminal import TERMINAL, ProgressKind, check_stdout, progress, say
 from napari_n2n.errors import BadInput
 from napari_n2n.io.address import local_path
 from napari_n2n.training.settings import TrainingSettings
@@ -131,6 +131,9 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         shown = {name: values.pop(name) for name in _COMMON}
         with TERMINAL.used_by(**shown):
+            if values.get("as_json"):
+                check_stdout()  # before the work
+            _check_current_folder()
             command(**{name: _expanded(value) for name, value in values.items()})
 
     parameters = [
@@ -148,6 +151,16 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
     keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
     run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
     return run
+
+
+def _check_current_folder() -> None:
+    """Raise if another program has deleted the current folder: torch ends the process then."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise BadInput(
+            "the current folder: no longer exists: change to another one", "not_found"
+        ) from error
 
 
 def _expanded(value: Any) -> Any:

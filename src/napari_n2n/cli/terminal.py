@@ -191,6 +191,12 @@ def say_error(line: str) -> None:
     _write(f"error: {line}")
 
 
+def check_stdout() -> None:
+    """Raise `BadInput` if stdout is closed."""
+    if TERMINAL.out is None:
+        raise BadInput("standard output: is closed: write the result to a file or pipe", "output")
+
+
 def show(line: str) -> None:
     """Print a line of the result on stdout.
 
@@ -201,8 +207,7 @@ def show(line: str) -> None:
     typer.Exit
         If its reader needs no more lines.
     """
-    if TERMINAL.out is None:
-        raise BadInput("standard output: is closed: write the result to a file or pipe", "output")
+    check_stdout()
     try:
         print(_one_line(line), file=TERMINAL.out, flush=True)
     except BrokenPipeError as error:
