@@ -402,3 +402,13 @@ def test_a_model_that_does_not_suit_the_recordings_is_refused(pair, denoiser, tm
             train(recordings, QUICK.model_copy(update={"steps": 1, **update}))
     with refused("model", "name compact, not stack"):
         train(volumes, QUICK.model_copy(update={"steps": 1, "dims": 3, "start": str(deep)}))
+
+
+def test_a_run_gives_the_same_weights_however_often_it_reports(pair, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training.prepare.computes_in_bfloat16", lambda device: True)
+    settings = TrainingSettings(steps=6, patch=32, batch=2, device="cpu")
+    runs = []
+    for seconds in (0.0, 1000.0):
+        monkeypatch.setattr("napari_n2n.training.fit._YIELD_SECONDS", seconds)
+        runs.append(train(pair, settings).networks[0].state_dict())
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])

@@ -116,7 +116,10 @@ def fit(
 
 @contextmanager
 def _own_mode(device: str) -> Iterator[None]:
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+    # Within another autocast, the one of a step would keep its bfloat16 copies of the weights after
+    # the step, and the next step would use these: no copies are kept.
+    autocast = torch.autocast(device, enabled=False, cache_enabled=False)
+    with torch.inference_mode(False), torch.enable_grad(), autocast:
         yield
 
 
