@@ -7,6 +7,9 @@ ARG BASE=python:3.11-slim
 FROM ${BASE}
 ARG TORCH=cpu
 
+# Python of Debian or Ubuntu otherwise refuses to install beside its own packages.
+ENV PIP_BREAK_SYSTEM_PACKAGES=1
+
 WORKDIR /opt/napari-n2n
 # First the dependencies: this layer is built again only if they change.
 COPY requirements-headless.txt constraints.txt ./
