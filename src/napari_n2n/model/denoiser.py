@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import product
 from os import PathLike
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import is_autocast_available
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model import tensorfile
@@ -109,7 +111,9 @@ class Denoiser:
         """Do what `predict` does, with float32 images on the device of the networks."""
         network = self.ready[channel if len(self.networks) > 1 else 0]
         scale = self.scales[channel if len(self.scales) > 1 else 0]
-        with torch.inference_mode(), torch.autocast(images.device.type, enabled=False):
+        kind = images.device.type
+        own = torch.autocast(kind, enabled=False) if is_autocast_available(kind) else nullcontext()
+        with torch.inference_mode(), own:
             normal = scale(images)[:, None].contiguous(memory_format=self._format)
             output = self._augmented(network, normal) if turns else network(normal)
             return scale.inverse(output[:, 0]).float()
