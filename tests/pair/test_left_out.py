@@ -225,7 +225,7 @@ def test_borders_and_blank_frames_are_returned_unchanged():
     frames[:, :, :9] = 0
     (pair,) = open_pairs([frames], axes="TYX", split="T")
     model = train(pair, TrainingSettings(steps=2, patch=32, batch=2, loss="l2", device="cpu"))
-    result = np.asarray(denoise(model, frames))
+    result = np.asarray(denoise(model, Acquisition.open(frames, axes="TYX")))
     assert np.all(result[:, :, :9] == 0) and np.all(result[8] == 0)
     assert np.abs(result[3, :, 11:]).min() > 0
 

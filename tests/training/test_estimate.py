@@ -51,7 +51,7 @@ def test_volumes_and_channels_are_timed_as_they_are_trained():
     assert estimated.channels == 2
     assert estimated.seconds(settings) == pytest.approx(24 * estimated.step_seconds, rel=0.1)
     flat = Pair.open(*(noisy(blobs((64, 64)), seed) for seed in (1, 2)))
-    with refused("axes"):
+    with refused("option"):
         estimate_time([flat], settings, reports[:1])
 
 

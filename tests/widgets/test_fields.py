@@ -74,7 +74,7 @@ def test_a_field_has_the_limits_of_its_setting(qtbot):
     patch = setting_field("patch")
     assert (patch.min, patch.max, patch.step, patch.value) == (32, 1024, 16, 64)
     assert setting_field("batch").min == 1 and setting_field("seed").min == 0
-    assert setting_field("dims").choices == (2, 3)
+    assert setting_field("dims").choices == ("auto", 2, 3)
 
 
 def test_memory_is_shown_in_gigabytes(qtbot):

@@ -111,7 +111,7 @@ class TrainingSettings(BaseModel):
             "labels": {"auto": "automatic", "2": "2 - planes", "3": "3 - volumes, movies"},
         },
     )
-    """2: plane by plane; 3: with neighbours along Z or T; auto: 3 if they are alike."""
+    """2: plane by plane; 3: with neighbours (Z, T); auto: 3 if alike."""
 
     channels: Literal["together", "separate"] = Field(
         default="together", title="Channels", json_schema_extra={"form": "advanced"}
