@@ -109,7 +109,7 @@ def find_outliers(sample: Sample) -> Outliers:
     limit = _OUTLYING * math.sqrt(2) * mixture.noise if mixture.share else math.inf
     beyond = np.abs(sample.difference) > limit * _relative_noise(sample, mixture)
     far = sample.valid & (absent | beyond)
-    if 0 < mixture.share < _MOSTLY_HIT:  # light on more pixels would be the ordinary noise
+    if mixture.share:
         pulses = measure_pulses(sample, sample.valid & ~absent, limit, _level(sample, far))
         if pulses.are_light or (pulses.may_be_light and not _clustered(far, sample)):
             found = _with_outliers(sample, replace(mixture, share=0.0), missing, absent)
