@@ -3,7 +3,6 @@
 import copy
 import hashlib
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import product
 from os import PathLike
@@ -13,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.amp import is_autocast_available
 
 from napari_n2n.errors import BadInput
 from napari_n2n.model import tensorfile
 from napari_n2n.model.building import network_without_weights
+from napari_n2n.model.device import without_autocast
 from napari_n2n.model.network import Network, folded
 from napari_n2n.model.record import Architecture, ModelNote, ModelRecord
 from napari_n2n.stats.affine import Affine
@@ -111,9 +110,7 @@ class Denoiser:
         """Do what `predict` does, with float32 images on the device of the networks."""
         network = self.ready[channel if len(self.networks) > 1 else 0]
         scale = self.scales[channel if len(self.scales) > 1 else 0]
-        kind = images.device.type
-        own = torch.autocast(kind, enabled=False) if is_autocast_available(kind) else nullcontext()
-        with torch.inference_mode(), own:
+        with torch.inference_mode(), without_autocast(images.device.type):
             normal = scale(images)[:, None].contiguous(memory_format=self._format)
             output = self._augmented(network, normal) if turns else network(normal)
             return scale.inverse(output[:, 0]).float()

@@ -2,10 +2,12 @@
 
 import shutil
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import psutil
 import torch
+from torch.amp import is_autocast_available
 
 from napari_n2n.defaults import MOST_MEMORY
 from napari_n2n.errors import BadInput
@@ -160,3 +162,19 @@ def device_title(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return {"cpu": "the CPU", "mps": "the Apple GPU"}.get(device.type, device.type)
+
+
+def without_autocast(kind: str) -> AbstractContextManager[Any]:
+    """Return a context in which the autocast of a caller does not change the precision.
+
+    Within it, an own autocast keeps no bfloat16 copies of the weights: it would drop them only when
+    this context ends, and the next training steps would use them although the weights have changed.
+
+    Parameters
+    ----------
+    kind
+        Type of a device, such as "cpu" or "cuda".
+    """
+    if not is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(kind, enabled=False, cache_enabled=False)

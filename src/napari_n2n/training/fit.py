@@ -21,7 +21,12 @@ from torch import Tensor
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import Steps, as_steps, each_step_in
 from napari_n2n.model.denoiser import Denoiser, merge_channels
-from napari_n2n.model.device import choose_device, out_of_memory, release_memory
+from napari_n2n.model.device import (
+    choose_device,
+    out_of_memory,
+    release_memory,
+    without_autocast,
+)
 from napari_n2n.model.network import Network
 from napari_n2n.model.record import HeldOutScore, ModelRecord
 from napari_n2n.noise.measure import Report, measure_channels
@@ -116,10 +121,7 @@ def fit(
 
 @contextmanager
 def _own_mode(device: str) -> Iterator[None]:
-    # Within another autocast, the one of a step would keep its bfloat16 copies of the weights after
-    # the step, and the next step would use these: no copies are kept.
-    autocast = torch.autocast(device, enabled=False, cache_enabled=False)
-    with torch.inference_mode(False), torch.enable_grad(), autocast:
+    with torch.inference_mode(False), torch.enable_grad(), without_autocast(device):
         yield
 
 
