@@ -14,8 +14,8 @@ from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import chosen_loss
 from napari_n2n.training.settings import TrainingSettings
 
-# Correlation of neighbouring planes above which they help. In the same time, volumes were 1.3 dB
-# better at 0.7 and more, and 0.3 dB worse at 0.4 (benchmarks/README.md).
+# Correlation of neighbouring planes above which they help. In the same time, simulated volumes were
+# 0.4 dB better at 0.74, and up to 0.2 dB worse at 0.51 (benchmarks/volumes.py --only choice).
 _ALIKE = 0.65
 
 

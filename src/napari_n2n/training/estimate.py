@@ -114,10 +114,8 @@ def estimate_time(
     dimensions = choose_dimensions(settings, pairs, reports)
     _, network = initial_network(settings, loss, pairs, dimensions.count, channel=channel)
     network = network.moved_to(device)
-    side, count = (
-        patch_side(pairs, settings, network.stride),
-        batch_size(settings, dimensions.count),
-    )
+    side = patch_side(pairs, settings, network.stride)
+    count = batch_size(settings, dimensions.count)
     fitting = count
     while True:
         try:
