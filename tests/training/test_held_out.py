@@ -9,7 +9,9 @@ from conftest import blobs, noisy
 from scipy import ndimage
 from torch import nn
 
-from napari_n2n import Pair
+from napari_n2n import Pair, TrainingSettings, train
+from napari_n2n.stats import image_quality
+from napari_n2n.stats.statistics import Measurement
 from napari_n2n.training.block_cache import BlockCache
 from napari_n2n.training.held_out import HeldOut, HeldOutMask
 from napari_n2n.training.losses import LOSSES
@@ -120,3 +122,11 @@ def test_another_seed_draws_other_patches_from_the_same_block(pair, mask):
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_a_model_without_psnr_says_why(pair, monkeypatch):
+    monkeypatch.setattr(image_quality, "psnr_reference_free", lambda *_: Measurement(None, None))
+    settings = TrainingSettings(steps=1, patch=32, batch=1, loss="l2", device="cpu")
+    record = train(pair, settings).record
+    assert record.score is not None and record.score.psnr is None
+    assert "too small to be determined from so few pixels" in record.score_reason

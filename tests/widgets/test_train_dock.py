@@ -444,3 +444,4 @@ def test_one_recording_is_enough(viewer, qtbot, tmp_path):
     assert np.mean((clean - scene) ** 2) < np.mean((viewer.layers["only"].data - scene) ** 2)
     command = widget.session.recipe.as_command()
     assert "only.tif -o model.n2n --single" in command
+    assert "No PSNR: one recording does not show how much of it is noise" in widget.status.text()

@@ -26,12 +26,11 @@ from napari_n2n.stats.statistics import (
 )
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.prepare import Parts
-from napari_n2n.training.provenance import NO_PSNR
+from napari_n2n.training.provenance import NO_PSNR, TOO_SMALL
 
 # Side of a square of the chessboard in pixels. Larger: more pixels far from the other half, whose
 # noise may be correlated; smaller: both halves show the same kinds of structure.
 _SQUARE = 32
-_TOO_SMALL = "the error is too small to be determined from so few pixels"
 _TINY = 1e-9  # part of the largest weight sum that is added, so that features may be equal
 
 
@@ -103,7 +102,7 @@ def learned_errors(halves: Sequence[Parts], noise: Sequence[NoiseModel]) -> dict
         for channel, batch in half.held_out.batches:
             fits[channel].add(list(_views(half.state.average, batch)))
     found = [fit.fitted() for fit in fits]
-    return {"error": found, "error_reason": None if all(found) else _TOO_SMALL}
+    return {"error": found, "error_reason": None if all(found) else TOO_SMALL}
 
 
 def _views(network: Network, batch: Batch) -> Iterator[_View]:

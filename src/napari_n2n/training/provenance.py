@@ -26,6 +26,8 @@ NO_PSNR = "outliers in the target make a mean squared error, and so a PSNR, mean
 """Why scores are missing if the statistic of the loss is not the mean."""
 NO_PSNR_OF_ONE = "one recording does not show how much of it is noise, and so no PSNR of its result"
 """Why scores are missing if a model was trained on one recording."""
+TOO_SMALL = "the error is too small to be determined from so few pixels"
+"""Why scores are missing if the error is less than two standard errors from zero."""
 
 
 Fingerprints = dict[int, list[dict[str, Any]]]
@@ -73,7 +75,7 @@ def record_of_run(
         values=[one.values for one in normalisations],
         noise=[report.as_dict() for report in reports],
         score=None if history.best is None else _reproducible(history.best),
-        score_reason=_no_psnr(pairs, held_out.loss.statistic),
+        score_reason=_no_psnr(pairs, held_out.loss.statistic, history.best),
         data_range=held_out.data_range,
         empty_square=empty_squares(pairs),
         curve=[_reproducible(score) for score in history.curve],
@@ -90,11 +92,13 @@ def record_of_run(
     )
 
 
-def _no_psnr(pairs: Sequence[Pair], statistic: str) -> str | None:
+def _no_psnr(pairs: Sequence[Pair], statistic: str, best: HeldOutScore | None) -> str | None:
     """Return why a score has no PSNR; None if it has one."""
     if any(pair.is_single for pair in pairs):
         return NO_PSNR_OF_ONE
-    return None if statistic == "mean" else NO_PSNR
+    if statistic != "mean":
+        return NO_PSNR
+    return TOO_SMALL if best is not None and best.psnr is None else None
 
 
 def _reproducible(score: HeldOutScore) -> HeldOutScore:

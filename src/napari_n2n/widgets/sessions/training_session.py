@@ -256,6 +256,8 @@ def _summary(record: ModelRecord) -> str:
             " PSNR of one acquisition denoised, on held-out blocks: "
             f"{score.psnr:.1f} ± {score.psnr_se:.1f} dB."
         )
+    elif record.score_reason is not None:
+        words += f" No PSNR: {record.score_reason}."
     if record.error_reason is not None:
         words += f" No error map: {record.error_reason}."
     return words
