@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from napari_n2n.model.denoiser import load as load
     from napari_n2n.noise.measure import measure_noise as measure_noise
     from napari_n2n.noise.report import NoiseReport as NoiseReport
+    from napari_n2n.noise.report_file import read_noise_report as read_noise_report
     from napari_n2n.one_call import denoise_pair as denoise_pair
     from napari_n2n.pair.pair import Pair as Pair
     from napari_n2n.pair.recordings import open_pairs as open_pairs
@@ -59,6 +60,7 @@ _MODULES = {
     "load": "model.denoiser",
     "measure_noise": "noise.measure",
     "open_pairs": "pair.recordings",
+    "read_noise_report": "noise.report_file",
     "read_provenance": "io.written_by",
     "train": "training.fit",
 }

@@ -71,6 +71,8 @@ class Recipe:
         if self._mask is not None:
             open_options += f", masks=[{str(self._mask)!r}]"
         settings = _keywords(self.settings.model_dump(exclude_defaults=True)).removeprefix(", ")
+        noise = self.recordings.noise
+        reports = f", reports=n2n.read_noise_report({str(noise)!r}, pairs)" if noise else ""
         several = len(fields) > 1
         out = 'f"clean_{number}%s.ome.zarr"' if several else '"clean%s.ome.zarr"'
         quantities = {"": "", "_error": ", quantity='error'"} if self._with_error else {"": ""}
@@ -98,7 +100,7 @@ class Recipe:
             "import napari_n2n as n2n",
             "",
             *sources,
-            f"denoiser = n2n.train(pairs, n2n.TrainingSettings({settings}))",
+            f"denoiser = n2n.train(pairs, n2n.TrainingSettings({settings}){reports})",
             'denoiser.save("model.n2n")',
             *denoise,
             "",
@@ -120,6 +122,8 @@ class Recipe:
         open_options, denoise_options = self._options()
         if self._mask is not None:
             open_options["mask"] = self._mask
+        if self.recordings.noise is not None:
+            open_options["noise"] = self.recordings.noise
         options = _flags(open_options | self.settings.model_dump(exclude_defaults=True))
         words = [word for files in fields for word in (FIELD_SEPARATOR, *files)][1:]
         commands = [["train", *words, "-o", "model.n2n", *options]]

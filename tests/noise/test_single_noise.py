@@ -10,7 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 from napari_n2n import Pair, measure_noise
 from napari_n2n.errors import BadInput
-from napari_n2n.noise.known_noise import read_noise
+from napari_n2n.noise.measure import measure_with_curves
+from napari_n2n.noise.report_file import read_noise_report, write_noise_report
 from napari_n2n.noise.single_noise import measure_single
 
 SIDE = 256
@@ -89,22 +90,74 @@ def test_noise_of_a_small_image_is_known():
     assert report.method == "pixels"
 
 
-def test_noise_of_two_recordings_can_be_given(tmp_path):
+@pytest.fixture(scope="module")
+def of_pair(tmp_path_factory):
+    """A report measured on two recordings, and its file."""
     scene, rng = blobs(), np.random.default_rng(4)
-    of_pair = measure_noise(Pair.open(*(rng.poisson(scene).astype(np.float32) for _ in "ab")))
-    path = tmp_path / "noise.json"
-    path.write_text(json.dumps(of_pair.as_dict()))
-    recording = Pair.single(rng.poisson(scene).astype(np.float32))
-    (report,) = read_noise(path, [recording])
-    assert report.noise_model == of_pair.noise_model
-    assert report.method == "pixels"
+    pair = Pair.open(*(rng.poisson(scene).astype(np.float32) for _ in "ab"))
+    report, curves = measure_with_curves(pair)
+    path = tmp_path_factory.mktemp("noise") / "noise.json"
+    write_noise_report(path, [report], [curves], [])
+    return path, report
 
 
-def test_a_file_that_is_no_noise_report_is_refused(tmp_path):
-    path = tmp_path / "noise.json"
-    path.write_text('{"loss": "l2"}')
-    with pytest.raises(BadInput, match=r"noise\.json: not a noise report"):
-        read_noise(path, [Pair.single(blobs().astype(np.float32))])
+def test_noise_of_two_recordings_can_be_given(of_pair):
+    path, measured = of_pair
+    recording = Pair.single(np.random.default_rng(1).poisson(blobs()).astype(np.float32))
+    (report,) = read_noise_report(path, recording)
+    assert report.noise_model == measured.noise_model
+    assert report.method == "pixels" and not report.warnings
+    assert report.line().endswith("(from noise.json)")
+    assert report.reason.startswith("The noise is that of noise.json.")
+    assert dict(report.rows())["figures from"] == "noise.json"
+
+
+def test_noise_of_another_microscope_is_warned_about(of_pair):
+    recording = Pair.single((3 * np.random.default_rng(1).poisson(blobs())).astype(np.float32))
+    (report,) = read_noise_report(of_pair[0], recording)
+    assert [one.code for one in report.warnings] == ["other_noise"]
+    assert "noise.json has 0.5" in report.warnings[0].message  # 1 / sqrt(3) at equal levels
+
+
+def test_noise_measured_on_one_recording_can_be_given_for_another(tmp_path):
+    first, other = (
+        Pair.single(np.random.default_rng(seed).poisson(blobs(seed)).astype(np.float32))
+        for seed in (1, 2)
+    )
+    measured = measure_single(first)
+    write_noise_report(tmp_path / "one.json", [measured], [None], [])
+    (report,) = read_noise_report(tmp_path / "one.json", other)
+    assert (report.noise_model, report.errors) == (measured.noise_model, measured.errors)
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause"),
+    [
+        (None, "not JSON"),
+        ([], "not a noise report"),
+        ({"loss": "l2"}, "not a noise report (noise_a: Field required)"),
+        ({"noise_a": None}, "in it, the noise is not determined"),
+        ({"noise_a": -1.0}, "not a noise report (noise_a"),
+        ({"noise_model": {"levels": [0, 1]}}, "not a noise report (noise_model.variances"),
+        ({"channels": [{}, {}]}, "noise of 2 channels, but the recording has 1"),
+        ({"channels": 7}, "not a noise report"),
+        ({"photon_gain": "high"}, "not a noise report (photon_gain"),
+    ],
+)
+def test_a_file_that_is_no_noise_report_is_refused(of_pair, tmp_path, changed, cause):
+    path = tmp_path / "wrong.json"
+    whole = of_pair[1].as_dict() if changed and "loss" not in changed else {}
+    text = json.dumps(whole | changed if isinstance(changed, dict) else changed)
+    path.write_text(text if changed is not None else "loss: l2")
+    with pytest.raises(BadInput) as refusal:
+        read_noise_report(path, Pair.single(blobs()[:64, :64].astype(np.float32)))
+    assert str(refusal.value).startswith(f"{path}: {cause}") and "\n" not in str(refusal.value)
+
+
+def test_independent_noise_is_called_so_in_the_figures():
+    rows = dict(report_of(blobs() + np.random.default_rng(7).normal(0, 5, (SIDE, SIDE))).rows())
+    assert rows["correlation"].endswith("of neighbours (y, x): independent")
+    assert rows["not detected"] == "outliers, saturation, lower limit"
 
 
 def test_single_recordings_and_pairs_are_measured_by_one_function():

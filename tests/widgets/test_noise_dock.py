@@ -1,9 +1,12 @@
 """The Noise dock in a real napari window."""
 
+import json
+
 import dask.array as da
 import numpy as np
 import pytest
 from conftest import blobs, noisy, wait_until_ready
+from qtpy.QtWidgets import QFileDialog
 from scipy import ndimage
 
 SCENE = blobs((128, 128))
@@ -61,7 +64,8 @@ def test_two_scenes_are_not_a_pair_and_no_figures_are_shown(viewer, qtbot):
     measure(widget, qtbot)
     assert widget.warnings.text().startswith("⚠ first and second do not show the same scene")
     assert "\n" not in widget.warnings.text() and not widget.plots
-    assert all(part.isHidden() for part in (widget.loss, widget.status, widget.figures))
+    texts = (widget.loss, widget.status, widget.figures)
+    assert all(part.isHidden() for part in (*texts, widget.save_button))
 
 
 def test_cancel_stops_the_measurement(viewer, qtbot):
@@ -204,3 +208,31 @@ def test_hot_pixels_are_named_and_marked_where_they_are(viewer, qtbot):
     assert points.units == viewer.layers["n1"].units[1:]
     widget.picker.layer_b.value = viewer.layers["n1"]
     assert widget.hot_button.isHidden()
+
+
+def test_a_saved_report_is_the_noise_of_one_recording(viewer, qtbot, tmp_path, monkeypatch):
+    add_pair(viewer)
+    _, widget = open_dock(viewer)
+    assert widget.save_button.isHidden()
+    measure(widget, qtbot)
+    chosen = [str(tmp_path / "noise"), ""]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: chosen)
+    widget.save_button.click()
+    saved = tmp_path / "noise.json"
+    qtbot.waitUntil(saved.exists, timeout=10_000)
+    written = json.loads(saved.read_text())
+    assert [one["name"] for one in written["recordings"]] == ["first", "second"]
+    _, train = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")
+    assert train.picker.noise.native.isHidden()
+    train.picker.kind.value = "one recording only"
+    train.picker.noise.value = saved
+    qtbot.waitUntil(lambda: train.measuring.measured is not None, timeout=60_000)
+    assert train.findings.noise_words.text().endswith("(from noise.json)")
+    assert "that of noise.json" in train.findings.loss_words.text()
+    recipe = train._recipe()
+    assert f"--single --noise {saved}" in recipe.as_command()
+    assert f"reports=n2n.read_noise_report({str(saved)!r}, pairs))" in recipe.as_python()
+    saved.write_text("{}")
+    train.measuring.measure(train.picker.recordings(), again=True)
+    qtbot.waitUntil(lambda: train.measuring.problem is not None, timeout=60_000)
+    assert f"⚠ {saved}: not a noise report" in train.findings.loss_words.text()

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
     Measured = tuple[Pair, NoiseReport, NoiseCurves]
 
-_NOT_A_PAIR = (
-    "not given: a second recording of the scene, or --split T, which takes even and odd frames, "
-    "shows the noise with more certainty"
-)
-
 
 def describe_each(
     fields: list[list[Path]], axes: str | None, left_out: LeftOut
@@ -119,11 +114,11 @@ def print_measured(
     printed if `left_out` is given.
     """
     if left_out is not None:
-        whole = [_figures(report, curves) for _, report, curves in measured]
-        more: dict[str, Any] = {"channels": whole} if len(whole) > 1 else {}
-        if batch is not None:
-            more["fields"] = batch.as_list()
-        print_json(whole[0] | more | _in_json(recordings, left_out))
+        from napari_n2n.noise.report_file import report_in_json
+
+        whole = report_in_json(*zip(*(one[1:] for one in measured), strict=True))
+        fields = {} if batch is None else {"fields": batch.as_list()}
+        print_json(whole | fields | _in_json(recordings, left_out))
         return
     if batch is not None:
         show_report(batch)
@@ -134,16 +129,6 @@ def print_measured(
         for line in report.lines():
             show(line)
     _print_lines(recordings)
-
-
-def _figures(report: "NoiseReport", curves: "NoiseCurves") -> dict[str, Any]:
-    """Return plain JSON; all figures are null if the acquisitions show different scenes."""
-    from napari_n2n.pair.checks import other_scenes
-
-    whole = report.as_dict() | {"curves": curves.as_dict()}
-    if not (others := other_scenes(report.warnings)):
-        return whole
-    return dict.fromkeys(whole) | {"reason": others[0].message, "warnings": whole["warnings"]}
 
 
 def print_alone(
@@ -158,6 +143,8 @@ def print_alone(
     left_out
         If one JSON object is printed, the files to be named in it.
     """
+    from napari_n2n.noise.report_file import NOT_A_PAIR
+
     if left_out is not None:
         print_json(_alone_in_json(measured, left_out))
         return
@@ -170,20 +157,23 @@ def print_alone(
                 show(line)
         if len(measured) > 1:
             show("")
-    show(f"{'second one':<15}{_NOT_A_PAIR}")
+    show(f"{'second one':<15}{NOT_A_PAIR}")
 
 
 def _alone_in_json(
     measured: "list[tuple[Description, list[Report] | str]]", left_out: LeftOut
 ) -> dict[str, Any]:
     """Return the noise of the first recording, and that of each beside what was read of it."""
+    from napari_n2n.noise.report_file import report_in_json
+
     whole = _in_json([recording for recording, _ in measured], left_out)
     for described, (_, noise) in zip(whole["recordings"], measured, strict=True):
         known = [] if isinstance(noise, str) else [report.as_dict() for report in noise]
         described |= {"noise": known, "noise_reason": noise if isinstance(noise, str) else None}
-    first = whole["recordings"][0]
-    reason = first["noise_reason"] or f"second recording {_NOT_A_PAIR}"
-    return {"loss": None, "reason": reason, "single": first["noise"]} | whole
+    noise = measured[0][1]
+    if isinstance(noise, str):
+        return report_in_json([], []) | {"reason": noise} | whole
+    return report_in_json(noise, [None] * len(noise)) | whole
 
 
 def _in_json(recordings: "list[Description]", left_out: LeftOut) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import codecs
 import io
 import json
 import logging
-import math
 import os
 import re
 import sys
@@ -22,6 +21,7 @@ import typer
 
 from napari_n2n.cli.signals import SIGNALS
 from napari_n2n.errors import BadInput
+from napari_n2n.io.plain_json import plain_json
 
 if TYPE_CHECKING:
     from napari_n2n.training.fit import TrainingStep
@@ -230,20 +230,7 @@ def give_up_stdout() -> None:
 
 def print_json(result: dict[str, Any]) -> None:
     """Print a JSON object as one line on stdout; values that are not finite are null."""
-    show(json.dumps(_finite(result), allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """Return plain JSON: None for NaN and infinity, text for paths and other objects."""
-    if isinstance(value, dict):
-        return {str(key): _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    if hasattr(value, "tolist"):  # numpy
-        return _finite(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    show(json.dumps(plain_json(result), allow_nan=False))
 
 
 def describe_step(step: "TrainingStep") -> str:
@@ -307,7 +294,7 @@ def _lines(title: str) -> Iterator[ShowProgress]:
     def print_line(share: float, text: str = "") -> None:
         nonlocal printed
         if TERMINAL.progress == "json":
-            _write(json.dumps(_finite({"job": title, "progress": share, "text": text})))
+            _write(json.dumps(plain_json({"job": title, "progress": share, "text": text})))
         elif share >= 1.0 or time.monotonic() - printed >= _LINE_SECONDS:
             printed = time.monotonic()
             say(f"{title}: {share:4.0%} {text}".rstrip())

@@ -47,12 +47,12 @@ def train_shown(
     """Say what the noise is and what is unusual, then train with a display of the progress."""
     from napari_n2n import train as train_on
     from napari_n2n.model.device import choose_device, unused_card
-    from napari_n2n.noise.known_noise import read_noise
     from napari_n2n.noise.measure import measure_channels
+    from napari_n2n.noise.report_file import read_noise_report
     from napari_n2n.pair.checks import other_scenes
     from napari_n2n.training.dimensions import choose_dimensions
 
-    reports = measure_channels(pairs) if noise is None else read_noise(noise, pairs)
+    reports = measure_channels(pairs) if noise is None else read_noise_report(noise, pairs)
     for pair, report in zip(pairs, reports, strict=False):  # the first field of view
         if not other_scenes(report.warnings):
             say(f"noise{f' of {pair.first.name}' if len(reports) > 1 else ''}: {report.reason}")

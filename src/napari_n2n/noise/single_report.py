@@ -1,6 +1,6 @@
 """The noise report of one recording, and how to train on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -69,9 +69,12 @@ class SingleReport(SingleFigures, Advice):
     method
         How to train: "pixels" if the noise of neighbours is independent, else "images"; see
         `napari_n2n.training.resampling`.
+    source
+        Name of the report from which the figures were read; None: measured on the recording.
     """
 
     method: Method
+    source: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -86,7 +89,8 @@ class SingleReport(SingleFigures, Advice):
             parts.append(f"correlated over {reach:.1f} px")
         if self.outlier_share > _FEWEST_OUTLIERS:
             parts.append(f"{self.outlier_share:.1%} outliers")
-        return ", ".join(parts)
+        given = f" (from {self.source})" if self.source else ""
+        return ", ".join(parts) + given
 
     def lines(self) -> Iterator[str]:
         """Return the loss with its reason, a line for each figure, and the warnings."""
@@ -94,30 +98,71 @@ class SingleReport(SingleFigures, Advice):
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Yield the name and the text of each figure, with its standard error if known."""
-        for name, key, unit in _ROWS:
-            value = getattr(self, key)
-            values = value if isinstance(value, tuple) else (value,)
-            if None in values:
-                yield name, "not determined"
-                continue
-            error = f" ± {self.errors[key]:.2g}" if key in self.errors else ""
-            yield name, f"{', '.join(f'{one:.3g}' for one in values)}{error}{unit}"
+        if self.source:
+            yield "figures from", self.source
+        unknown = []
+        for name, key, unit in _FIGURES:
+            if getattr(self, key) is not None:
+                yield name, f"{getattr(self, key):.3g}{self._error(key)} {unit}"
+            elif key in _MEASURABLE:
+                unknown.append(name)
+        if self.noise_correlation is None:
+            unknown.append("correlation")
+        else:
+            yield "correlation", self._correlation(*self.noise_correlation)
         yield "noise model", self.noise_model.in_words()
+        absent = []
+        for name, key in _SHARES:
+            share = getattr(self, key)
+            if share > 0:
+                yield name, f"{share:.2%} of the pixels"
+            else:
+                absent.append(name)
+        for heading, names in (("not detected", absent), ("not determined", unknown)):
+            if names:
+                yield heading, ", ".join(names)
+
+    def _correlation(self, y: float, x: float) -> str:
+        words = f"{y:.2f}, {x:.2f}{self._error('noise_correlation')} of neighbours (y, x)"
+        reach = self.correlation_length
+        if reach is None or max(y, x) <= CORRELATED:
+            return f"{words}: independent"
+        return f"{words}, over {reach[0]:.1f}, {reach[1]:.1f} pixels"
+
+    def _error(self, key: str) -> str:
+        return f" ± {self.errors[key]:.2g}" if key in self.errors else ""
 
 
-_ROWS = (
-    ("noise", "noise_a", " ADU"),
-    ("photon gain", "photon_gain", " ADU/electron"),
-    ("correlation", "noise_correlation", " of neighbours (y, x)"),
-    ("over", "correlation_length", " pixels (y, x)"),
-    ("outliers", "outlier_share", " of the pixels"),
-    ("saturation", "saturated_share", " of the pixels"),
-    ("lower limit", "black_share", " of the pixels"),
+# Figures with their names and units; of those not measurable on one recording, only known ones are
+# shown.
+_FIGURES = (
+    ("noise", "noise_a", "ADU"),
+    ("photon gain", "photon_gain", "ADU/electron"),
+    ("read noise", "read_noise", "ADU"),
+    ("black level", "pedestal", "ADU"),
+)
+_MEASURABLE = {"noise_a", "photon_gain"}
+_SHARES = (
+    ("outliers", "outlier_share"),
+    ("saturation", "saturated_share"),
+    ("lower limit", "black_share"),
 )
 
 
-def advise_single(figures: SingleFigures, findings: tuple[Finding, ...] = ()) -> SingleReport:
-    """Choose how to train on one recording, and warn of what it cannot show."""
+def advise_single(
+    figures: SingleFigures, findings: Iterable[Finding] = (), source: str | None = None
+) -> SingleReport:
+    """Choose how to train on one recording, and warn of what it cannot show.
+
+    Parameters
+    ----------
+    figures
+        The noise.
+    findings
+        Warnings to which those of the noise are added.
+    source
+        See `SingleReport`.
+    """
     warnings = list(findings)
     correlation, loss = figures.noise_correlation, "l2"
     reach = max(figures.correlation_length or (0.0,))
@@ -137,19 +182,8 @@ def advise_single(figures: SingleFigures, findings: tuple[Finding, ...] = ()) ->
             )
         )
     elif correlation is None:
-        reason = (
-            "The recording has too few smooth areas to distinguish its noise from fine structure: "
-            "the pretrained network is adapted to the noise of its finest detail, and learns "
-            "nothing about the sample."
-        )
-        warnings.append(
-            Finding(
-                "correlation_unknown",
-                "The recording has too few smooth areas to measure its noise: "
-                "give the noise that was measured on two recordings of this microscope (--noise), "
-                "or record the scene twice.",
-            )
-        )
+        reason, warning = _unknown(source)
+        warnings.append(warning)
     else:
         reason = (
             "The noise of neighbouring pixels is independent: each pixel is predicted without its "
@@ -169,8 +203,31 @@ def advise_single(figures: SingleFigures, findings: tuple[Finding, ...] = ()) ->
     return SingleReport(
         **vars(figures),
         loss=loss,
-        reason=reason,
+        reason=f"The noise is that of {source}. {reason}" if source else reason,
         warnings=tuple(warnings),
         training_factor=1.0 if method == "pixels" else _ADAPTING,
         method=method,
+        source=source,
     )
+
+
+def _unknown(source: str | None) -> tuple[str, Finding]:
+    """Return the reason for the method and a warning, where the correlation is not known."""
+    if source is None:
+        cause = "The recording has too few smooth areas to"
+        cannot = f"{cause} distinguish its noise from fine structure"
+        warning = (
+            f"{cause} measure its noise: give the noise that was measured on two recordings of "
+            "this microscope (--noise), or record the scene twice."
+        )
+    else:
+        cannot = "It does not tell whether neighbouring pixels share noise"
+        warning = (
+            f"{source} does not tell whether neighbouring pixels share noise: give a report of "
+            "larger recordings, or record the scene twice."
+        )
+    reason = (
+        f"{cannot}: the pretrained network is adapted to the noise of its finest detail, and "
+        "learns nothing about the sample."
+    )
+    return reason, Finding("correlation_unknown", warning)

@@ -173,6 +173,8 @@ class Recordings:
         The recordings of several fields of view, of which `sources` are the first.
     single
         True if every recording is the only one of its scene.
+    noise
+        Report of the noise of the microscope, of a single recording; None: measured on it.
     fields
         The recordings of every field of view: the files in the folders when this was created, or
         the images in files that have several of one size.
@@ -190,6 +192,7 @@ class Recordings:
     dark: tuple[Any, ...] = ()
     listed: tuple[tuple[Any, ...], ...] = ()
     single: bool = False
+    noise: Path | None = None
     fields: tuple[tuple[Any, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -218,8 +221,9 @@ class Recordings:
 
     @property
     def inputs(self) -> list[Any]:
-        """All recordings and dark frames."""
-        return [*chain.from_iterable(self.fields), *self.dark]
+        """All recordings and dark frames, and the report of the noise."""
+        noise = () if self.noise is None else (self.noise,)
+        return [*chain.from_iterable(self.fields), *self.dark, *noise]
 
     def of_field(self, source: Any) -> list[Any]:
         """Return the recordings of the field of view that a source or its acquisition belongs to.

@@ -24,6 +24,7 @@ from napari_n2n.widgets.dock import (
     notify,
     open_dock,
 )
+from napari_n2n.widgets.forms.noise_file import SaveReportButton
 from napari_n2n.widgets.forms.pair_picker import PairPicker
 from napari_n2n.widgets.layers.bad_pixels_layer import add_bad_pixels
 from napari_n2n.widgets.plots import PanelPlot
@@ -81,11 +82,15 @@ class NoiseWidget(Dock):
         tip = "Add a layer of points at the hot and dead pixels of the detector"
         self.hot_button = button("Show hot pixels", tip)
         self.hot_button.hide()
+        self.save_button = SaveReportButton()
+        found = QHBoxLayout()
+        for made in (self.save_button, self.hot_button):
+            found.addWidget(made, 1)
         self.loss, self.status, self.warnings, self.figures = (TextLabel() for _ in range(4))
         self.figures.setTextFormat(Qt.TextFormat.RichText)
         self.loss.setStyleSheet("font-size: 16pt; font-weight: bold")
         self.plots: list[PanelPlot] = []
-        texts = (self.loss, self.status, self.warnings, self.hot_button, self.figures)
+        texts = (self.loss, self.status, self.warnings, found, self.figures)
         self._column = self.stack(self.picker, buttons, *texts)
         self.accept_drops(self.picker.choose_paths)
 
@@ -187,6 +192,7 @@ class NoiseWidget(Dock):
 
     def _show(self, measured: Measured) -> None:
         self._measured = measured
+        self.save_button.show_for(self.picker.recordings(), measured)
         names = [pair.first.name for pair in first_field(measured.pairs)]
         with self.channel.changed.blocked():
             self.channel.choices = [(name, number) for number, name in enumerate(names)]
@@ -218,6 +224,7 @@ class NoiseWidget(Dock):
     def _clear(self, words: str) -> None:
         """Show only a line of text."""
         self._measured = None
+        self.save_button.show_for(None, None)
         self.hot_button.hide()
         self.status.setText(words)
         for label in (self.loss, self.warnings, self.figures):

@@ -15,9 +15,10 @@ from napari_n2n.pair.recordings import Recordings
 from napari_n2n.widgets.dock import TextLabel, connect_while_alive, keep_narrow
 from napari_n2n.widgets.forms.dark_files import DarkFrames
 from napari_n2n.widgets.forms.fields import AxesField, axis_menu, frame_choices
-from napari_n2n.widgets.forms.layer_menu import layer_pairs
+from napari_n2n.widgets.forms.layer_menu import image_layers, layer_pairs
 from napari_n2n.widgets.forms.mask_menu import MaskMenu, mask_layers
 from napari_n2n.widgets.forms.more_recordings import MoreRecordings
+from napari_n2n.widgets.forms.noise_file import NoiseFile
 from napari_n2n.widgets.forms.recordings_picker import RecordingsPicker
 
 # Choices in the menu; the last if the names of layers make several pairs.
@@ -47,12 +48,12 @@ class PairPicker(RecordingsPicker):
         self.axis = axis_menu()
         self.more_recordings, self.inside = MoreRecordings(viewer), MaskMenu(viewer)
         self.pairs_words = TextLabel()
-        self.dark = DarkFrames()
+        self.dark, self.noise = DarkFrames(), NoiseFile()
         super().__init__(viewer)
         self.rows.insertRow(1, self.kind.label, self.kind.native)
         self.rows.insertRow(2, "", self.pairs_words)
         self.rows.addRow("", self.more_recordings)
-        for field in (self.axes, self.axis, self.inside):
+        for field in (self.axes, self.axis, self.noise, self.inside):
             self.rows.addRow(field.label, field.native)
         self.rows.addRow(self.dark)
         self.axes.hide_unless_needed(self.rows)
@@ -65,7 +66,8 @@ class PairPicker(RecordingsPicker):
         followed = (events.inserted, events.removed, events.renamed)
         slots = (self._show_mask, self._offer_pairs)
         connect_while_alive(self, [(one, slot) for one in followed for slot in slots])
-        self.dark.changed.connect(self.changed)
+        for files in (self.dark, self.noise):
+            files.changed.connect(lambda *_: self.changed.emit())
         self.show_rows()
         self._show_mask()
         self._offer_pairs()
@@ -96,6 +98,7 @@ class PairPicker(RecordingsPicker):
         self.rows.setRowVisible(self.pairs_words, named)
         self.rows.setRowVisible(self.more_recordings, self.takes_second())
         self.rows.setRowVisible(self.axis.native, self.kind.value == _SPLIT)
+        self.rows.setRowVisible(self.noise.native, self.kind.value == _SINGLE)
 
     def _show_mask(self, _event: Any = None) -> None:
         self.rows.setRowVisible(self.inside.native, bool(mask_layers(self._viewer)))
@@ -137,7 +140,9 @@ class PairPicker(RecordingsPicker):
         first = Recordings((sources[0],), axes).fields[0][0]
         mask = self.inside.image(first, axes)
         single = self.kind.value == _SINGLE
-        return Recordings(tuple(sources), axes, split, mask, self.dark.paths, listed, single)
+        noise = self.noise.path if single else None
+        dark = self.dark.paths
+        return Recordings(tuple(sources), axes, split, mask, dark, listed, single, noise)
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
         """Choose files or folders; if A and B are chosen, one is added, several replace all."""
@@ -178,6 +183,10 @@ class PairPicker(RecordingsPicker):
         """Make a pair of the even and odd frames of A."""
         self.kind.value = _SPLIT
 
+    def has_other(self) -> bool:
+        """Return whether there may be another B: files, or more than one layer."""
+        return self.source.value != "layers" or len(image_layers(self._viewer)) > 1
+
     def choose_other(self) -> None:
         """Open the menu of B, or put the cursor into its file name."""
         if self.source.value == "layers":
@@ -202,7 +211,7 @@ class PairPicker(RecordingsPicker):
             self.kind.value = _NAMED
         self.axes.value = recordings.axes or ""
         self.inside.choose_named(recordings.mask and recordings.mask.name)
-        self.dark.paths = recordings.dark
+        self.dark.paths, self.noise.value = recordings.dark, recordings.noise
         self.more_recordings.clear()
         if isinstance(first, Path):
             self.source.value = "folders" if first.is_dir() else "files"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from psygnal import Signal
@@ -11,6 +12,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.model.device import use_threads
 from napari_n2n.noise.measure import NoiseCurves, Report, measure_noise, measure_with_curves
+from napari_n2n.noise.report_file import read_noise_report
 from napari_n2n.pair.pair import Finding, Pair
 from napari_n2n.pair.recordings import Recordings, first_field
 from napari_n2n.training.estimate import TimeEstimate, estimate_time
@@ -32,11 +34,14 @@ class Measured:
     curves: list[NoiseCurves | None]
 
     @classmethod
-    def of(cls, pairs: list[Pair]) -> "Measured":
+    def of(cls, pairs: list[Pair], noise: Path | None = None) -> "Measured":
         """Measure the pairs of the first field of view, one for each channel.
 
-        There are no curves of a single recording.
+        There are no curves of a single recording. Its noise is read from a report if there is one.
         """
+        if noise is not None:
+            reports = read_noise_report(noise, pairs)
+            return cls(pairs, [*reports], [None] * len(reports))
         found: list[tuple[Report, NoiseCurves | None]] = [
             (measure_noise(pair), None) if pair.is_single else measure_with_curves(pair)
             for pair in first_field(pairs)
@@ -198,7 +203,7 @@ def _measure(
             pairs += field
             if cancelled():
                 return
-        yield Measured.of(pairs)
+        yield Measured.of(pairs, recordings.noise)
     except BadInput as error:
         yield Finding(error.code, str(error))
 

@@ -142,7 +142,7 @@ def train_and_denoise(
     recordings, settings = recipe.recordings, recipe.settings
     if known is None:
         yield StatusLine("Measuring the noise ...")
-        known = Measured.of(recordings.pairs())
+        known = Measured.of(recordings.pairs(), recordings.noise)
         yield known
     yield StatusLine("Starting the training ...")
     source = recordings.fields[0][0]
