@@ -485,6 +485,12 @@ def test_the_button_for_another_b_opens_its_menu(viewer, qtbot, fixed_estimate):
     assert not offered_fixes(widget)
 
 
+def test_another_b_is_not_offered_where_there_is_none(viewer, qtbot, fixed_estimate):
+    add(viewer, 1)
+    widget = open_train(viewer)
+    assert "are both 'n1'" in widget.loss_words.text() and not offered_fixes(widget)
+
+
 def test_a_reopened_dock_shows_the_settings_of_the_last_run(viewer, qtbot, tmp_path):
     layers = add(viewer, 1, 2, 3)
     dock, widget = viewer.window.add_plugin_dock_widget("napari-n2n", "Train")

@@ -47,7 +47,7 @@ class TrainWidget(Dock):
         self.source = self.picker.source
         self.layer_a, self.layer_b = self.picker.layer_a, self.picker.layer_b
         self.file_a, self.file_b = self.picker.file_a, self.picker.file_b
-        self.findings = FindingsPanel(self.measuring)
+        self.findings = FindingsPanel(self.measuring, self.picker.has_other)
         self.loss_words = self.findings.loss_words
         self.form = SettingsForm()
         self.loss, self.minutes, self.device = self.form.loss, self.form.minutes, self.form.device

@@ -1,6 +1,6 @@
 """The panel of findings: what was measured on a pair, and buttons that correct its problems."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,8 @@ class FindingsPanel(QWidget):
     ----------
     measuring
         The measurement to show.
+    has_other
+        Returns whether there is anything else to choose as B.
 
     Attributes
     ----------
@@ -77,9 +79,9 @@ class FindingsPanel(QWidget):
 
     fix_requested = Signal(str)
 
-    def __init__(self, measuring: Measuring) -> None:
+    def __init__(self, measuring: Measuring, has_other: Callable[[], bool]) -> None:
         super().__init__()
-        self._measuring = measuring
+        self._measuring, self._has_other = measuring, has_other
         self._loss = "auto"
         self.noise_words, self.loss_words = TextLabel(), TextLabel()
         self.buttons = {fix.name: button(fix.title, fix.tip) for fix in FIXES.values()}
@@ -131,7 +133,7 @@ class FindingsPanel(QWidget):
                 and measured is not None
                 and can_crop(recordings, measured.pairs[0])
             )
-        return several
+        return several and (name != "other" or self._has_other())
 
 
 def _reason(name: str, reports: list[Report]) -> Iterator[str]:
