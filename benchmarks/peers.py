@@ -1,6 +1,7 @@
-"""Run other software on a pair, in an environment made by scripts/peers; speed.py calls this.
+"""Run other software on one or two recordings; speed.py and single.py call this.
 
-Usage: python benchmarks/peers.py METHOD A.tif B.tif OUT.npz [--seconds 120] [--threads 2]
+Usage: python benchmarks/peers.py METHOD OUT.npz A.tif [B.tif] [--seconds 120] [--threads 2]
+Run it in an environment made by scripts/peers. careamics* and predict need A and B, the others A.
 
 Writes the denoised A at several times (seconds from the start of the training, without the time
 for making these images), or once for methods without training.
@@ -14,34 +15,51 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-MARKS = (6, 12, 23, 45, 60, 90, 120, 150, 180)
-METHODS = ("careamics", "careamics-mse", "bm3d", "nlm", "predict")
+MARKS = (3, 6, 12, 23, 45, 60, 90, 120, 150, 180)
+METHODS = ("careamics", "careamics-mse", "n2v", "n2v2", "bm3d", "nlm", "predict")
+
+
+# The sizes in the documentation of CAREamics.
+COMMON = {
+    "experiment_name": "benchmark",
+    "data_type": "array",
+    "axes": "YX",
+    "patch_size": (64, 64),
+    "batch_size": 16,
+}
 
 
 def n2n_config(**length: int):  # type: ignore[no-untyped-def]
-    """Return the configuration of CAREamics for two arrays, with its documentation's sizes."""
+    """Return the default configuration of CAREamics for two arrays."""
     from careamics.config import create_n2n_config
 
-    return create_n2n_config(
-        experiment_name="pair",
-        data_type="array",
-        axes="YX",
-        patch_size=(64, 64),
-        batch_size=16,
-        **length,
-    )
+    return create_n2n_config(**COMMON, **length)
+
+
+def training_config(method: str):  # type: ignore[no-untyped-def]
+    """Return the default configuration of a method, for a run that is ended by its time."""
+    from careamics.config import create_n2v_config
+
+    endless = {"num_epochs": 100_000}
+    if method.startswith("n2v"):
+        return create_n2v_config(**COMMON, **endless, use_n2v2=method == "n2v2")
+    config = n2n_config(**endless)
+    if method.endswith("mse"):
+        config.algorithm_config.loss = "mse"
+    return config
 
 
 def careamics(
-    a: np.ndarray, b: np.ndarray, seconds: float, threads: int, *, mse: bool
+    method: str, a: np.ndarray, b: np.ndarray | None, seconds: float, threads: int
 ) -> dict[str, np.ndarray]:
-    """Train N2N with the defaults of CAREamics, or with its other loss; denoise A at the marks."""
+    """Train with the defaults of CAREamics, or with its other loss; denoise A at the marks."""
     import torch
     from careamics import CAREamist
     from lightning.pytorch.callbacks import Callback
 
     torch.set_num_threads(threads)
     images: dict[str, np.ndarray] = {}
+    target = a if b is None else b
 
     class Look(Callback):
         def on_train_start(self, trainer, module) -> None:  # type: ignore[no-untyped-def]
@@ -63,11 +81,9 @@ def careamics(
         with torch.inference_mode():
             result = module.model(normal)[0, 0].numpy()
         module.train()
-        return result * b.std() + b.mean()
+        return result * target.std() + target.mean()
 
-    config = n2n_config(num_epochs=100_000)
-    if mse:
-        config.algorithm_config.loss = "mse"
+    config = training_config(method)
     with tempfile.TemporaryDirectory() as folder:
         engine = CAREamist(config, work_dir=folder, callbacks=[Look()], enable_progress_bar=False)
         began = time.monotonic()
@@ -123,16 +139,18 @@ def main() -> None:
     """Run one method."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("method", choices=METHODS)
-    parser.add_argument("a", type=Path)
-    parser.add_argument("b", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("a", type=Path)
+    parser.add_argument("b", type=Path, nargs="?")
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    a, b = (tifffile.imread(path).astype(np.float32) for path in (given.a, given.b))
-    if given.method.startswith("careamics"):
-        mse = given.method.endswith("mse")
-        images = careamics(a, b, given.seconds, given.threads, mse=mse)
+    a = tifffile.imread(given.a).astype(np.float32)
+    b = tifffile.imread(given.b).astype(np.float32) if given.b else None
+    if b is None and given.method.startswith(("careamics", "predict")):
+        parser.error(f"{given.method}: needs two recordings")
+    if given.method.startswith(("careamics", "n2v")):
+        images = careamics(given.method, a, b, given.seconds, given.threads)
     elif given.method == "predict":
         images = predict(a, b, given.threads)
     else:

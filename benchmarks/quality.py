@@ -170,14 +170,25 @@ class _Scores:
         return float(np.mean([self.one(denoiser, number) for number in (0, 1)]))
 
 
-def frames(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]:
-    """Train on two sCMOS frames; compare with the mean of the frames that were not used."""
+def scmos_frames(data: Path) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
+    """Return 20 sCMOS frames, and a function for the error of the first two, denoised.
+
+    The error is the root mean square in ADU against the mean of the 18 others, corrected for the
+    noise of that mean.
+    """
     stack = tifffile.imread(data / "scmos" / "filaments_20frames.tif")
     unused = stack[2:].astype(np.float64)
     truth, own = unused.mean(axis=0), float(unused.var(axis=0, ddof=1).mean()) / len(unused)
 
     def error(image: np.ndarray) -> float:
         return math.sqrt(float(((image - truth) ** 2).mean()) - own)
+
+    return stack, error
+
+
+def frames(data: Path, minutes: float, device: str) -> tuple[str, list[Verdict]]:
+    """Train on two sCMOS frames; compare with the mean of the frames that were not used."""
+    stack, error = scmos_frames(data)
 
     def alone(denoiser: Denoiser, turns: bool = False) -> float:
         images = (denoise(denoiser, one, turns=turns, device=device) for one in stack[:2])

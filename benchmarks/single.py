@@ -4,26 +4,35 @@ FMD: train on capture_1 alone, and on captures 1 and 2 as a pair, with the same 
 compare capture 1 denoised with the mean of 50 captures, over the four quarters as published. Beside
 it: the pretrained network without training, the best Gaussian filter (chosen with the truth), and
 non-local means calibrated without the truth (J-invariance, Batson & Royer 2019; scikit-image).
+With --peers, other software denoises the same recordings (see scripts/peers).
+sCMOS: train on one frame, and compare it with the mean of 18 others.
 Advice: simulated recordings with independent and with correlated noise of several kinds.
-Usage: python benchmarks/single.py [--data DIR] [--steps 1000] [--only WORD ...] [--no-publish]
+Usage: python benchmarks/single.py [--data DIR] [--peers ENVIRONMENT] [--steps 1000]
+       [--only WORD ...] [--no-publish]
 """
 
 import argparse
 import io
+import math
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
+import torch
 from PIL import Image
-from quality import own_gain
+from quality import own_gain, scmos_frames
 from report import Verdict, judged, machine, publish, table
 from scipy.ndimage import gaussian_filter, uniform_filter1d, zoom
 from skimage.restoration import calibrate_denoiser, denoise_nl_means
+from speed import Curve, peer, reached
 from stopwatch import timed
 
-from napari_n2n import Denoiser, Pair, TrainingSettings, denoise
+from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, denoise
 from napari_n2n.noise.single_noise import measure_single
 from napari_n2n.stats.image_quality import psnr
 
@@ -35,9 +44,19 @@ GOALS = {
     "TwoPhoton_MICE": 33.0,
     "WideField_BPAE_R": 33.5,
 }
+CAMERA_GOAL = 1.60  # ADU, for an sCMOS frame; trained on a pair of frames it is 1.49
+PEERS = {"n2v": "CAREamics N2V", "n2v2": "CAREamics N2V2", "bm3d": "BM3D"}
+# dB that are aimed at above the best of CAREamics, and above BM3D; and the part of the time after
+# which CAREamics has its best.
+AHEAD, ABOVE_BM3D, PART = 1.0, 0.5, 1 / 15
+FIRST = 2.0  # seconds until an image can be used
+NEXT_LOOK = 1.1  # ratio of the times at which a run is scored: the wait is known to 10 %
 QUARTER = 256  # pixels: the published PSNR is the mean over the quarters of 512x512
 SIDE = 320  # pixels of the simulated recordings
 TRIALS = 8  # recordings of each kind
+
+Score = Callable[[np.ndarray], float]
+"""Scores an image: the higher, the better."""
 
 
 def published_psnr(truth: np.ndarray, image: np.ndarray) -> float:
@@ -47,46 +66,122 @@ def published_psnr(truth: np.ndarray, image: np.ndarray) -> float:
     return float(np.mean([psnr(truth[part], image[part], 255) for part in parts]))
 
 
-def scenes(data: Path, steps: int, only: list[str]) -> Iterator[tuple[list[object], Verdict]]:
-    """Yield the row of each scene, and whether its result is as good as aimed at."""
-    settings = TrainingSettings(steps=steps)
+@dataclass(frozen=True)
+class Run:
+    """A model trained on one recording, the seconds this took, and its score by seconds."""
+
+    denoiser: Denoiser
+    seconds: float
+    curve: Curve
+
+
+def alone(recording: Any, settings: TrainingSettings, score: Score) -> Run:
+    """Train on one recording, and score its result at about 40 times, and at the end.
+
+    The first time is that of the pretrained network, before the first step.
+    """
+    curve: Curve = {}
+
+    def look(step: TrainingStep, seconds: float) -> None:
+        if not curve or seconds >= NEXT_LOOK * max(curve):
+            denoiser = step.denoiser()
+            if denoiser is not None:
+                curve[seconds] = score(denoise(denoiser, recording))
+
+    denoiser, seconds = timed(Pair.single(recording), settings, look)
+    curve[seconds] = score(denoise(denoiser, recording))
+    return Run(denoiser, seconds, curve)
+
+
+def scenes(given: argparse.Namespace) -> Iterator[tuple[list[object], list[object], list[Verdict]]]:
+    """Yield the row of each scene, that of other software, and whether they are as aimed at."""
+    settings = TrainingSettings(steps=given.steps)
     for name, goal in GOALS.items():
-        if not any(word in name for word in only):
+        if not any(word in name for word in given.only):
             continue
-        files = [data / "fmd" / name / f"capture_{number}.tif" for number in (1, 2)]
-        truth = tifffile.imread(data / "fmd" / name / "truth.tif").astype(np.float64)
+        files = [given.data / "fmd" / name / f"capture_{number}.tif" for number in (1, 2)]
+        truth = tifffile.imread(files[0].with_name("truth.tif")).astype(np.float64)
         noisy = tifffile.imread(files[0]).astype(np.float64)
-        first: list[Denoiser] = []
-
-        def keep(step: object, seconds: float, first: list[Denoiser] = first) -> None:
-            if not first:
-                first.append(step.denoiser())  # type: ignore[attr-defined]
-
-        alone, seconds = timed(Pair.single(files[0]), settings, keep)
+        score = partial(published_psnr, truth)
+        run = alone(files[0], settings, score)
         pair, _ = timed(Pair.open(*files), settings, lambda step, seconds: None)
-        ours = denoise(alone, files[0])
-        score = published_psnr(truth, ours)
-        method = str(alone.record.noise[0]["method"])
+        ours, model = denoise(run.denoiser, files[0]), run.denoiser
+        one = score(ours)
+        first = min(run.curve)
+        verdicts = [
+            (one >= goal, f"{name}: {one:.2f} dB, aimed at {goal:.2f} dB"),
+            (first <= FIRST, f"{name}: first image, {run.curve[first]:.2f} dB, at {first:.1f} s"),
+        ]
+        cells, more = versus(run, others(given, files[0], score))
         yield (
             [
-                *(name, method, published_psnr(truth, noisy), best_gaussian(truth, noisy)),
-                *(published_psnr(truth, non_local_means(noisy)), pretrained(truth, files[0])),
-                *(score, published_psnr(truth, denoise(alone, files[0], turns=True))),
-                published_psnr(truth, own_gain(truth, noisy).inverse(ours)),
-                *(published_psnr(truth, denoise(pair, files[0])), seconds),
+                *(name, str(model.record.noise[0]["method"]), score(noisy)),
+                *(best_gaussian(truth, noisy), score(non_local_means(noisy)), run.curve[first]),
+                *(one, score(denoise(model, files[0], turns=True))),
+                score(own_gain(truth, noisy).inverse(ours)),
+                *(score(denoise(pair, files[0])), run.seconds),
             ],
-            (score >= goal, f"{name}: {score:.2f} dB, aimed at {goal:.2f} dB"),
+            [name, one, *cells],
+            [*verdicts, *((ok, f"{name}: {words}") for ok, words in more)],
         )
 
 
-def pretrained(truth: np.ndarray, file: Path) -> float:
-    """PSNR of the pretrained network, before any training."""
-    model, _ = timed(Pair.single(file), TrainingSettings(steps=1, learning_rate=1e-12), _ignore)
-    return published_psnr(truth, denoise(model, file))
+def others(given: argparse.Namespace, file: Path, score: Score) -> dict[str, Curve]:
+    """Denoise a file with other software; return the scores by seconds of each."""
+    options = ("--seconds", str(given.seconds), "--threads", str(torch.get_num_threads()))
+    curves = {}
+    for method in PEERS if given.peers else ():
+        images = peer(method, given.peers, [file], *options)
+        if "end" in images:
+            images[str(given.seconds)] = images.pop("end")
+        curves[method] = {float(when): score(image) for when, image in images.items()}
+    return curves
 
 
-def _ignore(step: object, seconds: float) -> None:
-    pass
+def versus(run: Run, curves: dict[str, Curve]) -> tuple[list[object], list[Verdict]]:
+    """Return the cells of other software, and whether the run is as far ahead as aimed at."""
+    cells: list[object] = []
+    final, best, waits = list(run.curve.values())[-1], {}, []
+    for method, curve in curves.items():
+        best[method] = max(curve.values())
+        when = next(when for when, value in curve.items() if value == best[method])
+        wait = reached(run.curve, best[method])
+        cells += [best[method], when, wait]
+        if method != "bm3d":
+            waits.append((best[method], when, wait))
+    if not curves:
+        return [], []
+    level, when, wait = max(waits)
+    ahead, above = final - level, final - best["bm3d"]
+    return cells, [
+        (ahead >= AHEAD, f"{ahead:+.2f} dB against the best of CAREamics"),
+        (wait <= PART * when, f"best of CAREamics, at {when:.0f} s, reached after {wait:.1f} s"),
+        (above >= ABOVE_BM3D, f"{above:+.2f} dB against BM3D"),
+    ]
+
+
+def camera(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
+    """Denoise an sCMOS frame, trained on it alone; return a table of errors, and a verdict."""
+    stack, error = scmos_frames(given.data)
+    run = alone(stack[0], TrainingSettings(steps=given.steps), lambda image: -error(image))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "frame.tif"
+        tifffile.imwrite(file, stack[0])
+        curves = others(given, file, lambda image: -error(image))
+    ours = error(denoise(run.denoiser, stack[0]))
+    names = [PEERS[method] for method in curves]
+    figures = [error(stack[0]), -run.curve[min(run.curve)], ours]
+    figures += [error(denoise(run.denoiser, stack[0], turns=True))]
+    figures += [-max(curve.values()) for curve in curves.values()]
+    text = (
+        "sCMOS, frame 0 alone: root-mean-square error in ADU against the mean of 18 other frames, "
+        "corrected for its noise. Of other software the best at any time.\n\n"
+        + table(
+            ["raw", "pretrained", "one", "with turns", *names], [[f"{one:.3f}" for one in figures]]
+        )
+    )
+    goal = f"sCMOS: one frame alone below {CAMERA_GOAL:.2f} ADU: {ours:.3f}"
+    return text, [(ours < CAMERA_GOAL, goal)]
 
 
 def best_gaussian(truth: np.ndarray, noisy: np.ndarray) -> float:
@@ -212,21 +307,20 @@ def advice() -> tuple[str, list[Verdict]]:
     return table(header, rows), verdicts
 
 
-def main() -> None:
-    """Measure the real scenes and the simulated recordings, and publish the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--only", nargs="+", default=[""], help="words in the scenes' names")
-    parser.add_argument("--no-publish", action="store_true", help="only print")
-    given = parser.parse_args()
-    kinds, verdicts = advice()
-    print(kinds, judged(verdicts), sep="\n\n", flush=True)
-    rows, results = [], []
-    for row, verdict in scenes(given.data, given.steps, given.only) if given.data else ():
-        rows.append([f"{one:.2f}" if isinstance(one, float) else one for one in row])
-        results.append(verdict)
-        print(rows[-1], flush=True)
+def shown(row: list[object]) -> list[object]:
+    """Format numbers with two decimals; a level that was never reached as such."""
+    never = {math.inf: "never"}
+    return [never.get(one, f"{one:.2f}") if isinstance(one, float) else one for one in row]
+
+
+def recordings(given: argparse.Namespace) -> str:
+    """Measure the real recordings; return tables and verdicts."""
+    rows, races, results = [], [], []
+    for row, race, verdicts in scenes(given):
+        rows.append(shown(row))
+        races.append(shown(race))
+        results += verdicts
+        print(rows[-1], races[-1], judged(verdicts), sep="\n", flush=True)
     header = [
         *("scene", "method", "raw", "best Gaussian", "non-local means", "pretrained", "one"),
         *("with turns", "in its own gain", "pair", "s"),
@@ -234,12 +328,44 @@ def main() -> None:
     text = (
         f"PSNR in dB of capture 1, mean over its quarters; {given.steps} steps where trained. "
         "'One' is trained on capture 1 alone, 'with turns' is the same with test-time "
-        "augmentation; 'pair' is trained on captures 1 and 2, and denoises capture 1 alone. 's' is "
-        "for 'one'.\n\n"
-        f"{table(header, rows)}\n\n{judged(results)}\n\n"
-        f"The advice about {TRIALS} simulated recordings of {SIDE}x{SIDE} pixels of each kind:\n\n"
-        f"{kinds}\n\n{judged(verdicts)}\n\n{machine()}"
+        "augmentation; 'pair' is trained on captures 1 and 2, and denoises capture 1 alone. "
+        "'Pretrained' is before the first step. 's' is for 'one'.\n\n"
+        f"{table(header, rows)}"
     )
+    if given.peers:
+        columns = [column for name in PEERS.values() for column in (name, "at, s", "reached, s")]
+        text += (
+            f"\n\nOther software on the same capture and cores, {given.seconds:g} s for each "
+            "training of CAREamics: its best PSNR at any time (chosen with the truth), 'at' which "
+            "time, and when napari-n2n 'reached' it, measuring the noise included. BM3D has the "
+            f"noise that scikit-image estimates.\n\n{table(['scene', 'one', *columns], races)}"
+        )
+    text += f"\n\n{judged(results)}"
+    if any(word in "sCMOS" for word in given.only):
+        frame, verdicts = camera(given)
+        print(frame, judged(verdicts), sep="\n\n", flush=True)
+        text += f"\n\n{frame}\n\n{judged(verdicts)}"
+    return text
+
+
+def main() -> None:
+    """Measure the real scenes and the simulated recordings, and publish the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder that holds fmd/ and scmos/")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--peers", type=Path, help="environment made by scripts/peers")
+    parser.add_argument("--seconds", type=float, default=90, help="for each run of CAREamics")
+    parser.add_argument("--only", nargs="+", default=[""], help="words in the scenes' names")
+    parser.add_argument("--no-publish", action="store_true", help="only print")
+    given = parser.parse_args()
+    kinds, verdicts = advice()
+    print(kinds, judged(verdicts), sep="\n\n", flush=True)
+    parts = [recordings(given)] if given.data else []
+    parts += [
+        f"The advice about {TRIALS} simulated recordings of {SIDE}x{SIDE} pixels of each kind:",
+        *(kinds, judged(verdicts), machine()),
+    ]
+    text = "\n\n".join(parts)
     print(text) if given.no_publish else publish("single", text)
 
 

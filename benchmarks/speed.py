@@ -45,13 +45,15 @@ Curve = dict[float, float]
 """PSNR in dB by seconds."""
 
 
-def peer(method: str, environment: Path, pair: list[Path], *more: str) -> dict[str, np.ndarray]:
+def peer(method: str, environment: Path, files: list[Path], *more: str) -> dict[str, np.ndarray]:
     """Run other software in its environment; return the images by time."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.npz"
         script = Path(__file__).with_name("peers.py")
-        command = [environment / "bin" / "python", script, method, *pair, out, *more]
-        subprocess.run([str(part) for part in command], check=True, capture_output=True)
+        command = [environment / "bin" / "python", script, method, out, *files, *more]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{method}: {done.stderr.strip()}")
         with np.load(out) as images:
             return {name: images[name] for name in images}
 
