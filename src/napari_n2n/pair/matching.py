@@ -8,7 +8,6 @@ import numpy as np
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import (
     GROUPS,
-    balanced,
     groups_of_blocks,
     groups_of_tiles,
     jackknife,
@@ -36,6 +35,8 @@ _IDENTITY = 3
 _SHARE_STEP = 0.02
 # Largest standard error of a gain that is used.
 _VAGUE = 0.1
+# Largest part of the scatter of the bins' means that noise in A may have: more hides the scene.
+_MOSTLY_NOISE = 0.5
 # Standard errors by which the noise shares must differ for the exposures to be taken as unequal.
 _UNEQUAL = 4
 
@@ -49,7 +50,8 @@ def match_intensity(
 
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that a
     pixel's own noise does not decide its bin (an instrumental variable); a line through the means
-    of the bins is fitted with soft-L1 weights. If it differs from the identity by less than three
+    of the bins is fitted with soft-L1 weights. The means of A are noisy too, which would flatten
+    the line; this is corrected (errors in variables, Fuller 1987). If it differs from the identity by less than three
     standard errors (from parts of the plane, small ones and ones as large as a text), the identity
     is returned; if the acquisitions have no scene in common, the gain is 1. The weights of the two
     acquisitions in the neighbourhood depend on their noise, and so on the line itself: starting
@@ -75,8 +77,12 @@ def match_intensity(
     line = Affine(gain, _mean_difference(gain * a, b))
     for _ in range(_ROUNDS):
         before = line
-        balance = balanced(a, before.inverse(b), around_a, before.inverse(around_b))
-        line = _line(a[pixels], b[pixels], balance[pixels], groups[pixels])
+        scaled, around = before.inverse(b), before.inverse(around_b)
+        share = min(max(noise_share(a, scaled, around_a, around)[0], 0.0), 1.0)
+        balance = share * around_a + (1 - share) * around
+        line = _line(*(v[pixels] for v in (a, scaled, balance, groups)), share, before)
+        if line is None:
+            line = Affine(1.0, _mean_difference(a[pixels], b[pixels]))
         if abs(line.gain - before.gain) < _SETTLED * before.gain:
             break
     if _share_a_scene(around_a.reshape(shape), line.inverse(around_b).reshape(shape)):
@@ -130,7 +136,7 @@ def _is_identity(
         return False
     sums, centre = binned
     parts = [_whole(sums), _whole(moved[0]), *map(_without_each, _over_groups(sums))]
-    (whole, other, *without), _ = _fitted(np.concatenate(parts, axis=1), centre)
+    (whole, other, *without), _ = _fitted(np.concatenate(parts, axis=1), centre, share)
     slope = (other - whole) / _SHARE_STEP
     pull = np.bincount(groups, pulls, minlength=GROUPS**2).reshape(GROUPS, GROUPS)
     errors = np.zeros(2)
@@ -142,25 +148,41 @@ def _is_identity(
     return bool((np.abs(whole - (1, centre)) <= _IDENTITY * errors).all())
 
 
-def _line(a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray) -> Affine:
+def _line(
+    a: np.ndarray,
+    b: np.ndarray,
+    instrument: np.ndarray,
+    groups: np.ndarray,
+    share: float,
+    scale: Affine,
+) -> Affine | None:
+    """Fit the line of ``scale(B)`` over A, where B has been brought near A's intensity scale.
+
+    Returns
+    -------
+    Affine or None
+        The identity if the line differs from it by less than three standard errors; None if the
+        gain is too uncertain to be used.
+    """
     binned = _binned(a, b, instrument, groups)
     if binned is None:
-        return Affine(1.0, _mean_difference(a, b))
+        return None
     sums, centre = binned
     parts = [_whole(sums), *map(_without_each, _over_groups(sums))]
-    ((gain, level), *without), (errors, *_) = _fitted(np.concatenate(parts, axis=1), centre)
+    ((slope, level), *without), (errors, *_) = _fitted(np.concatenate(parts, axis=1), centre, share)
     for lines in (without[:GROUPS], without[GROUPS:]):
         errors = np.maximum(errors, [jackknife(part) for part in zip(*lines, strict=True)])
-    gain_error, level_error = errors
+    gain, level = scale.gain * slope, scale(level)
+    gain_error, level_error = scale.gain * errors
     if abs(gain - 1) <= _IDENTITY * gain_error and abs(level - centre) <= _IDENTITY * level_error:
         return Affine()
     if gain <= 0 or gain_error > _VAGUE:
-        return Affine(1.0, _mean_difference(a, b))
+        return None
     return Affine(float(gain), float(level - gain * centre))
 
 
 def line_errors(
-    a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray
+    a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray, share: float
 ) -> tuple[float, float] | None:
     """Return the standard errors of gain and offset of the line that `match_intensity` fits.
 
@@ -168,6 +190,8 @@ def line_errors(
     ----------
     a, b, instrument, groups
         Pixels, their `balanced` surroundings, and the numbers of their groups; shape (pixels,).
+    share
+        B's share of the noise variance, 0 to 1.
 
     Returns
     -------
@@ -178,7 +202,7 @@ def line_errors(
     if binned is None:
         return None
     sums, centre = binned
-    gains, levels = _fitted(_without_each(sums.sum(axis=1)), centre)[0].T
+    gains, levels = _fitted(_without_each(sums.sum(axis=1)), centre, share)[0].T
     return jackknife(gains), jackknife(levels - gains * centre)
 
 
@@ -224,7 +248,7 @@ def _without_each(sums: np.ndarray) -> np.ndarray:
     return np.asarray(sums.sum(axis=1, keepdims=True) - sums)
 
 
-def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
+def _fitted(sums: np.ndarray, centre: float, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Fit lines through the means of bins, each by iterated weighted least squares.
 
     The sum of ``2 (sqrt(1 + r^2) - 1)`` over the residuals r, in standard errors, is minimised
@@ -237,6 +261,8 @@ def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
         (4, lines, bins).
     centre
         Value of A at which the level of the line is given.
+    share
+        B's share of the noise variance: the rest is in A, and in the means of its bins.
 
     Returns
     -------
@@ -253,12 +279,15 @@ def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
     lines, squares = np.zeros((len(x), 2)), np.zeros(x.shape)
     for _ in range(_MOST_ITERATIONS):
         before = lines
-        lines = _weighted_line(x, mean_b, precision / np.sqrt(1 + squares))[0]
+        # Noise of x and its residual vary together as the derivative of their pull (Stein's lemma).
+        noise = (1 - share) * (used * (1 + squares) ** -1.5).sum(axis=1)
+        lines = _weighted_line(x, mean_b, precision / np.sqrt(1 + squares), noise)[0]
         squares = precision * (mean_b - lines[:, :1] * x - lines[:, 1:]) ** 2
         if (np.abs(lines - before) <= _CONVERGED * np.abs(lines)).all():
             break
-    curvature = precision / (1 + squares) ** 1.5
-    covariance = _weighted_line(x, mean_b, curvature)[1]
+    curvature = (1 + squares) ** -1.5
+    noise = (1 - share) * (used * curvature).sum(axis=1)
+    covariance = _weighted_line(x, mean_b, precision * curvature, noise)[1]
     freedom = np.maximum(1, used.sum(axis=1) - 2)
     scatter = np.maximum(1.0, 2 * (np.sqrt(1 + squares) - 1).sum(axis=1) / freedom)
     errors = np.sqrt(covariance * scatter[:, None])
@@ -268,18 +297,25 @@ def _fitted(sums: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weighted_line(
-    x: np.ndarray, y: np.ndarray, weight: np.ndarray
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, noise: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return slope and intercept of weighted lines, and their variances; shape (lines, 2)."""
+    """Return slope and intercept of weighted lines, and their variances; shape (lines, 2).
+
+    `noise` is the part of the spread of each x, the weighted sum of squares, that its noise causes.
+    Where this is most of the spread, the slope is unknown: it is 1, with an infinite variance.
+    """
     total = weight.sum(axis=1)
     middle = (weight * x).sum(axis=1) / total
     apart = x - middle[:, None]
-    spread = (weight * apart**2).sum(axis=1)
-    slope = (weight * apart * y).sum(axis=1) / spread
+    seen = (weight * apart**2).sum(axis=1)
+    hidden = noise >= _MOSTLY_NOISE * seen
+    spread = np.where(hidden, 1.0, seen - noise)
+    slope = np.where(hidden, 1.0, (weight * apart * y).sum(axis=1) / spread)
     intercept = (weight * y).sum(axis=1) / total - slope * middle
-    return np.stack([slope, intercept], 1), np.stack(
-        [1 / spread, 1 / total + middle**2 / spread], 1
-    )
+    variance = seen / spread**2
+    of_slope = np.where(hidden, np.inf, variance)
+    of_intercept = 1 / total + np.where(hidden, 0.0, middle**2 * variance)
+    return np.stack([slope, intercept], 1), np.stack([of_slope, of_intercept], 1)
 
 
 def noise_levels(
