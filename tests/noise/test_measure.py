@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import blobs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
@@ -109,6 +109,7 @@ def test_bright_and_dark_outliers_are_distinguished(sign):
 
 
 @settings(max_examples=3, deadline=None)
+@example(share=0.762, sigma=1.0, seed=94)  # noise in A flattens the line that matches B to A
 @given(share=st.floats(0.001, 0.9), sigma=st.floats(0.5, 2), seed=seeds)
 def test_the_share_of_outliers_is_measured(share, sigma, seed):
     report = measured(hit(gaussian(sigma, seed, truth=WHOLE), share, seed))
@@ -324,6 +325,7 @@ def test_drift_is_flagged():
 
 
 @settings(max_examples=3, deadline=None)
+@example(sigma=39.0, level=0.0, seed=0)  # nearly as well explained by photons
 @given(sigma=st.floats(15, 40), level=st.floats(0, 15), seed=seeds)
 def test_the_shift_by_clipping_at_zero_is_measured(sigma, level, seed):
     rng = np.random.default_rng((seed, 5))

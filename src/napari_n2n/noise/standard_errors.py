@@ -42,10 +42,8 @@ def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
         )
     keep, gain = sample.valid, pair.matches[1].gain
     of_a, of_b = pair.noise[0] ** 2, (pair.noise[1] / gain) ** 2  # B is on A's intensity scale
-    line = line_errors(
-        *(v[keep] for v in (sample.a, sample.b, sample.surroundings, sample.group)),
-        of_b / ((of_a + of_b) or 1.0),
-    )
+    a, b, around, group = (v[keep] for v in (sample.a, sample.b, sample.surroundings, sample.group))
+    line = line_errors(a, b, around, group, of_b / ((of_a + of_b) or 1.0))
     if line is not None:
         errors["gain_ratio"], errors["offset"] = line[0] * gain, line[1] * gain
     errors["noise_a"], errors["noise_b"] = _of_noise(pair, analysis)

@@ -51,11 +51,12 @@ def match_intensity(
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that a
     pixel's own noise does not decide its bin (an instrumental variable); a line through the means
     of the bins is fitted with soft-L1 weights. The means of A are noisy too, which would flatten
-    the line; this is corrected (errors in variables, Fuller 1987). If it differs from the identity by less than three
-    standard errors (from parts of the plane, small ones and ones as large as a text), the identity
-    is returned; if the acquisitions have no scene in common, the gain is 1. The weights of the two
-    acquisitions in the neighbourhood depend on their noise, and so on the line itself: starting
-    from the spread of the neighbourhoods, the fit is repeated until the gain no longer changes.
+    the line; this is corrected (errors in variables, Fuller 1987). If it differs from the identity
+    by less than three standard errors (from parts of the plane, small ones and ones as large as a
+    text), the identity is returned; if the acquisitions have no scene in common, the gain is 1. The
+    weights of the two acquisitions in the neighbourhood depend on their noise, and so on the line
+    itself: starting from the spread of the neighbourhoods, the fit is repeated until the gain no
+    longer changes.
 
     Parameters
     ----------
@@ -80,9 +81,8 @@ def match_intensity(
         scaled, around = before.inverse(b), before.inverse(around_b)
         share = min(max(noise_share(a, scaled, around_a, around)[0], 0.0), 1.0)
         balance = share * around_a + (1 - share) * around
-        line = _line(*(v[pixels] for v in (a, scaled, balance, groups)), share, before)
-        if line is None:
-            line = Affine(1.0, _mean_difference(a[pixels], b[pixels]))
+        found = _line(a[pixels], scaled[pixels], balance[pixels], groups[pixels], share, before)
+        line = found or Affine(1.0, _mean_difference(a[pixels], b[pixels]))
         if abs(line.gain - before.gain) < _SETTLED * before.gain:
             break
     if _share_a_scene(around_a.reshape(shape), line.inverse(around_b).reshape(shape)):
