@@ -1,5 +1,8 @@
 """Training images from one recording: no pixel may see its own noise."""
 
+import threading
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ import napari_n2n as n2n
 from napari_n2n.errors import BadInput
 from napari_n2n.model.building import build_network
 from napari_n2n.noise.noise_model import NoiseModel
+from napari_n2n.noise.single_noise import measure_single
 from napari_n2n.training.normalisation import Batch
 from napari_n2n.training.resampling import Resampling, correlated
 
@@ -101,14 +105,18 @@ def test_one_recording_is_denoised(width, left):
     assert "one recording" in (model.record.score_reason or "")
 
 
-def test_training_on_one_recording_resumes_to_the_same_weights(tmp_path):
+def test_training_on_one_recording_resumes_to_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_n2n.training.fit._YIELD_SECONDS", 0.0)
     pair = n2n.Pair.single(scene_and_recording()[1])
-    whole = n2n.train(pair, n2n.TrainingSettings(steps=6))
-    path = tmp_path / "run.checkpoint"
-    half = n2n.fit(pair, n2n.TrainingSettings(steps=6), checkpoint=path)
-    next(iter(half))
-    half.close()
-    rest = n2n.train(pair, n2n.TrainingSettings(steps=6), checkpoint=path, resume=True)
+    short = n2n.TrainingSettings(steps=12, patch=32, batch=1, start="cold", device="cpu")
+    whole, stop = n2n.train(pair, short), threading.Event()
+    kept = {"checkpoint": tmp_path / "run.checkpoint"}
+    half = n2n.train(pair, short, lambda step: step.step >= 5 and stop.set(), stop=stop, **kept)
+    assert half.record.stopped and half.record.steps == 5
+    given = [replace(measure_single(pair), source="noise.json")]
+    with pytest.raises(BadInput, match="another noise report"):
+        n2n.train(pair, short, resume=True, reports=given, **kept)
+    rest = n2n.train(pair, short, resume=True, **kept)
     for one, other in zip(
         whole.networks[0].parameters(), rest.networks[0].parameters(), strict=True
     ):

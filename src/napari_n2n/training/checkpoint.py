@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from torch import Tensor
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.plain_json import plain_json
 from napari_n2n.model import tensorfile
 from napari_n2n.model.record import HeldOutScore
+from napari_n2n.noise.measure import Report
+from napari_n2n.noise.single_report import SingleReport
 from napari_n2n.training.normalisation import Normalisation
 from napari_n2n.training.provenance import Fingerprints
 from napari_n2n.training.settings import TrainingSettings
@@ -42,7 +45,8 @@ class _Note(BaseModel):
     places: PositiveInt
     settings: dict[str, Any]
     scales: list[list[float]]
-    inputs: list[Any] | None = Field(default=None)  # files of version 0.1 have none
+    inputs: list[Any] | None = Field(default=None)  # files of version 0.1 have neither
+    noise: list[Any] | None = Field(default=None)
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -61,12 +65,15 @@ class Checkpoint:
     settings, normalisations, inputs
         Those of the run; a checkpoint of other settings or data is refused. `inputs` describe some
         pairs; the scales of the normalisations depend on the pixels of all.
+    reports
+        Noise of each channel; a checkpoint with noise from another report is refused.
     """
 
     path: Path
     settings: TrainingSettings
     normalisations: Sequence[Normalisation]
     inputs: Fingerprints
+    reports: Sequence[Report]
 
     def begin(self, state: TrainState, *, resume: bool) -> None:
         """Load the file into the state of a run, if it is resumed and the file exists.
@@ -97,6 +104,7 @@ class Checkpoint:
             "settings": self.settings.model_dump(),
             "scales": self._scales(),
             "inputs": self._inputs,
+            "noise": self._given_noise,
         }
         tensorfile.write(self.path, "checkpoint", state.tensors(), note)
 
@@ -137,9 +145,22 @@ class Checkpoint:
                 "resume",
             )
 
+        if note.noise not in (None, self._given_noise):
+            raise BadInput(
+                f"{self.path}: the run had another noise report, or none: resume with the same "
+                "(--noise), or start again without --resume",
+                "resume",
+            )
+
     @property
     def _inputs(self) -> list[dict[str, Any]]:
         return list(chain.from_iterable(self.inputs.values()))
+
+    @property
+    def _given_noise(self) -> list[Any]:
+        """The noise that was read from a file instead of measured, as plain JSON."""
+        reports = (one for one in self.reports if isinstance(one, SingleReport))
+        return [plain_json(asdict(one.noise_model)) for one in reports if one.source is not None]
 
     def _scales(self) -> list[list[float]]:
         return [[one.scale.gain, one.scale.offset] for one in self.normalisations]

@@ -212,7 +212,7 @@ def _run(
     inputs, path = fingerprints(pairs), control.checkpoint
     parts = prepare(pairs, settings, reports, control.dims, mask, control.channel)
     state, schedule = parts.state, parts.schedule
-    kept = Checkpoint(path, settings, parts.normalisations, inputs) if path is not None else None
+    kept = Checkpoint(path, settings, parts.normalisations, inputs, reports) if path else None
     with closing(parts.cache), _saved_after_error(kept, state):
         if kept is not None:
             kept.begin(state, resume=control.resume)
