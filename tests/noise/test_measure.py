@@ -116,6 +116,22 @@ def test_the_share_of_outliers_is_measured(share, sigma, seed):
     assert report.outlier_share == pytest.approx(share, abs=min(0.02, 0.25 * share))
 
 
+@pytest.mark.parametrize(("cells", "share"), [(0.0005, 0.1), (0.0001, 0.6)])
+def test_impulses_over_dark_areas_are_not_taken_for_light(cells, share):
+    # Bright impulses raise the brightness around them: it must not be mistaken for the scene.
+    rng, shape = np.random.default_rng(1), TRUTH.shape
+    discs = ndimage.gaussian_filter((rng.random(shape) < cells).astype(float), 10)
+    discs = ndimage.gaussian_filter((discs > 0.3 * discs.max()).astype(float), 1.2)
+    texture = 1 + 2 * ndimage.gaussian_filter(rng.normal(size=shape), 2)
+    light = np.maximum(20 + 1000 * discs * texture, 1)
+    views = [4 * rng.poisson(light / 4) + rng.normal(0, 8, shape) for _ in range(2)]
+    top = 1.2 * np.quantile(light, 0.999)
+    views = [np.where(rng.random(shape) < share, rng.uniform(0, top, shape), v) for v in views]
+    report = measured(views)
+    assert report.pulse_share == 0 and report.loss == "likelihood"
+    assert report.outlier_share == pytest.approx(share, rel=0.25)
+
+
 @settings(max_examples=3, deadline=None)
 @given(width=st.floats(0.6, 3), seed=seeds)
 def test_the_correlation_length_is_measured(width, seed):

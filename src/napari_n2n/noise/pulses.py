@@ -24,6 +24,9 @@ _DARKER = 5
 # ordinary noise in both directions cancels. And largest height that counts, in limits: otherwise
 # outliers 100 times as bright as the scene hide whether pulses grow with it.
 _LOW, _HIGHEST = 0.6, 3.0
+# Quantiles of the brightness beyond which, and that height, the surroundings are cut off for the
+# same reason: at one value everywhere, because a local one would grow with the outliers around.
+_ENDS = 0.01, 0.99
 # Standard errors by which the growth of pulses with the brightness must exceed zero.
 _SURE = 4.0
 # Part of the growing brightness that is in the pulses above which they are light. It is below 0.02
@@ -76,21 +79,20 @@ def measure_pulses(sample: Sample, usable: np.ndarray, limit: float, centre: np.
     """
     of_a = np.abs(sample.a - centre) > np.abs(sample.b - centre)
     large = usable & (np.abs(sample.difference) > _LOW * limit)
-    a, b = (
-        np.where(large, np.clip(own, centre - _HIGHEST * limit, centre + _HIGHEST * limit), own)
-        for own in (sample.a, sample.b)
-    )
     levels = len(_LEVELS) + 1
     sums = np.zeros((4, GROUPS, levels))
     bright = dark = 0.0
-    for own, other, mine in ((a, b, of_a), (b, a, ~of_a)):
-        around = neighbourhood(other)[sample.valid]
-        pulse = np.where(large & mine, own - other, 0.0)[sample.valid].astype(np.float64)
+    low, high = np.quantile(centre[sample.valid], _ENDS) + np.array((-1, 1)) * _HIGHEST * limit
+    for own, other, mine in ((sample.a, sample.b, of_a), (sample.b, sample.a, ~of_a)):
+        around = neighbourhood(np.clip(other, low, high))[sample.valid]
+        whole = np.where(large & mine, own - other, 0.0)[sample.valid].astype(np.float64)
+        pulse = np.clip(whole, -_HIGHEST * limit, _HIGHEST * limit)
+        value = own[sample.valid] - whole + pulse
         cell = sample.group[sample.valid] * levels
         cell += np.digitize(around, np.quantile(around, _LEVELS))
         sums += [
             np.bincount(cell, values, minlength=GROUPS * levels).reshape(GROUPS, levels)
-            for values in (None, around, own[sample.valid], pulse)
+            for values in (None, around, value, pulse)
         ]
         bright += float(pulse[pulse > limit].sum())
         dark -= float(pulse[pulse < -limit].sum())
