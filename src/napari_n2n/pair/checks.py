@@ -221,8 +221,8 @@ def _unnamed_axis(first: Acquisition) -> Iterator[Finding]:
         yield Finding(
             "axes",
             f"The first axis of {first.name} is unlabelled: its {first.plane_count} planes are "
-            "taken as depth. If it is time, channels or repeats, set the axes: "
-            "--axes TYX, CYX or RYX.",
+            "taken as depth, and each is denoised alone. Set the axes: --axes ZYX if it is depth, "
+            "so that neighbouring planes can help each other; or TYX, CYX or RYX.",
         )
 
 
