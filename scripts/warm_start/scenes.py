@@ -68,9 +68,8 @@ def _fibres(side: int, rng: np.random.Generator) -> np.ndarray:
         path = np.cumsum(np.stack([np.sin(heading), np.cos(heading)]), axis=1)
         path += rng.uniform(0, side, 2)[:, None]
         shift = rng.normal(0, 4, (count, 2, 1))
-        y, x = np.moveaxis(path + shift, 1, 0)
-        weight = np.broadcast_to(rng.lognormal(0, 0.5, (count, 1)), y.shape)
-        _splat(image, y, x, weight)
+        weight = np.repeat(rng.lognormal(0, 0.5, count), steps)
+        splat(image, np.moveaxis(path + shift, 1, 2).reshape(-1, 2), weight)
     return scaled(gaussian_filter(image, rng.uniform(0.5, 1.8)))
 
 
@@ -79,8 +78,8 @@ def _spots(side: int, rng: np.random.Generator) -> np.ndarray:
     image = np.zeros((side, side))
     for _ in range(rng.integers(1, 4)):
         layer, count = np.zeros_like(image), int(rng.integers(10, 400))
-        y, x = rng.uniform(0, side, (2, count))
-        _splat(layer, y, x, rng.lognormal(0, 0.7, count))
+        places = rng.uniform(0, side, (2, count)).T
+        splat(layer, places, rng.lognormal(0, 0.7, count))
         image += scaled(gaussian_filter(layer, rng.uniform(0.6, 5)))
     return scaled(image)
 
@@ -99,14 +98,21 @@ def _texture(side: int, rng: np.random.Generator) -> np.ndarray:
     return scaled(field - field.min())
 
 
-def _splat(image: np.ndarray, y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
-    """Add weights at sub-pixel positions, each shared among the four pixels around it."""
-    row, column = np.floor(y).astype(int), np.floor(x).astype(int)
-    down, right = y - row, x - column
-    for step_y, part_y in ((0, 1 - down), (1, down)):
-        for step_x, part_x in ((0, 1 - right), (1, right)):
-            at = (row + step_y) % image.shape[0], (column + step_x) % image.shape[1]
-            np.add.at(image, at, weight * part_y * part_x)
+def splat(image: np.ndarray, places: np.ndarray, weight: np.ndarray) -> None:
+    """Add weights at sub-pixel places, each shared among the pixels around it.
+
+    Parameters
+    ----------
+    image
+        Of any number of axes; changed in place. Places beyond a border come in at the other.
+    places, weight
+        Shape (points, axes) and (points,).
+    """
+    whole = np.floor(places).astype(int)
+    part = places - whole
+    for corner in np.ndindex((2,) * image.ndim):
+        share = np.prod(np.where(corner, part, 1 - part), axis=1)
+        np.add.at(image, tuple(((whole + corner) % image.shape).T), weight * share)
 
 
 def scaled(image: np.ndarray) -> np.ndarray:

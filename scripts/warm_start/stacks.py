@@ -6,7 +6,7 @@ are planes that move, fade and change. No scene imitates a recording that the be
 """
 
 import numpy as np
-from scenes import scaled, scene
+from scenes import scaled, scene, splat
 from scipy.ndimage import gaussian_filter, shift
 
 _MOVIES = 0.4  # share of the stacks that are movies
@@ -100,7 +100,7 @@ def _fibres(shape: tuple[int, ...], step: float, rng: np.random.Generator) -> np
         heading, climb = rng.uniform(0, 2 * np.pi) + turns[0], rng.normal(0, 0.3) + turns[1]
         along = np.stack([np.sin(climb) / step, np.sin(heading), np.cos(heading)], axis=1)
         path = along.cumsum(0) + rng.uniform(0, shape)
-        _splat(image, path, np.full(count, rng.lognormal(0, 0.5)))
+        splat(image, path, np.full(count, rng.lognormal(0, 0.5)))
     width = rng.uniform(0.5, 1.8)
     return scaled(gaussian_filter(image, (width / step, width, width)))
 
@@ -110,7 +110,7 @@ def _spots(shape: tuple[int, ...], step: float, rng: np.random.Generator) -> np.
     image = np.zeros(shape)
     for _ in range(rng.integers(1, 4)):
         layer, count = np.zeros(shape), int(rng.integers(20, 2000))
-        _splat(layer, rng.uniform(0, shape, (count, 3)), rng.lognormal(0, 0.7, count))
+        splat(layer, rng.uniform(0, shape, (count, 3)), rng.lognormal(0, 0.7, count))
         width = rng.uniform(0.6, 5)
         image += scaled(gaussian_filter(layer, (width / step, width, width)))
     return scaled(image)
@@ -130,13 +130,3 @@ def _texture(shape: tuple[int, ...], step: float, rng: np.random.Generator) -> n
     elif rng.random() < 0.5:
         field = np.exp(rng.uniform(0.3, 1.2) * field)
     return scaled(field - field.min())
-
-
-def _splat(image: np.ndarray, places: np.ndarray, weight: np.ndarray) -> None:
-    """Add weights at sub-pixel positions, each shared among the eight voxels around it."""
-    whole = np.floor(places).astype(int)
-    part = places - whole
-    for corner in np.ndindex(2, 2, 2):
-        share = np.prod(np.where(corner, part, 1 - part), axis=1)
-        at = tuple(((whole + corner) % image.shape).T)
-        np.add.at(image, at, weight * share)
