@@ -95,6 +95,18 @@ def test_few_counted_photons_are_neither_outliers_nor_clipping(photons, gain, of
     assert report.warnings == () and report.missing_share == 0
 
 
+def test_outliers_within_the_reach_of_the_noise_move_the_mean():
+    # A range of 90 ADU and noise of 10: most outliers are no farther than noise may be.
+    rng, share = np.random.default_rng(3), 0.26
+    scene = 20 + 60 * (TRUTH - TRUTH.min()) / np.ptp(TRUTH)
+    views = [scene + rng.normal(0, 10, scene.shape) for _ in range(2)]
+    views = [np.where(rng.random(v.shape) < share, rng.uniform(0, 90, v.shape), v) for v in views]
+    report = measured(views)
+    true = share * float(np.sqrt(np.mean((45 - scene) ** 2)))
+    assert report.outlier_shift == pytest.approx(true, rel=0.4)
+    assert report.loss == "likelihood"
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_bright_and_dark_outliers_are_distinguished(sign):
     rng = np.random.default_rng(0)

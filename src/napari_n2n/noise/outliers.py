@@ -46,6 +46,8 @@ _RIM = 5
 _TINY = 1e-12
 # Weight of the ordinary pixels around a pixel below which their mean is not used.
 _LEAST_WEIGHT = 0.02
+# Corrections of a mean for outliers near it; the last changes it by less than 1 %.
+_CORRECTIONS = 8
 # Number of signal levels over which the shift of the mean is averaged.
 _LEVELS = 8
 
@@ -135,12 +137,15 @@ def _with_outliers(
     if mixture.share == 0 and missing == 0:
         return Outliers(0.0, mixture.error, 0.0, 0.5, 0.0, 0.0, False, math.inf, far)
     centre = _level(sample, far)
+    reach = limit if mixture.share else 0.0
+    brighter = _brighter(sample, far, centre, reach)
+    of_any_value = mixture.share * (1 - abs(2 * brighter - 1))
     return Outliers(
         missing + (1 - missing) * mixture.share,
         mixture.error,
         missing,
-        _brighter(sample, far, centre, limit if mixture.share else 0.0),
-        *_shift(sample, far, centre),
+        brighter,
+        *_shift(sample, far, centre, reach, of_any_value),
         _clustered(far, sample),
         limit,
         far,
@@ -243,13 +248,25 @@ def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) 
     return float(above / (above + below))
 
 
-def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray) -> tuple[float, float]:
+def _shift(
+    sample: Sample, far: np.ndarray, centre: np.ndarray, reach: float, share: float
+) -> tuple[float, float]:
     """Return the shift of the mean by the outliers, and its standard error, in ADU.
 
     It is the root mean square over eight signal levels.
+
+    Parameters
+    ----------
+    sample, far, centre
+        The pixels, those that differ much between the acquisitions, and the level around each.
+    reach
+        Deviation in ADU up to which outliers are not among the `far` pixels.
+    share
+        Share of outliers of any value, of which a known part is within the reach.
     """
     edges = np.quantile(centre, np.linspace(0, 1, _LEVELS + 1))
     levels = [(centre >= low) & (centre <= high) for low, high in pairwise(edges)]
+    ends = np.quantile(np.concatenate([sample.a[sample.valid], sample.b[sample.valid]]), _ENDS)
 
     def pull(counts: np.ndarray) -> float:
         shifts = []
@@ -257,11 +274,25 @@ def _shift(sample: Sample, far: np.ndarray, centre: np.ndarray) -> tuple[float, 
             here = counts & level
             clean = here & ~far
             if clean.any():
-                shifts.append(float(sample.a[here].mean() - sample.a[clean].mean()))
+                ordinary = _without_near(float(sample.a[clean].mean()), ends, reach, share)
+                shifts.append(float(sample.a[here].mean()) - ordinary)
         return float(np.sqrt(np.mean(np.square(shifts)))) if shifts else 0.0
 
     parts = [pull(sample.valid & (sample.group != group)) for group in range(GROUPS)]
     return pull(sample.valid), jackknife(parts)
+
+
+def _without_near(mean: float, ends: np.ndarray, reach: float, share: float) -> float:
+    """Return the mean of ordinary pixels, from that of these and of the outliers near them.
+
+    Outliers may have any value between the ends; those within the reach are not distinguished.
+    """
+    found = mean
+    for _ in range(_CORRECTIONS):
+        low, high = np.clip((found - reach, found + reach), *ends)
+        near = share * (high - low) / max(ends[1] - ends[0], _TINY)
+        found = mean - near / (1 - share) * ((low + high) / 2 - found)
+    return float(found)
 
 
 def _level(sample: Sample, far: np.ndarray) -> np.ndarray:
