@@ -14,8 +14,9 @@ from napari_n2n.training.initial_weights import is_pretrained
 from napari_n2n.training.losses import chosen_loss
 from napari_n2n.training.settings import TrainingSettings
 
-# Correlation of neighbouring planes above which they help. In the same time, simulated volumes were
-# 0.4 dB better at 0.74, and up to 0.2 dB worse at 0.51 (benchmarks/volumes.py --only choice).
+# Correlation of neighbouring planes above which they help. In the same time, simulated volumes and
+# movies were 0.4 dB better or more from 0.73 on, 0.1 dB worse at 0.68, and up to 0.2 dB worse at
+# 0.51 (benchmarks/volumes.py --only choice).
 _ALIKE = 0.65
 
 
