@@ -1,6 +1,7 @@
 """A folder of recordings is denoised file by file, and goes on where it was stopped."""
 
 import copy
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -204,3 +205,19 @@ def test_a_folder_is_denoised_from_the_command_line(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code and "3 of 3 results already exist" in capsys.readouterr().err
+
+
+def test_checking_a_folder_takes_a_time_in_proportion_to_its_files(tmp_path, monkeypatch):
+    looked_up, stat = [], os.stat
+    monkeypatch.setattr(os, "stat", lambda *path, **how: looked_up.append(1) or stat(*path, **how))
+
+    def lookups(count):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        for number in range(count):
+            (folder / f"{number}.tif").touch()
+        looked_up.clear()
+        FolderJob.of([folder], tmp_path / "clean")
+        return len(looked_up)
+
+    assert lookups(80) < 2.1 * lookups(40)

@@ -19,7 +19,7 @@ from napari_n2n.io.bad_fields import OnBad, Problems
 from napari_n2n.io.crash_safe import Journal, discard_unfinished, journal_path, read_journal
 from napari_n2n.io.fields_of_view import fields_of_view
 from napari_n2n.io.fingerprint import state_of
-from napari_n2n.io.output_path import check_keeps_inputs, output_path
+from napari_n2n.io.output_path import Inputs, output_path
 from napari_n2n.io.run_lock import locked
 from napari_n2n.io.sources import expanded
 from napari_n2n.io.writers import ENDINGS
@@ -86,10 +86,10 @@ class FolderJob:
                 raise BadInput(
                     f"{folder}: contains the recordings: choose another folder", "output"
                 )
-        for result in self.results:
-            check_keeps_inputs(result, chain.from_iterable(self.fields))
+        inputs = Inputs(chain.from_iterable(self.fields))
         first: dict[Path, Path] = {}
         for (source, *_), result in zip(self.fields, self.results, strict=True):
+            inputs.check_keeps(result)
             if result in first:
                 raise BadInput(
                     f"{source}: its result would have the same name as that of "

@@ -24,6 +24,9 @@ _LONGEST_ON_WINDOWS = 259 - 12
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])( *\.|$)", re.IGNORECASE)
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
+_Identity = tuple[int, int]
+"""Device and inode of a file or folder."""
+
 
 def output_path(out: str | os.PathLike[str]) -> Path:
     """Return the absolute path of a result; ``~`` means the home folder.
@@ -111,54 +114,89 @@ def _check_windows_name(path: Path) -> None:
         )
 
 
-def check_keeps_inputs(out: Path, inputs: Iterable[Any]) -> None:
-    """Raise if writing a result would replace or change an input, whatever its spelling.
+class Inputs:
+    """The inputs of a run: no result may replace one, whatever its spelling.
 
     Files are compared by identity, so links, ``..`` and upper and lower case make no difference.
+    Each input and each folder is looked up once, so that many results can be checked against many
+    inputs.
 
     Parameters
     ----------
-    out
-        Path of the result.
     inputs
         Paths, or what was opened from them: acquisitions, layers, zarr arrays, memory maps.
-
-    Raises
-    ------
-    BadInput
-        If `out` is one of the inputs, is in an input's zarr, or contains an input.
     """
-    place = Path(os.path.realpath(out))
-    for file in chain.from_iterable(map(_files_of, inputs)):
-        real = Path(os.path.realpath(file))
-        whole = _whole_zarr(real)
-        if _same(out, real) or _same(out, whole):
-            raise _replaces(out, "is the input", file)
-        if any(_same(folder, whole) for folder in (*place.parents, *out.parents)):
-            raise _replaces(out, "is inside the input", file)
-        if any(_same(out, folder) for folder in real.parents):
-            raise _replaces(out, "contains the input", file)
+
+    def __init__(self, inputs: Iterable[Any]) -> None:
+        self._of_folders: dict[Path, _Identity | None] = {}
+        self._zarrs: dict[Path, bool] = {}
+        # Of each identity, an input: the input itself, its whole zarr, the folders it is in.
+        self._files: dict[_Identity, Path] = {}
+        self._whole: dict[_Identity, Path] = {}
+        self._folders: dict[_Identity, Path] = {}
+        for file in chain.from_iterable(map(_files_of, inputs)):
+            real = Path(os.path.realpath(file))
+            whole = self._whole_zarr(real)
+            _note(self._whole, _identity(whole), file)
+            _note(self._files, _identity(real), file)
+            for folder in real.parents:
+                _note(self._folders, self._of_folder(folder), file)
+
+    def check_keeps(self, out: Path) -> None:
+        """Raise if writing a result would replace or change an input.
+
+        Raises
+        ------
+        BadInput
+            If `out` is one of the inputs, is in an input's zarr, or contains an input.
+        """
+        own = _identity(out)
+        if own in self._files or own in self._whole:
+            raise _replaces(out, "is the input", (self._files | self._whole)[own])
+        for folder in (*Path(os.path.realpath(out)).parents, *out.parents):
+            if (found := self._of_folder(folder)) in self._whole:
+                raise _replaces(out, "is inside the input", self._whole[found])
+        if own in self._folders:
+            raise _replaces(out, "contains the input", self._folders[own])
+
+    def _of_folder(self, folder: Path) -> _Identity | None:
+        if folder not in self._of_folders:
+            self._of_folders[folder] = _identity(folder)
+        return self._of_folders[folder]
+
+    def _whole_zarr(self, path: Path) -> Path:
+        """Return the outermost zarr that a path is in, or the path."""
+        whole = path
+        for folder in path.parents:
+            if folder not in self._zarrs:
+                self._zarrs[folder] = any((folder / name).exists() for name in _ZARR_FILES)
+            if not self._zarrs[folder]:
+                break
+            whole = folder
+        return whole
+
+
+def check_keeps_inputs(out: Path, inputs: Iterable[Any]) -> None:
+    """Raise `BadInput` if writing a result would replace or change an input; see `Inputs`."""
+    Inputs(inputs).check_keeps(out)
 
 
 def _replaces(out: Path, what: str, file: Path) -> BadInput:
     return BadInput(f"{out}: {what} {file}: choose another name for the result", "output")
 
 
-def _same(one: Path, other: Path) -> bool:
+def _identity(path: Path) -> _Identity | None:
+    """Return what is the same for all names of a file or folder; None if there is none."""
     try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
-def _whole_zarr(path: Path) -> Path:
-    """Return the outermost zarr that a path is in, or the path."""
-    whole = path
-    for folder in path.parents:
-        if not any((folder / name).exists() for name in _ZARR_FILES):
-            break
-        whole = folder
-    return whole
+def _note(known: dict[_Identity, Path], identity: _Identity | None, file: Path) -> None:
+    if identity is not None:
+        known.setdefault(identity, file)
 
 
 def _files_of(source: Any) -> Iterator[Path]:

@@ -73,12 +73,12 @@ class Denoiser:
         return self.networks[0].bytes_of(sides)
 
     def to(self, device: torch.device | str) -> "Denoiser":
-        """Return a copy whose networks are on a device."""
+        """Return a model with copies of the networks in `ready` on a device, where it computes.
+
+        It shares `networks`, whose weights are those that `save` writes.
+        """
         moved = copy.copy(self)
-        moved.networks, moved.ready = (
-            tuple(copy.deepcopy(network).moved_to(device) for network in networks)
-            for networks in (self.networks, self.ready)
-        )
+        moved.ready = tuple(copy.deepcopy(network).moved_to(device) for network in self.ready)
         return moved
 
     @property
