@@ -9,7 +9,7 @@ from conftest import blobs, noisy
 from scipy import ndimage
 from torch import nn
 
-from napari_n2n import Pair, TrainingSettings, train
+from napari_n2n import Acquisition, Pair, TrainingSettings, train
 from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import Measurement
 from napari_n2n.training.block_cache import BlockCache
@@ -114,6 +114,25 @@ def test_the_score_is_the_error_in_the_held_out_blocks(pair, mask):
     ((_, batch),) = held_out.batches
     assert held_out.score(Recalled(batch, whole(mask))).error == 0
     assert held_out.score(Recalled(batch, ~whole(mask))).error == pytest.approx(100**2, rel=1e-3)
+
+
+def windows(shape, pairs=1, dims=2):
+    """Return the sides of the windows that are scored in equal pairs of a shape."""
+    scene = np.broadcast_to(blobs(shape[-2:]), shape)
+    axes = "ZYX" if dims == 3 else "TYX"[-len(shape) :]
+    pair = Pair.open(*(Acquisition.open(noisy(scene, seed), axes=axes) for seed in (1, 2)))
+    masks, stride = [HeldOutMask(shape[-2:], 0)] * pairs, (4,) * dims
+    scales = normalise([pair])
+    held_out = HeldOut([pair] * pairs, masks, scales, LOSSES["l2"], stride=stride, device=CPU)
+    return [tuple(batch.input.shape[2:]) for _, batch in held_out.batches]
+
+
+def test_a_validation_takes_as_long_in_large_recordings_as_in_small_ones():
+    assert windows((264, 520)) == [(256, 256), (256, 256)]
+    assert windows((32, 132, 130), dims=3) == [(24, 128, 128)]
+    assert windows((20, 32, 32)) == [(32, 32)] * 8
+    assert windows((32, 32), pairs=40) == [(32, 32)] * 32
+    assert windows((4, 32, 32), pairs=20, dims=3) == [(4, 32, 32)] * 8
 
 
 def test_another_seed_draws_other_patches_from_the_same_block(pair, mask):

@@ -19,7 +19,7 @@ from napari_n2n.training.held_out import HeldOut, HeldOutMask
 from napari_n2n.training.initial_weights import architecture
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import normalise
-from napari_n2n.training.patches import Patches, patch_side
+from napari_n2n.training.patches import Patches, _start, patch_side
 from napari_n2n.training.pixel_swap import PixelSwap
 from napari_n2n.training.settings import TrainingSettings
 
@@ -113,6 +113,14 @@ def test_no_part_of_a_plane_is_left_out():
         visits += np.bincount(at.ravel(), minlength=len(visits))
     grid = visits.reshape(SIDE // 8, 8, SIDE // 8, 8).sum((1, 3)) / visits.sum() * (SIDE // 8) ** 2
     assert 0.2 < grid.min() and grid.max() < 2
+
+
+def test_both_ends_of_a_plane_are_drawn_equally_often():
+    rng = np.random.default_rng(0)
+    starts = np.bincount([_start(rng, 20, 8) for _ in range(4000)])
+    first, *middle, last = starts / 4000 * 21
+    assert [first, last] == pytest.approx([5, 5], rel=0.15)
+    assert middle == pytest.approx([1] * 11, rel=0.35)
 
 
 def test_a_draw_depends_on_seed_and_step_only(pair, monkeypatch):

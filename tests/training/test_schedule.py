@@ -5,12 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from conftest import blobs, noisy
 
 from napari_n2n import Acquisition, Pair, TrainingSettings
+from napari_n2n.model.network import to_stabilised
 from napari_n2n.model.record import HeldOutScore
+from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.training.estimate import TimeEstimate
-from napari_n2n.training.normalisation import normalise
+from napari_n2n.training.normalisation import normalise, stabilise
 from napari_n2n.training.patches import batch_size, patch_side
 from napari_n2n.training.schedule import Schedule, learning_rate, usual_steps
 from napari_n2n.training.state import History
@@ -115,3 +118,27 @@ def test_normalised_units_have_black_at_zero_and_a_deviation_of_one(pair):
     assert normal.std() == pytest.approx(1, rel=0.1)
     assert found.mean == pytest.approx(normal.mean(), abs=0.15)
     assert found.values[0] >= plane.min() and found.values[1] <= plane.max()
+
+
+@pytest.mark.parametrize(
+    ("levels", "variances", "gain", "dark"),
+    [
+        ((10, 10_010), (24, 20_024), 2, 4),
+        ((10, 10_010), (20, 20_020), 2, 2),
+        ((-10, 9_990), (20, 20_020), 2, 20),
+        ((10, 10_010), (20_000, 20), 0, 20_000),
+    ],
+    ids=["read noise", "photons alone", "below black", "noise that falls with the light"],
+)
+def test_dim_and_bright_places_have_the_same_noise_for_the_network(
+    pair, levels, variances, gain, dark
+):
+    """Without read noise, a tenth of the darkest variance is that at black."""
+    (found,) = normalise([pair])
+    black = found.scale.inverse(0.0)
+    model = NoiseModel(tuple(black + one for one in levels), variances, 0.0, (0.0, 0.0), None)
+    curve = stabilise([pair], found, model)
+    assert curve.gain == pytest.approx(gain * found.scale.gain)
+    assert curve.dark == pytest.approx(dark * found.scale.gain**2, rel=1e-4)
+    image = torch.from_numpy(found.scale(pair.first.plane(0)))
+    assert float(to_stabilised(image, torch.tensor(curve)).std()) == pytest.approx(1, rel=0.05)
