@@ -6,6 +6,7 @@ from conftest import blobs
 
 from napari_n2n import Pair, measure_noise
 from napari_n2n.noise.sample import Sample
+from napari_n2n.pair.hits import Hits, without_hits
 
 LIGHT = blobs((160, 160), 3) - 95
 LIGHT /= LIGHT.mean()
@@ -129,6 +130,16 @@ def test_a_handful_of_cosmic_rays_changes_no_figure(count):
     assert clean.hits == 0
     a, b = (one.plane(0).astype(np.float64) for one in pair.acquisitions)
     assert not Sample.of(pair).valid[0][abs(a - b) > 1000].any()
+
+
+def test_a_cosmic_ray_takes_no_pixel_with_it_that_does_not_touch_it():
+    noisy = np.zeros((1, 15, 15))
+    noisy[0, 5:10, 5:10] = 6  # standard deviations: more than a neighbour of a hit may have
+    noisy[0, 7, 7] = 100
+    cleaned, _ = without_hits([noisy, np.zeros_like(noisy)], Hits(1, 100.0, 0.0, 64.0, 64.0))
+    assert not cleaned[0, 6:9, 6:9].any()
+    cleaned[0, 6:9, 6:9] = noisy[0, 6:9, 6:9]
+    np.testing.assert_array_equal(cleaned, noisy)
 
 
 def test_photon_pulses_and_moving_objects_are_no_cosmic_rays():

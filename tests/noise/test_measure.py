@@ -13,9 +13,13 @@ from scipy import ndimage, stats
 
 from napari_n2n import Pair, measure_noise
 from napari_n2n.noise.advice import one_side
+from napari_n2n.noise.correlation import autocorrelation
 from napari_n2n.noise.measure import measure_with_curves
+from napari_n2n.noise.mixture import _SHARES, _likelihood
 from napari_n2n.noise.outliers import _clustered
 from napari_n2n.noise.panels import panels
+from napari_n2n.noise.photon_transfer import transfer_curve
+from napari_n2n.noise.sample import Sample
 from napari_n2n.simulate.registry import parse
 from napari_n2n.simulate.samples import sample
 
@@ -245,6 +249,21 @@ def test_patches_are_noticed_among_many_outliers_of_single_pixels(part, clustere
     assert _clustered(far, SimpleNamespace(difference=difference)) == clustered
 
 
+def test_offsets_of_columns_are_fully_correlated_along_them_also_if_rounded():
+    columns = np.rint(0.7 * np.random.default_rng(0).normal(size=(1, 1, 256)))
+    difference = np.repeat(columns, 256, axis=1)
+    found = autocorrelation(difference, np.ones(difference.shape, bool), 1.0).of_neighbours
+    assert found == pytest.approx((1, 0), abs=0.15) and found[0] > 0.99
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.8])
+def test_the_most_likely_share_of_outliers_is_theirs(share):
+    peak, one, both = np.eye(3)
+    counts = (1 - share) ** 2 * peak + 2 * share * (1 - share) * one + share**2 * both
+    likely = _likelihood(10_000 * counts, peak[None], one, both)
+    assert _SHARES[likely.argmax()] == pytest.approx(share, rel=0.1, abs=1e-3)
+
+
 @pytest.mark.parametrize("share", [0.05, 0.25])
 @pytest.mark.parametrize("sigma", [0, 5])
 def test_text_calls_for_l1_and_is_not_correlated_noise(sigma, share):
@@ -396,6 +415,23 @@ def test_standard_errors_agree_with_the_scatter_of_figures():
         scatter = np.std([getattr(report, name) for report in reports], ddof=1)
         said = np.median([report.errors[name] for report in reports])
         assert said / 2.5 < scatter < 2.5 * said, name
+
+
+def test_standard_errors_of_a_camera_agree_with_the_scatter_of_its_figures():
+    samples = [Sample.of(Pair.open(*camera(2.2, 100, 4, 1, seed))) for seed in range(8)]
+    curves = [transfer_curve(one, np.ones(one.a.shape, bool)) for one in samples]
+    for name in ("photon_gain", "read_noise", "pedestal", "skewness", "median_shift"):
+        scatter = np.std([getattr(curve, name) for curve in curves], ddof=1)
+        said = np.median([curve.errors[name] for curve in curves])
+        assert said / 2.5 < scatter < 2.5 * said, name
+
+
+@pytest.mark.parametrize("gain", [0.5, 2.2])
+def test_the_robust_variance_of_integers_is_that_of_the_noise(gain):
+    views = [np.rint(view) for view in camera(gain, 100, 2, 1, 0)]
+    one = Sample.of(Pair.open(*views))
+    curve = transfer_curve(one, np.ones(one.a.shape, bool))
+    assert curve.robust_variance == pytest.approx(curve.variance, rel=0.2)
 
 
 @pytest.mark.parametrize(
