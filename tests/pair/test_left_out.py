@@ -18,6 +18,7 @@ from napari_n2n import (
     train,
 )
 from napari_n2n.noise.sample import Sample
+from napari_n2n.pair.bad_planes import _consensus
 from napari_n2n.pair.empty_areas import empty_areas
 from napari_n2n.quality.score import score_result
 from napari_n2n.training.block_cache import BlockCache
@@ -122,14 +123,26 @@ def movie(change=None, frame=8, count=14):
     return frames
 
 
+WAVES = 2 * np.sin(np.arange(64) / 5) ** 2
 BAD = {
     "6 times as bright": lambda rng: camera(6 * RATE[:64, :64], rng),
     "0.3 times as bright": lambda rng: camera(0.3 * RATE[:64, :64], rng),
     "blank": lambda rng: np.zeros((64, 64)),
     "darker": lambda rng: camera(0 * RATE[:64, :64], rng),
     "saturated": lambda rng: np.full((64, 64), 65535),
+    "different": lambda rng: camera(WAVES * RATE[:64, :64], rng),
     "out of focus or moved": lambda rng: camera(ndimage.gaussian_filter(RATE, 5)[:64, :64], rng),
 }
+
+
+def test_recordings_without_structure_are_compared_without_a_gain():
+    rng = np.random.default_rng(0)
+    dim, rough = (rng.normal(100, sigma, (9, 8, 8)) for sigma in (1, 4))
+    line = _consensus(dim, rough + 50)
+    assert line.gain == 1 and line.offset == pytest.approx(50, abs=0.5)
+    scene = 40 * np.sin(np.arange(8))
+    line = _consensus(dim + scene, 3 * (dim + scene) + rng.normal(0, 1, dim.shape))
+    assert line.gain == pytest.approx(3, rel=0.02)
 
 
 @pytest.mark.parametrize("what", BAD)
