@@ -1,5 +1,7 @@
 """Previews during and after training."""
 
+from types import SimpleNamespace
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from conftest import blobs, noisy
 
 from napari_n2n import Acquisition, TrainingSettings, denoise, fit, open_pairs
+from napari_n2n.denoising import preview as preview_module
 from napari_n2n.denoising.preview import Pace, Preview
 
 QUICK = TrainingSettings(steps=40, patch=64, batch=1, device="cpu", start="cold")
@@ -63,6 +66,25 @@ def test_of_a_large_plane_the_middle_of_the_view_is_shown(denoiser):
     seen = preview_of(denoiser, plane, (slice(0, 700), slice(1000, 3000)))
     assert seen.region == (slice(94, 606), slice(1744, 2256))
     assert seen.pixels.shape == (512, 512)
+
+
+def test_a_preview_is_as_large_as_it_is_quick(monkeypatch):
+    clock, preview = [0.0], Preview(Acquisition.open(np.zeros((3000, 3000), "u1")), CPU, 10**9)
+    monkeypatch.setattr(preview_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def side_after(seconds):
+        def compute(*_):
+            clock[0] += seconds
+
+        network = SimpleNamespace(read=lambda part: part, compute=compute)
+        monkeypatch.setattr(preview, "_predictor", lambda _: network)
+        rows, columns = preview.denoise(None, (slice(0, 3000), slice(0, 3000))).region
+        assert rows == columns
+        return rows.stop - rows.start
+
+    assert [side_after(0.05) for _ in range(4)] == [512, 1024, 2048, 2048]
+    assert [side_after(0.5) for _ in range(2)] == [2048, 2048]
+    assert [side_after(0.9) for _ in range(6)] == [2048, 1024, 512, 256, 128, 128]
 
 
 def test_a_plane_of_a_volume_sees_its_neighbours():

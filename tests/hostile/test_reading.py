@@ -214,6 +214,19 @@ def test_a_page_of_another_shape_than_the_first_is_refused_or_left_out(tmp_path,
     np.testing.assert_array_equal(left, np.delete(STACK, 2, axis=0))
 
 
+@pytest.mark.parametrize(
+    ("bigtiff", "kinds"), [(False, (3, 4, 8, 9)), (True, (3, 4, 8, 9, 16, 17))]
+)
+def test_a_tag_may_have_any_type_of_integer(tmp_path, bigtiff, kinds):
+    path = as_tiff(tmp_path, bigtiff=bigtiff)
+    content = bytearray(path.read_bytes())
+    tag = struct.pack("<HH", 277, 3)  # samples per pixel: 1
+    assert content.count(tag) == len(STACK)
+    for kind in kinds:
+        path.write_bytes(content.replace(tag, struct.pack("<HH", 277, kind)))
+        np.testing.assert_array_equal(pixels(path), STACK)
+
+
 def test_a_damaged_first_page_is_not_taken_for_a_preview(tmp_path):
     path = as_tiff(tmp_path, compression="zlib")
     content = bytearray(path.read_bytes())
@@ -355,6 +368,14 @@ def test_of_several_images_the_largest_is_read_and_the_others_are_named(tmp_path
     np.testing.assert_array_equal(pixels(path), STACK)
     assert "contains 2 images: reads the largest, #1; for another one give a.tif#0" in caplog.text
     assert "#0 Y 20, X 20; #1 Q 6, Y 40, X 50" in caplog.text
+
+
+def test_of_many_images_a_refusal_lists_the_first_twelve(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tif:
+        for number in range(14):
+            tif.write(PLANE[:20, :20], metadata={"axes": "YX", "Name": f"p{number}"})
+    words = refusal_of(f"{tmp_path / 'a.ome.tif'}#p14", "not_found")
+    assert "#11 'p11' (Y 20, X 20); and 2 more" in words and "p12" not in words
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

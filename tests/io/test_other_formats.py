@@ -8,6 +8,8 @@ import tifffile
 from conftest import refused
 
 from napari_n2n import Acquisition, cli
+from napari_n2n.io import other_formats
+from napari_n2n.io.header import Header
 
 STACK = np.random.default_rng(0).integers(90, 600, (2, 3, 40, 50)).astype(np.uint16)
 
@@ -69,6 +71,16 @@ def test_a_file_that_needs_a_library_names_it(tmp_path, monkeypatch, name, fix):
     (tmp_path / name).write_bytes(b"some bytes that are no image")
     with refused("format", match=fix):
         Acquisition.open(tmp_path / name)
+
+
+def test_files_of_other_suffixes_are_given_to_the_reader_library(tmp_path, monkeypatch):
+    header = Header.of_sizes(STACK[0].shape, STACK.dtype, "ZYX", {})
+    monkeypatch.setattr(other_formats, "read", lambda path, wanted: (STACK[0], header))
+    for name in ("a.czi", "a"):
+        (tmp_path / name).write_bytes(b"some bytes")
+    np.testing.assert_array_equal(pixels(tmp_path / "a.czi"), STACK[0])
+    with refused("format", match="cannot read such files: save it as TIFF"):
+        Acquisition.open(tmp_path / "a")
 
 
 @pytest.mark.parametrize("suffix", [".stk", ".svs", ".lsm", ".dat", ""])

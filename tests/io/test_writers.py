@@ -28,12 +28,15 @@ HEADER = Header(
 
 
 def written(path, pixels, header):
-    writer = open_writer(path, header)
+    return written_by(open_writer(path, header), pixels)
+
+
+def written_by(writer, pixels):
     for _, region in writer.shards():
         writer.write(region, pixels[region])
     for name in (name for level in writer.pyramid() for name in level):
         writer.average(name)
-    assert not path.exists()
+    assert not writer.path.exists()
     writer.complete()
     return writer.rename()
 
@@ -85,6 +88,15 @@ def test_levels_end_at_one_chunk_and_say_where_their_first_pixel_is(tmp_path):
     assert scale["scale"] == pytest.approx([0.8, 0.4])
     assert translation["translation"] == pytest.approx([0.3, 0.15])
     np.testing.assert_array_equal(ngff.levels(path)[1][:], ngff.halve(plane))
+
+
+def test_the_shards_of_a_level_join_without_seams(tmp_path):
+    plane = np.random.default_rng(0).integers(0, 60_000, (530, 1050)).astype(np.uint16)
+    header = Header(plane.shape, plane.dtype, "YX", (1.0,) * 2, ("pixel",) * 2, "cells")
+    writer = ngff.Writer(tmp_path / "cells.ome.zarr", header, shard=(256, 256), token="t")
+    for level in ngff.levels(written_by(writer, plane)):
+        np.testing.assert_array_equal(level[:], plane)
+        plane = ngff.halve(plane)
 
 
 def test_a_result_keeps_position_contrast_and_colours_of_its_input(tmp_path):
