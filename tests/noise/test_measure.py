@@ -441,6 +441,12 @@ def test_outliers_on_both_sides_are_not_called_bright_or_dark(brighter, side):
     assert one_side(brighter) == side
 
 
+@pytest.mark.parametrize(("side", "known"), [(127, False), (128, True)])
+def test_the_error_of_a_shift_is_known_for_planes_of_128_pixels(side, known):
+    report = measured(gaussian(9, 1, truth=TRUTH[:side, :160]))
+    assert ("shift" in report.errors) is known
+
+
 def test_a_figure_is_rounded_to_its_error_and_without_one_to_three_digits():
     report = measured(gaussian(9, 1))
     known = replace(report, noise_a=9.0123, errors={"noise_a": 0.03})

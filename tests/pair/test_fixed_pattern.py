@@ -96,6 +96,14 @@ def test_offsets_of_columns_and_rows_are_measured_and_change_no_figure(axis, ele
     assert names[axis].split("_")[0] in report.warnings[0].message
 
 
+def test_hot_pixels_are_found_in_columns_with_large_offsets():
+    offset = np.where(np.arange(SIDE) % 8 == 3, 150, 0)
+    dark = np.zeros((SIDE, SIDE))
+    dark[20:140:24, 3::40] = 80  # 170 ADU
+    pair = Pair.open(*two(4 * LIGHT + dark, offset))
+    np.testing.assert_array_equal(pair.pattern.hot, np.argwhere(dark))
+
+
 def test_the_offset_of_each_column_is_known_where_the_scene_is_dim():
     own = GAIN * 2 * np.random.default_rng(4).normal(size=SIDE)
     a, b = two(0.5 * LIGHT, own)
