@@ -207,6 +207,15 @@ def test_a_folder_is_denoised_from_the_command_line(
     assert ended.value.code and "3 of 3 results already exist" in capsys.readouterr().err
 
 
+def test_a_finished_folder_is_finished_for_copies_of_its_recordings(denoiser, folder, tmp_path):
+    results = denoise_folder(denoiser, folder, out=tmp_path / "clean")
+    before = [path.stat().st_mtime_ns for path in results]
+    for path in folder.iterdir():
+        os.utime(path, ns=(1, 1))
+    denoise_folder(denoiser, folder, out=tmp_path / "clean", resume=True)
+    assert [path.stat().st_mtime_ns for path in results] == before
+
+
 def test_checking_a_folder_takes_a_time_in_proportion_to_its_files(tmp_path, monkeypatch):
     looked_up, stat = [], os.stat
     monkeypatch.setattr(os, "stat", lambda *path, **how: looked_up.append(1) or stat(*path, **how))

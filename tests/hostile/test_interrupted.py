@@ -161,11 +161,30 @@ def test_a_changed_recording_is_not_resumed(tmp_path, small):
         changed = STACK.copy()
         changed[1, 0, 0] += 1  # not among the sampled pixels
         tifffile.imwrite(source, changed, metadata={"axes": "TYX"})
-        with refused("resume", match="another input"):
+        with refused("resume", match="acquisitions have changed"):
             denoise(small, after, out=out, resume=True, **OPTIONS)
     with refused("resume", match="another model"):
         denoise(model(1), STACK, out=out, resume=True, **OPTIONS)
     denoise(small, STACK, out=out, resume=True, **OPTIONS)
+
+
+def replace_by_a_copy(source):
+    """Replace a file by a copy with another time, as ``cp`` without ``-p`` does."""
+    source.write_bytes(source.read_bytes())
+    os.utime(source, ns=(1, 1))
+
+
+def test_a_run_continues_on_a_copy_of_its_recording_with_another_time(tmp_path, small, monkeypatch):
+    out, source = tmp_path / "out.tif", tmp_path / "a.tif"
+    tifffile.imwrite(source, STACK, metadata={"axes": "TYX"})
+    interrupted(small, source, out)
+    replace_by_a_copy(source)
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_n2n.io.fingerprint._MOST_BYTES", 1000)
+        with refused("resume", match=r"another time .*cp -p"):
+            denoise(small, source, out=out, resume=True, **OPTIONS)
+    denoise(small, source, out=out, resume=True, **OPTIONS)
+    np.testing.assert_array_equal(pixels(out), denoise(small, STACK, **OPTIONS))
 
 
 def test_a_moved_recording_and_unfinished_result_are_resumed(tmp_path, small):

@@ -16,7 +16,7 @@ from napari_n2n.io.crash_safe import (
     read_journal,
     restore,
 )
-from napari_n2n.io.fingerprint import fingerprint
+from napari_n2n.io.fingerprint import check_unchanged, fingerprint
 from napari_n2n.io.output_path import check_disk_space
 from napari_n2n.io.writers import Writer, checked_output, least_size, open_writer, read_tag
 from napari_n2n.model.denoiser import Denoiser
@@ -64,7 +64,8 @@ def open_output(
     overwrite = job["_overwrite"] or (journal is not None and journal.job.get("_overwrite", False))
     checked_output(path, overwrite=overwrite, resume=resume)
     if journal is not None:
-        journal.check_same(job)
+        check_unchanged(journal.job["input"], job["input"], journal.path)
+        journal.check_same(job | {"input": journal.job["input"]})
         with suppress(FileNotFoundError):
             writer = open_writer(path, header, resume=True, **_stored(journal, dims, tag))
             if any(is_written(name, writer, journal) for name in journal.done):

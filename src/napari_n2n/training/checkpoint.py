@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from torch import Tensor
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.fingerprint import check_unchanged
 from napari_n2n.io.plain_json import plain_json
 from napari_n2n.model import tensorfile
 from napari_n2n.model.record import HeldOutScore
@@ -138,7 +139,9 @@ class Checkpoint:
                 "resume with the same settings, or start again without --resume",
                 "resume",
             )
-        if note.scales != self._scales() or note.inputs not in (None, self._inputs):
+        if note.inputs is not None:
+            check_unchanged(note.inputs, self._inputs, self.path)
+        if note.scales != self._scales():
             raise BadInput(
                 f"{self.path}: the acquisitions have changed since the interrupted run: "
                 "start again without --resume",
