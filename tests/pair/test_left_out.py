@@ -115,6 +115,20 @@ def test_zero_photons_and_saturated_pixels_are_not_empty(draw, rate):
     assert "empty" not in codes(Pair.open(*two(draw, rate)))
 
 
+@pytest.mark.parametrize(("beside", "is_empty"), [(0, True), (25, True), (49, False)])
+def test_a_dark_place_that_fades_is_data_if_its_value_occurs_elsewhere(beside, is_empty):
+    rng = np.random.default_rng(0)
+    views = [rng.integers(5, 50, (SIDE, SIDE)) for _ in range(2)]
+    edge = np.zeros((SIDE, SIDE), bool)
+    edge[49:115, 49:115] = True
+    edge[50:114, 50:114] = False
+    dark = np.flatnonzero(edge)[::5][:beside]  # 49 are more than 15 % of the edge, and 0.1 % of all
+    for view in views:
+        view[50:114, 50:114] = 0
+        view.flat[dark] = 0
+    assert empty_areas(views, [100, 100]).any() == is_empty
+
+
 def movie(change=None, frame=8, count=14):
     rng = np.random.default_rng(4)
     frames = np.stack([camera(RATE[:64, :64], rng) for _ in range(count)])
