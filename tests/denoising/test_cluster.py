@@ -335,6 +335,13 @@ def test_killed_workers_are_explained_by_their_memory():
             raise distributed.KilledWorker("n2n-1", SimpleNamespace(address="tcp://b:2"), 3)
 
 
+def test_a_request_that_the_lost_scheduler_interrupts_names_the_scheduler():
+    client = SimpleNamespace(status="running")  # the client has not noticed yet
+    with refused("cluster", match="connection to the scheduler was lost"):
+        with on_cluster._in_one_line(client, "tcp://a:1"):
+            raise distributed.comm.CommClosedError("Stream is closed")
+
+
 async def worker_in_this_process(address):
     return await distributed.Worker(address, nthreads=1, dashboard=False)
 

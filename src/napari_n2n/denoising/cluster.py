@@ -149,7 +149,8 @@ def _in_one_line(client: Any, address: str) -> Iterator[None]:
         raise
     except Exception as error:
         kind = type(error).__name__
-        if client.status != "running" or kind == "FutureCancelledError":
+        # The status of the client may follow seconds later; no task of a worker raises these.
+        if client.status != "running" or kind in {"FutureCancelledError", "CommClosedError"}:
             raise _lost(address) from error
         if isinstance(error, OSError) and error.errno is not None:
             raise  # such as a full disk; it names the file
