@@ -6,7 +6,8 @@ from conftest import blobs
 
 from napari_n2n import Pair, measure_noise
 from napari_n2n.noise.sample import Sample
-from napari_n2n.pair.hits import Hits, without_hits
+from napari_n2n.pair.hits import Hits, find_hits, without_hits
+from napari_n2n.stats.statistics import neighbourhood
 
 LIGHT = blobs((160, 160), 3) - 95
 LIGHT /= LIGHT.mean()
@@ -140,6 +141,18 @@ def test_a_cosmic_ray_takes_no_pixel_with_it_that_does_not_touch_it():
     assert not cleaned[0, 6:9, 6:9].any()
     cleaned[0, 6:9, 6:9] = noisy[0, 6:9, 6:9]
     np.testing.assert_array_equal(cleaned, noisy)
+
+
+def test_the_largest_of_rare_pulses_are_no_cosmic_rays():
+    rng, shape = np.random.default_rng(0), (1, 160, 160)
+    a, b = (
+        rng.normal(100, 1, shape) + (rng.random(shape) < 0.05) * rng.exponential(4, shape)
+        for _ in range(2)
+    )
+    assert find_hits([a, b], neighbourhood((a + b) / 2)) is None
+    a[0, 80, 80] += 200
+    hits = find_hits([a, b], neighbourhood((a + b) / 2))
+    assert hits.count == 1 and hits.largest == pytest.approx(200, abs=10)
 
 
 def test_photon_pulses_and_moving_objects_are_no_cosmic_rays():
