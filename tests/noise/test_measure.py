@@ -507,3 +507,15 @@ def test_a_smoothed_recording_is_named(smoothed):
 def test_a_longer_exposure_is_not_taken_for_a_smoothed_recording():
     a, b = gaussian(20, 1)[0], gaussian(2, 2)[0]
     assert "smoothed" not in {warning.code for warning in measured([a, b]).warnings}
+
+
+@pytest.mark.parametrize("sigma", [0.7, 3])
+def test_the_correlation_of_noise_in_whole_steps_is_right(sigma):
+    # Many differences are zero, and have no sign: the others agree more often.
+    rng = np.random.default_rng(1)
+    noise = [ndimage.gaussian_filter(rng.normal(size=(1, 256, 256)), (0, 0.7, 0.7)) for _ in "AB"]
+    a, b = (np.round(50.3 + sigma * one / one.std()) for one in noise)
+    apart = a - b
+    true = np.mean(apart[:, 1:] * apart[:, :-1]) / np.mean(apart**2)
+    found = autocorrelation(apart, np.ones(apart.shape, bool), 1.0).of_neighbours
+    assert found == pytest.approx((true, true), abs=0.05)
