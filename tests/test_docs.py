@@ -69,7 +69,10 @@ def test_the_examples_with_a_viewer_run(desk, denoiser, make_napari_viewer, qtbo
 
     names = run(dock)
     session, shown = names["train"].session, names["viewer"].layers
-    qtbot.waitUntil(lambda: session.denoiser is not None and len(shown) == 3, timeout=60_000)
+    qtbot.waitUntil(
+        lambda: session.denoiser is not None and not session.running and len(shown) == 3,
+        timeout=60_000,
+    )
     names["viewer"].close()
 
     denoiser.save("cells.n2n")
