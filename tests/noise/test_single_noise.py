@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
@@ -29,16 +29,18 @@ def report_of(image):
 
 
 @settings(max_examples=3, deadline=None)
+@example(gain=0.5, seed=8)  # 1.1 standard errors too high
 @given(gain=st.floats(0.5, 4), seed=st.integers(0, 100))
 def test_photon_gain_and_noise_are_right_within_their_errors(gain, seed):
     scene, rng = blobs(seed), np.random.default_rng(seed)
     report = report_of(rng.poisson(scene / gain) * gain)
     noise = float(np.sqrt(np.mean(gain * scene)))
     assert abs(report.noise_a - noise) < max(4 * report.errors["noise_a"], 0.08 * noise)
+    error = report.errors["photon_gain"]
     if report.photon_gain is None:
-        assert report.errors["photon_gain"] > gain / 5
+        assert error > gain / 5
     else:
-        assert report.photon_gain == pytest.approx(gain, rel=0.3)
+        assert abs(report.photon_gain - gain) < max(4 * error, 0.08 * gain) and error < gain / 3
     assert report.method == "pixels"
     assert not report.warnings
 
