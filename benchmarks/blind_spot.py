@@ -7,7 +7,7 @@ with the same number of patches.
 
 The four half-plane networks, whose receptive field ends above a pixel, are one network that sees
 the image in four rotations. Noise: Gaussian, photons, and random-valued impulses.
-Usage: python benchmarks/blind_spot.py --data DIR [--steps 1500] [--only NOISE ...] [--no-publish]
+Usage: python benchmarks/blind_spot.py --data DIR [--steps 2500] [--only NOISE ...] [--no-publish]
 """
 
 import argparse
@@ -295,7 +295,7 @@ def main() -> None:
     """Train and test for each noise, and publish the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="holds bsd300_train/ and kodak/")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--images", type=int, default=24, help="of Kodak, of their middle")
     parser.add_argument("--no-publish", action="store_true", help="only print")
