@@ -138,14 +138,15 @@ def _with_outliers(
         return Outliers(0.0, mixture.error, 0.0, 0.5, 0.0, 0.0, False, math.inf, far)
     centre = _level(sample, far)
     reach = limit if mixture.share else 0.0
-    brighter = _brighter(sample, far, centre, reach)
+    ends = _range(sample)
+    brighter = _brighter(sample, far, centre, reach, ends)
     of_any_value = mixture.share * (1 - abs(2 * brighter - 1))
     return Outliers(
         missing + (1 - missing) * mixture.share,
         mixture.error,
         missing,
         brighter,
-        *_shift(sample, far, centre, reach, of_any_value),
+        *_shift(sample, far, centre, reach, ends, of_any_value),
         _clustered(far, sample),
         limit,
         far,
@@ -194,7 +195,7 @@ def _mixture(sample: Sample) -> Mixture:
 
 def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
     a, b, m = (values[sample.valid] for values in (sample.a, sample.b, brightness))
-    low, high = (float(end) for end in np.quantile(np.concatenate([a, b]), _ENDS))
+    low, high = (float(end) for end in _range(sample))
     # With few photons there are few steps, too few for a difference to be an outlier.
     if high - low < _FEWEST_STEPS * sample.quantum:
         return Mixture(0.0, 0.0, 0.0)
@@ -227,14 +228,21 @@ def _growth(levels: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
     return float(np.median(levels)), slope
 
 
-def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) -> float:
+def _range(sample: Sample) -> np.ndarray:
+    """Return the smallest and the largest value, without a few extreme pixels."""
+    return np.quantile(np.concatenate([sample.a[sample.valid], sample.b[sample.valid]]), _ENDS)
+
+
+def _brighter(
+    sample: Sample, far: np.ndarray, level: np.ndarray, limit: float, ends: np.ndarray
+) -> float:
     """Return the share of bright outliers, corrected for the range of values above and below.
 
     The acquisition farther from the level decides the side. Each outlier is weighted by the inverse
     of the range on its side, from the edge of the noise to the last of all values. Only pixels with
     a range on both sides count; 0.5 is returned if there are too few.
     """
-    low, high = np.quantile(np.concatenate([sample.a[sample.valid], sample.b[sample.valid]]), _ENDS)
+    low, high = ends
     far = far & (level - low > 2 * limit) & (high - level > 2 * limit)
     if far.sum() < _FEWEST_SIDED:
         return 0.5
@@ -249,7 +257,12 @@ def _brighter(sample: Sample, far: np.ndarray, level: np.ndarray, limit: float) 
 
 
 def _shift(
-    sample: Sample, far: np.ndarray, centre: np.ndarray, reach: float, share: float
+    sample: Sample,
+    far: np.ndarray,
+    centre: np.ndarray,
+    reach: float,
+    ends: np.ndarray,
+    share: float,
 ) -> tuple[float, float]:
     """Return the shift of the mean by the outliers, and its standard error, in ADU.
 
@@ -261,12 +274,13 @@ def _shift(
         The pixels, those that differ much between the acquisitions, and the level around each.
     reach
         Deviation in ADU up to which outliers are not among the `far` pixels.
+    ends
+        Values between which outliers may lie, in ADU.
     share
         Share of outliers of any value, of which a known part is within the reach.
     """
     edges = np.quantile(centre, np.linspace(0, 1, _LEVELS + 1))
     levels = [(centre >= low) & (centre <= high) for low, high in pairwise(edges)]
-    ends = np.quantile(np.concatenate([sample.a[sample.valid], sample.b[sample.valid]]), _ENDS)
 
     def pull(counts: np.ndarray) -> float:
         shifts = []

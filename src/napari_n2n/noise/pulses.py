@@ -79,14 +79,14 @@ def measure_pulses(sample: Sample, usable: np.ndarray, limit: float, centre: np.
     """
     of_a = np.abs(sample.a - centre) > np.abs(sample.b - centre)
     large = usable & (np.abs(sample.difference) > _LOW * limit)
-    levels = len(_LEVELS) + 1
+    levels, highest = len(_LEVELS) + 1, _HIGHEST * limit
     sums = np.zeros((4, GROUPS, levels))
     bright = dark = 0.0
-    low, high = np.quantile(centre[sample.valid], _ENDS) + np.array((-1, 1)) * _HIGHEST * limit
+    low, high = np.quantile(centre[sample.valid], _ENDS) + np.array((-highest, highest))
     for own, other, mine in ((sample.a, sample.b, of_a), (sample.b, sample.a, ~of_a)):
         around = neighbourhood(np.clip(other, low, high))[sample.valid]
         whole = np.where(large & mine, own - other, 0.0)[sample.valid].astype(np.float64)
-        pulse = np.clip(whole, -_HIGHEST * limit, _HIGHEST * limit)
+        pulse = np.clip(whole, -highest, highest)
         value = own[sample.valid] - whole + pulse
         cell = sample.group[sample.valid] * levels
         cell += np.digitize(around, np.quantile(around, _LEVELS))

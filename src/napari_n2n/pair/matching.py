@@ -8,6 +8,7 @@ import numpy as np
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import (
     GROUPS,
+    balanced,
     groups_of_blocks,
     groups_of_tiles,
     jackknife,
@@ -78,9 +79,8 @@ def match_intensity(
     line = Affine(gain, _mean_difference(gain * a, b))
     for _ in range(_ROUNDS):
         before = line
-        scaled, around = before.inverse(b), before.inverse(around_b)
-        share = min(max(noise_share(a, scaled, around_a, around)[0], 0.0), 1.0)
-        balance = share * around_a + (1 - share) * around
+        scaled = before.inverse(b)
+        balance, share = balanced(a, scaled, around_a, before.inverse(around_b))
         found = _line(a[pixels], scaled[pixels], balance[pixels], groups[pixels], share, before)
         line = found or Affine(1.0, _mean_difference(a[pixels], b[pixels]))
         if abs(line.gain - before.gain) < _SETTLED * before.gain:

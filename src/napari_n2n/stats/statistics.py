@@ -180,16 +180,21 @@ def noise_share(
 
 def balanced(
     a: np.ndarray, b: np.ndarray, around_a: np.ndarray, around_b: np.ndarray
-) -> np.ndarray:
+) -> tuple[np.ndarray, float]:
     """Combine the surroundings of pixels in two acquisitions so that noise favours neither.
 
     If neighbours share noise, the surroundings of a pixel depend on its own noise: binned by the
     plain mean of both surroundings, the noisier acquisition would seem to follow the scene more
     closely than it does. With the weights 1 / var(A) and 1 / var(B), the noise of the combination
     is uncorrelated with that of B - A. See `noise_share` for the parameters.
+
+    Returns
+    -------
+    surroundings, share
+        The combination, of the shape of the pixels; and B's share of the noise variance, 0 to 1.
     """
     share = min(max(noise_share(a, b, around_a, around_b)[0], 0.0), 1.0)
-    return share * around_a + (1 - share) * around_b
+    return share * around_a + (1 - share) * around_b, share
 
 
 def groups_of_blocks(shape: tuple[int, ...]) -> np.ndarray:

@@ -116,7 +116,7 @@ def _views(network: Network, batch: Batch) -> Iterator[_View]:
     )
     weights = batch.exact[:, 0].cpu().numpy()
     for number, (result, a, b) in enumerate(zip(results, inputs, targets, strict=True)):
-        level = balanced(a, b, neighbourhood(a), neighbourhood(b))
+        level, _ = balanced(a, b, neighbourhood(a), neighbourhood(b))
         errors = (result - b) ** 2 - (b - level) * (b - a)
         yield _View(result, results[(number + 1) % len(results)], errors, weights[number])
 
