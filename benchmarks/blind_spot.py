@@ -300,7 +300,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=24, help="of Kodak, of their middle")
     parser.add_argument("--no-publish", action="store_true", help="only print")
     given = parser.parse_args()
-    paper.RECIPE = paper.RECIPE.model_copy(update={"batch": BATCH})
     kodak = pictures(given.data / "kodak")[: given.images]
     bench = Bench(
         pictures=pictures(given.data / "bsd300_train"),
@@ -308,6 +307,7 @@ def main() -> None:
         share=1.0,
         seed=0,
         device=torch.device("cpu"),
+        patches=BATCH,
     )
     rows, verdicts = [], []
     for name in given.only:

@@ -481,6 +481,8 @@ class Bench:
         Factor for the number of steps of every experiment.
     seed, device
         Used by every run.
+    patches
+        Patches of a step.
     """
 
     pictures: list[np.ndarray]
@@ -488,6 +490,7 @@ class Bench:
     share: float
     seed: int
     device: torch.device
+    patches: int = RECIPE.batch
 
     def steps(self, whole: int) -> int:
         """Return the number of steps to take, given that of a full run."""
@@ -547,7 +550,7 @@ class Bench:
         """Draw noisy inputs, targets, and the weight of the target's pixels; (N, 3, Y, X)."""
         place, rng = (np.random.default_rng((self.seed, step, stream)) for stream in range(2))
         examples = []
-        for _ in range(RECIPE.batch):
+        for _ in range(self.patches):
             clean = patch(self.pictures[place.integers(len(self.pictures))], place)
             noise = arm.noise.with_drawn_level(rng) if arm.one_level else arm.noise
             noisy = noise.apply(clean, rng, channels=True, data_range=RANGE)
@@ -770,7 +773,7 @@ def compared(bench: Bench, experiment: Experiment, started: dict[tuple, Future[R
             )
     header += [*experiment.columns.values(), "paper", "s", "of it drawing noise"]
     text = (
-        f"{experiment.about} PSNR in dB after {steps} steps of {RECIPE.batch} patches of "
+        f"{experiment.about} PSNR in dB after {steps} steps of {bench.patches} patches of "
         f"{RECIPE.patch}x{RECIPE.patch}, seed {bench.seed}, mean over {len(bench.kodak)} Kodak "
         f"images.\n\n{table(header, rows)}"
     )
