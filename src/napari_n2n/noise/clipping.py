@@ -14,9 +14,8 @@ from scipy import optimize, special
 
 from napari_n2n.noise.sample import Sample
 
-# Share of pixels at the limit below which clipping changes no figure noticeably.
-_FEWEST = 1e-3
-# Share of a bin's pixels at the limit above which its noise is taken as clipped.
+# Share of a bin's pixels at the limit above which its noise is taken as clipped: fewer change no
+# figure noticeably.
 _TOUCHED = 0.01
 # Quantiles of the surroundings between which the bins are: steps of 5 %, finer where few pixels
 # cover a large range of brightness.
@@ -101,7 +100,7 @@ def find_clipping(sample: Sample) -> Clipping:
     above electronic noise that is cut off, only the shift of dark areas is returned.
     """
     nothing = Clipping(0.0, 0.0, 0.0, np.zeros(sample.a.shape, bool))
-    if sample.black_share < _FEWEST or not sample.valid.any():
+    if not (sample.cut & sample.valid).any():
         return nothing
     borders = np.unique(np.quantile(sample.surroundings[sample.valid], _BORDERS))
     bins = _Bins.of(sample, borders)

@@ -101,7 +101,7 @@ def _mean_square(a: np.ndarray, b: np.ndarray, difference: np.ndarray) -> tuple[
     square = float(np.median(groups))
     scatter = float(np.median(np.abs(groups - square))) * MAD_TO_SIGMA
     # The median of a mean of squares is below its expectation (Wilson & Hilferty 1931).
-    freedom = max(1.0, a.shape[1] / _GROUPS / _alike(difference))
+    freedom = a.shape[1] / _GROUPS / _alike(difference)
     bias = (1 - 2 / (9 * freedom)) ** 3
     return square / bias, _OF_MEDIAN * scatter / bias / math.sqrt(_GROUPS)
 
