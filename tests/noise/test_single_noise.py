@@ -183,3 +183,12 @@ def test_saturated_recording_has_no_known_noise():
     report = report_of(image)
     assert report.noise_a is None
     assert {one.code for one in report.warnings} & {"correlation_unknown"}
+
+
+def test_photon_gain_is_unknown_where_two_small_areas_are_not_saturated():
+    for seed in range(8):
+        rng, image = np.random.default_rng(seed), np.full((64, 64), 255, np.uint8)
+        image[8:24, 8:24] = rng.poisson(20, (16, 16))
+        image[40:56, 40:56] = rng.poisson(180, (16, 16)).clip(0, 250)
+        report = report_of(image)
+        assert report.photon_gain is None and report.noise_a is None

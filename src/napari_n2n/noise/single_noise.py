@@ -17,17 +17,16 @@ from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.noise.single_report import SingleFigures, SingleReport, advise_single
 from napari_n2n.noise.smooth_blocks import LEAST, SmoothBlocks, fit_line
 from napari_n2n.pair.pair import Pair
-from napari_n2n.stats.statistics import MAD_TO_SIGMA, jackknife, noise_excess
+from napari_n2n.stats.statistics import GROUPS, MAD_TO_SIGMA, jackknife, noise_excess
 
 # Side in pixels of the blocks, and degree of the polynomial that is removed from each. Correlation
 # is measured in larger blocks: the polynomial removes slow noise too, in small blocks too much.
 _SMALL, _LARGE = (16, 2), (32, 1)
-# Fewest smooth blocks, each 256 pixels: the correlation is then known to 0.03.
+# Fewest smooth blocks, each 256 pixels: the correlation is then known to 0.03; half as many of the
+# larger ones, and for a line.
 _FEWEST_BLOCKS = 8
 # Planes of a stack, and largest side in pixels of the middle of each.
 _PLANES, _SIDE = 6, 512
-# Groups of blocks for standard errors by jackknife.
-_GROUPS = 16
 # Levels of the noise model; and smallest variance as a part of that of the darkest blocks, a share
 # of all: the line may reach 0 above the darkest level.
 _LEVELS, _OF_DARKEST, _DARKEST = 16, 0.5, 0.05
@@ -171,10 +170,10 @@ def _line(blocks: SmoothBlocks, white: bool, at: float) -> tuple[float, float, f
     level = blocks.level[blocks.smooth]
     variance, structure, passed = _variance(blocks, white)
     gain, offset = fit_line(level, variance)
-    groups = np.arange(len(level)) * _GROUPS // max(len(level), 1)
-    parts = [fit_line(level[groups != k], variance[groups != k]) for k in np.unique(groups)]
-    if len(parts) < 2:
+    if len(level) < _FEWEST_BLOCKS // 2:
         return gain, offset, math.inf, math.inf
+    groups = np.array_split(np.arange(len(level)), GROUPS)
+    parts = [fit_line(np.delete(level, group), np.delete(variance, group)) for group in groups]
     levels = [slope * at + base for slope, base in parts]
     errors = [
         jackknife(levels) / max(gain * at + offset, 1e-30) / 2,  # of the standard deviation
