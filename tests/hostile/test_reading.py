@@ -215,7 +215,7 @@ def test_a_page_of_another_shape_than_the_first_is_refused_or_left_out(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("bigtiff", "kinds"), [(False, (3, 4, 8, 9)), (True, (3, 4, 8, 9, 16, 17))]
+    ("bigtiff", "kinds"), [(False, (3, 4, 6, 8, 9, 13)), (True, (3, 4, 6, 8, 9, 13, 16, 17, 18))]
 )
 def test_a_tag_may_have_any_type_of_integer(tmp_path, bigtiff, kinds):
     path = as_tiff(tmp_path, bigtiff=bigtiff)
@@ -225,6 +225,10 @@ def test_a_tag_may_have_any_type_of_integer(tmp_path, bigtiff, kinds):
     for kind in kinds:
         path.write_bytes(content.replace(tag, struct.pack("<HH", 277, kind)))
         np.testing.assert_array_equal(pixels(path), STACK)
+    brightness = struct.pack("<HH", 262, 3)  # of type BYTE, it would be read as text
+    path.write_bytes(content.replace(brightness, struct.pack("<HH", 262, 1)))
+    with refused("unreadable", "tag 262 of page 0"):
+        pixels(path)
 
 
 def test_a_damaged_first_page_is_not_taken_for_a_preview(tmp_path):

@@ -19,8 +19,9 @@ _PLACES = {273, 279, 324, 325}
 _SHARED_TAGS = {*range(256, 260), 262}
 # Those that decide the shape and the type of a page.
 _SHAPE_TAGS = (256, 257, 258)
-# Bytes of a value of every integer type of TIFF. No other type suits these tags.
-_INTEGER_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
+# Bytes of a value of the integer types of TIFF. No other type suits these tags, nor BYTE, which
+# tifffile reads as text.
+_INTEGER_SIZES = {3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 class Chain(NamedTuple):
