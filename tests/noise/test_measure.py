@@ -426,6 +426,21 @@ def test_standard_errors_of_a_camera_agree_with_the_scatter_of_its_figures():
         assert said / 2.5 < scatter < 2.5 * said, name
 
 
+@pytest.mark.parametrize("step", [1, 16])
+def test_the_step_of_pixel_values_is_that_of_a_however_b_is_stored(step):
+    a, b = (np.rint(view) for view in gaussian(20, 0))
+    found = Sample.of(Pair.open(a.astype(np.uint16), (step * b).astype(np.uint16)))
+    assert found.quantum == 1
+
+
+def test_an_amplifier_of_b_that_bends_differently_adds_no_noise():
+    rng, smooth = np.random.default_rng(0), ndimage.gaussian_filter(TRUTH, 8)
+    light = 100 + 1000 * (smooth - smooth.min()) / np.ptp(smooth)
+    a, b = (light + rng.normal(0, 3, light.shape) for _ in range(2))
+    one = Sample.of(Pair.open(a, b + 10 * np.sin(light / 150)))
+    assert np.median(transfer_curve(one, one.valid).variance) == pytest.approx(9, rel=0.15)
+
+
 @pytest.mark.parametrize("gain", [0.5, 2.2])
 def test_the_robust_variance_of_integers_is_that_of_the_noise(gain):
     views = [np.rint(view) for view in camera(gain, 100, 2, 1, 0)]

@@ -2,15 +2,18 @@
 
 import glob
 
+import dask.array as da
 import numpy as np
 import pytest
 import skimage.io
 import tifffile
+from conftest import refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_n2n import Pair, measure_noise, open_pairs
+from napari_n2n import Acquisition, Pair, measure_noise, open_pairs
+from napari_n2n.pair.fixed_pattern import find_fixed_pattern
 from napari_n2n.pair.hot_pixels import find_hot_pixels
 from napari_n2n.pair.line_offsets import column_offsets
 from napari_n2n.quality.score import score_result
@@ -183,6 +186,39 @@ def test_positions_are_those_of_the_whole_plane():
     rate[5:-5:10, 5::40] = 900
     hot_places = Pair.open(*two(rate)).pattern.hot
     assert np.array_equal(hot_places, np.argwhere(rate > 3))
+
+
+def search(a, b, plane_count):
+    """Search the middle of two recordings, in which hot pixels are, and then whole planes."""
+    middle = [np.stack([view]) for view in two(3 * LIGHT + hot(0.004))]
+    recordings = [Acquisition.open(one, axes="TYX") for one in (a, b)]
+    numbers, empty = range(plane_count), np.zeros(middle[0].shape, bool)
+    return find_fixed_pattern(recordings, middle, numbers, SIDE, empty)
+
+
+def never_read(block):
+    raise AssertionError("read")
+
+
+def test_a_plane_that_was_stitched_is_searched_in_its_middle_only():
+    zeros = da.zeros((1, 10_000, 10_000), dtype=np.uint8, chunks=(1, 1000, 1000))
+    stitched = zeros.map_blocks(never_read, meta=zeros._meta)
+    found = search(stitched, stitched, 1)
+    assert len(found.hot) > 50 and found.searched == SIDE**2
+
+
+def test_of_many_large_planes_those_of_16_megapixels_are_searched():
+    read = set()
+
+    def counted(block, block_info=None):
+        read.add(block_info[0]["chunk-location"][0])
+        return block
+
+    zeros = da.zeros((6, 4096, 2048), dtype=np.uint8, chunks=(1, 4096, 2048))
+    a, b = (zeros.map_blocks(one, meta=zeros._meta) for one in (counted, never_read))
+    with refused("unreadable"):  # B is read after A
+        search(a, b, 6)
+    assert len(read) == 2
 
 
 def test_hot_pixels_do_not_count_in_the_score_of_a_result():

@@ -41,3 +41,14 @@ def test_noise_in_a_does_not_make_b_look_dimmer(gain):
     ]
     gains = [pair.matches[1].gain for pair in found]
     assert np.mean(gains) == pytest.approx(gain, rel=0.015)
+
+
+def test_the_brightest_pixels_count_alike_wherever_they_are():
+    dim, gains = blobs((64, 256)), []
+    for y in (6, 62):
+        for x in (6, 66, 130, 194, 250):
+            scene = dim.copy()
+            scene[y - 6 : y + 6, x - 6 : x + 6] += 1000
+            pair = Pair.open(noisy(scene, 1, 10), 1.3 * noisy(scene, 2, 10))
+            gains.append(pair.matches[1].gain)
+    assert gains == pytest.approx([1.3] * 10, rel=0.02)

@@ -173,14 +173,9 @@ def transfer_curve(sample: Sample, usable: np.ndarray) -> TransferCurve:
 
 def _bent(fit: _Fit, sums: dict[str, np.ndarray]) -> MonotoneCurve | None:
     """Return the monotone curve through the bins; None if the line fits."""
-    count, square, difference = (
-        (sums[name].sum(axis=0) - sums[name])[:, fit.used]
-        for name in ("count", "square", "difference")
-    )
-    count = np.maximum(count, 1)
-    without = (square / count - (difference / count) ** 2) / 2
+    without = _variance({name: total.sum(axis=0) - total for name, total in sums.items()})
     line = fit.gain * fit.mean + fit.intercept
-    return monotone_curve(fit.mean, fit.variance, without, line, fit.count)
+    return monotone_curve(fit.mean, fit.variance, without[:, fit.used], line, fit.count)
 
 
 def _gain_of_parabola(fit: _Fit, parts: list[_Fit]) -> tuple[float | None, float]:
@@ -270,13 +265,18 @@ def _robust_variance(
     return np.asarray((deviations * MAD_TO_SIGMA) ** 2 / 2)
 
 
+def _variance(sums: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the variance of one acquisition; a difference of all pixels of a bin is no noise."""
+    count = np.maximum(sums["count"], 1)
+    return np.asarray((sums["square"] / count - (sums["difference"] / count) ** 2) / 2)
+
+
 def _fit(sums: dict[str, np.ndarray]) -> _Fit:
     """Fit line and cumulants to the sums over each bin."""
     used = sums["count"] >= min(_LEAST, sums["count"].max())
     count = sums["count"][used]
     per = {name: values[used] / count for name, values in sums.items()}
-    mean, variance = per["mean"], (per["square"] - per["difference"] ** 2) / 2
-    variance = np.maximum(variance, _TINY)
+    mean, variance = per["mean"], np.maximum(_variance(sums)[used], _TINY)
     least = _DARKEST * float(np.average(variance, weights=count))
     gain, intercept, expected = 0.0, float(np.average(variance, weights=count)), variance
     for _ in range(_ROUNDS):  # the scatter of a variance is proportional to the variance itself
