@@ -18,6 +18,7 @@ from napari_n2n.model.building import build_network
 from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.noise.single_noise import measure_single
 from napari_n2n.training.normalisation import Batch
+from napari_n2n.training.prepare import prepare
 from napari_n2n.training.resampling import Resampling, correlated
 
 NETWORK = build_network({"name": "compact", "channels": 1}, 0).eval()
@@ -103,6 +104,17 @@ def test_one_recording_is_denoised(width, left):
     assert model.record.score is not None
     assert model.record.score.psnr is None
     assert "one recording" in (model.record.score_reason or "")
+
+
+@pytest.mark.parametrize(
+    ("width", "start", "part"), [(0.0, "auto", 0.5), (0.0, "cold", 1.0), (1.2, "auto", 1.0)]
+)
+def test_noise_that_is_the_target_in_every_step_is_learned_slowly(width, start, part):
+    pair = n2n.Pair.single(scene_and_recording(width)[1])
+    settings = n2n.TrainingSettings(start=start, learning_rate=1e-3)
+    parts = prepare([pair], settings, [measure_single(pair)], 2)
+    parts.cache.close()
+    assert parts.peak_rate == pytest.approx(part * 1e-3)
 
 
 def test_training_on_one_recording_resumes_to_the_same_weights(tmp_path, monkeypatch):

@@ -223,7 +223,7 @@ def _run(
         if history.step == 0 and is_pretrained(settings, parts.loss):
             _validate(parts)  # pretrained weights may already be the best
         while (progress := schedule.progress(history)) < 1.0 and not control.stop.is_set():
-            state.set_learning_rate(learning_rate(settings.learning_rate, history.step, progress))
+            state.set_learning_rate(learning_rate(parts.peak_rate, history.step, progress))
             try:
                 batch = parts.next_batch()
                 loss = take_step(

@@ -29,6 +29,11 @@ from napari_n2n.training.schedule import Schedule
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import TrainState
 
+# Part of the learning rate for one recording with independent noise, from weights that were trained
+# before: the same noise is the target in every step, and higher rates memorise more of it
+# (benchmarks/README.md, "What was tried").
+_OF_ONE_RECORDING = 0.5
+
 _log = logging.getLogger("napari_n2n")
 
 
@@ -58,6 +63,7 @@ class Parts:
     patches: Patches
     held_out: HeldOut
     schedule: Schedule
+    peak_rate: float
     state: TrainState
     resampling: Resampling | None
 
@@ -137,6 +143,7 @@ def prepare(
         patches=Patches(cache, _swap(reports, loss)),
         held_out=held_out,
         schedule=Schedule.of(settings, reports, pixels, 2 * count * math.prod(side)),
+        peak_rate=_peak_rate(settings, loss, report),
         state=state,
         resampling=resampling,
     )
@@ -176,6 +183,12 @@ def _check_single(settings: TrainingSettings, loss: Loss, report: SingleReport) 
             f"pretrained network: leave out --start cold and --loss l0, or {advice}",
             "option",
         )
+
+
+def _peak_rate(settings: TrainingSettings, loss: Loss, report: Report) -> float:
+    trained = settings.start_model is not None or is_pretrained(settings, loss)
+    single = isinstance(report, SingleReport) and report.method == "pixels"
+    return settings.learning_rate * (_OF_ONE_RECORDING if single and trained else 1.0)
 
 
 def _log_decisions(parts: Parts, settings: TrainingSettings, reports: Sequence[Report]) -> None:

@@ -187,7 +187,7 @@ class TrainingSettings(BaseModel):
     # (benchmarks/README.md, "What was tried").
     # Steps of Adam are about as long as the rate: above 1, weights change by more than themselves.
     learning_rate: float = Field(default=1.5e-3, gt=0, le=1, title="Learning rate")
-    """Peak learning rate of Adam."""
+    """Peak learning rate of Adam; half of it for one recording from pretrained weights."""
 
     # 0.998 averages over about 500 steps. Larger: less noise in the weights; smaller: less lag.
     averaging: float = Field(default=0.998, ge=0, lt=1, title="Averaging")
