@@ -1,7 +1,6 @@
 """Measure the shift of one acquisition against another."""
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from scipy import fft, ndimage
@@ -23,8 +22,6 @@ _UNIMPORTANT = 0.25
 # in steps of 1/10. It is several pixels wide, so none is missed between two steps.
 _UPSAMPLING, _COARSE = 50, 10
 _WITHIN = 0.74
-# Reach of a Gaussian, in standard deviations.
-_REACH = 4.0
 # Largest shift, as a part of the plane's side.
 _FARTHEST = 1 / 4
 # Smallest correlation of shifted planes: absolute, and in standard errors of smoothed noise.
@@ -153,13 +150,10 @@ def _detail(plane: np.ndarray) -> np.ndarray:
     return np.asarray(detail * rows[:, None] * columns)
 
 
-@lru_cache(maxsize=16)
 def _transfer(sigma: float, length: int) -> np.ndarray:
     """Return by how much a Gaussian reduces each coefficient of a cosine transform."""
-    steps = np.arange(-round(_REACH * sigma), round(_REACH * sigma) + 1)
-    bell = np.exp(-0.5 * (steps / sigma) ** 2)
-    waves = np.cos(np.pi / length * np.outer(np.arange(length), steps))
-    return np.asarray(waves @ bell / bell.sum(), np.float32)
+    waves = np.pi / length * np.arange(length)
+    return np.exp(-0.5 * (sigma * waves) ** 2).astype(np.float32)
 
 
 def _shift_explains(a: np.ndarray, b: np.ndarray, shift: tuple[int, int]) -> bool:
