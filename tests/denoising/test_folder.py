@@ -14,6 +14,7 @@ from conftest import blobs, noisy, refused
 from napari_n2n import Acquisition, denoise, denoise_folder
 from napari_n2n.cli import main
 from napari_n2n.denoising.folder import FolderJob, denoise_fields_of_view
+from napari_n2n.io import fingerprint
 from napari_n2n.io.crash_safe import journal_path
 
 
@@ -149,11 +150,16 @@ def test_files_of_other_origin_are_not_overwritten(denoiser, folder, tmp_path):
     assert (tmp_path / "clean" / "cell 0.tif").read_bytes() == b"somebody's"
 
 
-def test_new_recordings_are_added_to_a_complete_run(denoiser, folder, tmp_path):
+def test_new_recordings_are_added_to_a_complete_run(denoiser, folder, tmp_path, monkeypatch):
     first, *_ = denoise_folder(denoiser, folder, out=tmp_path / "clean")
     before = first.stat().st_mtime_ns
     tifffile.imwrite(folder / "late.tif", noisy(blobs((64, 64)), 4))
+    read, hashed = [], fingerprint._hash_of_files
+    monkeypatch.setattr(
+        fingerprint, "_hash_of_files", lambda path, files: read.append(path) or hashed(path, files)
+    )
     denoise_folder(denoiser, folder, out=tmp_path / "clean", resume=True)
+    assert {path.name for path in read} == {"late.tif"}  # not those that are finished
     assert (tmp_path / "clean" / "late.tif").exists() and first.stat().st_mtime_ns == before
 
 

@@ -83,6 +83,16 @@ def test_the_photon_gain_of_an_electron_multiplying_camera_is_measured():
     assert report.pedestal == pytest.approx(100, abs=1)
 
 
+@pytest.mark.parametrize("photons", [0.5, 1, 2])
+def test_pixels_without_a_pulse_are_no_noise_cut_off_at_zero(photons):
+    def without_read_noise(photons, rng):
+        electrons = rng.poisson(photons)
+        return np.round(rng.gamma(np.maximum(electrons, 1e-9), 30) * (electrons > 0))
+
+    report = measured(without_read_noise, photons * LIGHT)
+    assert report.clipping_shift == 0 and report.loss == "l2"
+
+
 @pytest.mark.parametrize("share", [0.005, 0.05])
 def test_bright_outliers_on_a_camera_are_still_outliers(share):
     def hit(photons, rng):

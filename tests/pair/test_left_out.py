@@ -302,6 +302,16 @@ def test_no_pixel_outside_a_mask_is_a_target():
     assert sum(map(len, batches[:6])) > 6 * 32 * 16 * 32 * 0.3  # patches are drawn inside
 
 
+def test_only_the_part_around_a_mask_is_read():
+    views = [np.tile(view, (1, 3)) for view in two(camera, RATE)]
+    mask = np.zeros(views[0].shape, np.uint8)
+    mask[50:90, 200:260] = 1
+    part = Pair.open(*views, mask=mask).first
+    rows, columns = slice(0, min(SIDE, 90 + 64)), slice(200 - 64, 260 + 64)
+    assert part.plane_shape == (rows.stop, 60 + 2 * 64)
+    assert (part.plane(0) == views[0][rows, columns]).all()
+
+
 def test_a_mask_for_each_plane_leaves_out_planes_that_it_does_not_touch():
     frames = [
         np.stack([camera(RATE, np.random.default_rng(k + i)) for i in range(5)]) for k in (0, 9)
