@@ -60,8 +60,6 @@ _STRUCTURE, _SAME_SCENE = 0.5, 0.3
 # differences of pixels is smaller than between displaced images by this factor.
 _MEDIANS, _SAME_MEDIANS = 16, 0.3
 _QUANTILE, _SAME_PIXELS = 0.1, 0.7
-# Smallest side of a plane in pixels for a noise level.
-_SMALLEST = 3
 # Smallest number and share of pixels at a saturation level: there are fewer hot pixels.
 _FEWEST, _LEAST_SHARE = 50, 5e-4
 # Interval below the saturation level, in parts of the range of values, that must contain fewer
@@ -136,8 +134,6 @@ def _other_scene(
     smooth: tuple[np.ndarray, np.ndarray],
 ) -> Iterator[Finding]:
     """Warn if both acquisitions show structure, but not the same."""
-    if min(views[0].shape[1:]) < _SMALLEST:
-        return
     spreads = [float(np.std(one, dtype=np.float64)) for one in smooth]
     a, b = (one - one.mean(dtype=np.float64) for one in smooth)
     together = float(np.mean(a * b, dtype=np.float64))
