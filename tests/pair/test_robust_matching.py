@@ -5,6 +5,7 @@ import pytest
 from conftest import blobs, noisy
 
 from napari_n2n import Pair
+from napari_n2n.simulate.additive import Brown
 from napari_n2n.training.normalisation import normalise
 
 
@@ -41,6 +42,16 @@ def test_noise_in_a_does_not_make_b_look_dimmer(gain):
     ]
     gains = [pair.matches[1].gain for pair in found]
     assert np.mean(gains) == pytest.approx(gain, rel=0.015)
+
+
+def test_grainy_noise_in_b_does_not_make_it_look_brighter():
+    # Binned by the plain mean of both surroundings, the noisier one would.
+    clean, gains = blobs((192, 192), 1).astype(np.float64), []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        a, b = (Brown(part * float(clean.std()), 1.0).apply(clean, rng) for part in (1, 2))
+        gains.append(Pair.open(a, 1.3 * b).matches[1].gain)
+    assert np.mean(gains) == pytest.approx(1.3, rel=0.1)
 
 
 def test_the_brightest_pixels_count_alike_wherever_they_are():

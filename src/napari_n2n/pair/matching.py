@@ -8,6 +8,7 @@ import numpy as np
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import (
     GROUPS,
+    balance,
     balanced,
     groups_of_blocks,
     groups_of_tiles,
@@ -129,7 +130,7 @@ def _is_identity(
     share, pulls = noise_share(a, b, around_a, around_b)
     share = min(max(share, 0.0), 1.0 - _SHARE_STEP)
     binned, moved = (
-        _binned(a, b, part * around_a + (1 - part) * around_b, groups)
+        _binned(a, b, balance(part, around_a, around_b), groups)
         for part in (share, share + _SHARE_STEP)
     )
     if binned is None or moved is None:

@@ -194,7 +194,12 @@ def balanced(
         The combination, of the shape of the pixels; and B's share of the noise variance, 0 to 1.
     """
     share = min(max(noise_share(a, b, around_a, around_b)[0], 0.0), 1.0)
-    return share * around_a + (1 - share) * around_b, share
+    return balance(share, around_a, around_b), share
+
+
+def balance(share: float, around_a: np.ndarray, around_b: np.ndarray) -> np.ndarray:
+    """Combine surroundings for a known share of B in the noise variance, see `balanced`."""
+    return share * around_a + (1 - share) * around_b
 
 
 def groups_of_blocks(shape: tuple[int, ...]) -> np.ndarray:
