@@ -19,6 +19,7 @@ from napari_n2n.noise.mixture import _SHARES, _likelihood
 from napari_n2n.noise.outliers import _clustered
 from napari_n2n.noise.panels import panels
 from napari_n2n.noise.photon_transfer import transfer_curve
+from napari_n2n.noise.report_file import report_in_json
 from napari_n2n.noise.sample import Sample
 from napari_n2n.simulate.registry import parse
 from napari_n2n.simulate.samples import sample
@@ -476,6 +477,13 @@ def test_the_histogram_of_integer_pixels_has_whole_bins_and_the_height_of_its_ga
     steps = np.diff(pixels.x) * np.sqrt(2)
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-6)
     assert max(bell.y) == pytest.approx(max(pixels.y), rel=0.1)
+
+
+def test_figures_of_two_channels_are_listed_after_those_of_the_first():
+    reports = [measured(gaussian(sigma, 0, truth=TRUTH[:128, :128])) for sigma in (10, 30)]
+    found = report_in_json(reports, [None, None])
+    assert found["noise_a"] == reports[0].noise_a
+    assert [one["noise_a"] for one in found["channels"]] == [one.noise_a for one in reports]
 
 
 def test_every_warning_contains_a_fix():

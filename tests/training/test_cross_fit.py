@@ -1,6 +1,7 @@
 """The error of the results is learned without a clean image."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_n2n import Pair, TrainingSettings, load, train
 from napari_n2n.denoising.denoise import denoise
-from napari_n2n.training.cross_fit import HalfMask
+from napari_n2n.training.cross_fit import HalfMask, _Squares, _View
 
 SCENE = blobs((192, 192), 3)
 SETTINGS = TrainingSettings(steps=60, patch=64, batch=2, device="cpu", error_map="on")
@@ -45,6 +46,14 @@ def test_every_pixel_is_held_out_from_one_of_the_two_networks(rows, columns):
     assert 0.3 < first.mean() < 0.7
     part = slice(rows // 3, rows), slice(columns // 4, columns // 2)
     assert (first[part] == HalfMask((rows, columns), 0).mask(*part)).all()
+
+
+def test_the_error_of_a_featureless_result_is_fitted():
+    noise = SimpleNamespace(levels=(0.0, 1.0), variances=(4.0, 4.0))
+    flat, squares = np.full((64, 64), 7.0), np.random.default_rng(0).normal(0, 1, (64, 64)) ** 2
+    found = _Squares()
+    found.add_view(_View(flat, flat, squares, np.ones_like(flat)), squares, noise)
+    assert found.weights() == pytest.approx((squares.mean() / 4, 0, 0), rel=1e-6)
 
 
 def test_the_expected_error_is_that_against_the_clean_image(model, views):
