@@ -15,7 +15,7 @@ from napari_n2n import Pair, measure_noise
 from napari_n2n.noise.advice import one_side
 from napari_n2n.noise.correlation import autocorrelation
 from napari_n2n.noise.measure import measure_with_curves
-from napari_n2n.noise.mixture import _SHARES, _likelihood
+from napari_n2n.noise.mixture import _SHARES, _best, _likelihood, _peaks, fit_mixture
 from napari_n2n.noise.outliers import _clustered
 from napari_n2n.noise.panels import panels
 from napari_n2n.noise.photon_transfer import transfer_curve
@@ -261,8 +261,30 @@ def test_offsets_of_columns_are_fully_correlated_along_them_also_if_rounded():
 def test_the_most_likely_share_of_outliers_is_theirs(share):
     peak, one, both = np.eye(3)
     counts = (1 - share) ** 2 * peak + 2 * share * (1 - share) * one + share**2 * both
-    likely = _likelihood(10_000 * counts, peak[None], one, both)
+    likely = _likelihood(10_000 * counts, peak[None], _SHARES, one, both)
     assert _SHARES[likely.argmax()] == pytest.approx(share, rel=0.1, abs=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.8])
+def test_the_search_for_the_most_likely_noise_misses_no_better_one(share, monkeypatch):
+    rng, searched = np.random.default_rng(0), []
+
+    def in_whole_grid(values, widths, one, both, *known):
+        """Search every place, too."""
+        found = _best(values, widths, one, both, *known)
+        scores = _likelihood(values.counts, _peaks(widths, values.edges), _SHARES, one, both)
+        searched.append((found[0], scores.max()))
+        return found
+
+    monkeypatch.setattr("napari_n2n.noise.mixture._best", in_whole_grid)
+    scene = rng.uniform(50, 200, 5000)
+    views = [scene + rng.normal(0, 5, scene.size) for _ in range(2)]
+    for view in views:
+        hit = rng.random(scene.size) < share
+        view[hit] = rng.uniform(0, 255, hit.sum())
+    fit_mixture(*views, (0.0, 255.0))
+    found, best = np.transpose(searched)
+    assert found == pytest.approx(best, rel=1e-12)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.25])

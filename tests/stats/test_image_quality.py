@@ -118,10 +118,13 @@ def test_resolution_follows_the_blur():
     rng = np.random.default_rng(0)
     points = (rng.random((256, 256)) > 0.98) * 500.0
     sharp, soft = (ndimage.gaussian_filter(points, s) for s in (1.0, 2.5))
-    found = [image_quality.resolution(noisy(s, 1, 2.0), noisy(s, 2, 2.0)) for s in (sharp, soft)]
+    found = [
+        image_quality.resolution(noisy(s, 1, 2.0), noisy(s, 2, 2.0)).value for s in (sharp, soft)
+    ]
     assert found[0] < found[1]
     assert (
-        image_quality.resolution(rng.normal(size=(256, 256)), rng.normal(size=(256, 256))) is None
+        image_quality.resolution(rng.normal(size=(256, 256)), rng.normal(size=(256, 256))).value
+        is None
     )
 
 
@@ -139,4 +142,4 @@ def test_resolution_is_where_the_ring_correlation_falls_below_one_seventh():
     # The scene has the power contrast * exp(-(2 pi width f)^2), and the ring correlation is
     # power / (power + 1): one seventh where the power is one sixth.
     frequency = np.sqrt(np.log(6 * contrast)) / (2 * np.pi * width)
-    assert image_quality.resolution(a, b) == pytest.approx(1 / frequency, rel=0.04)
+    assert image_quality.resolution(a, b).value == pytest.approx(1 / frequency, rel=0.04)

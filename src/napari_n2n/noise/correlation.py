@@ -18,6 +18,8 @@ _DRIFT = 31
 _STEPS = 1 / 4
 # Correlations between which the mean product of signs is interpolated: the error is below 1e-6.
 _CORRELATIONS = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 2001))[1:-1]
+# Correlations that are tried at one time in the search for it: two rounds for all of them.
+_TRIED = 50
 # Fewest pairs of pixels for a lag: its standard error is then 1 / sqrt(500) = 4 %.
 _FEWEST_PAIRS = 500
 # Correlation below which a lag is taken as uncorrelated: about that standard error.
@@ -92,10 +94,10 @@ def autocorrelation(
     around = (0, _DRIFT, _DRIFT)
     drifting = ndimage.uniform_filter(np.where(usable, difference, 0.0), around)
     drifting /= np.maximum(ndimage.uniform_filter(usable.astype(np.float32), around), 1e-6)
-    differs = usable & (np.abs(difference) > quantum * _STEPS)
-    signs = np.where(differs, np.sign(difference - drifting), 0.0).astype(np.float32)
+    differs = usable & (np.abs(difference) > quantum * _STEPS) & (difference != drifting)
+    above = difference > drifting
     along_y, along_x = (
-        np.array([1.0, *(_of_lag(signs, usable, axis, lag) for lag in range(1, LAGS + 1))])
+        np.array([1.0, *(_of_lag(above, differs, usable, axis, lag) for lag in range(1, LAGS + 1))])
         for axis in (-2, -1)
     )
     return Correlation(
@@ -105,19 +107,28 @@ def autocorrelation(
     )
 
 
-def _of_lag(signs: np.ndarray, usable: np.ndarray, axis: int, lag: int) -> float:
-    """Return the noise correlation of pixels at distance `lag`; NaN if there are too few."""
-    end = signs.shape[axis]
-    ahead, behind = (
-        (signs.take(pixels, axis), usable.take(pixels, axis))
-        for pixels in (range(lag, end), range(end - lag))
-    )
-    both = ahead[1] & behind[1]
-    products = (ahead[0] * behind[0])[both]
-    if np.count_nonzero(products) < _FEWEST_PAIRS:
+def _of_lag(
+    above: np.ndarray, differs: np.ndarray, usable: np.ndarray, axis: int, lag: int
+) -> float:
+    """Return the noise correlation of pixels at distance `lag`; NaN if there are too few.
+
+    Parameters
+    ----------
+    above
+        Where the sign is positive.
+    differs
+        Where there is a sign; False where `usable` is.
+    """
+    above, differs, usable = (np.moveaxis(one, axis, 0) for one in (above, differs, usable))
+    both = usable[lag:] & usable[:-lag]
+    signed = differs[lag:] & differs[:-lag]
+    products = np.count_nonzero(signed)
+    if products < _FEWEST_PAIRS:
         return math.nan
-    signed = float(np.mean((np.abs(ahead[0][both]) + np.abs(behind[0][both])) / 2))
-    return _of_signs(float(np.mean(products, dtype=np.float64)), signed)
+    alike = np.count_nonzero(signed & (above[lag:] == above[:-lag]))
+    pairs = np.count_nonzero(both)
+    signs = sum(np.count_nonzero(both & one) for one in (differs[lag:], differs[:-lag]))
+    return _of_signs((2 * alike - products) / pairs, signs / (2 * pairs))
 
 
 def _of_signs(product: float, signed: float) -> float:
@@ -128,9 +139,17 @@ def _of_signs(product: float, signed: float) -> float:
     (Owen 1956); for t = 0 this is ``2 / pi * arcsin(r)``.
     """
     threshold = -special.ndtri(signed / 2)
-    ratio = np.sqrt((1 + _CORRELATIONS) / (1 - _CORRELATIONS))
-    expected = 4 * (special.owens_t(threshold, ratio) - special.owens_t(threshold, 1 / ratio))
-    return float(np.interp(product, expected, _CORRELATIONS))
+    first, last = 0, len(_CORRELATIONS) - 1
+    while True:  # the mean product grows with the correlation: only its surroundings are computed
+        step = max(1, (last - first) // _TRIED)
+        tried = np.append(np.arange(first, last, step), last)
+        ratio = np.sqrt((1 + _CORRELATIONS[tried]) / (1 - _CORRELATIONS[tried]))
+        expected = 4 * (special.owens_t(threshold, ratio) - special.owens_t(threshold, 1 / ratio))
+        after = int(np.clip(np.searchsorted(expected, product), 1, len(tried) - 1))
+        first, last = int(tried[after - 1]), int(tried[after])
+        if last - first == 1:
+            ends = slice(after - 1, after + 1)
+            return float(np.interp(product, expected[ends], _CORRELATIONS[tried[ends]]))
 
 
 def blur_width(along: np.ndarray) -> float:

@@ -67,19 +67,21 @@ class NoiseCurves:
 
 def measure_noise(pair: Pair) -> Report:
     """Measure the noise of a pair, or of a single recording, on up to six planes."""
-    return measure_single(pair) if pair.is_single else measure_with_curves(pair)[0]
+    return measure_single(pair) if pair.is_single else measure_pair(pair)
+
+
+def measure_pair(pair: Pair) -> NoiseReport:
+    """Do what `measure_noise` does for a pair."""
+    return _report(pair, Analysis.of(Sample.of(pair)))
 
 
 def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     """Measure the noise of a pair; return the report and the curves for plots."""
     analysis = Analysis.of(Sample.of(pair))
-    figures = _figures(pair, analysis)
-    advice = vars(advise(figures))
-    advice["warnings"] = (*pair.findings, *advice["warnings"])
     sample = analysis.sample
     differences = sample.difference[sample.valid] / np.sqrt(2)
     frequency, rings = image_quality.fourier_ring_correlation(sample.a, sample.b)
-    return NoiseReport(**advice, **vars(figures)), NoiseCurves(
+    return _report(pair, analysis), NoiseCurves(
         transfer=analysis.curve,
         correlation=analysis.correlation,
         differences=differences[:: max(1, len(differences) // _FOR_HISTOGRAM)],
@@ -88,12 +90,23 @@ def measure_with_curves(pair: Pair) -> tuple[NoiseReport, NoiseCurves]:
     )
 
 
+def _report(pair: Pair, analysis: Analysis) -> NoiseReport:
+    figures = _figures(pair, analysis)
+    advice = vars(advise(figures))
+    advice["warnings"] = (*pair.findings, *advice["warnings"])
+    return NoiseReport(**advice, **vars(figures))
+
+
 def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
     sample, outliers, clipping = analysis.sample, analysis.outliers, analysis.clipping
     curve, correlation = analysis.curve, analysis.correlation
     noise_a, noise_b = pair.noise[:2]
     model = NoiseModel.of(analysis)
     depth = depth_correlation(pair)
+    resolution = image_quality.resolution(sample.a, sample.b)
+    errors = standard_errors(pair, analysis) | ({"depth_correlation": depth[1]} if depth else {})
+    if resolution.error is not None:
+        errors["resolution"] = resolution.error
     return NoiseFigures(
         shift=pair.shift,
         gain_ratio=pair.matches[1].gain,
@@ -136,9 +149,9 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
         drift=analysis.drift,
         snr=sample.contrast / noise_a if noise_a else None,
         depth_correlation=None if depth is None else depth[0],
-        resolution=image_quality.resolution(sample.a, sample.b),
+        resolution=resolution.value,
         noise_model=model,
-        errors=standard_errors(pair, analysis) | ({"depth_correlation": depth[1]} if depth else {}),
+        errors=errors,
     )
 
 

@@ -12,7 +12,7 @@ from functools import cache, partial
 from operator import itemgetter
 
 import numpy as np
-from scipy import special
+from scipy import ndimage, special
 
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
@@ -26,6 +26,8 @@ _DISTANCES, _WIDTHS = 80, 40
 _ROUNDS, _STARTS = 3, 3
 # Steps of the expectation-maximisation: the share then changes by less than its standard error.
 _STEPS = 50
+# Steps between the shares that are tried first.
+_APART = 4
 # Distance in standard deviations that ordinary noise does not reach.
 _FAR = 5.0
 # Smallest width of the peak: in steps of the values (rounding alone gives 0.29 sqrt(2) = 0.41
@@ -37,6 +39,8 @@ _WIDEST = 1.3
 _FINER = np.geomspace(0.93, 1.07, 29)
 # Smallest probability of a bin, so that a single pixel does not decide the fit.
 _LEAST = 1e-7
+# Added to a probability of a bin that may be 0.
+_TINY = 1e-12
 # Shares of outliers that are tried: finer near zero, for a similar relative precision.
 _SHARES = np.concatenate([[0.0], np.geomspace(2e-4, 0.02, 14), np.linspace(0.03, 0.97, 48)])
 
@@ -89,22 +93,29 @@ def fit_mixture(
         for values in (a, b)
     )
     distance = np.abs(a - b)
-    if distance.max() == 0 or high <= low:
+    nearest = np.sort(distance)
+    if nearest[-1] == 0 or high <= low:
         return Mixture(0.0, 0.0, 0.0)
     smallest = max(
         _OF_STEP * quantum,
         _OF_RANGE * (high - low),
-        float(np.quantile(distance, _OF_DISTANCES)),
+        float(np.quantile(nearest, _OF_DISTANCES)),
     )
-    largest = max(_WIDEST * float(np.median(distance)) * MAD_TO_SIGMA, 2 * smallest)
+    largest = max(_WIDEST * float(np.median(nearest)) * MAD_TO_SIGMA, 2 * smallest)
     edges = np.concatenate([[0.0], np.geomspace(smallest / 2, high - low, _DISTANCES)])
-    counts = np.histogram(np.minimum(distance, high - low), edges)[0]
     levels = np.linspace(low, high, _LEVELS + 1)
     struck = np.full(_LEVELS, 1 / _LEVELS)
     both = _apart(struck, struck, levels, edges)
+    values = _Values(
+        distance,
+        np.stack([_bins(a, levels), _bins(b, levels)]),
+        np.diff(np.searchsorted(nearest, edges[:-1]), append=len(nearest)),
+        edges,
+        levels,
+    )
     widths = np.geomspace(smallest, largest, _WIDTHS)
     # Most first guesses lead to the same width and share, whose next step is then known.
-    improved = cache(partial(_improved, a, b, counts, edges, levels, (struck, both), widths))
+    improved = cache(partial(_improved, values, (struck, both), widths))
     fits = []
     for guess in np.geomspace(2 * smallest, largest / _WIDEST, _STARTS):
         found = (-np.inf, float(guess), 0.0, both)
@@ -113,18 +124,37 @@ def fit_mixture(
         fits.append(found)
     _, width, share, one = max(fits, key=itemgetter(0))
     return Mixture(
-        share=_refined(share, counts, width, edges, one, both),
+        share=_refined(share, values.counts, width, edges, one, both),
         noise=width / float(np.sqrt(2)),
         far=float(np.mean(distance > _FAR * width)),
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Values:
+    """What the fit needs of the values.
+
+    Attributes
+    ----------
+    distance
+        Distance of the two values of each pixel, in ADU.
+    bins
+        Of both values the bin among `levels`; shape (2, pixels).
+    counts
+        Number of pixels in each bin of the distance.
+    edges, levels
+        Edges of the bins of the distance and of the values, in ADU.
+    """
+
+    distance: np.ndarray
+    bins: np.ndarray
+    counts: np.ndarray
+    edges: np.ndarray
+    levels: np.ndarray
+
+
 def _improved(
-    a: np.ndarray,
-    b: np.ndarray,
-    counts: np.ndarray,
-    edges: np.ndarray,
-    levels: np.ndarray,
+    values: _Values,
     outliers: tuple[np.ndarray, np.ndarray],
     widths: np.ndarray,
     width: float,
@@ -139,28 +169,59 @@ def _improved(
         distance of two pixels of which one is an outlier.
     """
     struck, both = outliers
-    close = np.abs(a - b) < width
-    ordinary = _histogram(np.concatenate([a[close], b[close]]), levels)
+    edges = values.edges
+    close = values.distance < width
+    ordinary = np.bincount(values.bins[:, close].ravel(), minlength=_LEVELS).astype(np.float64)
+    ordinary /= max(ordinary.sum(), 1.0)
     # Outliers in both acquisitions may be close by chance; they are not ordinary values.
     chance = share**2 * float(np.interp(width, edges[1:], np.cumsum(both))) / close.mean()
     ordinary = np.maximum(ordinary - chance * struck, 0.0)
-    one = _apart(ordinary / (ordinary.sum() or 1.0), struck, levels, edges)
-    score = 0.0
-    for tried in (widths, None):  # the grid, and a finer one around its best
-        tried = width * _FINER if tried is None else tried
-        peaks = np.diff(special.erf(edges / (tried[:, None] * np.sqrt(2))))
-        scores = _likelihood(counts, peaks, one, both)
-        best = np.unravel_index(int(np.argmax(scores)), scores.shape)
-        score, width = float(scores.max()), float(tried[best[0]])
-        share = float(_SHARES[best[1]])
-    return score, width, share, one
+    one = _apart(ordinary / (ordinary.sum() or 1.0), struck, values.levels, edges)
+    _, row, column = _best(values, widths, one, both)
+    finer = widths[row] * _FINER
+    score, row, column = _best(values, finer, one, both, np.array([column]))
+    return score, float(finer[row]), float(_SHARES[column]), one
+
+
+def _best(
+    values: _Values,
+    widths: np.ndarray,
+    one: np.ndarray,
+    both: np.ndarray,
+    maxima: np.ndarray | None = None,
+) -> tuple[float, int, int]:
+    """Return the largest log-likelihood, and the indices of its width and share.
+
+    All widths are tried with the shares around those with the indices `maxima`; if these are not
+    known, they are found by trying every fourth share.
+    """
+    used = values.counts > 0
+    counts, one, both = values.counts[used], one[used], both[used]
+    peaks, shares = _peaks(widths, values.edges)[:, used], np.arange(len(_SHARES))
+    if maxima is None:
+        coarse = shares[::_APART]
+        tops = _likelihood(counts, peaks, _SHARES[coarse], one, both).max(axis=0)
+        maxima = coarse[tops == ndimage.maximum_filter1d(tops, 3)]
+    near = shares[np.abs(shares[:, None] - maxima).min(axis=1) < _APART]
+    scores = _likelihood(counts, peaks, _SHARES[near], one, both)
+    row, column = np.unravel_index(int(np.argmax(scores)), scores.shape)
+    return float(scores.max()), int(row), int(near[column])
+
+
+def _peaks(widths: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the distribution of the distance of two ordinary values for each width (rows)."""
+    return np.diff(special.erf(edges / (widths[:, None] * np.sqrt(2))))
 
 
 def _likelihood(
-    counts: np.ndarray, peaks: np.ndarray, one: np.ndarray, both: np.ndarray
+    counts: np.ndarray,
+    peaks: np.ndarray,
+    shares: np.ndarray,
+    one: np.ndarray,
+    both: np.ndarray,
 ) -> np.ndarray:
-    """Return the log-likelihood for each peak (rows) and each of `_SHARES` (columns)."""
-    p = _SHARES[:, None]
+    """Return the log-likelihood for each peak (rows) and each share (columns)."""
+    p = shares[:, None]
     base = 2 * p * (1 - p) * one + p**2 * both + _LEAST  # the same for all peaks
     expected = (1 - p) ** 2 * peaks[:, None, :]
     expected += base
@@ -176,19 +237,24 @@ def _refined(
     both: np.ndarray,
 ) -> float:
     """Refine the best share of the grid by expectation-maximisation."""
-    peak = np.diff(special.erf(edges / (width * np.sqrt(2))))
+    peak = _peaks(np.array([width]), edges)[0]
+    weights = counts / counts.sum()
     for _ in range(_STEPS):
         if share == 0:
             return 0.0
-        parts = np.stack([(1 - share) ** 2 * peak, 2 * share * (1 - share) * one, share**2 * both])
-        belongs = parts / (parts.sum(axis=0) + 1e-12) @ counts / counts.sum()
-        share = float(belongs[1] / 2 + belongs[2])
+        in_one, in_both = share * (1 - share) * one, share**2 * both
+        of_all = (1 - share) ** 2 * peak + 2 * in_one + in_both + _TINY
+        share = float((in_one + in_both) / of_all @ weights)
     return share
 
 
-def _histogram(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    counts = np.histogram(np.clip(values, levels[0], levels[-1]), levels)[0].astype(np.float64)
-    return counts / max(counts.sum(), 1.0)
+def _bins(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return the bin of each value among evenly spaced levels; those beyond are in the end bins."""
+    clipped = np.clip(values, levels[0], levels[-1])
+    found = ((clipped - levels[0]) * (_LEVELS / (levels[-1] - levels[0]))).astype(np.intp)
+    found = np.minimum(found, _LEVELS - 1)
+    found -= clipped < levels[found]  # by rounding
+    return found + ((clipped >= levels[found + 1]) & (found < _LEVELS - 1))
 
 
 def _apart(x: np.ndarray, y: np.ndarray, levels: np.ndarray, edges: np.ndarray) -> np.ndarray:

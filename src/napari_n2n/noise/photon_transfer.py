@@ -271,6 +271,15 @@ def _variance(sums: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray((sums["square"] / count - (sums["difference"] / count) ** 2) / 2)
 
 
+def _line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Return slope and intercept of the line with the smallest weighted squares."""
+    weight = weight / weight.sum()
+    x_mean, y_mean = float(weight @ x), float(weight @ y)
+    apart = x - x_mean
+    slope = float((weight * apart) @ y) / float(weight @ apart**2)
+    return slope, y_mean - slope * x_mean
+
+
 def _fit(sums: dict[str, np.ndarray]) -> _Fit:
     """Fit line and cumulants to the sums over each bin."""
     used = sums["count"] >= min(_LEAST, sums["count"].max())
@@ -282,7 +291,7 @@ def _fit(sums: dict[str, np.ndarray]) -> _Fit:
     for _ in range(_ROUNDS):  # the scatter of a variance is proportional to the variance itself
         weight = np.sqrt(count) / np.maximum(expected, least)
         if len(mean) > 1 and np.ptp(mean) > 0:
-            gain, intercept = (float(value) for value in np.polyfit(mean, variance, 1, w=weight))
+            gain, intercept = _line(mean, variance, weight**2)
         expected = np.maximum(gain * mean + intercept, _TINY)
     # With D = A - B, the scene s and the surroundings m:
     # E[D^2 (A + B - 2m)] = 2 kappa3 + 4 E[var(s) (s - m)], and E[s (s - m)] = E[A (B - m)].

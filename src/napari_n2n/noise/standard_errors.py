@@ -20,7 +20,6 @@ from napari_n2n.noise.sample import Sample
 from napari_n2n.pair.matching import line_errors
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.registration import shift_error
-from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
 # Side in pixels of a plane below which its 4x4 tiles are too small to measure a shift.
@@ -62,12 +61,9 @@ def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
             errors[name] = lines.error
     if analysis.drift_error is not None:
         errors["drift"] = analysis.drift_error
-    for name, error in (
-        ("resolution", image_quality.resolution_error(sample.a, sample.b)),
-        ("shared_noise", shared_noise_error(sample.a, sample.b)),
-    ):
-        if error is not None:
-            errors[name] = error
+    shared_error = shared_noise_error(sample.a, sample.b)
+    if shared_error is not None:
+        errors["shared_noise"] = shared_error
     return errors | _of_tiles(analysis)
 
 

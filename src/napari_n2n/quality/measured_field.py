@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_n2n.io.acquisition import Acquisition
-from napari_n2n.noise.measure import measure_with_curves
+from napari_n2n.noise.measure import measure_pair
 from napari_n2n.pair.checks import Finding, other_scenes
 from napari_n2n.pair.pair import Pair
 from napari_n2n.quality.score import Score
@@ -92,7 +92,7 @@ class MeasuredField:
     @classmethod
     def of_pair(cls, pair: Pair) -> "MeasuredField":
         """Measure the noise of a pair."""
-        report, plane = measure_with_curves(pair)[0], pair.first.sample_plane()
+        report, plane = measure_pair(pair), pair.first.sample_plane()
         scale = image_quality.data_range(plane.astype(pair.first.source_dtype))
         figures: dict[str, float | None] = {
             one.key: getattr(report, one.key) for one in NOISE if hasattr(report, one.key)

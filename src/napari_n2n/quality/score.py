@@ -115,7 +115,7 @@ def score_result(
         if pair.hits is not None:
             weight = weight * ~pair.hits.in_either(a, b)
             a, b = without_hits((a, b), pair.hits)
-        finest = image_quality.resolution(a, b)
+        finest = image_quality.resolution(a, b).value
         outliers = measure_noise(pair).outlier_share
         if outliers > _MOST_OUTLIERS:
             reason = (

@@ -154,43 +154,35 @@ def fourier_ring_correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, 
     return (np.arange(rings) + 0.5) / (2 * rings), correlation
 
 
-def resolution(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Return the finest resolved period in pixels, or None if no ring is above the threshold.
+def resolution(a: np.ndarray, b: np.ndarray) -> Measurement:
+    """Return the finest resolved period in pixels, None if no ring is above the threshold.
 
     The threshold of the ring correlation is 1/7, or three standard deviations of pure noise if
-    that is higher.
+    that is higher. A ring correlation r from n independent Fourier coefficients scatters by ``(1 -
+    r^2) / sqrt(n)`` (Saxton & Baumeister 1982). Divided by the slope at which r crosses the
+    threshold, this is the scatter of the frequency.
     """
     frequency, correlation = fourier_ring_correlation(a, b)
+    planes = len(_planes(a))
     # In a ring of n Fourier coefficients, the correlation of pure noise scatters by 1 / sqrt(2 n).
-    coefficients = np.pi * (np.arange(len(correlation)) + 0.5) * len(_planes(a))
+    coefficients = np.pi * (np.arange(len(correlation)) + 0.5) * planes
     threshold = np.maximum(RESOLVED, 3 / np.sqrt(2 * coefficients))
     smooth = ndimage.uniform_filter1d(correlation, _RINGS)
     below = np.flatnonzero(smooth < threshold)
     below = below[below >= 2]  # the window dominates the innermost rings
     if len(below) == 0:
-        return 2.0
-    return float(1 / frequency[below[0]]) if below[0] > 2 else None
-
-
-def resolution_error(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Return the standard error of `resolution` in pixels; None if it could not be determined.
-
-    A ring correlation r from n independent Fourier coefficients scatters by ``(1 - r^2) / sqrt(n)``
-    (Saxton & Baumeister 1982). Divided by the slope at which r crosses the threshold, this is the
-    scatter of the frequency.
-    """
-    period = resolution(a, b)
-    if period is None or period <= 2.0:
-        return None
-    frequency, correlation = fourier_ring_correlation(a, b)
-    ring = int(np.argmin(abs(frequency - 1 / period)))
-    count = 2 * np.pi * (ring + 0.5) * _RINGS * len(_planes(a)) / _BANDWIDTH
+        return Measurement(2.0, None)
+    ring = int(below[0])
+    if ring == 2:
+        return Measurement(None, None)
+    period = float(1 / frequency[ring])
+    count = 2 * np.pi * (ring + 0.5) * _RINGS * planes / _BANDWIDTH
     reach = max(_RINGS, round(ring * _AROUND))
     near = slice(max(ring - reach, 2), ring + reach + 1)
     slope = -float(np.polyfit(frequency[near], correlation[near], 1)[0])
     if not slope > 0:
-        return None
-    return float(period**2 * (1 - RESOLVED**2) / math.sqrt(count) / slope)
+        return Measurement(period, None)
+    return Measurement(period, float(period**2 * (1 - RESOLVED**2) / math.sqrt(count) / slope))
 
 
 def _planes(stack: np.ndarray) -> np.ndarray:
