@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from conftest import blobs, copied, noisy, refused
 
-from napari_n2n import Acquisition, cli, denoise, denoise_folder, denoise_to_address
+from napari_n2n import Acquisition, cli, denoise, denoise_folder, denoise_to_address, load
 from napari_n2n.denoising.to_address import staging_path
 from napari_n2n.model.error_model import ErrorModel
 
@@ -77,6 +77,8 @@ def test_what_is_missing_or_damaged_on_the_server_is_refused(address, server, tm
     server.server_close()
     with refused("unreadable"):
         opened.plane(0)
+    with refused("unreadable", match="check the address, the network, the server"):
+        Acquisition.open(address)
 
 
 @pytest.fixture
@@ -206,3 +208,10 @@ def test_results_are_written_to_no_other_address(out, says, denoiser, tmp_path, 
 def test_other_addresses_are_refused_in_one_line(address, says):
     with refused("format", match=f"^{address}: {says}"):
         Acquisition.open(address)
+
+
+def test_a_model_at_an_address_is_refused_and_one_of_this_computer_read(denoiser, tmp_path):
+    with refused("format", match=r"^s3://lab/m\.n2n: is an address"):
+        load("s3:/lab/m.n2n")
+    path = denoiser.save(tmp_path / "m.n2n")
+    assert load(path.as_uri()).fingerprint() == denoiser.fingerprint()

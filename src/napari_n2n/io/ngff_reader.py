@@ -12,6 +12,7 @@ import zarr
 from zarr.storage import ZipStore
 
 from napari_n2n.errors import BadInput
+from napari_n2n.io.address import address_of
 from napari_n2n.io.header import Channel, Header, channel, number
 from napari_n2n.io.image_name import image_index, listed, say_choice
 from napari_n2n.io.ngff import UNFINISHED
@@ -66,7 +67,10 @@ def read_store(
 
     `path` is its name in messages, `inside` the path of the group.
     """
-    with OneLine(f"{path}: is not a readable zarr", "check that all its files were copied"):
+    fix = "check that all its files were copied"
+    if address_of(path) is not None:
+        fix = "check the address, the network, the server and your rights"
+    with OneLine(f"{path}: is not a readable zarr", fix):
         try:
             node: Any = zarr.open(store, mode="r", path=inside or None)
         except FileNotFoundError as error:

@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from napari_n2n.errors import BadInput, Code
+from napari_n2n.io.address import address_of, local_path
 from napari_n2n.io.crash_safe import write_atomically
 
 _KEY = "napari-n2n"  # key of our note in the safetensors metadata
@@ -123,9 +124,13 @@ def read(path: Path, kind: str, layout: Layout) -> tuple[dict[str, Tensor], dict
     Raises
     ------
     BadInput
-        If the file is missing, damaged, not from napari-n2n, or of another kind.
+        If the file is missing, damaged, not from napari-n2n, of another kind, or at an address.
     """
-    path = Path(path)
+    if (address := address_of(path)) is not None:
+        raise BadInput(
+            f"{address}: is an address: copy the file to a disk, and give its path", "format"
+        )
+    path = local_path(path)
     if not path.is_file():
         found = "is not a file" if path.exists() else "no such file"
         raise BadInput(f"{path}: {found}: check the spelling and the folder", "not_found")
