@@ -41,6 +41,13 @@ def test_all_bad_files_are_named_with_their_paths_before_training(call, folders)
     assert not (folders / "new.n2n").exists()
 
 
+def test_a_pair_of_files_of_one_name_is_refused_with_its_folders(call, folders):
+    status, _, err = call("train", "a/0.tif", "a/0.tif", "-o", "new.n2n", *TRAIN)
+    assert status == 2 and err.startswith("error: a/0.tif and a/0.tif: 0: is the same image as 0")
+    status, _, err = call("train", "a/3.tif", "b/3.tif", "-o", "new.n2n", *TRAIN)
+    assert status == 2 and err.startswith("error: a/3.tif and b/3.tif: 3: shape (40, 64)")
+
+
 def test_training_goes_on_without_bad_files_and_says_so_at_the_end(call, folders):
     words = ("train", "a", "b", "-o", "new.n2n", *TRAIN, "--skip-bad", "--recursive", "--json")
     status, out, err = call(*words)

@@ -50,7 +50,8 @@ class Problems:
     found
         Problems that are already known.
     single
-        Whether there is only one field of view: its error is raised unchanged.
+        Whether there is only one field of view: its error is raised at once, with the paths of the
+        files only if their names are the same.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Problems:
         try:
             yield
         except BadInput as error:
-            if self._single or error.code not in _OF_ONE:
+            if error.code not in _OF_ONE:
                 raise
+            if self._single:
+                raise _with_paths(error, sources, if_alike=True) from error
             self.add(_with_paths(error, sources))
             bad = next((k for k, one in enumerate(sources) if str(one) in str(error)), None)
             if reopen is not None and bad is not None:
@@ -109,9 +112,14 @@ class Problems:
             raise BadFields(self.found)
 
 
-def _with_paths(error: BadInput, sources: Sequence[Any]) -> BadInput:
-    """Return an error whose message contains the path of a file: many have the same name."""
+def _with_paths(error: BadInput, sources: Sequence[Any], *, if_alike: bool = False) -> BadInput:
+    """Return an error whose message contains the path of a file: many have the same name.
+
+    With `if_alike`, only if two of the sources have.
+    """
     paths = [str(source) for source in sources if isinstance(source, str | Path)]
     if not paths or any(path in str(error) for path in paths):
+        return error
+    if if_alike and len({Path(path).stem for path in paths}) == len(paths):
         return error
     return BadInput(f"{' and '.join(paths)}: {error}", error.code)
