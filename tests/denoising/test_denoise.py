@@ -369,6 +369,8 @@ def test_an_unfinished_result_is_only_resumed_by_the_same_job(tmp_path, denoiser
         denoise(UNTRAINED, stack, out=out, axes="TYX", device="cpu", resume=True)
     denoise(denoiser, stack[:2], out=out, axes="TYX", device="cpu", overwrite=True)
     assert Acquisition.open(out).shape == (2, 300, 280)
+    with refused("exists", match="was not made by this command"):
+        denoise(denoiser, stack, out=out, axes="TYX", device="cpu", resume=True)
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 

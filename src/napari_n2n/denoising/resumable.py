@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.denoising.plan import Plan
+from napari_n2n.errors import BadInput
 from napari_n2n.io.crash_safe import (
     Journal,
     discard_unfinished,
@@ -62,6 +63,12 @@ def open_output(
     if journal is not None:
         restore(path, journal)
     overwrite = job["_overwrite"] or (journal is not None and journal.job.get("_overwrite", False))
+    if resume and journal is None and not overwrite and path.exists():
+        raise BadInput(
+            f"{path}: already exists, and was not made by this command (another recording, model "
+            "or setting): choose another name, or add --overwrite",
+            "exists",
+        )
     checked_output(path, overwrite=overwrite, resume=resume)
     if journal is not None:
         check_unchanged(journal.job["input"], job["input"], journal.path)
