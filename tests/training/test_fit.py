@@ -1,8 +1,10 @@
 import copy
+import os
 import threading
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from conftest import blobs, noisy, refused
 
@@ -74,6 +76,25 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path, pair, scene
     other = Pair.open(noisy(2 * scene, 1), noisy(2 * scene, 2))
     with refused("resume", match="acquisitions have changed"):
         train(other, QUICK, checkpoint=checkpoint, resume=True)
+
+
+def test_a_run_continues_on_copies_of_its_recordings_and_not_on_others(tmp_path, scene):
+    checkpoint, stop, paths = tmp_path / "run", threading.Event(), []
+    stop.set()
+    few = QUICK.model_copy(update={"steps": 3})
+    for number in (1, 2):
+        paths.append(tmp_path / f"{number}.tif")
+        tifffile.imwrite(paths[-1], noisy(scene, number))
+    train(Pair.open(*paths), few, stop=stop, checkpoint=checkpoint)
+    for path in paths:
+        os.utime(path, (1, 1))  # as a copy has it
+    resumed = train(Pair.open(*paths), few, stop=stop, checkpoint=checkpoint, resume=True)
+    assert resumed.record.stopped
+    content = bytearray(paths[1].read_bytes())
+    content[-1] ^= 64  # in a corner, of the last pixel only
+    paths[1].write_bytes(content)
+    with refused("resume", match="acquisitions have changed"):
+        train(Pair.open(*paths), few, checkpoint=checkpoint, resume=True)
 
 
 def test_a_run_stopped_at_once_still_returns_a_usable_model(pair, scene):
