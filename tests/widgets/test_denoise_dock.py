@@ -293,7 +293,7 @@ def test_a_folder_of_recordings_is_denoised_file_by_file_and_resumed(
     widget.out.value = clean
     widget.button.click()
     parts.release(2)
-    qtbot.waitUntil(says(widget, "2.tif: 3 of 4"), timeout=20_000)
+    qtbot.waitUntil(says(widget, "2.tif, 3 of 4"), timeout=20_000)
     widget.cancel_button.click()
     parts.release()
     wait_until_ready(qtbot, widget)

@@ -132,5 +132,5 @@ def denoise_folders_shown(
             if step.warnings and step.name not in warned:
                 warned.add(step.name)
                 say(f"warning: {step.name}: {' '.join(step.warnings)}")
-            follow(step.progress, f"{step.name}, {step.done + 1} of {step.total}")
+            follow(step.progress, step.text)
     return worked, [*run.result]

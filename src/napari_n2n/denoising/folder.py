@@ -40,6 +40,8 @@ class FolderStep:
         Name of the current result.
     warnings
         Sentences that say how the recordings differ from those that the model was trained on.
+    checked
+        Before the first is denoised: number of the recording that is checked; later None.
     """
 
     done: int
@@ -47,6 +49,14 @@ class FolderStep:
     progress: float
     name: str
     warnings: tuple[str, ...]
+    checked: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The current recording or result, and its number."""
+        if self.checked is not None:
+            return f"checking {self.name}, {self.checked} of {self.total}"
+        return f"{self.name}, {self.done + 1} of {self.total}"
 
 
 @dataclass(frozen=True)
@@ -191,7 +201,7 @@ def denoise_fields_of_view(
         suitable = []
         for number in left:
             sources = job.fields[number]
-            yield FolderStep(0, len(job.fields), 0.0, sources[0].name, ())
+            yield FolderStep(0, len(job.fields), 0.0, sources[0].name, (), checked=number + 1)
             with problems.noted(sources, partial(Acquisition.open, axes=axes)):
                 make_plan(denoiser, *sources, **how)
                 suitable.append(number)

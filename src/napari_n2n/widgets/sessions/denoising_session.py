@@ -190,7 +190,7 @@ class DenoisingSession(ResultSession):
         self._estimate(message.progress)
         self._all_warnings.update(dict.fromkeys(message.warnings))
         self.warnings = _shortened(list(self._all_warnings))
-        self._report(f"{message.name}: {message.done + 1} of {message.total}", message.progress)
+        self._report(message.text, message.progress)
 
     def _report(self, text: str, progress: float) -> None:
         if not self._stop.is_set():
