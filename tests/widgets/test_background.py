@@ -3,6 +3,7 @@
 import threading
 import time
 from functools import partial
+from weakref import ref
 
 import pytest
 from napari.qt.threading import create_worker
@@ -55,7 +56,8 @@ class Slow:
 
 
 def test_of_many_requests_the_running_one_and_the_latest_are_answered(qtbot):
-    slow, requests = Slow(), LatestOnly()
+    slow = Slow()
+    requests = LatestOnly(slow)  # calls need no viewer
     for name in "abc":
         requests.read(partial(slow, name), slow.answers.append)
     assert requests.busy
@@ -65,7 +67,8 @@ def test_of_many_requests_the_running_one_and_the_latest_are_answered(qtbot):
 
 
 def test_a_cancelled_request_is_not_answered(qtbot):
-    slow, requests = Slow(), LatestOnly()
+    slow = Slow()
+    requests = LatestOnly(slow)  # calls need no viewer
     for name in "abc":
         requests.cancel()
         requests.read(partial(slow, name), slow.answers.append)
@@ -77,7 +80,7 @@ def test_a_cancelled_request_is_not_answered(qtbot):
 def test_a_job_learns_that_it_is_cancelled_and_neither_its_steps_nor_its_failure_arrive(
     viewer, qtbot
 ):
-    received, begun, requests = [], threading.Event(), LatestOnly()
+    received, begun, requests = [], threading.Event(), LatestOnly(viewer)
 
     def fail():
         begun.set()
@@ -99,7 +102,7 @@ def test_a_job_learns_that_it_is_cancelled_and_neither_its_steps_nor_its_failure
 
 
 def test_an_answer_that_cannot_be_shown_does_not_block_the_next_request(viewer, qtbot):
-    received, requests = [], LatestOnly()
+    received, requests = [], LatestOnly(viewer)
 
     def job():
         yield
@@ -119,7 +122,7 @@ def test_an_answer_that_cannot_be_shown_does_not_block_the_next_request(viewer, 
 
 
 def test_a_closing_window_ends_the_request_and_begins_no_other(viewer, qtbot):
-    received, begun, requests = [], threading.Event(), LatestOnly()
+    received, begun, requests = [], threading.Event(), LatestOnly(viewer)
 
     def job():
         begun.set()
@@ -143,7 +146,7 @@ def steps(count):
 
 def test_messages_arrive_in_order_and_the_result_last(viewer, qtbot):
     received = Received()
-    background.start(lambda: steps(50), "counting", **received.callbacks)
+    background.start(lambda: steps(50), "counting", ref(viewer), **received.callbacks)
     qtbot.waitUntil(lambda: "end" in received.all)
     assert received.all == [*range(50), "end"]
 
@@ -157,7 +160,7 @@ def test_a_job_learns_that_napari_closes_before_it_next_yields(viewer, qtbot):
         yield from ()
 
     received = Received(on_quit=stop.set)
-    background.start(job, "waiting", **received.callbacks)
+    background.start(job, "waiting", ref(viewer), **received.callbacks)
     qtbot.waitUntil(begun.is_set)
     viewer.close()
     qtbot.waitUntil(lambda: bool(received.all))
@@ -173,11 +176,37 @@ def test_a_message_that_arrives_after_the_window_was_closed_is_not_shown(viewer,
         stop.wait(30)
 
     received = Received(on_quit=stop.set)
-    background.start(job, "sending", **received.callbacks)
+    background.start(job, "sending", ref(viewer), **received.callbacks)
     assert sent.wait(30)  # without handling the message
     viewer.close()
     qtbot.waitUntil(lambda: bool(received.all))
     assert received.all == ["aborted"]
+
+
+def test_a_result_on_its_way_is_not_shown_in_a_closed_window(viewer, qtbot):
+    def close(_step):
+        qtbot.wait(200)  # the job ends, and napari is informed first
+        viewer.close()
+
+    received = Received(on_yield=close)
+    background.start(lambda: steps(1), "ending", ref(viewer), **received.callbacks)
+    qtbot.waitUntil(lambda: bool(received.all))
+    assert received.all == ["aborted"]
+
+
+def test_a_job_ends_with_its_own_window_while_another_one_is_active(make_napari_viewer, qtbot):
+    viewer, _active = make_napari_viewer(), make_napari_viewer()
+    stop = threading.Event()
+
+    def job():
+        while not stop.wait(0.01):
+            yield from steps(1)
+
+    received = Received(on_quit=stop.set, on_yield=lambda step: None)
+    background.start(job, "stepping", ref(viewer), **received.callbacks)
+    viewer.close()
+    qtbot.waitUntil(lambda: bool(received.all))
+    assert received.all == ["aborted"] and stop.is_set()
 
 
 def test_an_error_of_torch_arrives_as_one_line(viewer, qtbot):
@@ -186,7 +215,7 @@ def test_an_error_of_torch_arrives_as_one_line(viewer, qtbot):
         raise RuntimeError("CUDA error\nand thirty lines more")
 
     received = Received()
-    background.start(job, "failing", **received.callbacks)
+    background.start(job, "failing", ref(viewer), **received.callbacks)
     qtbot.waitUntil(lambda: len(received.all) == 2)
     assert received.all == [0, "failed: Unexpected error, probably a bug: RuntimeError: CUDA error"]
 
@@ -199,7 +228,7 @@ def test_the_details_of_an_unexpected_error_can_be_copied(viewer, qtbot, monkeyp
         yield from steps(1)
         raise KeyError("a key")
 
-    received, requests = [], background.LatestOnly()
+    received, requests = [], LatestOnly(viewer)
     requests.run(job, "failing", on_failure=received.append)
     qtbot.waitUntil(lambda: bool(received))
     ((label, copy),) = sent[0].actions

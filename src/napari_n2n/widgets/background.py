@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from threading import Event, Thread
 from typing import Any, TypeVar
+from weakref import ref
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
@@ -131,9 +132,19 @@ def _ignore(_message: Any = None) -> None:
     """Ignore a message."""
 
 
+def _is_closed(viewer: Any) -> bool:
+    """Return whether the window of a viewer is closed: no layer can be added to it any more."""
+    try:
+        viewer.window.geometry()
+    except (AttributeError, RuntimeError):  # napari, or Qt, has deleted the window
+        return True
+    return False
+
+
 def start(
     job: Callable[[], Job],
     title: str,
+    viewer: Any,
     *,
     on_yield: Callable[[Any], None] = _ignore,
     on_return: Callable[[Any], None],
@@ -151,6 +162,9 @@ def start(
     title
         Shown in napari's activity panel, with the share done if yielded values have the attribute
         `progress`, 0 to 1.
+    viewer
+        Weak reference to the viewer of the job. napari asks a job to end when the window closes
+        that was active when it began, and not if its last message is on the way.
     on_yield, on_return, on_failure
         Called on the GUI thread; `on_failure` with one line that says what went wrong.
     on_abort
@@ -176,20 +190,24 @@ def start(
     pool.releaseThread()
     activity = progress(total=_PROGRESS_STEPS, desc=title)
 
+    def aborted() -> bool:
+        if not worker.abort_requested and _is_closed(viewer()):
+            worker.quit()
+        return bool(worker.abort_requested)
+
     def show(message: Any) -> None:
-        if worker.abort_requested:  # the window was closed after the job sent the message
-            return
         share = getattr(message, "progress", None)
-        if share is not None:
+        if share is not None and not aborted():
             activity.update(round(_PROGRESS_STEPS * share) - activity.n)
-        on_yield(message)
+        if not aborted():  # the window may be closed while the bar is drawn
+            on_yield(message)
 
     def end() -> None:
         pool.reserveThread()
         activity.close()
         for generator in running:
             generator.close()  # napari only drops the generator: let it clean up
-        if not returned or worker.abort_requested:
+        if not returned or aborted():
             on_abort()
         elif isinstance(returned[0], Failure):
             on_failure(returned[0].message)
@@ -210,13 +228,19 @@ def start(
 class LatestOnly:
     """Runs one request at a time; of those made meanwhile, only the latest runs after it.
 
+    Parameters
+    ----------
+    viewer
+        The viewer of the requests.
+
     Attributes
     ----------
     busy
         Whether a request is running.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = ref(viewer)
         self._running: Event | None = None  # set: its answer is no longer wanted
         self._waiting: Callable[[Event], None] | None = None
 
@@ -255,6 +279,7 @@ class LatestOnly:
             start(
                 job,
                 title,
+                self._viewer,
                 on_yield=lambda message: None if cancelled.is_set() else on_yield(message),
                 on_return=lambda result: self._end(cancelled, partial(on_return, result)),
                 on_failure=lambda words: self._end(cancelled, partial(failed, words)),

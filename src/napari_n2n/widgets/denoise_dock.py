@@ -44,7 +44,7 @@ class DenoiseWidget(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.session = session_of(napari_viewer, DenoisingSession)
-        self.comparing = SuitabilityCheck()
+        self.comparing = SuitabilityCheck(self.viewer)
         self.previewing = session_of(napari_viewer, Previewing)
         self._build()
         self._connect()

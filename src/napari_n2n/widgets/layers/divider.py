@@ -48,7 +48,7 @@ class Divider:
         self._viewer, self._screen = ref(viewer), screen
         self._layer: Image | None = None
         self._region: Region | None = None
-        self._requests = LatestOnly()
+        self._requests = LatestOnly(viewer)
         self._raw = np.empty(0)
         self._axis = -1
         self._at: int | None = None

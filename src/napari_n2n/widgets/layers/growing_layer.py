@@ -138,7 +138,7 @@ class GrowingLayer:
         self._store: Path | None = None  # where the result grows
         self._name = f"{result.header.name} (unfinished)"
         self._refresh = qthrottled(self._read_again, timeout=_REFRESH_MS)
-        self._requests = LatestOnly()
+        self._requests = LatestOnly(viewer)
 
     @property
     def layer(self) -> Image | None:

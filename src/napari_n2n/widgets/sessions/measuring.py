@@ -87,7 +87,7 @@ class Measuring:
         self.recordings: Recordings | None = None
         self._settings: TrainingSettings | None = None
         self._training = False
-        self._requests = LatestOnly()
+        self._requests = LatestOnly(viewer)
         self._reset()
 
     def _reset(self) -> None:

@@ -26,6 +26,11 @@ from napari_n2n.widgets.preferences import preferences
 class SuitabilityCheck:
     """Checks whether recordings suit a model; only the latest request is answered.
 
+    Parameters
+    ----------
+    viewer
+        The viewer of the recordings.
+
     Attributes
     ----------
     busy
@@ -40,8 +45,8 @@ class SuitabilityCheck:
     found = Signal(tuple)
     opened = Signal(object)
 
-    def __init__(self) -> None:
-        self._requests = LatestOnly()
+    def __init__(self, viewer: Any) -> None:
+        self._requests = LatestOnly(viewer)
 
     @property
     def busy(self) -> bool:
@@ -129,7 +134,7 @@ class Previewing:
 
     def __init__(self, viewer: Any) -> None:
         self.comparison = Comparison(viewer, preview=False)
-        self._requests = LatestOnly()
+        self._requests = LatestOnly(viewer)
         self._subject: Subject | None = None
         self._shown: Subject | None = None
         self._region: Region | None = None

@@ -62,6 +62,7 @@ class Session:
         background.start(
             job,
             title,
+            self._viewer,
             on_yield=self._receive,
             on_return=self._finish,
             on_failure=self._fail,

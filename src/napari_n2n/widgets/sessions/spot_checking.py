@@ -88,7 +88,7 @@ class SpotChecking:
     def __init__(self, viewer: Any) -> None:
         self._viewer = ref(viewer)
         self._recordings: Callable[[], tuple[list[Any], str | None]] | None = None
-        self._requests = LatestOnly()
+        self._requests = LatestOnly(viewer)
         self._known: tuple[tuple[Any, ...], SpotCheck] | None = None
         self.text = ""
 
