@@ -10,7 +10,7 @@ from scipy import ndimage
 from skimage import data
 
 from napari_n2n import Pair
-from napari_n2n.pair.checks import _displacement
+from napari_n2n.pair.checks import Finding, _displacement, messages_of
 from napari_n2n.simulate.additive import Brown, Gaussian
 from napari_n2n.simulate.registry import parse
 from napari_n2n.simulate.samples import sample
@@ -116,6 +116,15 @@ def test_warnings_name_gain_saturation_and_few_pixels():
     assert {f.code for f in Pair.open(noisy(SCENE, 1), 1.5 * noisy(SCENE, 2)).findings} == {"gain"}
     small = Pair.open(noisy(SCENE, 1)[:60, :60], noisy(SCENE, 2)[:60, :60])
     assert [finding.code for finding in small.findings] == ["few_pixels"]
+
+
+def test_messages_about_many_fields_of_view_are_few_and_count_all_pixels():
+    shifted = [Finding("shift", f"displaced by {number}") for number in range(40)]
+    found = [*shifted, Finding("gain", "brighter"), Finding("few_pixels", "Only 4096 pixels")]
+    said = messages_of(found, 40 * 4096)
+    assert said[:3] == ["displaced by 0", "displaced by 1", "displaced by 2"]
+    assert said[3].startswith("37 more like the last one") and said[4:] == ["brighter"]
+    assert messages_of(found[-1:] * 2, 2 * 4096) == ["Only 4096 pixels"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Train with messages and a display of the progress on the terminal."""
 
+import math
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,7 +50,7 @@ def train_shown(
     from napari_n2n.model.device import choose_device, unused_card
     from napari_n2n.noise.measure import measure_channels
     from napari_n2n.noise.report_file import read_noise_report
-    from napari_n2n.pair.checks import other_scenes
+    from napari_n2n.pair.checks import messages_of, other_scenes
     from napari_n2n.training.dimensions import choose_dimensions
 
     reports = measure_channels(pairs) if noise is None else read_noise_report(noise, pairs)
@@ -59,7 +60,8 @@ def train_shown(
     if reason := choose_dimensions(settings, pairs, reports).reason:
         say(f"planes: {reason}")
     found = [*chain(*(pair.findings for pair in pairs), *(report.warnings for report in reports))]
-    for message in dict.fromkeys(finding.message for finding in other_scenes(found) or found):
+    pixels = sum(math.prod(pair.first.shape) for pair in pairs) // len(reports)
+    for message in messages_of(other_scenes(found) or found, pixels):
         say(f"note: {message}")
     if choose_device(settings.device).type == "cpu" and (advice := unused_card()):
         say(f"note: to be many times faster, {advice}")

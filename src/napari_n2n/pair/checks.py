@@ -48,6 +48,8 @@ _SHIFT = 0.25
 _SATURATED = 1e-3
 # Number of pixels below which a network overfits within minutes.
 _FEW_PIXELS = 128 * 128
+# Messages of one kind about many fields of view: more would hide the other kinds.
+_SHOWN = 3
 # Ratio of the variance of the difference to that of the noise below which two images count as the
 # same: rounding and compression stay below it, separate exposures are near 1.
 _SAME = 0.05
@@ -111,9 +113,10 @@ def findings_of(
         yield from _other_scene(first, acquisition, views, smooth)
     for acquisition, match in zip(acquisitions[1:], matches[1:], strict=True):
         if abs(match.gain - 1) > _GAIN:
+            name, than = _distinct_names(acquisition, first)
             yield Finding(
                 "gain",
-                f"{acquisition.name} is {match.gain:.3f} times as bright as {first.name}: "
+                f"{name} is {match.gain:.3f} times as bright as {than}: "
                 "matched for training; each result keeps the gain of its acquisition.",
             )
     for acquisition, planes in zip(acquisitions, sampled.views, strict=True):
@@ -125,6 +128,31 @@ def findings_of(
             f"Only {pixels} pixels to train on: expect a smoother result. "
             "Add frames, or use a model trained on a larger field of the same sample.",
         )
+
+
+def messages_of(findings: Iterable[Finding], pixels: int) -> list[str]:
+    """Return the messages about many fields of view, a few of each kind.
+
+    Parameters
+    ----------
+    findings
+        Those of all fields of view.
+    pixels
+        Pixels of all fields of view together, in one acquisition and channel.
+    """
+    of_kinds: dict[str, dict[str, None]] = {}
+    for one in findings:
+        if one.code != "few_pixels" or pixels < _FEW_PIXELS:
+            of_kinds.setdefault(one.code, {})[one.message] = None
+    messages: list[str] = []
+    for of_kind in of_kinds.values():
+        messages += list(of_kind)[:_SHOWN]
+        if (more := len(of_kind) - _SHOWN) > 0:
+            messages.append(
+                f"{more} more like the last one: 'inspect FOLDER_A FOLDER_B --table TABLE.csv' "
+                "lists them for each field of view."
+            )
+    return messages
 
 
 def _other_scene(
@@ -144,9 +172,10 @@ def _other_scene(
         return
     if not _share_unhit_pixels(*views):
         correlation = together / (spreads[0] * spreads[1])
+        names = " and ".join(_distinct_names(first, other))
         yield Finding(
             _OTHER_SCENE,
-            f"{first.name} and {other.name} do not show the same scene (correlation of their "
+            f"{names} do not show the same scene (correlation of their "
             f"structures {correlation:.2f}; 1 for one scene): choose two recordings of one place "
             "and one channel, or align them first.",
         )
@@ -212,6 +241,13 @@ def findings_about_left_out(
         )
 
 
+def _distinct_names(one: Acquisition, other: Acquisition) -> tuple[str, str]:
+    """Return the names of two acquisitions, with their folders if the names are the same."""
+    if one.name != other.name or one.path is None or other.path is None:
+        return one.name, other.name
+    return f"{one.path.parent.name}/{one.name}", f"{other.path.parent.name}/{other.name}"
+
+
 def _unnamed_axis(first: Acquisition) -> Iterator[Finding]:
     if first.axes_in_doubt:
         yield Finding(
@@ -275,8 +311,9 @@ def refuse_duplicate(
         return
     grain = sum(noise_level(plane_b[None]) ** 2 for plane_b in planes_b)
     if differing == 0 or differing < _SAME * grain:
+        name, than = _distinct_names(b, a)
         raise BadInput(
-            f"{b.name}: is the same image as {a.name} (the difference is "
+            f"{name}: is the same image as {than} (the difference is "
             f"{math.sqrt(differing):.3g} ADU, the noise of one image {math.sqrt(grain):.3g} ADU): "
             "two separate exposures are needed; split a stack into even and odd frames instead",
             "duplicate",
