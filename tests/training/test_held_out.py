@@ -131,7 +131,8 @@ def test_a_validation_takes_as_long_in_large_recordings_as_in_small_ones():
     assert windows((264, 520)) == [(256, 256), (256, 256)]
     assert windows((32, 132, 130), dims=3) == [(24, 128, 128)]
     assert windows((20, 32, 32)) == [(32, 32)] * 8
-    assert windows((32, 32), pairs=40) == [(32, 32)] * 32
+    assert windows((32, 32), pairs=40) == [(32, 32)] * 40
+    assert windows((256, 140), pairs=70) == [(128, 128)] * 64
     assert windows((4, 32, 32), pairs=20, dims=3) == [(4, 32, 32)] * 8
 
 

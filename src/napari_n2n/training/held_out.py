@@ -39,9 +39,11 @@ _SHARE_INSIDE, _ATTEMPTS, _SEED_STEP = 0.7, 30, 1_000_003
 # certain score; fewer: less time for each validation.
 _WINDOW = {2: (256, 256), 3: (24, 128, 128)}
 _WINDOWS = 8
-# Largest number of windows, by dimensions, if there are more pairs: each validation then takes
-# about as long, and as much memory, as with few pairs.
-_MOST_WINDOWS = {2: 32, 3: 8}
+# Sides, and largest number, if there are more pairs than that: at most twice the pixels, so that a
+# validation takes about as long, and as much memory, as with few pairs. Smaller windows of planes
+# show more pairs; those of volumes have few pixels with all of their surroundings already.
+_SMALL_WINDOW = {2: (128, 128), 3: (24, 128, 128)}
+_MOST_WINDOWS = {2: 64, 3: 8}
 _WEIGHT = 2  # of the fields of a `Batch`
 # Side in pixels of the middle of a plane from which the range of values is taken.
 _FOR_RANGE = 1024
@@ -253,7 +255,8 @@ def _windows(
     Every acquisition is the input once and the target once in each window.
     """
     dims = len(stride)
-    places = [_Windows(pair, stride) for pair in pairs]
+    sides = (_SMALL_WINDOW if len(pairs) > _WINDOWS else _WINDOW)[dims]
+    places = [_Windows(pair, stride, sides) for pair in pairs]
     counts = [one.count for one in places]
     ends = np.cumsum(counts)
     windows = []
@@ -277,8 +280,10 @@ def _chosen(channels: Sequence[int], counts: Sequence[int], most: int, seed: int
     channels, counts
         For each pair, its channel and its number of windows.
     """
+    if len(counts) <= _WINDOWS:
+        return evenly_spaced(sum(counts), _WINDOWS)
     if len(counts) <= most:
-        return evenly_spaced(sum(counts), max(_WINDOWS, len(counts)))
+        return evenly_spaced(sum(counts), most)
     of_window = np.repeat(channels, counts)
     rng = np.random.default_rng((seed, 0x5C04E))
     chosen: list[int] = []
@@ -292,9 +297,9 @@ def _chosen(channels: Sequence[int], counts: Sequence[int], most: int, seed: int
 class _Windows:
     """The windows of a pair, side by side in every frame; with a mask, those that it touches."""
 
-    def __init__(self, pair: Pair, stride: tuple[int, ...]) -> None:
-        self._shape, self._stride = pair.first.shape, stride
-        self._starts = _window_starts(self._shape, len(stride))
+    def __init__(self, pair: Pair, stride: tuple[int, ...], sides: tuple[int, ...]) -> None:
+        self._shape, self._stride, self._sides = pair.first.shape, stride, sides
+        self._starts = _window_starts(self._shape, sides)
         self.count = math.prod(len(axis) for axis in self._starts)
         self._kept: list[int] | None = None
         if (mask := pair.mask) is not None:
@@ -307,23 +312,25 @@ class _Windows:
         place = index if self._kept is None else self._kept[index]
         where = np.unravel_index(place, [len(axis) for axis in self._starts])
         corner = [int(axis[i]) for axis, i in zip(self._starts, where, strict=True)]
-        return _window(self._shape, corner, self._stride)
+        return _window(self._shape, corner, self._stride, self._sides)
 
 
-def _window_starts(shape: tuple[int, ...], dims: int) -> list[range]:
+def _window_starts(shape: tuple[int, ...], sides: tuple[int, ...]) -> list[range]:
     """Return the starts of windows along each axis: every frame, and side by side within it."""
-    leading = len(shape) - dims
+    leading = len(shape) - len(sides)
     inside = [
         range(0, max(1, length - side // 2), side)
-        for length, side in zip(shape[leading:], _WINDOW[dims], strict=True)
+        for length, side in zip(shape[leading:], sides, strict=True)
     ]
     return [range(length) for length in shape[:leading]] + inside
 
 
-def _window(shape: tuple[int, ...], corner: list[int], stride: tuple[int, ...]) -> Region:
+def _window(
+    shape: tuple[int, ...], corner: list[int], stride: tuple[int, ...], sides: tuple[int, ...]
+) -> Region:
     """Return the window at a corner, its sides multiples of the stride and within the stack."""
     leading = len(shape) - len(stride)
-    sides = (1,) * leading + _WINDOW[len(stride)]
+    sides = (1,) * leading + sides
     steps = (1,) * leading + stride
     return tuple(
         slice(start, start + min(side, length - start) // step * step)
