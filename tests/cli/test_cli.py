@@ -283,7 +283,7 @@ def test_bad_input_ends_with_status_2_and_one_line(monkeypatch, capsys, folder, 
 
 @pytest.mark.parametrize("name", TrainingSettings.model_fields)
 @given(data=st.data())
-@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.settings(max_examples=8, deadline=None)
 def test_every_copied_setting_is_read_again(name, data):
     field = TrainingSettings.model_fields[name]
     value = data.draw(values_of(field).filter(lambda value: value != field.default))
