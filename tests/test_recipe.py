@@ -127,3 +127,8 @@ def test_the_texts_correct_by_the_dark_frames(tmp_path, typed):
     for text in (recipe.as_python(), recipe.as_command()):
         detector = typed(text).record.detector_of(0)
         assert detector is not None and detector.bad[20, 30]
+
+
+def test_the_option_for_one_recording_has_no_value():
+    recipe = Recipe(Recordings(("a.tif",), single=True), TrainingSettings(seed=3))
+    assert recipe.as_command().startswith("napari-n2n train a.tif -o model.n2n --single --seed 3\n")
