@@ -13,8 +13,10 @@ from napari_n2n.training.likelihood import (
     MeasuredNoise,
     expectation,
     most_likely,
+    of_residuals,
     ordinary,
     squared,
+    squared_error,
 )
 from napari_n2n.training.losses import LOSSES
 from napari_n2n.training.normalisation import Batch
@@ -100,10 +102,29 @@ def test_no_gradient_goes_through_weights_and_expectations():
     measured = noise((50.0, 400.0), share=0.1)
     squared(measured, f, y, censored, 0.5).sum().backward()
     still = f.detach()
-    variance = measured.scale(still, 0.5)
+    variance = of_residuals(measured, still, y, censored, 0.5)
     weight = ordinary(measured, still, y, censored, variance) / variance
     expected = 2 * weight * (still - expectation(still, y, censored, variance))
     torch.testing.assert_close(f.grad, expected)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    off=st.floats(0, 25),
+    sigma=st.floats(1, 10),
+    share=st.floats(0.02, 0.7),
+    seed=st.integers(0, 999),
+)
+def test_what_the_network_has_not_learned_yet_is_no_outlier(off, sigma, share, seed):
+    rng = np.random.default_rng(seed)
+    clean = rng.uniform(60, 195, (4, 1, 128, 128))
+    predicted = clean + rng.normal(0, off, clean.shape)
+    targets = clean + rng.normal(0, sigma, clean.shape)
+    targets = np.where(rng.random(clean.shape) < share, rng.uniform(0, 255, clean.shape), targets)
+    f, y = (torch.as_tensor(one, dtype=torch.float32) for one in (predicted, targets))
+    measured, inside = noise((sigma**2, sigma**2), share), torch.zeros_like(f)
+    found = squared_error(measured, y - f, measured.variance(f), inside)
+    assert float(found) == pytest.approx(off**2, abs=0.35 * (off**2 + sigma**2) + 1)
 
 
 def test_the_variance_follows_the_level():

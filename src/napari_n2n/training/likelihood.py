@@ -4,7 +4,9 @@ A target pixel is the signal plus noise of the measured variance, or an outlier;
 detector's limits are reported as the limit. The likelihood is maximised by expectation-maximisation
 (Dempster, Laird & Rubin 1977): each step weights a pixel by the probability that it is no outlier,
 and replaces a value at a limit by its expectation. Weights, variances and expectations are computed
-from the prediction and carry no gradient, so that they do not bias the result.
+from the prediction and carry no gradient, so that they do not bias the result. While the prediction
+still has errors, its residuals are larger than the noise: their scale is measured in every batch,
+so that what the network has not learned yet is not taken for outliers.
 """
 
 import math
@@ -20,9 +22,12 @@ from napari_n2n.noise.noise_model import NoiseModel
 # bright parts are taken for outliers (impulses on 75 %, 200 steps: 17 dB instead of 23); slower,
 # and outliers count for longer.
 _FASTEST, _SLOWER = 0.3, 2.0
-# Smallest scale in a mixture with outliers, as a part of the image's standard deviation: the error
-# of the network itself adds to the noise.
+# Smallest scale in a mixture with outliers, as a part of the image's standard deviation: near 0,
+# few pixels would decide.
 _ERROR = 0.03
+# Every how many-th pixel of a batch measures the error of the prediction, a prime number, so that
+# these are in all columns; and rounds of expectation-maximisation, after which it changes little.
+_EVERY, _ROUNDS = 17, 12
 # Smallest share, so that its logarithm is finite: rarer outliers do not occur in a recording.
 _RAREST = 1e-20
 # Standard deviations beyond which float32 cannot hold density and log(Phi): the limit of the hazard
@@ -120,10 +125,54 @@ def squared(
     """
     with torch.no_grad():
         signal, target = prediction.detach(), noise.limited(target, censored)
-        variance = noise.scale(signal, progress)
+        variance = of_residuals(noise, signal, target, censored, progress)
         expected = expectation(signal, target, censored, variance)
         weight = ordinary(noise, signal, target, censored, variance) / variance
     return weight * (prediction - expected) ** 2
+
+
+def of_residuals(
+    noise: MeasuredNoise, signal: Tensor, target: Tensor, censored: Tensor, progress: float
+) -> Tensor:
+    """Return the variance of the residuals that are no outliers, in ADU^2; see `squared`."""
+    variance = noise.scale(signal, progress)
+    if not noise.has_outliers:
+        return variance
+    own = noise.variance(signal)
+    return torch.maximum(variance, own + squared_error(noise, target - signal, own, censored))
+
+
+def squared_error(
+    noise: MeasuredNoise, residual: Tensor, variance: Tensor, censored: Tensor
+) -> Tensor:
+    """Return the mean squared error of a prediction in ADU^2, by expectation-maximisation.
+
+    It is the variance of the residuals that are no outliers, less that of the noise. Starting from
+    the spread of the image, each round weights the residuals by the probability that they are no
+    outliers, given the latest variance.
+
+    Parameters
+    ----------
+    noise
+        The noise, with outliers.
+    residual, variance, censored
+        Target less prediction, in ADU; variance of the noise, in ADU^2; and the pixels at limits,
+        which are left out. A part of the pixels is used.
+    """
+    residual, variance, censored = (
+        one.expand_as(residual).flatten()[::_EVERY] for one in (residual, variance, censored)
+    )
+    shares = 1 - noise.share - sum(noise.stuck), noise.share * noise.density
+    odds = math.log(max(shares[0], _RAREST)) - math.log(max(shares[1], _RAREST))
+    squares, inside = residual**2, (censored == 0).float()
+    error = torch.full((), noise.spread**2, device=residual.device)
+    for _ in range(_ROUNDS):
+        whole = variance + error
+        own = -0.5 * (squares / whole + torch.log(2 * math.pi * whole))
+        weight = inside * torch.sigmoid(own + odds)
+        total = weight.sum().clamp(min=_RAREST)
+        error = ((weight * (squares - variance)).sum() / total).clamp(min=0.0)
+    return error
 
 
 def ordinary(
@@ -206,6 +255,7 @@ def negative_log(
     noise: MeasuredNoise, prediction: Tensor, target: Tensor, censored: Tensor
 ) -> Tensor:
     """Return the negative log-likelihood per pixel, for validation; in ADU."""
-    variance, target = noise.scale(prediction, 1.0), noise.limited(target, censored)
+    target = noise.limited(target, censored)
+    variance = of_residuals(noise, prediction, target, censored, 1.0)
     own, outlier = _log_densities(noise, prediction, target, censored, variance)
     return -torch.logaddexp(own, outlier) if noise.has_outliers else -own
