@@ -184,7 +184,7 @@ def test_validation_reads_a_bounded_sample_of_all_fields_of_view(many):
         [round(float((one.gain * one.input + one.offset).mean()) / 1000) for _, one in batches]
         for batches in scored
     ]
-    assert [channel for channel, _ in scored[0]].count(0) == len(scored[0]) // 2 == 16
+    assert [channel for channel, _ in scored[0]].count(0) == len(scored[0]) // 2 == 32
     assert np.diff(sorted(fields[0])).max() <= 5 and min(fields[0]) < 3 and max(fields[0]) > 36
     assert fields[0] == fields[1] != fields[2]
 
