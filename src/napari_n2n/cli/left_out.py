@@ -35,7 +35,7 @@ class LeftOut:
             say(f"left out: {problem}")
 
     def check(self) -> None:
-        """Raise if problems were noted and the run is not to go on without them.
+        """Raise the noted problems, unless the run skips bad fields of view.
 
         Raises
         ------

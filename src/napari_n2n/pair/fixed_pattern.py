@@ -152,7 +152,7 @@ def _found(
     Parameters
     ----------
     view
-        The first acquisition, or a view of the part of its planes that is given.
+        The first acquisition; or its part, if `a` and `b` are means of a part of the planes.
     a, b, count
         Means of the planes of each, and their number.
     counted

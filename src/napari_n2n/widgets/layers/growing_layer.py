@@ -119,7 +119,7 @@ _REST = 5
 
 
 class GrowingLayer:
-    """Shows one result as a layer: from the first shard on, or a TIFF when it is complete.
+    """Shows one result as a layer: a store from its first shard on, a TIFF once it is complete.
 
     Parameters
     ----------
