@@ -81,8 +81,8 @@ def match_intensity(
     for _ in range(_ROUNDS):
         before = line
         scaled = before.inverse(b)
-        balance, share = balanced(a, scaled, around_a, before.inverse(around_b))
-        found = _line(a[pixels], scaled[pixels], balance[pixels], groups[pixels], share, before)
+        around, share = balanced(a, scaled, around_a, before.inverse(around_b))
+        found = _line(a[pixels], scaled[pixels], around[pixels], groups[pixels], share, before)
         line = found or Affine(1.0, _mean_difference(a[pixels], b[pixels]))
         if abs(line.gain - before.gain) < _SETTLED * before.gain:
             break

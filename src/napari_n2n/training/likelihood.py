@@ -99,12 +99,15 @@ class MeasuredNoise:
 
     def scale(self, signal: Tensor, progress: float) -> Tensor:
         """Return the variance of ordinary residuals at a share `progress` of a run, in ADU^2."""
-        variance = self.variance(signal)
+        return self.variance(signal) + self.excess(progress)
+
+    def excess(self, progress: float) -> float:
+        """Return by how much this variance exceeds that of the noise, in ADU^2."""
         if not self.has_outliers:
-            return variance
+            return 0.0
         share = min(1.0, self.share + sum(self.stuck))
         left = 1 - progress / min(1.0, _FASTEST + _SLOWER * share)
-        return variance + (self.spread * max(left, _ERROR)) ** 2
+        return (self.spread * max(left, _ERROR)) ** 2
 
 
 def squared(
@@ -135,11 +138,11 @@ def of_residuals(
     noise: MeasuredNoise, signal: Tensor, target: Tensor, censored: Tensor, progress: float
 ) -> Tensor:
     """Return the variance of the residuals that are no outliers, in ADU^2; see `squared`."""
-    variance = noise.scale(signal, progress)
+    variance = noise.variance(signal)
     if not noise.has_outliers:
         return variance
-    own = noise.variance(signal)
-    return torch.maximum(variance, own + squared_error(noise, target - signal, own, censored))
+    error = squared_error(noise, target - signal, variance, censored)
+    return variance + error.clamp(min=noise.excess(progress))
 
 
 def squared_error(

@@ -31,7 +31,7 @@ from napari_n2n.training.state import TrainState
 
 # Part of the learning rate for one recording with independent noise, from weights that were trained
 # before: the same noise is the target in every step, and higher rates memorise more of it
-# (benchmarks/README.md, "What was tried").
+# (benchmarks/README.md, "One recording alone").
 _OF_ONE_RECORDING = 0.5
 
 _log = logging.getLogger("napari_n2n")
