@@ -31,6 +31,11 @@ def noise(variance=(100.0, 100.0), share=0.0, lower_limit=None, spread=40.0, stu
     return MeasuredNoise.of(model, spread, CPU)
 
 
+def with_outliers(targets, share, rng):
+    hit = rng.random(np.shape(targets)) < share
+    return np.where(hit, rng.uniform(0, 255, np.shape(targets)), targets)
+
+
 def converged(measured, targets, limits=(-np.inf, np.inf), steps=60):
     """Return the number to which a network without inputs converges."""
     y = torch.as_tensor(np.clip(targets, *limits), dtype=torch.float32)
@@ -48,7 +53,7 @@ def converged(measured, targets, limits=(-np.inf, np.inf), steps=60):
 def test_outliers_of_any_value_do_not_move_the_result(clean, sigma, share, seed):
     rng = np.random.default_rng(seed)
     targets = clean + rng.normal(0, sigma, DRAWS)
-    targets = np.where(rng.random(DRAWS) < share, rng.uniform(0, 255, DRAWS), targets)
+    targets = with_outliers(targets, share, rng)
     found = converged(noise((sigma**2, sigma**2), share), targets)
     assert found == pytest.approx(clean, abs=0.3 + sigma / 8)
 
@@ -120,7 +125,7 @@ def test_what_the_network_has_not_learned_yet_is_no_outlier(off, sigma, share, s
     clean = rng.uniform(60, 195, (4, 1, 128, 128))
     predicted = clean + rng.normal(0, off, clean.shape)
     targets = clean + rng.normal(0, sigma, clean.shape)
-    targets = np.where(rng.random(clean.shape) < share, rng.uniform(0, 255, clean.shape), targets)
+    targets = with_outliers(targets, share, rng)
     f, y = (torch.as_tensor(one, dtype=torch.float32) for one in (predicted, targets))
     measured, inside = noise((sigma**2, sigma**2), share), torch.zeros_like(f)
     found = squared_error(measured, y - f, measured.variance(f), inside)
