@@ -95,10 +95,10 @@ def on_scale_of(acquisition: np.ndarray, scene: Scene) -> np.ndarray:
     """
     truth = scene.truth
     covariance = np.cov(acquisition.ravel(), truth.ravel())
-    slope, others = covariance[0, 1] / covariance[1, 1], np.array((scene.a, scene.b))
+    spread = covariance[1, 1]
     if not scene.contained:
-        noise = float(np.var(others[0].astype(np.float64) - others[1])) / 2 / scene.averaged
-        slope = covariance[0, 1] / (covariance[1, 1] - noise)
+        spread -= np.var(scene.a.astype(np.float64) - scene.b) / 2 / scene.averaged
+    slope = covariance[0, 1] / spread
     return np.asarray(slope * (truth - truth.mean()) + acquisition.mean())
 
 

@@ -30,9 +30,9 @@ from report import Verdict, judged, machine, publish, table
 from scipy.ndimage import gaussian_filter, uniform_filter1d, zoom
 from skimage.restoration import calibrate_denoiser, denoise_nl_means
 from speed import Curve, peer, reached
-from stopwatch import timed
+from stopwatch import scored, timed
 
-from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, denoise
+from napari_n2n import Denoiser, Pair, TrainingSettings, denoise
 from napari_n2n.noise.single_noise import measure_single
 from napari_n2n.stats.image_quality import psnr
 
@@ -50,7 +50,6 @@ PEERS = {"n2v": "CAREamics N2V", "n2v2": "CAREamics N2V2", "bm3d": "BM3D"}
 # which CAREamics has its best.
 AHEAD, ABOVE_BM3D, PART = 1.0, 0.5, 1 / 15
 FIRST = 2.0  # seconds until an image can be used
-NEXT_LOOK = 1.1  # ratio of the times at which a run is scored: the wait is known to 10 %
 QUARTER = 256  # pixels: the published PSNR is the mean over the quarters of 512x512
 SIDE = 320  # pixels of the simulated recordings
 TRIALS = 8  # recordings of each kind
@@ -80,16 +79,8 @@ def alone(recording: Any, settings: TrainingSettings, score: Score) -> Run:
 
     The first time is that of the pretrained network, before the first step.
     """
-    curve: Curve = {}
-
-    def look(step: TrainingStep, seconds: float) -> None:
-        if not curve or seconds >= NEXT_LOOK * max(curve):
-            denoiser = step.denoiser()
-            if denoiser is not None:
-                curve[seconds] = score(denoise(denoiser, recording))
-
-    denoiser, seconds = timed(Pair.single(recording), settings, look)
-    curve[seconds] = score(denoise(denoiser, recording))
+    pair = Pair.single(recording)
+    denoiser, seconds, curve = scored(pair, settings, lambda one: score(denoise(one, recording)))
     return Run(denoiser, seconds, curve)
 
 

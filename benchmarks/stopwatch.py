@@ -8,6 +8,8 @@ from napari_n2n.training.fit import take_step
 from napari_n2n.training.prepare import Parts
 from napari_n2n.training.schedule import learning_rate
 
+NEXT_LOOK = 1.1  # ratio of the times at which a run is scored: a wait is known to 10 %
+
 
 def timed(
     pair: Pair, settings: TrainingSettings, look: Callable[[TrainingStep, float], None]
@@ -29,6 +31,27 @@ def timed(
 
     denoiser = train(pair, settings, pause)
     return denoiser, time.monotonic() - began - away
+
+
+def scored(
+    pair: Pair, settings: TrainingSettings, score: Callable[[Denoiser], float]
+) -> tuple[Denoiser, float, dict[float, float]]:
+    """Train; return the model, the seconds that this took, and the scores by seconds.
+
+    The first is that of the network before the first step, where it is pretrained; the last is that
+    of the model.
+    """
+    curve: dict[float, float] = {}
+
+    def look(step: TrainingStep, seconds: float) -> None:
+        if not curve or seconds >= NEXT_LOOK * max(curve):
+            denoiser = step.denoiser()
+            if denoiser is not None:
+                curve[seconds] = score(denoiser)
+
+    denoiser, seconds = timed(pair, settings, look)
+    curve[seconds] = score(denoiser)
+    return denoiser, seconds, curve
 
 
 def advance(parts: Parts, progress: float) -> None:

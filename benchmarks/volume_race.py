@@ -18,11 +18,11 @@ import numpy as np
 import tifffile
 import torch
 from report import Verdict, judged, machine, publish, table
-from speed import Curve, at, peer, reached
-from stopwatch import timed
+from speed import at, peer, reached
+from stopwatch import scored
 from volumes import cells, two_of
 
-from napari_n2n import Denoiser, Pair, TrainingSettings, TrainingStep, denoise
+from napari_n2n import Denoiser, Pair, TrainingSettings, denoise
 from napari_n2n.stats.image_quality import psnr
 
 SHAPE = (32, 256, 256)  # voxels; they are cubes
@@ -30,25 +30,6 @@ SHOWN = (3, 6, 12, 23, 45, 90, 180, 300)  # seconds
 # The other's best is to be reached within so many seconds, and exceeded in the end by so many dB;
 # denoising is to be so many times as fast.
 WITHIN, AHEAD, FASTER = 15.0, 0.5, 10.0
-NEXT_LOOK = 1.1  # ratio of the times at which a run is scored
-
-
-def ours(
-    files: list[Path], seconds: float, truth: np.ndarray, extent: float
-) -> tuple[Curve, Denoiser]:
-    """Train as a volume; return the PSNR by seconds, and the model."""
-    curve: Curve = {}
-    first = tifffile.imread(files[0])
-
-    def look(step: TrainingStep, when: float) -> None:
-        denoiser = step.denoiser()
-        if denoiser is not None and (not curve or when >= NEXT_LOOK * max(curve)):
-            curve[when] = psnr(truth, denoise(denoiser, first, axes="ZYX"), extent)
-
-    settings = TrainingSettings(preset="thorough", minutes=seconds / 60, dims=3)
-    model, took = timed(Pair.open(*files, axes="ZYX"), settings, look)
-    curve[took] = psnr(truth, denoise(model, first, axes="ZYX"), extent)
-    return curve, model
 
 
 def seconds_to_denoise(model: Denoiser, volume: np.ndarray) -> float:
@@ -70,7 +51,12 @@ def race(given: argparse.Namespace) -> tuple[str, list[Verdict]]:
         files = [Path(folder) / f"volume_{name}.tif" for name in "ab"]
         for file, volume in zip(files, (first, second), strict=True):
             tifffile.imwrite(file, volume)
-        mine, model = ours(files, given.seconds, truth, extent)
+        settings = TrainingSettings(preset="thorough", minutes=given.seconds / 60, dims=3)
+        model, _, mine = scored(
+            Pair.open(*files, axes="ZYX"),
+            settings,
+            lambda one: psnr(truth, denoise(one, first, axes="ZYX"), extent),
+        )
         limit = ("--seconds", str(given.seconds), *threads)
         images = peer("careamics-mse", given.peers, files, *limit)
         pace = float(peer("predict", given.peers, files, *threads)["megapixels_per_second"])
