@@ -9,7 +9,7 @@ import tifffile
 import zarr
 from conftest import copied
 
-from napari_n2n import Acquisition
+from napari_n2n import Acquisition, denoise
 from napari_n2n.io import ngff
 from napari_n2n.io.header import Channel, Header
 from napari_n2n.io.shard_layout import shard_shape
@@ -116,6 +116,26 @@ def test_a_result_keeps_position_contrast_and_colours_of_its_input(tmp_path):
     copy = Acquisition.open(tmp_path / "part.ome.zarr")
     assert copy.translation == pytest.approx((2.0, 0.0, 5.0, -1.0, 9.5))
     assert copy.channels == source.channels
+
+
+@pytest.mark.parametrize("ending", [".ome.zarr", ".ome.tif"])
+def test_a_result_keeps_the_name_of_the_image_in_its_file(denoiser, tmp_path, ending):
+    for k, (file, own_name) in enumerate(
+        zip("abc", ("HeLa, day 3", "HeLa, day 3", ""), strict=True)
+    ):
+        pixels = STACK[0, 0, k]
+        header = Header(pixels.shape, pixels.dtype, "YX", (1.0,) * 2, ("pixel",) * 2, own_name)
+        written(tmp_path / f"{file}{ending}", pixels, header)
+
+    def denoised(*files):
+        sources = [tmp_path / f"{file}{ending}" for file in files]
+        return Acquisition.open(denoise(denoiser, *sources, out=tmp_path / f"{files}{ending}"))
+
+    alone = denoised("a")
+    assert (alone.name, alone.own_name) == ("('a',)", "HeLa, day 3 denoised")
+    assert denoised("a", "b").own_name == "HeLa, day 3 denoised"
+    assert denoised("c").own_name == "c denoised"
+    assert alone.every("Y", 0, 2).own_name and not any(one.own_name for one in alone.split("Y"))
 
 
 @pytest.mark.parametrize("axes", ["TCZYX", "CYX", "YX"])

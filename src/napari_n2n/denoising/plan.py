@@ -136,13 +136,19 @@ def make_plan(
     header = replace(
         first.header,
         dtype=first.dtype if dtype == "same" else np.dtype(np.float32),
-        name=" + ".join(one.name for one in opened) + _ENDINGS[quantity],
+        name=_joined([one.name for one in opened], quantity),
+        own_name=_joined(list(dict.fromkeys(one.own_name for one in opened)), quantity),
     )
     warnings = [
         *_other_detector(denoiser, scenes),
         *differences(denoiser, [one.acquisitions for one in scenes]),
     ]
     return Plan(scenes, header, tuple(warnings), turns, quantity)
+
+
+def _joined(names: Sequence[str], quantity: Quantity) -> str:
+    """Return the name of a result of recordings with these names; empty if one has none."""
+    return " + ".join(names) + _ENDINGS[quantity] if all(names) else ""
 
 
 def _stack(acquisition: Acquisition) -> Acquisition:

@@ -45,8 +45,8 @@ class Acquisition:
         columns.
     scale, units, translation
         Size of a pixel along each axis, its unit ("micrometer", "pixel"), and where the first is.
-    name
-        Name in messages, reports and layers.
+    name, own_name
+        Name in messages, reports and layers, and in the metadata of the file (empty: none).
     path
         File that was opened, if any.
     channels
@@ -75,6 +75,7 @@ class Acquisition:
     axes_from_file: bool = False
     measured_saturation: float | None = None
     detector: DetectorMap | None = None
+    own_name: str = ""
 
     @classmethod
     def open(cls, source: Any, axes: str | None = None, name: str | None = None) -> "Acquisition":
@@ -104,7 +105,7 @@ class Acquisition:
             letters = checked_axes(source.name, source.shape, source.dtype, axes)
             opened = replace(source, axes=letters, axes_assumed=False, axes_from_file=False)
             opened = opened._sorted()
-        return opened if name is None else replace(opened, name=name)
+        return opened if name is None else opened._named(name)
 
     @classmethod
     def _from_source(cls, source: Source) -> "Acquisition":
@@ -122,6 +123,7 @@ class Acquisition:
             translation=header.translation or (0.0,) * len(header.shape),
             axes_assumed=source.axes_assumed,
             axes_from_file=source.axes_from_file,
+            own_name=header.own_name,
         )._sorted()
 
     @property
@@ -145,6 +147,7 @@ class Acquisition:
         return Header(
             *(self.shape, self.dtype, self.axes, self.scale, self.units, self.name, self.channels),
             translation=self.translation,
+            own_name=self.own_name,
         )
 
     @property
@@ -315,7 +318,7 @@ class Acquisition:
             )
         even, odd = (self.every(axis, start, 2) for start in (0, 1))
         even, odd = (one._view({axis: slice(0, count)}) for one in (even, odd))
-        return replace(even, name=f"{self.name} even"), replace(odd, name=f"{self.name} odd")
+        return even._named(f"{self.name} even"), odd._named(f"{self.name} odd")
 
     def at(self, axis: str, index: int) -> "Acquisition":
         """Return a view of one position along an axis, without that axis."""
@@ -324,16 +327,8 @@ class Acquisition:
         inside = sub_slice(window[self.order[place]], slice(index, index + 1))
         window[self.order[place]] = inside.start
         rest = [k for k in range(len(self.axes)) if k != place]
-        return replace(
-            self,
-            window=tuple(window),
-            order=tuple(self.order[k] for k in rest),
-            axes="".join(self.axes[k] for k in rest),
-            scale=tuple(self.scale[k] for k in rest),
-            units=tuple(self.units[k] for k in rest),
-            translation=tuple(self.translation[k] for k in rest),
-            channels=() if axis == "C" else self.channels,
-        )
+        channels = () if axis == "C" else self.channels
+        return self._with_axes(rest, window=tuple(window), channels=channels)
 
     def along(self, axis: str) -> list["Acquisition"]:
         """Return a view for every position along an axis, or itself if it lacks the axis."""
@@ -347,10 +342,10 @@ class Acquisition:
         parts = [self.at(axis, index) for index in range(count)]
         if count == 1:
             return parts
-        return [
-            replace(part, name=f"{self.name} {label}")
-            for part, label in zip(parts, labels, strict=True)
-        ]
+        return [p._named(f"{self.name} {label}") for p, label in zip(parts, labels, strict=True)]
+
+    def _named(self, name: str) -> "Acquisition":
+        return replace(self, name=name, own_name="")
 
     def _axis_index(self, axis: str) -> int:
         if axis not in self.axes:
@@ -373,13 +368,18 @@ class Acquisition:
     def _sorted(self) -> "Acquisition":
         """Return a view with the axes in the order RTCZYX."""
         rank = sorted(range(len(self.axes)), key=lambda k: AXES.index(self.axes[k]))
+        return self._with_axes(rank)
+
+    def _with_axes(self, places: list[int], **changes: Any) -> "Acquisition":
+        """Return a view with the axes at these places, in this order, and with other changes."""
         return replace(
             self,
-            order=tuple(self.order[k] for k in rank),
-            axes="".join(self.axes[k] for k in rank),
-            scale=tuple(self.scale[k] for k in rank),
-            units=tuple(self.units[k] for k in rank),
-            translation=tuple(self.translation[k] for k in rank),
+            order=tuple(self.order[k] for k in places),
+            axes="".join(self.axes[k] for k in places),
+            scale=tuple(self.scale[k] for k in places),
+            units=tuple(self.units[k] for k in places),
+            translation=tuple(self.translation[k] for k in places),
+            **changes,
         )
 
 

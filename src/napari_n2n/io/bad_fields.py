@@ -115,11 +115,15 @@ class Problems:
 def _with_paths(error: BadInput, sources: Sequence[Any], *, if_alike: bool = False) -> BadInput:
     """Return an error whose message contains the path of a file: many have the same name.
 
-    With `if_alike`, only if two of the sources have.
+    With `if_alike`, only if two of the sources have, and the message does not name their folders.
     """
     paths = [str(source) for source in sources if isinstance(source, str | Path)]
     if not paths or any(path in str(error) for path in paths):
         return error
-    if if_alike and len({Path(path).stem for path in paths}) == len(paths):
+    files = [Path(path) for path in paths]
+    if if_alike and (
+        len({file.stem for file in files}) == len(files)
+        or any(f"{file.parent.name}/{file.stem}" in str(error) for file in files)
+    ):
         return error
     return BadInput(f"{' and '.join(paths)}: {error}", error.code)

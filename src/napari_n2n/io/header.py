@@ -53,6 +53,8 @@ class Header:
         file has only one.
     translation
         Position of the first pixel along each axis, in its unit; empty if unknown.
+    own_name
+        Name of the image in the metadata of its file; empty if it has none.
     """
 
     shape: tuple[int, ...]
@@ -65,6 +67,7 @@ class Header:
     images: tuple[str, ...] = ()
     image: int = 0
     translation: tuple[float, ...] = ()
+    own_name: str = ""
 
     @classmethod
     def of_sizes(
@@ -89,6 +92,11 @@ class Header:
         known = [sizes.get(axis, (1.0, "pixel")) for axis in axes]
         scale, units = tuple(size for size, _ in known), tuple(unit for _, unit in known)
         return cls(shape, dtype, axes, scale, units, **more)
+
+    @property
+    def written_name(self) -> str:
+        """Name for the metadata of a new file."""
+        return self.own_name or self.name
 
     @property
     def steps(self) -> dict[str, tuple[float, str]]:

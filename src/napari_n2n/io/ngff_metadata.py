@@ -29,7 +29,7 @@ def describe(header: Header, levels: Sequence[Any]) -> dict[str, Any]:
         The arrays, the full resolution first; contrast that is not known is measured in the last.
     """
     image = {
-        "name": header.name,
+        "name": header.written_name,
         "axes": [_axis(*pair) for pair in zip(header.axes, header.units, strict=True)],
         "datasets": [_dataset(header, level) for level in range(len(levels))],
     }

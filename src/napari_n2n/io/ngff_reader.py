@@ -162,7 +162,7 @@ def _image(
         axes="".join(str(axis["name"]) for axis in axes).upper(),
         scale=_scale_and_translation(array.ndim, transformations)[0],
         units=tuple(unit_name(axis.get("unit")) for axis in axes),
-        name=str(image.get("name") or ""),
+        own_name=str(image.get("name") or ""),
         channels=_channels(ome.get("omero")),
         translation=_scale_and_translation(array.ndim, transformations)[1],
     )

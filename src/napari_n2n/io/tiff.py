@@ -261,7 +261,7 @@ def _imagej_unit(unit: str) -> str:
 
 
 def _ome(header: Header, own: dict[str, str]) -> dict[str, object]:
-    metadata: dict[str, object] = {"axes": header.axes, "Name": header.name}
+    metadata: dict[str, object] = {"axes": header.axes, "Name": header.written_name}
     if own:
         metadata["Description"] = "\n".join(f"{key}={value}" for key, value in own.items())
         # The same run gives the same bytes; by default it is random.

@@ -189,11 +189,13 @@ def read(path: Path, lenient: bool = False, wanted: str = "") -> tuple[Any, Head
             pixels = Paged(path, lenient, str(image), series)
         steps = pixel_sizes(tif, images[image])
         channels = channels_of(tif, images[image])
+        own_name = series.name if tif.is_ome else ""
     if len(titles) > 1 and not wanted:
         say_choice(str(path), titles, image)
     return pixels, Header.of_sizes(
         *(shape, dtype, axes, steps),
         channels=channels,
+        own_name=own_name,
         images=titles if len(titles) > 1 else (),
         image=image,
     )
