@@ -9,7 +9,7 @@ import tifffile
 import zarr
 from conftest import blobs, noisy, refused
 
-from napari_n2n import cli, denoise, read_provenance
+from napari_n2n import Pair, cli, denoise, read_provenance
 from napari_n2n.io.written_by import provenance_lines
 
 
@@ -52,6 +52,15 @@ def test_inspect_says_what_made_a_result(denoiser, recording, tmp_path, monkeypa
         assert denoiser.fingerprint()[:12] in printed
     (described,) = json.loads(printed)["recordings"]
     assert described["provenance"]["inputs"][0]["file"] == recording.name
+    assert described["noise"] == [] and "denoised result" in described["noise_reason"]
+
+
+def test_a_pair_with_a_result_is_named_before_it_is_used(denoiser, recording, tmp_path):
+    result = denoise(denoiser, recording, out=tmp_path / "out.ome.zarr")
+    pair = Pair.open(noisy(blobs((64, 64)), 2), result)
+    (finding,) = [one for one in pair.findings if one.code == "denoised"]
+    assert finding.message.startswith("out is a denoised result, not a recording")
+    assert all(one.code != "denoised" for one in Pair.single(recording).findings)
 
 
 RUN = """

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Measured = tuple[Pair, NoiseReport, NoiseCurves]
 
 
+_RESULT = "this is a denoised result, not a recording"
+
+
 def describe_each(
     fields: list[list[Path]], axes: str | None, left_out: LeftOut
 ) -> "list[tuple[Path, Description]]":
@@ -73,9 +76,11 @@ def measure(pairs: "list[Pair]") -> "list[Measured]":
 
 def measure_alone(file: Path, axes: str | None) -> "list[Report] | str":
     """Measure the noise of each channel of the only file of a field of view, or say why not."""
-    from napari_n2n import open_pairs
+    from napari_n2n import open_pairs, read_provenance
     from napari_n2n.noise.measure import measure_channels
 
+    if read_provenance(file):
+        return _RESULT
     try:
         return measure_channels(open_pairs([file], axes=axes, single=True))
     except BadInput as error:
@@ -157,7 +162,8 @@ def print_alone(
                 show(line)
         if len(measured) > 1:
             show("")
-    show(f"{'second one':<15}{NOT_A_PAIR}")
+    if any(noise != _RESULT for _, noise in measured):
+        show(f"{'second one':<15}{NOT_A_PAIR}")
 
 
 def _alone_in_json(

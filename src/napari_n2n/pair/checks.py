@@ -9,6 +9,7 @@ from scipy import stats
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
+from napari_n2n.io.written_by import read_provenance
 from napari_n2n.pair.bad_planes import BadPlane, listed
 from napari_n2n.pair.fixed_pattern import FixedPattern
 from napari_n2n.pair.hits import Hits
@@ -97,6 +98,7 @@ def findings_of(
         The fixed pattern of the detector.
     """
     first = acquisitions[0]
+    yield from _results(acquisitions)
     yield from _unnamed_axis(first)
     yield from _displacement(*shift)
     if pattern.is_notable:
@@ -246,6 +248,16 @@ def _distinct_names(one: Acquisition, other: Acquisition) -> tuple[str, str]:
     if one.name != other.name or one.path is None or other.path is None:
         return one.name, other.name
     return f"{one.path.parent.name}/{one.name}", f"{other.path.parent.name}/{other.name}"
+
+
+def _results(acquisitions: Sequence[Acquisition]) -> Iterator[Finding]:
+    results = [one for one in acquisitions if one.path is not None and read_provenance(one.path)]
+    for one in results:
+        yield Finding(
+            "denoised",
+            f"{one.name} is a denoised result, not a recording: its noise is not that of the "
+            "detector. Choose the recording that it was made from.",
+        )
 
 
 def _unnamed_axis(first: Acquisition) -> Iterator[Finding]:
