@@ -96,6 +96,37 @@ def test_the_resolution_of_a_printer_is_no_pixel_size(tmp_path):
         assert (opened.scale, opened.units) == ((1.0, 1.0), ("pixel", "pixel"))
 
 
+def test_a_pixel_size_in_the_tags_is_read_if_no_printer_has_it(tmp_path):
+    plane = np.zeros((40, 50), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", plane, resolution=(1e5, 5e4), resolutionunit="CENTIMETER")
+    opened = Acquisition.open(tmp_path / "a.tif")
+    assert (opened.scale, opened.units) == ((0.2, 0.1), ("micrometer",) * 2)
+
+
+def test_times_and_depths_of_imagej_keep_their_unit_and_size(tmp_path):
+    stack, how = np.zeros((2, 3, 40, 50), np.uint16), {"resolution": (10, 10), "imagej": True}
+    more = {"unit": "um", "spacing": -0.5, "finterval": 50, "tunit": "ms"}
+    tifffile.imwrite(tmp_path / "a.tif", stack, metadata={"axes": "TZYX"} | more, **how)
+    steps = Acquisition.open(tmp_path / "a.tif").header.steps
+    assert (steps["T"], steps["Z"]) == ((50.0, "millisecond"), (0.5, "micrometer"))
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "expected"),
+    [
+        (51123, '{"PixelSizeUm": 0.108}', (0.108, "micrometer")),
+        (51123, '{"PixelSizeUm": 0}', (1.0, "pixel")),
+        (34682, "[Scan]\r\nPixelWidth=4e-09\r\nPixelHeight=4e-09\r\n", (4.0, "nanometer")),
+    ],
+    ids=["Micro-Manager", "Micro-Manager, uncalibrated", "FEI"],
+)
+def test_the_pixel_sizes_of_other_microscopes_are_read(tmp_path, tag, text, expected):
+    plane, tags = np.zeros((40, 50), np.uint16), [(tag, "s", 0, text, True)]
+    tifffile.imwrite(tmp_path / "a.tif", plane, metadata=None, extratags=tags)
+    steps = Acquisition.open(tmp_path / "a.tif").header.steps
+    assert steps == {"Y": expected, "X": expected}
+
+
 def lsm_info(**values):
     """The block in which Zeiss describes a recording."""
     content = b""

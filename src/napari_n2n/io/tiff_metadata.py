@@ -14,12 +14,20 @@ _log = logging.getLogger("napari_n2n")
 # Value of the tag ResolutionUnit for a resolution without a unit. In inches and centimetres the
 # resolution of an ImageJ file without a pixel size is that of a printer.
 _NO_UNIT = 1
+# Micrometres in the other units of that tag, inches and centimetres.
+_MICROMETRES = {2: 25_400.0, 3: 10_000.0}
+# Smallest dot of a printer or scanner, in micrometres (4,800 dots per inch): a smaller pixel size
+# in the tags of a TIFF is that of a microscope.
+_PRINTED = 5.0
+# Tag in which Micro-Manager describes a plane.
+_MICRO_MANAGER = 51123
 
 
 def pixel_sizes(tif: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[float, str]]:
     """Return pixel size and unit by axis, as far as the metadata contain them.
 
-    Read are those of OME, ImageJ, Zeiss LSM and MetaMorph STK.
+    Read are those of OME, ImageJ, Zeiss LSM, MetaMorph STK, Micro-Manager and FEI, and resolutions
+    in the tags of a TIFF that are finer than those of a printer.
     """
     found: dict[str, tuple[float, str]] = {}
     pixels = _ome_pixels(tif, image)
@@ -42,13 +50,13 @@ def pixel_sizes(tif: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[flo
             found[axis] = (units / per_unit if per_unit else 0.0, own)
         if "spacing" in metadata:
             own = unit_name(metadata.get("zunit", unit))
-            found["Z"] = (number(metadata["spacing"]), own)
+            found["Z"] = (abs(number(metadata["spacing"])), own)  # negative if planes go down
         if "finterval" in metadata:
-            found["T"] = (number(metadata["finterval"]), "second")
-    return found or _of_lsm(tif) or _of_stk(tif)
+            found["T"] = (number(metadata["finterval"]), unit_name(metadata.get("tunit", "second")))
+    return found or next(filter(None, (read(tif, image) for read in _OTHERS)), {})
 
 
-def _of_lsm(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+def _of_lsm(tif: tifffile.TiffFile, _: TiffImage) -> dict[str, tuple[float, str]]:
     """Return the pixel sizes of an LSM, which are in metres and seconds."""
     metadata = (tif.lsm_metadata or {}) if tif.is_lsm else {}
     sizes = {axis: number(metadata.get(f"VoxelSize{axis}")) for axis in "XYZ"}
@@ -57,7 +65,7 @@ def _of_lsm(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
     return found if metadata else {}
 
 
-def _of_stk(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+def _of_stk(tif: tifffile.TiffFile, _: TiffImage) -> dict[str, tuple[float, str]]:
     """Return the pixel sizes of an STK."""
     metadata = (tif.stk_metadata or {}) if tif.is_stk else {}
     unit = unit_name(str(metadata.get("CalibrationUnits", "")).strip("\0"))
@@ -70,6 +78,44 @@ def _of_stk(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
     if found and float(distances[0]) > 0:
         found["Z"] = (float(distances[0]), unit)
     return found
+
+
+def _of_micro_manager(tif: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[float, str]]:
+    """Return the pixel sizes of Micro-Manager, which writes 0 for unknown ones."""
+    plane = image.series.keyframe.tags.valueof(_MICRO_MANAGER)
+    summary = (tif.micromanager_metadata or {}).get("Summary") if tif.is_micromanager else {}
+    known = {**(summary or {}), **(plane if isinstance(plane, dict) else {})}
+    side = number(known.get("PixelSizeUm", known.get("PixelSize_um")))
+    found = {
+        **dict.fromkeys("XY", (side, "micrometer")),
+        "Z": (number(known.get("z-step_um")), "micrometer"),
+        "T": (number(known.get("Interval_ms")), "millisecond"),
+    }
+    return {axis: step for axis, step in found.items() if step[0] > 0}
+
+
+def _of_fei(tif: tifffile.TiffFile, _: TiffImage) -> dict[str, tuple[float, str]]:
+    """Return the pixel sizes of an electron microscope of FEI, which are in metres."""
+    scan = ((tif.fei_metadata or {}) if tif.is_fei else {}).get("Scan", {})
+    sizes = {"X": number(scan.get("PixelWidth")), "Y": number(scan.get("PixelHeight"))}
+    return {
+        axis: (float(f"{size * 1e9:.7g}"), "nanometer") for axis, size in sizes.items() if size > 0
+    }
+
+
+def _of_tags(_: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[float, str]]:
+    """Return the pixel sizes in the resolution of a TIFF, unless a printer could have it."""
+    tags = image.series.keyframe.tags
+    unit = _MICROMETRES.get(tags.valueof(296), 0.0)
+    sizes = {axis: unit / _ratio(tags.valueof(f"{axis}Resolution")) for axis in "XY" if unit}
+    return {
+        axis: (float(f"{size:.7g}"), "micrometer")  # fractions of TIFF have about that precision
+        for axis, size in sizes.items()
+        if 0 < size < _PRINTED
+    }
+
+
+_OTHERS = (_of_lsm, _of_stk, _of_micro_manager, _of_fei, _of_tags)
 
 
 def _ratio(value: Any) -> float:
