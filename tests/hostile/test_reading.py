@@ -437,6 +437,25 @@ def test_ome_zarr_0_6_opens_with_the_pixel_sizes_of_its_array(tmp_path, in_seque
     np.testing.assert_array_equal(pixels(path), STACK)
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [
+        {"type": "scale", "path": "scales"},
+        {"type": "rotation", "rotation": np.eye(3).tolist()},
+        {"type": "sequence", "transformations": [{"type": "affine", "path": "matrix"}]},
+    ],
+    ids=["scale in an array", "rotation", "sequence"],
+)
+def test_a_transformation_that_is_no_pixel_size_leaves_it_unknown(tmp_path, caplog, transform):
+    described = multiscales()
+    image = described["multiscales"][0]
+    image["axes"] = [axis | {"unit": "micrometer"} for axis in image["axes"]]
+    image["datasets"][0]["coordinateTransformations"] = [transform]
+    opened = Acquisition.open(as_ome_zarr(tmp_path, described))
+    assert (opened.scale, opened.units) == ((1.0,) * 3, ("pixel",) * 3)
+    assert "a pixel size of nan along X is taken as unknown" in caplog.text
+
+
 def test_other_files_beside_the_array_of_a_zarr_are_ignored_silently(tmp_path, recwarn):
     path = tmp_path / "a.zarr"
     zarr.open_group(path, mode="w").create_array("raw", data=STACK)
@@ -606,6 +625,21 @@ def test_a_colour_picture_can_be_opened_as_recordings_of_one_scene(tmp_path, sha
         Acquisition.open(tmp_path / "a.tif")
     opened = Acquisition.open(tmp_path / "a.tif", axes=axes)
     assert opened.shape == (3, 40, 50)
+
+
+def test_a_series_of_colour_pictures_can_be_opened_as_recordings_of_its_scenes(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 3, 40, 50), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", planarconfig="separate")
+    with refused("format", match="3 recordings of one scene, add --axes TRYX$"):
+        Acquisition.open(tmp_path / "a.tif")
+    assert Acquisition.open(tmp_path / "a.tif", axes="TRYX").axes == "RTYX"
+
+
+def test_an_animated_png_is_not_read_as_its_first_frame(tmp_path):
+    frames = [Image.fromarray((PLANE + 40 * k).astype(np.uint8)) for k in range(3)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    with refused("format", match="has 3 frames: save them as a TIFF stack"):
+        Acquisition.open(tmp_path / "a.png")
 
 
 def test_opacity_that_varies_in_a_picture_is_named(tmp_path, caplog):

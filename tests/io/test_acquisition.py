@@ -68,6 +68,36 @@ def test_arrays_of_numpy_dask_zarr_and_xarray_open():
     assert Acquisition.open(xarray.DataArray(STACK, dims=("t", "y", "x"))).axes == "TYX"
 
 
+def with_coordinates():
+    """An array of xarray with coordinates, of which those along X fall."""
+    xarray = pytest.importorskip("xarray")
+    lines = {"c": ["DAPI", "GFP"], "y": ("y", 5 + 0.2 * np.arange(40), {"units": "um"})}
+    lines |= {"x": ("x", 0.1 * np.arange(50)[::-1], {"units": "um"})}
+    lines |= {"t": np.array(["2024-01-01T00:00", "2024-01-01T00:01"], "M8[ns]")}
+    return xarray.DataArray(np.zeros((2, 2, 40, 50), "u2"), dims=tuple("tcyx"), coords=lines)
+
+
+def test_coordinates_of_xarray_give_pixel_sizes_and_channel_names():
+    header = Acquisition.open(with_coordinates()).header
+    assert header.steps["T"] == (60.0, "second") and header.steps["C"] == (1.0, "pixel")
+    assert header.scale[2:] == (0.2, 0.1) and header.units[2:] == ("micrometer",) * 2
+    assert [one.name for one in header.channels] == ["DAPI", "GFP"]
+    assert header.translation == (0.0, 0.0, 5.0, 0.0)
+
+
+@pytest.mark.parametrize("image", ["", "#image"])
+def test_a_dataset_of_xarray_opens_with_its_coordinates(tmp_path, image):
+    array, path = with_coordinates(), tmp_path / "a.zarr"
+    array.to_dataset(name="image").to_zarr(path, zarr_format=2)
+    steps = Acquisition.open(f"{path}{image}").header.steps
+    assert (steps["T"], steps["Y"]) == ((1.0, "minute"), (0.2, "micrometer"))
+
+
+def test_uneven_coordinates_give_no_pixel_size():
+    uneven = with_coordinates().isel(y=[0, 1, 3, *range(4, 40)])
+    assert Acquisition.open(uneven).header.steps["Y"] == (1.0, "pixel")
+
+
 def test_unlabelled_axes_are_guessed_unless_given():
     assert Acquisition.open(STACK).axes_assumed
     named = Acquisition.open(STACK, axes="tyx")

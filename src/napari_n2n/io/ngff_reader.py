@@ -3,6 +3,7 @@
 Metadata that are missing or of the wrong type are left out; axes that do not fit are refused.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from zarr.storage import ZipStore
 
 from napari_n2n.errors import BadInput
 from napari_n2n.io.address import address_of
+from napari_n2n.io.coordinates import Coordinates, header_of
 from napari_n2n.io.header import Channel, Header, channel, number
 from napari_n2n.io.image_name import image_index, listed, say_choice
 from napari_n2n.io.ngff import UNFINISHED
@@ -86,7 +88,7 @@ def _read_node(node: Any, path: str, wanted: str = "") -> tuple[zarr.Array, Head
     if isinstance(node, zarr.Array):
         if wanted:
             raise BadInput(f"{path}: is one array: leave out #{wanted}", "not_found")
-        return node, _plain_header(node, _named_axes(node))
+        return node, _plain_header(node)
     with OneLine(f"{path}: its OME-Zarr metadata do not fit", "name the array in it, e.g. PATH/0"):
         attributes: dict[str, Any] = dict(node.attrs)
         if UNFINISHED in attributes:
@@ -96,10 +98,10 @@ def _read_node(node: Any, path: str, wanted: str = "") -> tuple[zarr.Array, Head
             )
         found = list_images(node)
         member = node.get(wanted) if wanted and wanted not in found.names else None
-        if isinstance(member, zarr.Group) or (member is not None and not found.names):
+        if isinstance(member, zarr.Group):
             return _read_node(member, f"{path}#{wanted}")
         if not found.names:
-            return _only_array(node, path, wanted)
+            return _array_in(node, path, wanted)
         if wanted:
             index = image_index(found.names, wanted, path, found.titles)
         elif found.is_plate and len(found.names) > 1:
@@ -123,22 +125,31 @@ def _open_image(node: Any, path: str, found: ZarrImages, index: int) -> tuple[za
     return _read_node(node[found.names[index]], f"{path}#{found.names[index]}")
 
 
-def _only_array(node: Any, path: str, wanted: str) -> tuple[zarr.Array, Header]:
-    """Open the array of a group that has no metadata of OME-Zarr, if there is only one."""
-    arrays = array_names(node)
-    if len(arrays) == 1 and not wanted:
-        return node[arrays[0]], _plain_header(node[arrays[0]], "")
-    names = ", ".join(arrays) or "none"
+def _array_in(node: Any, path: str, wanted: str) -> tuple[zarr.Array, Header]:
+    """Open an array of a group that has no metadata of OME-Zarr, or the only one with pixels.
+
+    Arrays with the names of its dimensions are its coordinates, as xarray writes them.
+    """
+    above, _, name = wanted.rpartition("/")
+    group = node.get(above) if above else node
+    names = array_names(group) if isinstance(group, zarr.Group) else []
+    arrays = [one for one in names if group[one].ndim > 1] or names
+    if name in names or (len(arrays) == 1 and not wanted):
+        array = group[name or arrays[0]]
+        beside = {dim: group[dim] for dim in _named_dimensions(array) if dim in names}
+        lines = {dim: (line[...], line.attrs.get("units")) for dim, line in beside.items()}
+        return array, _plain_header(array, lines)
     what = f"has no image '{wanted}'" if wanted else "has no OME-Zarr image"
-    raise BadInput(f"{path}: {what} (arrays in it: {names}): name one, e.g. {path}/NAME", "format")
+    listing = ", ".join(names) or "none"
+    fix = f"name one, e.g. {path}#NAME"
+    raise BadInput(f"{path}: {what} (arrays in it: {listing}): {fix}", "format")
 
 
-def _named_axes(array: zarr.Array) -> str:
-    """Return the axes that an array names itself, or an empty text."""
+def _named_dimensions(array: zarr.Array) -> tuple[str, ...]:
+    """Return the names of the dimensions of an array; empty if it does not name all."""
     xarrays: Any = array.attrs.get("_ARRAY_DIMENSIONS")
     names = getattr(array.metadata, "dimension_names", None) or xarrays or ()
-    axes = "".join(str(name) for name in names).upper()
-    return axes if len(axes) == array.ndim and set(axes) <= set(AXIS_TYPES) else ""
+    return tuple(map(str, names)) if len(names) == array.ndim else ()
 
 
 def _image(
@@ -189,7 +200,7 @@ def _scale_and_translation(
     ndim: int, transformations: list[Any]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return all scales and translations as one of each, NaN where one is not a number."""
-    scale, translation = [1.0] * ndim, [0.0] * ndim
+    scale, translation, unknown = [1.0] * ndim, [0.0] * ndim, [math.nan] * ndim
     for transform in transformations:
         kind = transform.get("type")
         steps, offsets = [1.0] * ndim, [0.0] * ndim
@@ -197,9 +208,11 @@ def _scale_and_translation(
             inner = _scale_and_translation(ndim, transform.get("transformations") or [])
             steps, offsets = list(inner[0]), list(inner[1])
         elif kind == "scale":
-            steps = [*map(number, transform.get("scale") or ()), *steps][:ndim]
+            steps = [*map(number, transform.get("scale") or ()), *unknown][:ndim]
         elif kind == "translation":
-            offsets = [*map(number, transform.get("translation") or ()), *offsets][:ndim]
+            offsets = [*map(number, transform.get("translation") or ()), *unknown][:ndim]
+        elif kind != "identity":  # such as a rotation
+            steps = unknown
         scale = [a * b for a, b in zip(scale, steps, strict=True)]
         translation = [a * b + c for a, b, c in zip(translation, steps, offsets, strict=True)]
     return tuple(scale), tuple(translation)
@@ -215,5 +228,8 @@ def _channels(omero: Any) -> tuple[Channel, ...]:
     )
 
 
-def _plain_header(array: zarr.Array, axes: str) -> Header:
-    return Header(array.shape, array.dtype, axes, (1.0,) * len(axes), ("pixel",) * len(axes))
+def _plain_header(array: zarr.Array, lines: Coordinates | None = None) -> Header:
+    """Return the header of an array that names its own axes, if any."""
+    dims = _named_dimensions(array)
+    known = dims if set("".join(dims).upper()) <= set(AXIS_TYPES) else ()
+    return header_of(array.shape, array.dtype, known, lines or {})

@@ -21,6 +21,7 @@ import psutil
 from napari_n2n.errors import BadInput
 from napari_n2n.io import ngff, ngff_reader, other_formats, picture, tiff_reader
 from napari_n2n.io.address import address_of, local_path, name_in_address
+from napari_n2n.io.coordinates import header_of
 from napari_n2n.io.crash_safe import is_partial
 from napari_n2n.io.header import Header
 from napari_n2n.io.image_name import split_image_name
@@ -88,8 +89,7 @@ def open_source(source: Any, axes: str | None = None) -> Source:
         if hasattr(source, "multiscale") and hasattr(source, "axis_labels"):
             return _open_layer(source, axes)
         if hasattr(source, "dims") and hasattr(source, "coords"):
-            named = _as_axes("".join(str(dim) for dim in source.dims).upper(), source.ndim)
-            return _from_array(source.data, str(source.name or "array"), axes or named)
+            return _open_labelled(source, axes)
         if hasattr(source, "detach") and hasattr(source, "cpu"):  # a tensor of PyTorch
             source = source.detach().cpu().numpy()
         if hasattr(source, "toarray"):
@@ -139,7 +139,7 @@ def _open_path(given: Path, axes: str | None) -> Source:
     with OneLine(f"{path}: cannot be read as {suffix or 'zarr'}", "save or copy the file again"):
         pixels, header = read(path)
         if "S" in header.axes and axes is None:
-            raise _colour_error(str(path), header.shape)
+            raise _colour_error(str(path), header.shape, header.axes)
         named = axes or _as_axes(header.axes, len(header.shape))
         name = "_".join([_stem(path), *image.split("/")]) if image else _stem(path)
         opened = _from_array(pixels, name, named, header, str(path))
@@ -221,6 +221,18 @@ def _open_layer(layer: Any, axes: str | None) -> Source:
             opened = _from_array(data, str(layer.name), file.axes, header)
             return replace(opened, axes_from_file=True)
     return _from_array(data, str(layer.name), axes or labels, header)
+
+
+def _open_labelled(source: Any, axes: str | None) -> Source:
+    """Open an array of xarray, whose dimensions have names and may have coordinates."""
+    lines = {
+        str(dim): (line.values, line.attrs.get("units"))
+        for dim in source.dims
+        if (line := source.coords.get(dim)) is not None
+    }
+    header = header_of(source.shape, source.dtype, [str(dim) for dim in source.dims], lines)
+    named = axes or _as_axes(header.axes, source.ndim)
+    return _from_array(source.data, str(source.name or "array"), named, header)
 
 
 def _labelled_header(path: Path) -> Header | None:
@@ -370,8 +382,8 @@ def _stem(path: Path) -> str:
     return path.stem
 
 
-def _colour_error(name: str, shape: tuple[int, ...]) -> BadInput:
-    """Return the error for a picture in colours; three or four planes may also be a short stack."""
+def _colour_error(name: str, shape: tuple[int, ...], axes: str = "") -> BadInput:
+    """Return the error for a picture in colours; they may also be recordings or a short stack."""
     if shape[-1] == 2:
         return BadInput(
             f"{name}: has two values per pixel, such as grey and alpha: save it without alpha, or "
@@ -379,7 +391,10 @@ def _colour_error(name: str, shape: tuple[int, ...]) -> BadInput:
             "format",
         )
     fix = "give one grey-scale channel (in napari: Layers > Data > Split RGB)"
-    if len(shape) == 3:
-        axes = "YXR" if shape[-1] in (3, 4) else "RYX"
-        fix += f"; if these are {min(shape)} recordings of one scene, add --axes {axes}"
+    if not axes and len(shape) == 3:
+        axes = "YXS" if shape[-1] in (3, 4) else "SYX"
+    if "S" in axes:  # S: samples, the letter for colours
+        count = shape[axes.index("S")]
+        named = "".join("R" if one == "S" else one if one in AXES else "T" for one in axes)
+        fix += f"; if these are {count} recordings of one scene, add --axes {named}"
     return BadInput(f"{name}: is a colour (RGB) picture: {fix}", "format")
