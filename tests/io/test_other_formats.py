@@ -56,6 +56,21 @@ def test_mrc_opens_with_its_pixel_sizes(tmp_path):
         Acquisition.open(path)
 
 
+def test_the_axes_of_mrc_keep_their_pixel_sizes(tmp_path):
+    mrcfile = pytest.importorskip("mrcfile", reason="needs the extra formats")
+    with mrcfile.new(tmp_path / "a.mrc", STACK[0]) as file:
+        file.set_volume()
+        file.voxel_size = (1.0, 2.0, 3.0)
+        file.header.mapc, file.header.maps = 3, 1  # columns along Z, sections along X
+    opened = Acquisition.open(tmp_path / "a.mrc")
+    assert (opened.axes, opened.shape, opened.scale) == ("ZYX", (50, 40, 3), (3.0, 2.0, 1.0))
+    with mrcfile.new(tmp_path / "a.mrcs", STACK[0]) as file:
+        file.set_image_stack()
+        file.voxel_size = 1.5
+    opened = Acquisition.open(tmp_path / "a.mrcs")
+    assert opened.scale[-2:] == (1.5, 1.5) and opened.units[-2:] == ("angstrom",) * 2
+
+
 @pytest.mark.parametrize(
     ("name", "fix"),
     [

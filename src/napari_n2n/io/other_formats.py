@@ -149,9 +149,13 @@ def read_mrc(path: Path) -> tuple[Mapped, Header]:
     except ImportError as error:
         raise no_reader(path) from error
     with mrcfile.mmap(path, mode="r") as file:
-        data = file.data
-        labelled = {2: "YX", 3: "ZYX" if file.is_volume() else ""}.get(data.ndim, "")
-        sizes = {axis: number(file.voxel_size[axis.lower()]) for axis in labelled}
+        data, header = file.data, file.header
+        # The header says which axes of the sample its columns, rows and sections are.
+        stored = [int(number) for number in (header.maps, header.mapr, header.mapc)]
+        axes = "".join("XYZ"[k - 1] for k in stored) if sorted(stored) == [1, 2, 3] else "ZYX"
+        is_stack = data.ndim == 4 or (data.ndim == 3 and not file.is_volume())
+        labelled = "I" + axes[1 - data.ndim :] if is_stack else axes[-data.ndim :]
+        sizes = {axis: number(file.voxel_size[axis.lower()]) for axis in axes}
         pixels = Mapped(path, data.offset, data.shape, np.dtype(data.dtype))
     known = {axis: (size, "angstrom") for axis, size in sizes.items() if size > 0}
     return pixels, Header.of_sizes(pixels.shape, pixels.dtype, labelled, known)

@@ -50,6 +50,8 @@ def _pixels(path: Path) -> np.ndarray:
     if start.startswith(b"\x89PNG") and start[_PNG_FORMAT] in _SIXTEEN_BITS:
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
     with Image.open(path) as picture:
+        if (frames := getattr(picture, "n_frames", 1)) > 1:
+            raise BadInput(f"{path}: has {frames} frames: save them as a TIFF stack", "format")
         if picture.mode in ("P", "PA"):  # the pixels are indices of a palette
             return np.asarray(picture.convert("RGBA"))
         return np.asarray(picture)
