@@ -168,6 +168,16 @@ def test_the_gain_between_two_exposures_is_measured(width, gain, frames, seed):
     assert measured([a, gain * np.mean(others, axis=0)]).gain_ratio == pytest.approx(gain, rel=0.05)
 
 
+def test_a_gain_that_text_hides_is_null_with_the_reason():
+    clean, rng, text = blobs((256, 256)).astype(np.float64), np.random.default_rng(0), "text:0.4"
+    a, b = (parse(text).apply(clean + rng.normal(0, 15, clean.shape), rng) for _ in range(2))
+    report = measured([a, 1.3 * b])
+    assert report.gain_ratio is None and report.offset is None
+    assert "gain_ratio" not in report.errors
+    assert "could not be measured" in next(w.message for w in report.warnings if w.code == "gain")
+    assert ("B against A", "gain could not be determined") in list(report.rows())
+
+
 @settings(max_examples=3, deadline=None)
 @given(dy=st.floats(-2, 2), dx=st.floats(-2, 2), seed=seeds)
 def test_the_shift_is_measured(dy, dx, seed):

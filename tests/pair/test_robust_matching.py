@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import blobs, noisy
+from scipy import ndimage
 
 from napari_n2n import Pair
 from napari_n2n.simulate.additive import Brown
@@ -52,6 +53,17 @@ def test_grainy_noise_in_b_does_not_make_it_look_brighter():
         a, b = (Brown(part * float(clean.std()), 1.0).apply(clean, rng) for part in (1, 2))
         gains.append(Pair.open(a, 1.3 * b).matches[1].gain)
     assert np.mean(gains) == pytest.approx(1.3, rel=0.1)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_few_tiny_bright_beads_do_not_hide_the_gain(number):
+    # They filled the range of the bins: all cells were in one, and the gain of 1.3 read 1.0.
+    rng, cells = np.random.default_rng(number), blobs((192, 192)) / 10
+    beads = np.zeros(cells.shape)
+    beads[tuple(rng.integers(10, 182, (2, number)))] = 1
+    scene = cells + 3e5 * ndimage.gaussian_filter(beads, 1.5)
+    a, b = (rng.poisson(scene) for _ in range(2))
+    assert Pair.open(a, 1.3 * b).matches[1].gain == pytest.approx(1.3, rel=0.02)
 
 
 def test_the_brightest_pixels_count_alike_wherever_they_are():

@@ -102,7 +102,7 @@ def _other_noise(name: str, planes: np.ndarray, trained: dict[str, Any]) -> Iter
     correlation = max(map(abs, trained["noise_correlation"] or (0.0, 0.0)))
     if in_training[0] is None and correlation > _MOST_CORRELATION:
         return
-    gain, offset = trained.get("gain_ratio", 1.0), trained.get("offset", 0.0)
+    gain, offset = trained.get("gain_ratio") or 1.0, trained.get("offset") or 0.0
     ratios = []
     for values, known in zip((planes, (planes - offset) / gain), in_training, strict=True):
         here = noise_excess(values, partial(_variance, trained))

@@ -44,8 +44,8 @@ class _NoiseFigures(_Value):
     photon_gain: float | None
     read_noise: float | None
     pedestal: float | None
-    gain_ratio: Annotated[float, Field(gt=0)] = 1.0
-    offset: float = 0.0
+    gain_ratio: Annotated[float, Field(gt=0)] | None = 1.0
+    offset: float | None = 0.0
     noise_excess: tuple[float | None, float | None] = (None, None)
 
 

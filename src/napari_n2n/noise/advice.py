@@ -214,13 +214,20 @@ def _hit(figures: NoiseFigures) -> str:
 
 
 def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
-    noises = {"A": figures.noise_a, "B": figures.noise_b / figures.gain_ratio}
+    noises = {"A": figures.noise_a, "B": figures.noise_b / (figures.gain_ratio or 1.0)}
     smoothest = min(noises, key=lambda name: noises[name])
     if noises[smoothest] < _SMOOTHED * max(noises.values()):
         yield Finding(
             "smoothed",
             f"{smoothest} has no noise of its own: it was smoothed, denoised, or computed from the "
             "other one. Choose two recordings as the detector wrote them.",
+        )
+    if figures.gain_ratio is None:
+        yield Finding(
+            "gain",
+            "The gain of B against A could not be measured, because the scene has too little "
+            "contrast or outliers hide it: taken as 1. Record both with the same exposure and "
+            "detector gain.",
         )
     if figures.shared_noise is not None and figures.shared_noise > _SHARED:
         yield Finding(

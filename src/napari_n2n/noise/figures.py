@@ -15,7 +15,8 @@ class NoiseFigures:
     shift
         Displacement of B against A.
     gain_ratio, offset
-        ``B = gain_ratio A + offset``.
+        ``B = gain_ratio A + offset``; None if the acquisitions were taken as equally bright
+        because the scene has too little contrast, or outliers hide it.
     photon_gain, read_noise, pedestal
         Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None if the noise
         does not grow with the signal. The gain is None also if the noise grows less towards bright
@@ -91,8 +92,8 @@ class NoiseFigures:
     """
 
     shift: tuple[float, float]
-    gain_ratio: float
-    offset: float
+    gain_ratio: float | None
+    offset: float | None
     photon_gain: float | None
     read_noise: float | None
     pedestal: float | None

@@ -18,6 +18,7 @@ from napari_n2n.noise.sample import Sample
 from napari_n2n.noise.single_noise import measure_single
 from napari_n2n.noise.single_report import SingleReport
 from napari_n2n.noise.standard_errors import standard_errors
+from napari_n2n.pair.matching import VAGUE
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.recordings import first_field
 from napari_n2n.stats import image_quality
@@ -105,12 +106,15 @@ def _figures(pair: Pair, analysis: Analysis) -> NoiseFigures:
     depth = depth_correlation(pair)
     resolution = image_quality.resolution(sample.a, sample.b)
     errors = standard_errors(pair, analysis) | ({"depth_correlation": depth[1]} if depth else {})
+    known = pair.matches[1].gain != 1 or errors.get("gain_ratio", np.inf) < VAGUE
+    if not known:
+        errors = {name: e for name, e in errors.items() if name not in ("gain_ratio", "offset")}
     if resolution.error is not None:
         errors["resolution"] = resolution.error
     return NoiseFigures(
         shift=pair.shift,
-        gain_ratio=pair.matches[1].gain,
-        offset=pair.matches[1].offset,
+        gain_ratio=pair.matches[1].gain if known else None,
+        offset=pair.matches[1].offset if known else None,
         photon_gain=curve.photon_gain,
         read_noise=curve.read_noise,
         pedestal=curve.pedestal,

@@ -13,13 +13,10 @@ import numpy as np
 
 from napari_n2n.noise.monotone_curve import MonotoneCurve, monotone_curve
 from napari_n2n.noise.sample import Sample
-from napari_n2n.stats.statistics import GROUPS, MAD_TO_SIGMA, jackknife
+from napari_n2n.stats.statistics import GROUPS, MAD_TO_SIGMA, jackknife, spaced
 
 # Number of signal levels. More: less mixing of levels; fewer: less scatter of each variance.
 _BINS = 24
-# Interquartile ranges around the median within which the bins are equally wide; farther away, their
-# width is proportional to the distance, so that a few bright structures do not fill all bins.
-_EVEN = 2
 # Quantile of the surroundings at which the bins begin; darker pixels are in the first bin.
 _DARK_END = 0.002
 # Fewest pixels of a bin: the standard error of its variance is then sqrt(2 / 400) = 7 %.
@@ -206,9 +203,7 @@ def _bins_of(levels: np.ndarray) -> np.ndarray:
     A bin with few pixels is merged with the next darker one: on a line, the mean variance of
     several levels belongs to their mean level.
     """
-    quarter, middle, three_quarters = np.quantile(levels, (0.25, 0.5, 0.75))
-    unit = _EVEN * max(float(three_quarters - quarter), _TINY)
-    position = np.arcsinh((levels - middle) / unit)
+    position = spaced(levels)
     low, high = np.quantile(position, _DARK_END), position.max()
     bins = ((position - low) * (_BINS / max(high - low, _TINY))).astype(int).clip(0, _BINS - 1)
     count = np.bincount(bins, minlength=_BINS)

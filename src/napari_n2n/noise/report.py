@@ -56,10 +56,11 @@ class NoiseReport(NoiseFigures, Advice):
         below = "below" if self.median_shift >= 0 else "above"
         yield "skewness", self.with_error("skewness")
         yield "median", f"{self.with_error('median_shift').lstrip('-')} ADU {below} the mean"
-        yield (
-            "B against A",
-            f"gain {self.with_error('gain_ratio')}, offset {self.with_error('offset')} ADU",
-        )
+        if self.gain_ratio is None:
+            yield "B against A", "gain could not be determined"
+        else:
+            gain, offset = (self.with_error(name) for name in ("gain_ratio", "offset"))
+            yield "B against A", f"gain {gain}, offset {offset} ADU"
         yield "shift", self._shift()
         if self.resolution is not None:
             yield "resolution", f"{self.with_error('resolution')} pixels"

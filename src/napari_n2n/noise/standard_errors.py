@@ -20,7 +20,7 @@ from napari_n2n.noise.sample import Sample
 from napari_n2n.pair.matching import line_errors
 from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.registration import shift_error
-from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
+from napari_n2n.stats.statistics import GROUPS, groups_of_tiles, jackknife, neighbourhood
 
 # Side in pixels of a plane below which its 4x4 tiles are too small to measure a shift.
 _SMALLEST = 128
@@ -41,7 +41,8 @@ def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
         )
     keep, gain = sample.valid, pair.matches[1].gain
     of_a, of_b = pair.noise[0] ** 2, (pair.noise[1] / gain) ** 2  # B is on A's intensity scale
-    a, b, around, group = (v[keep] for v in (sample.a, sample.b, sample.surroundings, sample.group))
+    groups = GROUPS * sample.group + groups_of_tiles(sample.a.shape)
+    a, b, around, group = (v[keep] for v in (sample.a, sample.b, sample.surroundings, groups))
     line = line_errors(a, b, around, group, of_b / ((of_a + of_b) or 1.0))
     if line is not None:
         errors["gain_ratio"], errors["offset"] = line[0] * gain, line[1] * gain

@@ -16,6 +16,7 @@ from napari_n2n.stats.statistics import (
     mean_over_blocks,
     neighbourhood,
     noise_share,
+    spaced,
 )
 
 # Number of intensity bins for the line. More: better resolved; fewer: less scatter of each mean.
@@ -35,8 +36,8 @@ _SURE = 5.0
 _IDENTITY = 3
 # Change of a noise share by which its effect on a line is measured: above rounding, still linear.
 _SHARE_STEP = 0.02
-# Largest standard error of a gain that is used.
-_VAGUE = 0.1
+# Largest standard error of a gain that is used, and of one that is taken as 1 and reported.
+VAGUE = 0.1
 # Largest part of the scatter of the bins' means that noise in A may have: more hides the scene.
 _MOSTLY_NOISE = 0.5
 # Standard errors by which the noise shares must differ for the exposures to be taken as unequal.
@@ -177,7 +178,7 @@ def _line(
     gain_error, level_error = scale.gain * errors
     if abs(gain - 1) <= _IDENTITY * gain_error and abs(level - centre) <= _IDENTITY * level_error:
         return Affine()
-    if gain <= 0 or gain_error > _VAGUE:
+    if gain <= 0 or gain_error > VAGUE:
         return None
     return Affine(float(gain), float(level - gain * centre))
 
@@ -187,10 +188,15 @@ def line_errors(
 ) -> tuple[float, float] | None:
     """Return the standard errors of gain and offset of the line that `match_intensity` fits.
 
+    They contain the distance of the line through these pixels from the identity, which is not
+    zero if the identity was taken for want of certainty.
+
     Parameters
     ----------
-    a, b, instrument, groups
-        Pixels, their `balanced` surroundings, and the numbers of their groups; shape (pixels,).
+    a, b, instrument
+        Pixels on one intensity scale, and their `balanced` surroundings; shape (pixels,).
+    groups
+        For each pixel, `GROUPS` times the number of its block, plus that of its tile.
     share
         B's share of the noise variance, 0 to 1.
 
@@ -203,8 +209,16 @@ def line_errors(
     if binned is None:
         return None
     sums, centre = binned
-    gains, levels = _fitted(_without_each(sums.sum(axis=1)), centre, share)[0].T
-    return jackknife(gains), jackknife(levels - gains * centre)
+    parts = [_whole(sums), *map(_without_each, _over_groups(sums))]
+    ((gain, level), *without), ((independent, _), *_) = _fitted(
+        np.concatenate(parts, axis=1), centre, share
+    )
+    errors = np.zeros(2)
+    for lines in (without[:GROUPS], without[GROUPS:]):
+        gains, levels = np.transpose(lines)
+        errors = np.maximum(errors, (jackknife(gains), jackknife(levels - gains * centre)))
+    errors = np.hypot(errors, (gain - 1, level - gain * centre))
+    return (float(errors[0]), float(errors[1])) if math.isfinite(independent) else None
 
 
 def _binned(
@@ -217,10 +231,11 @@ def _binned(
 
     The result is None if there are too few bins for a line.
     """
-    low, high = np.percentile(instrument[::_STEP], _ENDS)
+    position = spaced(instrument, _STEP)
+    low, high = np.percentile(position[::_STEP], _ENDS)
     if not high > low:
         return None
-    where = ((instrument - low) * (_BINS / (high - low))).astype(int).clip(0, _BINS - 1)
+    where = ((position - low) * (_BINS / (high - low))).astype(int).clip(0, _BINS - 1)
     cell = groups * _BINS + where
     sums = np.stack(
         [

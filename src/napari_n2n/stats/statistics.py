@@ -27,6 +27,12 @@ _HALF_BLOCK = _BLOCK // 2
 # Standard deviation and reach, in pixels, of the Gaussian that averages the surroundings: it
 # reduces noise like a mean of 80 pixels. Wider: less noise; narrower: less blur of the scene.
 _SIGMA, _REACH = 2.5, 6
+# Interquartile ranges around the median within which levels of brightness are evenly spaced;
+# farther away, their distance is proportional to that from the median, so that a few bright
+# structures do not fill all levels.
+_EVEN = 2
+# Smallest interquartile range, in ADU.
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,23 @@ def variance_at(
     below, above = (y[1] - y[0]) / (x[1] - x[0]), (y[-1] - y[-2]) / (x[-1] - x[-2])
     beyond = np.minimum(level - x[0], 0) * below + np.maximum(level - x[-1], 0) * above
     return np.asarray(np.maximum(np.interp(level, x, y) + beyond, y[0] / 4))
+
+
+def spaced(levels: np.ndarray, step: int = 1) -> np.ndarray:
+    """Map levels of brightness to a scale on which equally wide bins suit a few bright structures.
+
+    It is linear around the median and logarithmic far away from it.
+
+    Parameters
+    ----------
+    levels
+        In ADU; shape (pixels,).
+    step
+        One in so many levels gives the quartiles.
+    """
+    quarter, middle, three_quarters = np.quantile(levels[::step], (0.25, 0.5, 0.75))
+    unit = _EVEN * max(float(three_quarters - quarter), _TINY)
+    return np.asarray(np.arcsinh((levels - middle) / unit))
 
 
 def noise_excess(planes: np.ndarray, expected: Callable[[np.ndarray], np.ndarray]) -> float | None:
