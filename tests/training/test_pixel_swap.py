@@ -67,6 +67,12 @@ def test_half_of_the_patches_are_not_swapped_if_one_acquisition_is_noisier(pair)
     assert found == [SINGLE, SINGLE, PixelSwap(True, True, 0.5)]
 
 
+@pytest.mark.parametrize("smoothed", ["noise_a", "noise_b"])
+def test_training_can_start_with_a_smoothed_recording(pair, smoothed):
+    report = replace(measure_noise(pair), **{smoothed: 0.0})
+    assert allowed_swap([report], LOSSES["l2"]) == PixelSwap(True, True, 0.5)
+
+
 def test_a_draw_can_be_repeated(pair):
     once, again = (patches_of(pair, SINGLE).draw(7, 4) for _ in range(2))
     assert torch.equal(once.input, again.input) and torch.equal(once.target, again.target)

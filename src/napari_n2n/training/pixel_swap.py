@@ -97,8 +97,8 @@ def allowed_swap(reports: Sequence[NoiseReport], loss: Loss) -> PixelSwap | None
     if not along_y and not along_x:
         return None
     alike = all(
-        abs(report.noise_b / (report.gain_ratio or 1.0) / report.noise_a - 1)
-        < _MOST_NOISE_DIFFERENCE
+        abs(report.noise_b / (report.gain_ratio or 1.0) - report.noise_a)
+        < _MOST_NOISE_DIFFERENCE * report.noise_a  # 0 if A was smoothed
         for report in reports
     )
     return PixelSwap(along_y, along_x, 1.0 if alike else _SHARE_IF_NOISE_DIFFERS)
