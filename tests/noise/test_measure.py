@@ -168,6 +168,19 @@ def test_the_gain_between_two_exposures_is_measured(width, gain, frames, seed):
     assert measured([a, gain * np.mean(others, axis=0)]).gain_ratio == pytest.approx(gain, rel=0.05)
 
 
+def test_the_error_of_the_noise_contains_that_of_the_gain():
+    # In a flat scene the gain is known to 4 % only, which makes the noise uncertain by 2 %.
+    flat = 1000 + 0.4 * (blobs((128, 128)).astype(np.float64) - 200)
+    noises, errors = [], []
+    for seed in range(12):
+        a, b = camera(2.2, 100, 1.4, 1.0, seed, truth=flat)
+        report = measured([a, 1.3 * b])
+        assert report.gain_ratio == pytest.approx(1.3, rel=0.15)
+        noises.append(report.noise_a)
+        errors.append(report.errors["noise_a"])
+    assert np.std(noises) < 1.3 * np.median(errors)
+
+
 def test_a_gain_that_text_hides_is_null_with_the_reason():
     clean, rng, text = blobs((256, 256)).astype(np.float64), np.random.default_rng(0), "text:0.4"
     a, b = (parse(text).apply(clean + rng.normal(0, 15, clean.shape), rng) for _ in range(2))

@@ -43,10 +43,12 @@ def standard_errors(pair: Pair, analysis: Analysis) -> dict[str, float]:
     of_a, of_b = pair.noise[0] ** 2, (pair.noise[1] / gain) ** 2  # B is on A's intensity scale
     groups = GROUPS * sample.group + groups_of_tiles(sample.a.shape)
     a, b, around, group = (v[keep] for v in (sample.a, sample.b, sample.surroundings, groups))
-    line = line_errors(a, b, around, group, of_b / ((of_a + of_b) or 1.0))
+    share = of_b / ((of_a + of_b) or 1.0)
+    line = line_errors(a, b, around, group, share, taken=gain == 1)
     if line is not None:
         errors["gain_ratio"], errors["offset"] = line[0] * gain, line[1] * gain
-    errors["noise_a"], errors["noise_b"] = _of_noise(pair, analysis)
+    of_gain = 0.0 if line is None or gain == 1 else line[0]
+    errors["noise_a"], errors["noise_b"] = _of_noise(pair, analysis, of_gain)
     if pair.noise[0]:
         relative = math.hypot(_of_contrast(analysis), errors["noise_a"] / pair.noise[0])
         errors["snr"] = relative * sample.contrast / pair.noise[0]
@@ -118,26 +120,39 @@ def _of_limits(sample: Sample) -> dict[str, float]:
     }
 
 
-def _of_noise(pair: Pair, analysis: Analysis) -> tuple[float, float]:
-    """Return the standard errors of the noise of A and of B, each in its own ADU."""
-    sample = analysis.sample
-    apart = sample.difference.astype(np.float64)
-    total, of_a, of_b = (
-        _by_group(values, analysis)
-        for values in (
-            apart**2,
-            apart * (sample.a - neighbourhood(sample.a)),
-            -apart * (sample.b - neighbourhood(sample.b)),
-        )
-    )
+def _of_noise(pair: Pair, analysis: Analysis, relative: float) -> tuple[float, float]:
+    """Return the standard errors of the noise of A and of B, each in its own ADU.
+
+    `relative` is that of the gain over the gain: another gain leaves another part of the scene and
+    of B's noise in the difference.
+    """
     gain = pair.matches[1].gain
     sigma_a, sigma_b = pair.noise[0], pair.noise[1] / gain
     alike = math.isclose(sigma_a, sigma_b, rel_tol=1e-6)
+    a, b = (values.astype(np.float64) for values in (analysis.sample.a, analysis.sample.b))
+    moved = b + relative * (b - b.mean())
+    before, after = (_variances(a, other, alike, analysis) for other in (b, moved))
     errors = []
-    for sigma, own in ((sigma_a, of_a), (sigma_b, of_b)):
-        variance = total / 2 if alike else total * own / (of_a + of_b)
-        errors.append(_of_mean(variance) / (2 * sigma) if sigma else 0.0)
+    for sigma, part, other, scale in zip(
+        (sigma_a, sigma_b), before, after, (1.0, 1 / (1 + relative)), strict=True
+    ):
+        changed = math.sqrt(max(other.mean(), 0.0)) * scale - math.sqrt(max(part.mean(), 0.0))
+        errors.append(math.hypot(_of_mean(part) / (2 * sigma), changed) if sigma else 0.0)
     return errors[0], errors[1] * gain
+
+
+def _variances(
+    a: np.ndarray, b: np.ndarray, alike: bool, analysis: Analysis
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variances of the noise of A and of B in each group, on one intensity scale."""
+    apart = a - b
+    total, of_a, of_b = (
+        _by_group(values, analysis)
+        for values in (apart**2, apart * (a - neighbourhood(a)), -apart * (b - neighbourhood(b)))
+    )
+    if alike:
+        return total / 2, total / 2
+    return total * of_a / (of_a + of_b), total * of_b / (of_a + of_b)
 
 
 def _of_contrast(analysis: Analysis) -> float:

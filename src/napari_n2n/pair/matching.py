@@ -34,6 +34,9 @@ _MOST_ITERATIONS, _CONVERGED = 100, 1e-10
 _SURE = 5.0
 # Standard errors within which the line is taken as the identity.
 _IDENTITY = 3
+# Ratio of the standard errors from tiles and from blocks above which it is more than chance: two
+# such errors of the same scatter differ by 25 % (one standard deviation).
+_LARGER = 1.5
 # Change of a noise share by which its effect on a line is measured: above rounding, still linear.
 _SHARE_STEP = 0.02
 # Largest standard error of a gain that is used, and of one that is taken as 1 and reported.
@@ -184,12 +187,14 @@ def _line(
 
 
 def line_errors(
-    a: np.ndarray, b: np.ndarray, instrument: np.ndarray, groups: np.ndarray, share: float
+    a: np.ndarray,
+    b: np.ndarray,
+    instrument: np.ndarray,
+    groups: np.ndarray,
+    share: float,
+    taken: bool,
 ) -> tuple[float, float] | None:
     """Return the standard errors of gain and offset of the line that `match_intensity` fits.
-
-    They contain the distance of the line through these pixels from the identity, which is not
-    zero if the identity was taken for want of certainty.
 
     Parameters
     ----------
@@ -199,6 +204,9 @@ def line_errors(
         For each pixel, `GROUPS` times the number of its block, plus that of its tile.
     share
         B's share of the noise variance, 0 to 1.
+    taken
+        Whether the identity was taken for want of certainty: the distance of the line through these
+        pixels from it is then an error, too.
 
     Returns
     -------
@@ -213,11 +221,13 @@ def line_errors(
     ((gain, level), *without), ((independent, _), *_) = _fitted(
         np.concatenate(parts, axis=1), centre, share
     )
-    errors = np.zeros(2)
-    for lines in (without[:GROUPS], without[GROUPS:]):
-        gains, levels = np.transpose(lines)
-        errors = np.maximum(errors, (jackknife(gains), jackknife(levels - gains * centre)))
-    errors = np.hypot(errors, (gain - 1, level - gain * centre))
+    of_blocks, of_tiles = (
+        np.array((jackknife(gains), jackknife(levels - gains * centre)))
+        for gains, levels in (np.transpose(without[:GROUPS]), np.transpose(without[GROUPS:]))
+    )
+    errors = np.where(of_tiles > _LARGER * of_blocks, of_tiles, of_blocks)
+    if taken:
+        errors = np.hypot(errors, (gain - 1, level - gain * centre))
     return (float(errors[0]), float(errors[1])) if math.isfinite(independent) else None
 
 
