@@ -23,7 +23,7 @@ import napari_n2n
 from napari_n2n import Acquisition, BadInput, Cancelled, denoise
 from napari_n2n.denoising import cluster as on_cluster
 from napari_n2n.denoising import cluster_worker
-from napari_n2n.io.ngff import halve
+from napari_n2n.io.ngff_writer import halve
 
 distributed = pytest.importorskip("distributed")
 SOURCES = Path(napari_n2n.__file__).parents[1]

@@ -10,7 +10,7 @@ from conftest import noisy, refused
 from napari_n2n import denoise, denoise_folder
 from napari_n2n.denoising.denoise import denoise_by_shards
 from napari_n2n.denoising.plan import make_plan
-from napari_n2n.io import ngff, tiff
+from napari_n2n.io import ngff_writer, tiff_writer
 from napari_n2n.io.crash_safe import Journal
 
 ZARR_AND_TIFF = pytest.mark.parametrize("ending", [".ome.zarr", ".tif"])
@@ -38,7 +38,7 @@ class Disk:
         monkeypatch.setattr(os, "fsync", watched_fsync)
         self.watch(monkeypatch, Journal, "add", "journal")
         self.watch(monkeypatch, Journal, "remove", "journal removed")
-        for module in (ngff, tiff):
+        for module in (ngff_writer, tiff_writer):
             self.watch(monkeypatch, module, "rename_into_place", "rename")
 
     def watch(self, monkeypatch, owner, name, event):

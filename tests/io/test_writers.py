@@ -10,7 +10,7 @@ import zarr
 from conftest import copied
 
 from napari_n2n import Acquisition, denoise
-from napari_n2n.io import ngff
+from napari_n2n.io import ngff_writer
 from napari_n2n.io.header import Channel, Header
 from napari_n2n.io.shard_layout import shard_shape
 from napari_n2n.io.writers import open_writer
@@ -72,7 +72,7 @@ def test_a_written_stack_opens_with_its_description(tmp_path, ending, axes, dtyp
     ],
 )
 def test_a_coarser_level_has_the_means_of_2x2_pixels(values, expected):
-    halved = ngff.halve(values)
+    halved = ngff_writer.halve(values)
     assert halved.dtype == values.dtype
     np.testing.assert_array_equal(halved, expected)
 
@@ -81,22 +81,23 @@ def test_levels_end_at_one_chunk_and_say_where_their_first_pixel_is(tmp_path):
     plane = np.random.default_rng(0).integers(0, 60_000, (300, 520)).astype(np.uint16)
     header = Header(plane.shape, plane.dtype, "YX", (0.2, 0.1), ("micrometer",) * 2, "cells")
     path = written(tmp_path / "cells.ome.zarr", plane, header)
-    assert [level.shape for level in ngff.levels(path)] == [(300, 520), (150, 260), (75, 130)]
+    shapes = [level.shape for level in ngff_writer.levels(path)]
+    assert shapes == [(300, 520), (150, 260), (75, 130)]
     ome = json.loads((path / "zarr.json").read_text())["attributes"]["ome"]
     *_, coarsest = ome["multiscales"][0]["datasets"]
     scale, translation = coarsest["coordinateTransformations"]
     assert scale["scale"] == pytest.approx([0.8, 0.4])
     assert translation["translation"] == pytest.approx([0.3, 0.15])
-    np.testing.assert_array_equal(ngff.levels(path)[1][:], ngff.halve(plane))
+    np.testing.assert_array_equal(ngff_writer.levels(path)[1][:], ngff_writer.halve(plane))
 
 
 def test_the_shards_of_a_level_join_without_seams(tmp_path):
     plane = np.random.default_rng(0).integers(0, 60_000, (530, 1050)).astype(np.uint16)
     header = Header(plane.shape, plane.dtype, "YX", (1.0,) * 2, ("pixel",) * 2, "cells")
-    writer = ngff.Writer(tmp_path / "cells.ome.zarr", header, shard=(256, 256), token="t")
-    for level in ngff.levels(written_by(writer, plane)):
+    writer = ngff_writer.Writer(tmp_path / "cells.ome.zarr", header, shard=(256, 256), token="t")
+    for level in ngff_writer.levels(written_by(writer, plane)):
         np.testing.assert_array_equal(level[:], plane)
-        plane = ngff.halve(plane)
+        plane = ngff_writer.halve(plane)
 
 
 def test_a_result_keeps_position_contrast_and_colours_of_its_input(tmp_path):
@@ -174,7 +175,7 @@ def test_a_copy_that_fails_or_is_cancelled_leaves_no_files(tmp_path, monkeypatch
     assert 0 < next(run) < 1
     run.close()
     assert not list(tmp_path.iterdir())
-    module = "ngff" if ending == ".ome.zarr" else "tiff"
+    module = "ngff_writer" if ending == ".ome.zarr" else "tiff_writer"
 
     def fail(*_):
         raise OSError("disk removed")
@@ -207,10 +208,10 @@ def test_a_movie_of_small_planes_has_few_files_with_the_same_pixels(tmp_path, en
     path = written(tmp_path / f"movie{ending}", movie, header)
     np.testing.assert_array_equal(Acquisition.open(path).read((slice(None),) * 4), movie)
     if ending == ".ome.zarr":
-        finest, coarser = ngff.levels(path)
+        finest, coarser = ngff_writer.levels(path)
         assert finest.shards == (2, 2, 40, 512) and finest.chunks == (1, 1, 40, 256)
         assert len([file for file in path.rglob("c/**/*") if file.is_file()]) == 2 * 35
-        np.testing.assert_array_equal(coarser[69, 1], ngff.halve(movie[69, 1]))
+        np.testing.assert_array_equal(coarser[69, 1], ngff_writer.halve(movie[69, 1]))
 
 
 @pytest.mark.parametrize(("dims", "chunks"), [(2, (1, 256, 256)), (3, (16, 256, 256))])

@@ -13,12 +13,12 @@ from napari_n2n.denoising.denoise import denoise_by_shards
 from napari_n2n.denoising.plan import Quantity, make_plan
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
-from napari_n2n.io import ngff
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.bad_fields import OnBad, Problems
 from napari_n2n.io.crash_safe import Journal, discard_unfinished, journal_path, read_journal
 from napari_n2n.io.fields_of_view import fields_of_view
 from napari_n2n.io.fingerprint import same_state, state_of
+from napari_n2n.io.ngff_images import is_zarr
 from napari_n2n.io.output_path import Inputs, output_path
 from napari_n2n.io.run_lock import locked
 from napari_n2n.io.sources import expanded
@@ -89,7 +89,7 @@ class FolderJob:
     def __post_init__(self) -> None:
         folder = self.folder
         output_path(folder)
-        if folder.is_file() or folder.name.lower().endswith(ENDINGS) or ngff.is_zarr(folder):
+        if folder.is_file() or folder.name.lower().endswith(ENDINGS) or is_zarr(folder):
             raise BadInput(f"{folder}: is an image: choose a folder for the results", "output")
         for source in chain.from_iterable(self.fields):
             if folder.exists() and folder.samefile(source.parent):

@@ -19,7 +19,7 @@ from napari_n2n.denoising.plan import Plan, Quantity
 from napari_n2n.denoising.resumable import job_of, tag_of
 from napari_n2n.errors import BadInput
 from napari_n2n.generators import as_steps
-from napari_n2n.io import ngff
+from napari_n2n.io import ngff_writer
 from napari_n2n.io.address import name_in_address
 from napari_n2n.io.crash_safe import journal_path
 from napari_n2n.io.reading import OneLine
@@ -52,7 +52,7 @@ def denoise_and_upload(
         )
     store = remote_store(address, write=True)
     with OneLine(f"{address}: cannot be written", _FIX):
-        finished = resume and ngff.read_tag(store) == tag_of(job_of(denoiser, plan))
+        finished = resume and ngff_writer.read_tag(store) == tag_of(job_of(denoiser, plan))
         if finished:
             return address
         check_free(store, address, overwrite=overwrite, resume=resume)

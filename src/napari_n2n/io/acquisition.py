@@ -44,7 +44,7 @@ class Acquisition:
         One letter of ``RTCZYX`` per axis, in this order: repeats, time, channels, depth, rows,
         columns.
     scale, units, translation
-        Size of a pixel along each axis, its unit ("micrometer", "pixel"), and where the first is.
+        Size of a pixel along each axis, its unit ("micrometer"), and where the first pixel is.
     name, own_name
         Name in messages, reports and layers, and in the metadata of the file (empty: none).
     path
@@ -54,7 +54,7 @@ class Acquisition:
     axes_assumed
         True if the source does not label its leading axes and they are a guess.
     axes_from_file
-        True if the source is a layer without labels, and the axes are those of its file.
+        True if the source is a layer without labels, whose axes were read from its file.
     measured_saturation
         Largest value that the detector delivers, in ADU; None if it was not detected.
     detector
@@ -133,7 +133,7 @@ class Acquisition:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of a pixel: of corrected pixels float32, of others that of the source."""
+        """Type of a pixel: float32 if pixels are corrected, else the type of the source."""
         return np.dtype(np.float32) if self.detector is not None else self.source_dtype
 
     @property
@@ -188,7 +188,7 @@ class Acquisition:
 
     @property
     def frames(self) -> dict[str, int]:
-        """Length of each axis that a stack can be split along, time first; two channels, last."""
+        """Length of each axis along which a stack can be split: time first, two channels last."""
         lengths = dict(zip(self.axes[:-2], self.shape[:-2], strict=True))
         return {a: n for a in "TRZC" if (n := lengths.get(a, 1)) > 1 and (a != "C" or n == 2)}
 
@@ -288,7 +288,7 @@ class Acquisition:
         return replace(self, detector=detector)
 
     def bad_pixels(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return which pixels of a part of a plane have no value of their own; shape (Y, X)."""
+        """Return where a part of a plane has bad pixels, which are replaced; shape (Y, X)."""
         place = tuple(
             sub_slice(self.window[dimension], part)
             for dimension, part in zip(self.order[-2:], (rows, columns), strict=True)

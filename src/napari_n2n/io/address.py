@@ -11,7 +11,7 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 def address_of(source: str | os.PathLike[str]) -> str | None:
     """Return the address that a text or a path is, such as https://host/a.zarr, else None.
 
-    A scheme of two or more letters is no drive of Windows; a `Path` has lost one of the slashes.
+    A scheme has two or more letters, a drive of Windows one. A `Path` has lost one of the slashes.
     An address of a file on this computer, file:///data/a.zarr, counts as a path: see `local_path`.
     """
     found = _parts(source)

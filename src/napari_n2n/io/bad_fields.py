@@ -1,4 +1,4 @@
-"""Fields of view that cannot be used: all are named at once, or left out."""
+"""Collect the fields of view that cannot be used: name all in one error, or leave them out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from napari_n2n.errors import BadInput, Code
 OnBad = Callable[[BadInput], None]
 """Called with the error of a field of view, which is then left out."""
 
-# Problems that one recording has; others, such as a full disk, end the whole run.
+# Codes of problems of one recording; other problems, such as a full disk, end the whole run.
 _OF_ONE: tuple[Code, ...] = (
     *("not_found", "unreadable", "unmatched", "format"),
     *("axes", "channels", "shape", "size", "single", "duplicate", "constant"),
@@ -72,14 +72,14 @@ class Problems:
     def noted(
         self, sources: Sequence[Any], reopen: Callable[[Any], Any] | None = None
     ) -> Iterator[None]:
-        """Note a `BadInput` of one field of view, with the paths of its files, and go on.
+        """Note a `BadInput` of one field of viewwith the paths of its files, and continue.
 
         Parameters
         ----------
         sources
             The acquisitions of the field of view.
         reopen
-            Opens an acquisition: those after the first bad one may be bad, too.
+            Function that opens an acquisition again: several of the sources may be bad.
         """
         try:
             yield
@@ -113,9 +113,10 @@ class Problems:
 
 
 def _with_paths(error: BadInput, sources: Sequence[Any], *, if_alike: bool = False) -> BadInput:
-    """Return an error whose message contains the path of a file: many have the same name.
+    """Return an error with the path of the file in its message: many files have the same name.
 
-    With `if_alike`, only if two of the sources have, and the message does not name their folders.
+    With `if_alike`, the path is added only if two sources have the same name and the message does
+    not name their folders.
     """
     paths = [str(source) for source in sources if isinstance(source, str | Path)]
     if not paths or any(path in str(error) for path in paths):

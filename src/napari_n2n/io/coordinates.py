@@ -11,8 +11,8 @@ from napari_n2n.io.units import unit_name
 
 Coordinates = Mapping[str, tuple[np.ndarray, Any]]
 """Coordinates of the pixels along a named dimension, and their unit."""
-# Largest deviation of a distance from the mean one, as a share, at which the steps are equal:
-# coordinates are often stored in single precision.
+# Largest relative deviation of a step from the mean step at which steps count as equal: coordinates
+# are often stored in single precision.
 _EQUAL = 1e-3
 
 

@@ -63,9 +63,9 @@ def check_of(content: bytes | memoryview) -> Check:
 
 @contextmanager
 def named_in_errors(path: Path) -> Iterator[None]:
-    """Give errors of the system, such as a full disk, the name of the result that is written.
+    """Add the name of the result to errors of the system, such as a full disk.
 
-    They name no file, or that of the unfinished result.
+    Such errors name no file, or only the unfinished one.
     """
     try:
         yield
@@ -194,9 +194,10 @@ class Journal:
         write_atomically(self.path, json.dumps(first).encode() + b"\n")
 
     def restart(self, partial: Path) -> None:
-        """Begin again with another token, because no part of the unfinished result is as listed.
+        """Start again with another token, because no part of the unfinished result is as listed.
 
-        It is removed if it was just created, and kept if parts were listed: others may own it.
+        The unfinished result is removed if it was just created. It is kept if parts were listed: it
+        may belong to another program.
         """
         if not self.done and self.created(partial):
             remove(partial)

@@ -68,12 +68,12 @@ class DetectorMap:
 
     @classmethod
     def of_fields(cls, maps: Sequence["DetectorMap"], fields: int) -> "DetectorMap":
-        """Return the map of one detector, from those of some of its fields of view.
+        """Return the map of a detector from the maps of some of its fields of view.
 
         Parameters
         ----------
         maps
-            What was found, of one shape; at least one.
+            One or more maps of one shape.
         fields
             Number of all fields of view, including those in which nothing was found.
         """
@@ -151,7 +151,7 @@ class DetectorMap:
         rows, columns
             The part of the plane that they are from.
         saturation
-            Values from here on keep their value, so that they are still recognised.
+            Pixels at or above this value are unchanged, so that they are still recognised.
         """
         offsets = self.rows[rows, None] + self.columns[None, columns]
         if self.pixels is not None:

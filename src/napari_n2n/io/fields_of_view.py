@@ -6,10 +6,10 @@ from pathlib import Path
 from unicodedata import normalize
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io import ngff
 from napari_n2n.io.address import address_of
 from napari_n2n.io.bad_fields import OnBad, Problems
 from napari_n2n.io.images_in_file import images_in_file
+from napari_n2n.io.ngff_images import is_zarr
 from napari_n2n.io.sources import expanded
 
 FIELD_SEPARATOR = "+"
@@ -123,7 +123,7 @@ def _fields(sources: list[Path]) -> list[list[Path]]:
 def is_folder(path: Path) -> bool:
     """Return whether a path is a folder of files, and not a zarr, which may be damaged."""
     path = expanded(path)
-    return path.is_dir() and not ngff.is_zarr(path) and path.suffix.lower() != ".zarr"
+    return path.is_dir() and not is_zarr(path) and path.suffix.lower() != ".zarr"
 
 
 def _is_pattern(path: Path) -> bool:

@@ -19,8 +19,8 @@ from napari_n2n.io.acquisition import Acquisition, evenly_spaced
 _PLANES, _SIDE = 8, 512
 # Most files of a store whose size and time are compared; listing so many takes a second.
 _MOST_FILES = 10_000
-# Bytes up to which all are hashed: it takes a tenth of a second, and a few seconds for the 16 files
-# that are compared when training is resumed from a network disk.
+# Size in bytes up to which a whole file is hashed: this takes a tenth of a second, and a few
+# seconds for the 16 files that are compared when training is resumed from a network disk.
 _MOST_BYTES = 64 * 10**6
 
 
@@ -82,9 +82,9 @@ def state_of(path: Path, *, contents: bool = True) -> list[Any]:
 
 
 def same_state(before: list[Any], now: list[Any]) -> bool:
-    """Return whether two results of `state_of` are of the same bytes: a copy may have another time.
+    """Return whether two results of `state_of` describe the same bytes.
 
-    Without both hashes, the times must be the same.
+    A copy may have another time of change; if a hash is missing, the times must be equal.
     """
     hashes = before[3:], now[3:]
     if all(one not in ([], [None]) for one in hashes):
@@ -125,7 +125,7 @@ def check_unchanged(before: Sequence[Any], now: Sequence[Any], title: Path) -> N
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """Return "content" if two fingerprints are of other bytes, "time" if this is not known."""
+    """Return "content" if the bytes differ, "time" if only the times are known to differ."""
     one, other = before.get("file"), now.get("file")
     if before.get("pixels") != now.get("pixels") or (one is None) != (other is None):
         return "content"

@@ -7,12 +7,12 @@ from typing import Any
 
 import zarr
 
-from napari_n2n.io import ngff, other_formats, tiff_reader
-from napari_n2n.io.ngff_images import list_images
+from napari_n2n.io import other_formats, tiff_reader
+from napari_n2n.io.ngff_images import is_zarr, list_images
 from napari_n2n.io.sources import expanded
 
 _MARKERS = ("zarr.json", ".zattrs")  # files in a zarr that change with its list of images
-# Files whose lists are kept: those that a form asks for again after each change.
+# Number of files whose lists are kept: a form asks for them again after each change.
 _KEPT = 32
 
 
@@ -23,7 +23,7 @@ class FileImages:
     Attributes
     ----------
     names
-        What names each one after a ``#``; empty for a file that has no images or is damaged.
+        Name of each image after a ``#``; empty for a file that has no images or is damaged.
     titles
         Text for the user.
     shapes
@@ -52,12 +52,12 @@ def images_in_file(path: Path) -> FileImages:
 
 @lru_cache(_KEPT)
 def _listed(path: Path, _stamps: tuple[Any, ...]) -> FileImages:
-    """List the images; `_stamps` are those of the files as they are now."""
+    """List the images; `_stamps` change with the files, so that the cache is never outdated."""
     if path.is_file() and tiff_reader.is_tiff(path):
         titles = tiff_reader.image_titles(path)
         names = tuple(map(str, range(len(titles))))
         return FileImages(names, titles, tuple(title.rpartition("(")[2] for title in titles))
-    if ngff.is_zarr(path) or path.suffix.lower() == ".zarr":
+    if is_zarr(path) or path.suffix.lower() == ".zarr":
         return _in_zarr(zarr.open(path, mode="r"))
     if path.suffix.lower() in other_formats.SCENE_SUFFIXES:
         titles, shapes = other_formats.list_scenes(path)

@@ -13,7 +13,7 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.header import Header
 
 Read = Callable[[Path], Header | None]
-# Headers that are kept, so that the file of a layer is not opened each time the layer is.
+# Number of headers that are kept, so that a file is not opened each time its layer is used.
 _KEPT = 64
 
 
@@ -32,7 +32,7 @@ def header_of_file(layer: Any, shape: tuple[int, ...], read: Read) -> Header | N
     Returns
     -------
     Header or None
-        None if the layer names no file, the file cannot be read, or its shape is another one.
+        None if the layer names no file, the file cannot be read, or its shape differs.
     """
     path = getattr(getattr(layer, "source", None), "path", None)
     if not isinstance(path, str):

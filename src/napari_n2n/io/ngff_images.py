@@ -1,8 +1,9 @@
-"""List the images in a group of zarr: of OME-Zarr, of bioformats2raw, or of a plate."""
+"""Recognise zarr folders, and list the images in one: OME-Zarr, bioformats2raw, or a plate."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import zarr
@@ -16,7 +17,7 @@ class ZarrImages:
     Attributes
     ----------
     names
-        Name of each; the path of its group, if it has its own.
+        Name of each image, or the path of its group if it has its own group.
     multiscales
         Description of each, if all are in this group; else empty.
     is_plate
@@ -50,6 +51,11 @@ class ZarrImages:
             return tuple(group[image["datasets"][0]["path"]].shape)
         except (KeyError, IndexError, TypeError, ValueError):  # damaged: another one is read
             return (0,)
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder is a zarr array or group, of format 2 or 3."""
+    return any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def metadata_of(group: Any) -> dict[str, Any]:

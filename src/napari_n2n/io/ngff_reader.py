@@ -17,9 +17,9 @@ from napari_n2n.io.address import address_of
 from napari_n2n.io.coordinates import Coordinates, header_of
 from napari_n2n.io.header import Channel, Header, channel, number
 from napari_n2n.io.image_name import image_index, listed, say_choice
-from napari_n2n.io.ngff import UNFINISHED
 from napari_n2n.io.ngff_images import ZarrImages, array_names, list_images, metadata_of
 from napari_n2n.io.ngff_metadata import AXIS_TYPES
+from napari_n2n.io.ngff_writer import UNFINISHED
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.units import unit_name
 
@@ -50,7 +50,7 @@ def read(path: Path, wanted: str = "") -> tuple[zarr.Array, Header]:
 
 
 def read_zipped(path: Path, wanted: str = "") -> tuple[zarr.Array, Header]:
-    """Do what `read` does for a store in a zip file, at its top or in its only folder."""
+    """Read a zarr store in a zip file, at its top or in its only folder; see `read`."""
     with OneLine(f"{path}: is not a readable zip file", "copy it again, or unpack it"):
         store = ZipStore(path.absolute(), mode="r", read_only=True)
         with ZipFile(path) as content:
@@ -65,7 +65,7 @@ def read_zipped(path: Path, wanted: str = "") -> tuple[zarr.Array, Header]:
 def read_store(
     store: Any, path: str, wanted: str = "", inside: str = ""
 ) -> tuple[zarr.Array, Header]:
-    """Do what `read` does for any store of zarr, or for a group in it.
+    """Read any zarr store, or a group in it; see `read`.
 
     `path` is its name in messages, `inside` the path of the group.
     """
@@ -126,9 +126,9 @@ def _open_image(node: Any, path: str, found: ZarrImages, index: int) -> tuple[za
 
 
 def _array_in(node: Any, path: str, wanted: str) -> tuple[zarr.Array, Header]:
-    """Open an array of a group that has no metadata of OME-Zarr, or the only one with pixels.
+    """Open the named array, or else the only image, of a group without OME-Zarr metadata.
 
-    Arrays with the names of its dimensions are its coordinates, as xarray writes them.
+    An array that has the name of a dimension contains coordinates, as xarray writes them.
     """
     above, _, name = wanted.rpartition("/")
     group = node.get(above) if above else node
@@ -199,7 +199,7 @@ def _coordinates(dataset: dict[str, Any], image: dict[str, Any]) -> tuple[list[A
 def _scale_and_translation(
     ndim: int, transformations: list[Any]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return all scales and translations as one of each, NaN where one is not a number."""
+    """Combine all transformations into one scale and one translation; NaN for invalid numbers."""
     scale, translation, unknown = [1.0] * ndim, [0.0] * ndim, [math.nan] * ndim
     for transform in transformations:
         kind = transform.get("type")

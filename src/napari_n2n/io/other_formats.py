@@ -19,7 +19,8 @@ from napari_n2n.io.units import unit_name
 
 MRC_SUFFIXES = (".mrc", ".mrcs", ".rec", ".st")
 _EXTRA = "'napari-n2n[formats]'"
-# What reads a format; bioio-czi has another licence (GPL), so it is not part of the extra.
+# Packages that read each format; bioio-czi has another licence (GPL), so it is not part of the
+# extra.
 _PACKAGES = {
     **dict.fromkeys((".nd2", ".lif", ".dv", ".r3d", *MRC_SUFFIXES), _EXTRA),
     ".czi": "bioio bioio-czi",

@@ -19,7 +19,7 @@ from napari_n2n.io.image_name import split_image_name
 _LONGER = 19
 # Longest name in bytes where the system does not say it: that of ext4, NTFS and APFS.
 _LONGEST = 255
-# Longest path in characters on Windows, with 12 reserved for the files in a folder, as there.
+# Longest path on Windows, in characters; as Windows does, 12 are reserved for file names.
 _LONGEST_ON_WINDOWS = 259 - 12
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])( *\.|$)", re.IGNORECASE)
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
@@ -186,7 +186,7 @@ def _replaces(out: Path, what: str, file: Path) -> BadInput:
 
 
 def _identity(path: Path) -> _Identity | None:
-    """Return what is the same for all names of a file or folder; None if there is none."""
+    """Return the identity of a file or folder, equal for all its names; None if it is missing."""
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -11,8 +11,8 @@ from napari_n2n.io.header import Header
 _log = logging.getLogger("napari_n2n")
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-# Where a PNG has its bit depth and colour type, in bytes; and those with 16 bits for colours, grey
-# with alpha, and colours with alpha, which Pillow reads as 8 bits.
+# Position of bit depth and colour type in a PNG, in bytes; and the values of both for pictures of
+# 16 bits that Pillow reduces to 8: colours, grey with alpha, and colours with alpha.
 _PNG_FORMAT = slice(24, 26)
 _SIXTEEN_BITS = (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 

@@ -18,7 +18,7 @@ def usable(values: np.ndarray) -> bool:
     """Return whether all values are finite and not larger than `LARGEST_VALUE`."""
     if values.dtype.kind != "f" and values.dtype.itemsize < 8:
         return True
-    # A NaN is the smallest value and the largest one, and smaller than nothing.
+    # If any value is NaN, so are minimum and maximum, and each comparison is False.
     return -LARGEST_VALUE <= float(values.min()) and float(values.max()) <= LARGEST_VALUE
 
 

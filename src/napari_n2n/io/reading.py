@@ -19,7 +19,7 @@ from napari_n2n.io.stored_chunks import check_stored
 
 # Longest cause of an error in a message, in characters: two lines of a terminal.
 _LONGEST_CAUSE = 160
-# What to do about pixels that cannot be read: from a file, an address, and an array or layer.
+# Fixes for pixels that cannot be read from a file, an address, or an array or layer.
 COPY_AGAIN = "copy or save the file again, or crop away the damaged part"
 _CONNECT = "check the network and the server, and repeat the command"
 _COMPUTE = "compute the array yourself to find the error, or save it to a file first"

@@ -105,7 +105,7 @@ def _acquire(title: Path, file: Path) -> int | None:
                 _write_holder(handle)
                 return handle
         except OSError as error:
-            if locked_here:  # the disk is full; once unlocked, it could be the next run's
+            if locked_here:  # the disk is full; delete before unlocking, see `_release`
                 file.unlink(missing_ok=True)
             os.close(handle)
             if error.errno not in _NO_LOCKS:
@@ -120,7 +120,7 @@ def _acquire(title: Path, file: Path) -> int | None:
 
 
 def _release(handle: int, file: Path) -> None:
-    """Delete the file, then unlock it; in the other order, it could be the next run's."""
+    """Delete the file before unlocking it: an unlocked file could belong to the next run."""
     with suppress(OSError):  # Windows: deleted below, unless another process has opened it
         file.unlink()
     os.close(handle)  # the system releases the lock of a closed file

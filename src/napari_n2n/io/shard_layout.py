@@ -10,8 +10,8 @@ from napari_n2n.io.header import Region
 # Largest size of a shard of several planes, in bytes of its pixels. Larger: fewer files; smaller:
 # less memory, and less to repeat after a crash.
 _MOST_BYTES = 64 * 10**6
-# Fewest shards of a result that has more planes: it fills in while it is written, and a crash costs
-# a few percent of the work.
+# Fewest shards, if the result has as many planes: it then appears step by step while it is written,
+# and a crash costs a few percent of the work.
 _FEWEST = 32
 
 
@@ -50,7 +50,7 @@ def frames(region: Region, dims: int) -> Iterator[Region]:
 
 
 def inside(part: Region, whole: Region) -> Region:
-    """Return where a part of a region is in the pixels of the region."""
+    """Return the position of a part of a region, counted from the start of the region."""
     return tuple(
         slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, whole, strict=True)
     )

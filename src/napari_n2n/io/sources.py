@@ -1,7 +1,6 @@
 """Open files, arrays and layers as pixels with a header.
 
-Only this module distinguishes kinds of sources. It reads metadata, and pixels only of formats that
-cannot be read in parts (see `picture`).
+Only this module distinguishes kinds of sources. It reads metadata; of a `picture`, all pixels too.
 """
 
 import logging
@@ -19,21 +18,22 @@ import numpy as np
 import psutil
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io import ngff, ngff_reader, other_formats, picture, tiff_reader
+from napari_n2n.io import ngff_reader, other_formats, picture, tiff_reader
 from napari_n2n.io.address import address_of, local_path, name_in_address
 from napari_n2n.io.coordinates import header_of
 from napari_n2n.io.crash_safe import is_partial
 from napari_n2n.io.header import Header
 from napari_n2n.io.image_name import split_image_name
 from napari_n2n.io.layer_file import header_of_file
+from napari_n2n.io.ngff_images import is_zarr
 from napari_n2n.io.reading import OneLine
 from napari_n2n.io.remote import remote_store
 from napari_n2n.io.units import fits, unit_name
 
 AXES = "RTCZYX"
 _log = logging.getLogger("napari_n2n")
-# Smallest and largest pixel size that is taken as one, in its unit: an angstrom in metres is 1e-10,
-# and the numbers of damaged or empty metadata (0, -1, 1e300) are outside.
+# Smallest and largest plausible pixel size, in its unit: an angstrom in metres is 1e-10; damaged or
+# empty metadata have numbers outside this range (0, -1, 1e300).
 _SMALLEST_STEP, _LARGEST_STEP = 1e-12, 1e12
 
 
@@ -52,7 +52,7 @@ class Source:
     axes_assumed
         True if the leading axes are unlabelled and guessed.
     axes_from_file
-        True if a layer does not label its axes, and they are those of its file.
+        True if a layer does not label its axes, so they were read from its file.
     """
 
     pixels: Any
@@ -117,10 +117,10 @@ def _open_path(given: Path, axes: str | None) -> Source:
         )
     with OneLine(f"{path}: cannot be opened", "check the disk and your permissions"):
         _check_kind(path)
-        is_zarr = ngff.is_zarr(path)
+        zarr_folder = is_zarr(path)
         is_tiff = path.is_file() and tiff_reader.is_tiff(path)
     suffix = path.suffix.lower()
-    if is_zarr or suffix == ".zarr":
+    if zarr_folder or suffix == ".zarr":
         read: _Read = partial(ngff_reader.read, wanted=image)
     elif suffix in _ZIPPED:
         read = partial(ngff_reader.read_zipped, wanted=image)

@@ -9,15 +9,16 @@ from typing import Literal, NamedTuple
 
 import tifffile
 
-# Most tags of a page; tifffile takes more for damage, too. Real pages have 10 to 100.
+# Largest number of tags of a page; like tifffile, we take more as damage. Real pages have 10 to
+# 100.
 _MOST_TAGS = 4096
 # Tags that decide how pixels are read: size, type, compression, colours and places in the file.
 _PIXEL_TAGS = {*range(256, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(322, 326), 339}
-# Those whose values are places in the file and numbers of bytes.
+# Tags whose values are positions in the file and numbers of bytes.
 _PLACES = {273, 279, 324, 325}
-# Those that every page of a file has if one has them: no program leaves one out here and there.
+# Tags that all pages of a file have, or none: no program writes them for some pages only.
 _SHARED_TAGS = {*range(256, 260), 262}
-# Those that decide the shape and the type of a page.
+# Tags that decide the shape and the pixel type of a page.
 _SHAPE_TAGS = (256, 257, 258)
 # Bytes of a value of the integer types of TIFF. No other type suits these tags, nor BYTE, which
 # tifffile reads as text.
@@ -78,9 +79,9 @@ def follow_chain(tif: tifffile.TiffFile) -> Chain:
 
 
 def _tags(tif: tifffile.TiffFile, tags: bytes) -> tuple[dict[int, int], int]:
-    """Return the values of tags, and the code of one that occurs twice or is invalid, or else 0.
+    """Return the values of tags, and the code of an invalid or repeated tag (0: none).
 
-    The value of a tag that is stored elsewhere, or that says nothing of pixels, is 0 here.
+    The value is 0 for a tag that is stored elsewhere, or that does not describe pixels.
     """
     values: dict[int, int] = {}
     tiff, size = tif.tiff, tif.filehandle.size
@@ -91,11 +92,11 @@ def _tags(tif: tifffile.TiffFile, tags: bytes) -> tuple[dict[int, int], int]:
         value = 0
         if code in _PIXEL_TAGS:
             length = _INTEGER_SIZES.get(kind, 0) * count
-            # A longer value is stored elsewhere, and the content is its place.
+            # A longer value is stored elsewhere, and the tag contains its position.
             value = int.from_bytes(content[:length], order)
             last = value + length if length > inline else value
             outside = (length > inline or (count == 1 and code in _PLACES)) and last > size
-            # Hamamatsu's NDPI stores the upper half of a place elsewhere.
+            # Hamamatsu's NDPI stores the upper half of a position elsewhere.
             if length == 0 or (outside and not tiff.is_ndpi) or code in values:
                 return values, code
             value = 0 if length > inline else value

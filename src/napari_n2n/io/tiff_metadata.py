@@ -26,8 +26,8 @@ _MICRO_MANAGER = 51123
 def pixel_sizes(tif: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[float, str]]:
     """Return pixel size and unit by axis, as far as the metadata contain them.
 
-    Read are those of OME, ImageJ, Zeiss LSM, MetaMorph STK, Micro-Manager and FEI, and resolutions
-    in the tags of a TIFF that are finer than those of a printer.
+    These are the metadata of OME, ImageJ, Zeiss LSM, MetaMorph STK, Micro-Manager and FEI. The
+    resolution tags of a TIFF are used if they are finer than those of a printer.
     """
     found: dict[str, tuple[float, str]] = {}
     pixels = _ome_pixels(tif, image)
@@ -104,7 +104,7 @@ def _of_fei(tif: tifffile.TiffFile, _: TiffImage) -> dict[str, tuple[float, str]
 
 
 def _of_tags(_: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[float, str]]:
-    """Return the pixel sizes in the resolution of a TIFF, unless a printer could have it."""
+    """Return the pixel sizes from the resolution tags, unless a printer could have them."""
     tags = image.series.keyframe.tags
     unit = _MICROMETRES.get(tags.valueof(296), 0.0)
     sizes = {axis: unit / _ratio(tags.valueof(f"{axis}Resolution")) for axis in "XY" if unit}

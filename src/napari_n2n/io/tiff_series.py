@@ -1,4 +1,4 @@
-"""Find the images in a TIFF: its series, of which equal ones are joined to one stack."""
+"""Find the images in a TIFF: its series, with equal series joined into one stack."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -70,7 +70,7 @@ def unit_name(unit: object) -> str:
 
 
 def fits(axis: str, unit: str) -> bool:
-    """Return whether a unit is one of the axis: of length for Z, Y and X, of time for T."""
+    """Return whether a unit suits an axis: a length for Z, Y and X, a time for T."""
     return unit in _KIND.get(axis, {})
 
 

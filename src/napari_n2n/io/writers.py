@@ -1,4 +1,4 @@
-"""Choose the writer of a result by the ending of its name, and check that it may be written."""
+"""Choose `ngff_writer` or `tiff_writer` by the ending of a name; check that it may be written."""
 
 import math
 import os
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io import ngff, tiff
+from napari_n2n.io import ngff_writer, tiff_writer
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.crash_safe import journal_path, new_token, remove
 from napari_n2n.io.header import Header
+from napari_n2n.io.ngff_images import is_zarr
 from napari_n2n.io.output_path import (
     check_disk_space,
     check_keeps_inputs,
@@ -32,7 +33,7 @@ SHARD_SIDE = 2048
 # that might fit is not refused.
 _COMPRESSED = 0.25
 ENDINGS = (".ome.zarr", ".zarr", ".tif", ".tiff")
-Writer = ngff.Writer | tiff.Writer
+Writer = ngff_writer.Writer | tiff_writer.Writer
 
 
 def shard_sides(dims: int) -> tuple[int, ...]:
@@ -55,11 +56,11 @@ def open_writer(
     Parameters
     ----------
     path, header, tag, note, resume
-        See `ngff.Writer` and `tiff.Writer`.
+        See `ngff_writer.Writer` and `tiff_writer.Writer`.
     dims
         2 for results computed plane by plane, 3 for volumes.
     token
-        See `ngff.Writer`; by default a new one.
+        See `ngff_writer.Writer`; by default a new one.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def open_writer(
             "name that ends in .ome.zarr, or leave out --dtype same",
             "output",
         )
-    kind = tiff.Writer if _is_tiff(path) else ngff.Writer
+    kind = tiff_writer.Writer if _is_tiff(path) else ngff_writer.Writer
     return kind(
         *(path, header),
         shard=shard_sides(dims),
@@ -85,12 +86,12 @@ def open_writer(
 
 def read_tag(path: Path) -> str:
     """Return the tag that `open_writer` was given for a finished result; empty if it has none."""
-    return tiff.read_tag(path) if _is_tiff(path) else ngff.read_tag(path)
+    return tiff_writer.read_tag(path) if _is_tiff(path) else ngff_writer.read_tag(path)
 
 
 def can_store(path: Path, dtype: np.dtype) -> bool:
     """Return whether the format of a file, which its ending says, can store a pixel type."""
-    return not _is_tiff(path) or str(dtype) in tiff.TYPES
+    return not _is_tiff(path) or str(dtype) in tiff_writer.TYPES
 
 
 def _is_tiff(path: Path) -> bool:
@@ -125,7 +126,7 @@ def written_together(
     overwrite
         Overwrite existing files.
     note
-        What made the pixels; see `ngff.Writer`.
+        What made the pixels; see `ngff_writer.Writer`.
 
     Raises
     ------
@@ -221,7 +222,7 @@ def checked_output(out: Path, *, overwrite: bool, resume: bool = False) -> Path:
     check_ending(path)
     if os.path.lexists(path):
         check_overwrite(path, overwrite=overwrite)
-        if path.is_dir() and not ngff.is_zarr(path):
+        if path.is_dir() and not is_zarr(path):
             raise BadInput(
                 f"{path}: is a folder but not a zarr: choose another name",
                 "output",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_n2n.errors import BadInput
-from napari_n2n.io import ngff, tiff
+from napari_n2n.io import ngff_writer, tiff_writer
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 _SHORT = 12  # digits of a fingerprint that are shown: enough to tell a million models apart
@@ -60,7 +60,7 @@ def read_provenance(path: str | Path) -> dict[str, Any] | None:
         another program, or version 0.1, wrote it.
     """
     path = Path(path)
-    text = ngff.read_note(path) if path.is_dir() else tiff.read_note(path)
+    text = ngff_writer.read_note(path) if path.is_dir() else tiff_writer.read_note(path)
     try:
         found = json.loads(text)
     except ValueError:

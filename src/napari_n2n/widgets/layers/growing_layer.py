@@ -23,7 +23,7 @@ from napari_n2n.denoising.denoise import DenoisingStep
 from napari_n2n.denoising.plan import Quantity
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.io.header import Header
-from napari_n2n.io.ngff import levels as levels_of
+from napari_n2n.io.ngff_writer import levels as levels_of
 from napari_n2n.widgets.background import LatestOnly
 from napari_n2n.widgets.layers.channel_layers import channel_arguments, channel_count
 from napari_n2n.widgets.layers.result_layer import (

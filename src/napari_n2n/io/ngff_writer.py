@@ -39,11 +39,6 @@ _CHUNK = 16, 256, 256
 PYRAMID_TOP = 256
 
 
-def is_zarr(path: Path) -> bool:
-    """Return whether a folder is a zarr array or group, of format 2 or 3."""
-    return any((path / marker).exists() for marker in ("zarr.json", ".zgroup", ".zarray"))
-
-
 def read_tag(path: Path | FsspecStore) -> str:
     """Return the tag of the job that wrote a store; empty if it is not known."""
     return str(_attribute(path, _TAG) or "")
@@ -248,7 +243,7 @@ class Writer:
         return level, tuple(slice(i * side, min((i + 1) * side, n)) for i, side, n in sides)
 
     def _source(self, level: int, region: Region) -> Region:
-        """Return the part of the next finer level that a region of a level shows."""
+        """Return the part of the next finer level from which a region is averaged."""
         rows_columns = zip(region[-2:], self._levels[level - 1].shape[-2:], strict=True)
         finer = (slice(2 * part.start, min(2 * part.stop, n)) for part, n in rows_columns)
         return (*region[:-2], *finer)

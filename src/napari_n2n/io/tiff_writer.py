@@ -28,8 +28,8 @@ from napari_n2n.io.header import Header, Region, grid
 from napari_n2n.io.shard_layout import shard_shape
 from napari_n2n.io.units import converted, symbol
 
-_TAG = "napari-n2n-job"  # key, in the description of a file, of the tag of its job
-_NOTE = "napari-n2n-provenance"  # key there of what made the file, a line of JSON
+_TAG = "napari-n2n-job"  # key of the job's tag in the description of a file
+_NOTE = "napari-n2n-provenance"  # key of the provenance there, one line of JSON
 TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 """Types of pixels that OME-TIFF can store."""
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")  # the grey-scale types of ImageJ
