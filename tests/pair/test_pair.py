@@ -36,6 +36,14 @@ def test_acquisitions_that_do_not_form_a_pair_are_refused(a, b, code):
         Pair.open(a, b)
 
 
+def test_fine_detail_with_almost_no_noise_is_not_said_to_be_one_image():
+    detail = np.random.default_rng(0).normal(0, 30, (5, 96, 96))
+    with refused(
+        "duplicate", match="is nearly the same image .*differ by (2|1.99|2.01) ADU, .* are 3[01]"
+    ):
+        Pair.open(*(detail + np.random.default_rng(k).normal(0, 2, detail.shape) for k in (1, 2)))
+
+
 def test_one_acquisition_is_not_a_pair():
     with refused("single"):
         Pair.open(SCENE)

@@ -54,6 +54,8 @@ _SHOWN = 3
 # Ratio of the variance of the difference to that of the noise below which two images count as the
 # same: rounding and compression stay below it, separate exposures are near 1.
 _SAME = 0.05
+# Difference of two images, in parts of noise and finest detail, below which it is only rounding.
+_ROUNDED = 1e-3
 # Standard deviation of the smoothed image, in noise levels, above which it shows structure: white
 # noise has 0.11. Two recordings of one scene then have smoothed images of correlation 0.95 or more;
 # half of that and less is left for motion, text and drift.
@@ -324,10 +326,12 @@ def refuse_duplicate(
     grain = sum(noise_level(plane_b[None]) ** 2 for plane_b in planes_b)
     if differing == 0 or differing < _SAME * grain:
         name, than = _distinct_names(b, a)
+        apart, detail = (math.sqrt(one / len(planes_b)) for one in (differing, grain))
+        nearly = "" if apart < _ROUNDED * detail else " nearly"
         raise BadInput(
-            f"{name}: is the same image as {than} (the difference is "
-            f"{math.sqrt(differing):.3g} ADU, the noise of one image {math.sqrt(grain):.3g} ADU): "
-            "two separate exposures are needed; split a stack into even and odd frames instead",
+            f"{name}: is{nearly} the same image as {than} (they differ by {apart:.3g} ADU, noise "
+            f"and finest detail of one image are {detail:.3g} ADU): two separate exposures with "
+            "visible noise are needed; split a stack into even and odd frames instead",
             "duplicate",
         )
 
