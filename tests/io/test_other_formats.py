@@ -77,6 +77,7 @@ def test_the_axes_of_mrc_keep_their_pixel_sizes(tmp_path):
         ("a.nd2", r"pip install 'napari-n2n\[formats\]'"),
         ("a.mrc", r"pip install 'napari-n2n\[formats\]'"),
         ("a.czi", "pip install bioio bioio-czi"),
+        ("a.h5", "give a data set of h5py in Python, or save it as TIFF"),
         ("a.xyz", "files: save it as TIFF or OME-Zarr"),
     ],
 )

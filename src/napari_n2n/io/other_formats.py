@@ -26,6 +26,7 @@ _PACKAGES = {
     ".czi": "bioio bioio-czi",
 }
 SCENE_SUFFIXES = tuple(suffix for suffix in _PACKAGES if suffix not in MRC_SUFFIXES)
+_HDF5 = (".h5", ".hdf5", ".hdf")  # files with data sets of any names
 _SAVE = "save it as TIFF or OME-Zarr, or open it in napari and choose the layer"
 
 
@@ -99,6 +100,8 @@ def no_reader(path: Path) -> BadInput:
     suffix = path.suffix.lower()
     packages = _PACKAGES.get(suffix)
     fix = f"pip install {packages}, or {_SAVE}" if packages else _SAVE
+    if suffix in _HDF5:
+        fix = f"give a data set of h5py in Python, or {_SAVE}"
     return BadInput(f"{path}: cannot read {suffix or 'such'} files: {fix}", "format")
 
 
