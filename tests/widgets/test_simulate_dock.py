@@ -49,6 +49,18 @@ def test_two_noisy_copies_have_the_position_of_their_source(viewer, qtbot):
     assert abs(np.corrcoef(noise_a.ravel(), noise_b.ravel())[0, 1]) < 0.05
 
 
+def test_the_ends_of_a_range_are_whole_in_the_narrowest_dock(viewer):
+    _, widget = open_dock(viewer)
+    field = widget.numbers["gaussian"][0]
+    row, ends = field.native.layout(), (field.lowest.native, field.highest.native)
+    field.native.resize(188, field.native.height())  # its width in a dock of 300 pixels
+    row.activate()
+    for end in ends:
+        end.ensurePolished()
+        assert field.native.rect().contains(end.geometry())
+    assert not ends[0].geometry().intersects(row.itemAt(1).widget().geometry())
+
+
 def test_only_the_parameters_of_the_chosen_noise_are_shown(viewer):
     _, widget = open_dock(viewer)
     for name, kind in NOISES.items():

@@ -304,6 +304,7 @@ class ParameterField:
             self.highest.native.setSpecialValueText("same")
             for box in (self.lowest, self.highest):  # side by side they are too narrow for arrows
                 box.native.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+                box.native.setStyleSheet("min-width: 0; padding: 0 4px")  # no space for arrows
             row.addWidget(QLabel("to"))
             row.addWidget(self.highest.native, 1)
         self.value = value
