@@ -441,10 +441,11 @@ def test_ome_zarr_0_6_opens_with_the_pixel_sizes_of_its_array(tmp_path, in_seque
     "transform",
     [
         {"type": "scale", "path": "scales"},
+        {"type": "scale", "scale": [0.2, 0.2]},
         {"type": "rotation", "rotation": np.eye(3).tolist()},
         {"type": "sequence", "transformations": [{"type": "affine", "path": "matrix"}]},
     ],
-    ids=["scale in an array", "rotation", "sequence"],
+    ids=["scale in an array", "too few", "rotation", "sequence"],
 )
 def test_a_transformation_that_is_no_pixel_size_leaves_it_unknown(tmp_path, caplog, transform):
     described = multiscales()
@@ -454,6 +455,15 @@ def test_a_transformation_that_is_no_pixel_size_leaves_it_unknown(tmp_path, capl
     opened = Acquisition.open(as_ome_zarr(tmp_path, described))
     assert (opened.scale, opened.units) == ((1.0,) * 3, ("pixel",) * 3)
     assert "a pixel size of nan along X is taken as unknown" in caplog.text
+
+
+def test_a_unit_without_a_pixel_size_is_no_pixel_size(tmp_path):
+    described = multiscales()
+    image = described["multiscales"][0]
+    image["axes"] = [axis | {"unit": "micrometer"} for axis in image["axes"]]
+    del image["datasets"][0]["coordinateTransformations"]
+    opened = Acquisition.open(as_ome_zarr(tmp_path, described))
+    assert (opened.scale, opened.units) == ((1.0,) * 3, ("pixel",) * 3)
 
 
 def test_other_files_beside_the_array_of_a_zarr_are_ignored_silently(tmp_path, recwarn):
@@ -640,6 +650,13 @@ def test_an_animated_png_is_not_read_as_its_first_frame(tmp_path):
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
     with refused("format", match="has 3 frames: save them as a TIFF stack"):
         Acquisition.open(tmp_path / "a.png")
+
+
+def test_a_picture_in_printing_colours_is_no_grey_picture_with_opacity(tmp_path, caplog):
+    colours = STACK[:4, :, :].astype(np.uint8).transpose(1, 2, 0)
+    Image.fromarray(np.ascontiguousarray(colours), "CMYK").save(tmp_path / "a.jpg")
+    with refused("format", match="colour picture"):
+        Acquisition.open(tmp_path / "a.jpg")
 
 
 def test_opacity_that_varies_in_a_picture_is_named(tmp_path, caplog):

@@ -167,15 +167,17 @@ def _image(
             f"{_FIRST_AXES[-array.ndim :]}",
             "axes",
         )
+    scale, translation = _scale_and_translation(array.ndim, transformations)
     return array, Header(
         shape=array.shape,
         dtype=array.dtype,
         axes="".join(str(axis["name"]) for axis in axes).upper(),
-        scale=_scale_and_translation(array.ndim, transformations)[0],
-        units=tuple(unit_name(axis.get("unit")) for axis in axes),
+        scale=scale,
+        # A unit without any pixel size says nothing about the pixels.
+        units=tuple(unit_name(axis.get("unit") if transformations else None) for axis in axes),
         own_name=str(image.get("name") or ""),
         channels=_channels(ome.get("omero")),
-        translation=_scale_and_translation(array.ndim, transformations)[1],
+        translation=translation,
     )
 
 
@@ -200,7 +202,7 @@ def _scale_and_translation(
     ndim: int, transformations: list[Any]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Combine all transformations into one scale and one translation; NaN for invalid numbers."""
-    scale, translation, unknown = [1.0] * ndim, [0.0] * ndim, [math.nan] * ndim
+    scale, translation = [1.0] * ndim, [0.0] * ndim
     for transform in transformations:
         kind = transform.get("type")
         steps, offsets = [1.0] * ndim, [0.0] * ndim
@@ -208,14 +210,19 @@ def _scale_and_translation(
             inner = _scale_and_translation(ndim, transform.get("transformations") or [])
             steps, offsets = list(inner[0]), list(inner[1])
         elif kind == "scale":
-            steps = [*map(number, transform.get("scale") or ()), *unknown][:ndim]
+            steps = _one_each(transform.get("scale"), ndim)
         elif kind == "translation":
-            offsets = [*map(number, transform.get("translation") or ()), *unknown][:ndim]
+            offsets = _one_each(transform.get("translation"), ndim)
         elif kind != "identity":  # such as a rotation
-            steps = unknown
+            steps = [math.nan] * ndim
         scale = [a * b for a, b in zip(scale, steps, strict=True)]
         translation = [a * b + c for a, b, c in zip(translation, steps, offsets, strict=True)]
     return tuple(scale), tuple(translation)
+
+
+def _one_each(numbers: Any, ndim: int) -> list[float]:
+    """Return a number for each axis; NaN for all if there are more or fewer, or none."""
+    return [number(one) for one in numbers] if len(numbers or ()) == ndim else [math.nan] * ndim
 
 
 def _channels(omero: Any) -> tuple[Channel, ...]:

@@ -54,4 +54,6 @@ def _pixels(path: Path) -> np.ndarray:
             raise BadInput(f"{path}: has {frames} frames: save them as a TIFF stack", "format")
         if picture.mode in ("P", "PA"):  # the pixels are indices of a palette
             return np.asarray(picture.convert("RGBA"))
+        if picture.mode == "CMYK":
+            return np.asarray(picture.convert("RGB"))
         return np.asarray(picture)

@@ -126,7 +126,7 @@ def _open_path(given: Path, axes: str | None) -> Source:
         read = partial(ngff_reader.read_zipped, wanted=image)
     elif path.is_dir():
         raise BadInput(f"{path}: is a folder but not a zarr: name the files in it", "format")
-    elif suffix in _SINGLE:
+    elif suffix in _SINGLE and not is_tiff:
         read = _SINGLE[suffix]
         if image:
             raise BadInput(f"{path}: has only one image: leave out #{image}", "not_found")
