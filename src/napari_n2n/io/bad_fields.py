@@ -72,7 +72,7 @@ class Problems:
     def noted(
         self, sources: Sequence[Any], reopen: Callable[[Any], Any] | None = None
     ) -> Iterator[None]:
-        """Note a `BadInput` of one field of viewwith the paths of its files, and continue.
+        """Note a `BadInput` of one field of view with the paths of its files, and continue.
 
         Parameters
         ----------
