@@ -13,31 +13,33 @@ from napari_n2n.io.acquisition import Acquisition, evenly_spaced
 from napari_n2n.stats.affine import Affine
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
-# Pixels of each acquisition that are read, fewest and most planes, and side in pixels of the middle
-# part of each: reading takes about a second.
+# Number of pixels to read of each acquisition, smallest and largest number of planes, and side in
+# pixels of the middle part of a plane: reading takes about a second.
 _PIXELS, _FEWEST_READ, _MOST_READ, _SIDE = 2**26, 24, 500, 256
 # Sides in pixels of the averages that show detail, and of those that show brightness.
 _DETAIL, _COARSE = 2, 8
-# Fewest planes of which one can be called bad: two others must agree.
+# Fewest planes for this check: two good planes must agree that the third is bad.
 _FEWEST_PLANES = 3
-# Largest share of bad planes: if there are more, the recordings differ throughout.
+# Largest share of bad planes: if there are more, the recordings differ everywhere.
 _MOST = 1 / 3
 # A plane is bad if its difference (as a square) exceeds that of the typical plane by this part of
 # the contrast of the scene, by this part of the typical difference (Poisson noise, motion), and by
 # this many standard deviations of the differences of all planes.
 _OF_CONTRAST, _OF_TYPICAL, _DEVIATIONS = 0.25, 0.5, 8.0
-# The same for the brightness of a frame of a movie against the frames before and after, in standard
-# deviations; and fewest frames for it.
+# Difference of brightness between a frame of a movie and the frames before and after, in standard
+# deviations, above which the frame is bad; and fewest frames for this check.
 _SPIKE, _FEWEST_FRAMES = 10.0, 8
 # Rounds of the fit of gain and offset without the planes that differ most, and smallest correlation
 # for a gain.
 _ROUNDS, _CORRELATED = 4, 0.3
-# Ratio of the squared differences from the planes beside it above which one acquisition is bad.
+# Squared difference from the neighbouring planes in one acquisition over that in the other: above
+# this ratio only the first acquisition is bad.
 _CLEARLY = 2.0
-# Relative change of brightness that is stated, correlation with the planes beside it above which it
-# is stated as a factor, and share of pixels at the largest value of a saturated plane.
+# Smallest relative change of brightness that is reported; correlation with the neighbouring planes
+# above which the change is reported as a factor; and share of pixels at the largest value from
+# which a plane is called saturated.
 _BRIGHTER, _ALIKE, _AT_TOP = 0.2, 0.7, 0.3
-# Word for planes of one value.
+# Word for a plane in which all pixels are equal.
 BLANK = "blank"
 # Frames that a message lists.
 _LISTED = 12
@@ -50,7 +52,7 @@ class BadPlane:
     Attributes
     ----------
     plane
-        Its index over all leading axes of the acquisition.
+        Index of the plane over all leading axes of the acquisition.
     acquisition, frame
         Name of the acquisition, and the place of the plane in its source: "8" or "T 3 Z 5".
     what
@@ -76,7 +78,8 @@ def find_bad_planes(acquisitions: Sequence[Acquisition], sampled: int) -> tuple[
     Returns
     -------
     tuple of BadPlane
-        In their order in the stack. Of long stacks, evenly spread planes are examined.
+        The bad planes, in the order of the stack. In long stacks, only evenly spread planes are
+        examined.
     """
     first = acquisitions[0]
     rows, columns = first.plane_shape
@@ -129,7 +132,7 @@ def _frame(acquisition: Acquisition, plane: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class _Views:
-    """Block means of planes: detail without brightness, and brightness; and words about each."""
+    """Block means of planes: detail without brightness, brightness, and a description of each."""
 
     detail: np.ndarray
     coarse: np.ndarray
@@ -164,7 +167,7 @@ def _means(plane: np.ndarray, side: int) -> np.ndarray:
 
 
 def _consensus(a: np.ndarray, b: np.ndarray) -> Affine:
-    """Fit ``B = gain A + offset`` to the block means of those planes on which most agree."""
+    """Fit ``B = gain A + offset`` to the block means, without the planes that differ most."""
     line = Affine(1.0, float(np.median(b.mean(axis=(1, 2)) - a.mean(axis=(1, 2)))))
     if len(a) >= _FEWEST_PLANES:
         spread_a, spread_b = (view.std(axis=(1, 2)) for view in (a, b))
@@ -215,7 +218,7 @@ def _typical(values: np.ndarray) -> tuple[float, float]:
 
 
 def _spikes(coarse: np.ndarray) -> np.ndarray:
-    """Return the frames that are brighter, or darker, than both before and after by far."""
+    """Return the frames that are much brighter, or darker, than the frames before and after."""
     level = coarse.mean(axis=(1, 2))
     # Before the first frame and after the last one, the change from frame to frame continues.
     before, after = 2 * level[1] - level[2], 2 * level[-2] - level[-3]
@@ -227,7 +230,7 @@ def _spikes(coarse: np.ndarray) -> np.ndarray:
 
 
 def _describe(a: _Views, b: _Views, k: int, good: Sequence[int]) -> list[tuple[int, str]]:
-    """Return which of two acquisitions is bad in a plane, 0 or 1 or both, and in what way."""
+    """Return which of two acquisitions is bad in a plane (0, 1 or both), and what is wrong."""
     beside = sorted(good, key=lambda number: abs(number - k))[:2]
     views = (a, b)
     if not beside:

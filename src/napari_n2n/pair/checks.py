@@ -34,8 +34,8 @@ _OTHER_SCENE = "other_scene"
 def other_scenes(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings that say that two acquisitions show different scenes.
 
-    Noise is the difference of two acquisitions of one scene: beside such a finding no figure is
-    valid, and no other finding.
+    Noise is measured as the difference of two acquisitions of one scene. If the scenes differ, no
+    figure and no other finding is valid.
     """
     return [one for one in findings if one.code == _OTHER_SCENE]
 
@@ -49,7 +49,7 @@ _SHIFT = 0.25
 _SATURATED = 1e-3
 # Number of pixels below which a network overfits within minutes.
 _FEW_PIXELS = 128 * 128
-# Messages of one kind about many fields of view: more would hide the other kinds.
+# Most messages of one kind about many fields of view: more would hide the other kinds.
 _SHOWN = 3
 # Ratio of the variance of the difference to that of the noise below which two images count as the
 # same: rounding and compression stay below it, separate exposures are near 1.
@@ -57,15 +57,15 @@ _SAME = 0.05
 # Difference of two images, in parts of noise and finest detail, below which it is only rounding.
 _ROUNDED = 1e-3
 # Standard deviation of the smoothed image, in noise levels, above which it shows structure: white
-# noise has 0.11. Two recordings of one scene then have smoothed images of correlation 0.95 or more;
-# half of that and less is left for motion, text and drift.
+# noise has 0.11. The smoothed images of two recordings of one scene then have a correlation of 0.95
+# or more; the limit is half of that, because motion, text and drift reduce the correlation.
 _STRUCTURE, _SAME_SCENE = 0.5, 0.3
-# Text and other large outliers hide the scene in smoothed images. It is still the same one if the
-# medians of blocks (side in pixels) have at least this rank correlation, or if a quantile of the
-# differences of pixels is smaller than between displaced images by this factor.
+# Text and other large outliers hide the scene in smoothed images. The scene is still the same if
+# the medians of blocks (side in pixels) have at least this rank correlation, or if a quantile of
+# the differences of pixels is smaller than between displaced images by this factor.
 _MEDIANS, _SAME_MEDIANS = 16, 0.3
 _QUANTILE, _SAME_PIXELS = 0.1, 0.7
-# Smallest number and share of pixels at a saturation level: there are fewer hot pixels.
+# Smallest number and share of pixels at a saturation level: more than there are hot pixels.
 _FEWEST, _LEAST_SHARE = 50, 5e-4
 # Interval below the saturation level, in parts of the range of values, that must contain fewer
 # pixels than the level itself.
@@ -140,7 +140,7 @@ def messages_of(findings: Iterable[Finding], pixels: int) -> list[str]:
     Parameters
     ----------
     findings
-        Those of all fields of view.
+        Findings of all fields of view.
     pixels
         Pixels of all fields of view together, in one acquisition and channel.
     """
@@ -186,7 +186,7 @@ def _other_scene(
 
 
 def _share_unhit_pixels(a: np.ndarray, b: np.ndarray) -> bool:
-    """Return whether two acquisitions agree wherever text or other outliers do not cover one."""
+    """Return whether two acquisitions agree where neither is covered by text or other outliers."""
     rows, columns = a.shape[1:]
     displaced = np.roll(b, (rows // 2, columns // 2), (1, 2))
     near, chance = (float(np.quantile(np.abs(a - one), _QUANTILE)) for one in (b, displaced))
@@ -212,7 +212,7 @@ def _roughness(planes: np.ndarray) -> float:
 def findings_about_left_out(
     first: Acquisition, bad: Sequence[BadPlane], empty: float, mask: TrainingMask | None = None
 ) -> Iterator[Finding]:
-    """Yield the findings about planes and areas that are no data.
+    """Yield the findings about planes and areas that contain no data.
 
     Parameters
     ----------
@@ -306,8 +306,7 @@ def refuse_duplicate(
 
     Parameters
     ----------
-    a, b
-        Named in the message.
+    a, b Acquisitions, named in the message.
     planes_a, planes_b
         Sampled planes of each, from the same places; shape (planes, Y, X).
 

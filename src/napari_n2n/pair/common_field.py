@@ -36,7 +36,7 @@ def to_common_field(
     Parameters
     ----------
     acquisitions
-        Of one shape.
+        Acquisitions of one shape.
     shifts
         For each, its displacement (y, x) against the first, in pixels.
 

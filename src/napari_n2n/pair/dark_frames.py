@@ -15,13 +15,13 @@ from napari_n2n.io.detector_map import DetectorMap
 from napari_n2n.pair.fixed_pattern import in_source
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
-# Deviation from its row and column beyond which a pixel is bad, in standard deviations of all
-# pixels: Gaussian values reach it once in 10^9 pixels.
+# Deviation of a pixel from its row and column above which it is bad, in standard deviations of all
+# pixels: Gaussian values exceed it once in 10^9 pixels.
 _BAD = 6.0
-# Smallest part of the variance between pixels that must not be noise of the mean, so that the
-# offsets of single pixels are used: with less, they would add more noise than they remove.
+# The offsets of single pixels are used if at least this part of the variance between pixels is not
+# noise of the mean: with less, they would add more noise than they remove.
 _LEAST = 0.2
-# Largest difference of two halves of the variance that rounding makes, in ADU^2.
+# Largest difference in ADU^2 that rounding causes between the variances of two halves.
 _ROUNDING = 1 / 12
 
 
@@ -29,12 +29,12 @@ def dark_map(sources: Sequence[Any]) -> DetectorMap:
     """Return the bad pixels and offsets that dark frames show.
 
     The offset of a single pixel is multiplied by the share of its variance that is not the noise of
-    the mean (a Wiener filter), and left out if there is one frame only or too much noise.
+    the mean (a Wiener filter), and is not used if there is only one frame, or too much noise.
 
     Parameters
     ----------
     sources
-        Whatever `Acquisition.open` takes; every plane is a frame.
+        Anything that `Acquisition.open` accepts; every plane is a frame.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Find empty areas: connected pixels of exactly one value, such as borders and masks.
 
 Registered and rotated stacks have borders of zeros, segmented images a constant background. Noise
-never gives such areas, so they are no data. Two kinds of pixels look alike and are data: dark
+never gives such areas, so they contain no data. Two kinds of places look similar but are data: dark
 places of photon counters, where few pixels count a photon, and saturated places.
 """
 
@@ -15,7 +15,7 @@ from scipy import ndimage
 _FEWEST, _LEAST_SHARE = 64, 2e-4
 # Width in pixels of the rim around an area that is left out of measuring too: the interpolation of
 # registered images mixes data with the empty value there (2 pixels for cubic splines). The rim is
-# trained on, or the network would smear the area into it.
+# used for training, because otherwise the network would smear the area into it.
 _RIM = 2
 # Largest size in pixels of a speck, a gap in an area; and largest number of specks per pixel of the
 # area. Single photons make more of them in all but the darkest places.
@@ -23,9 +23,9 @@ _SPECK, _SPECKS = 25, 2e-4
 # Largest share of the pixels beside an area that have its value. Beside places without photons it
 # is about one half, because light fades over several pixels.
 _BESIDE = 0.15
-# Share of all other pixels that have the value of an area below which no data has this value.
+# If fewer of all other pixels have the value of an area than this share, the value is no data.
 _NOT_IN_DATA = 1e-3
-# Most reflections of a pixel until its mirror image is in the data.
+# Largest number of reflections of a pixel until its mirror image is in the data.
 _REFLECTIONS = 6
 # Sides in pixels of the squares by which an empty area is recognised in one acquisition alone: the
 # receptive field of a network is larger.
@@ -67,10 +67,10 @@ def empty_areas(
 
 
 def filled(view: np.ndarray, empty: np.ndarray) -> np.ndarray:
-    """Return planes in which empty areas contain the mirror image of the data beside them.
+    """Return planes with empty areas filled by the mirror image of the data beside them.
 
-    Neighbourhoods, Fourier transforms and shares then have the statistics of the data. Planes that
-    are empty everywhere are unchanged.
+    Neighbourhoods, Fourier transforms and shares then follow the statistics of the data. Planes
+    that are empty everywhere are unchanged.
     """
     result = view.copy()
     for number in np.ndindex(*empty.shape[:-2]):

@@ -1,4 +1,4 @@
-"""The fixed pattern of a detector: what is the same at every exposure, and stays in a result.
+"""The fixed pattern of a detector: errors that are equal in every exposure, and stay in a result.
 
 It is common to both acquisitions of a pair, so a network cannot distinguish it from the scene.
 """
@@ -24,14 +24,15 @@ _NOTABLE = 0.08
 # Quantiles by which the intensities of A and B are compared, and difference of the gain from 1
 # below which it is taken as 1: noise changes the quantiles.
 _QUANTILES, _ALIKE = (0.05, 0.5, 0.95), 0.1
-# Most pixels of a plane that is searched as a whole: larger than any detector, a larger plane was
-# stitched from several. And most pixels of all its planes together: these take a few seconds.
+# Largest number of pixels of a plane that is searched as a whole: a larger plane was stitched from
+# several images, because no detector has so many. And largest number of pixels of all planes
+# together: searching them takes a few seconds.
 _LARGEST_PLANE, _MOST_PIXELS = 2**26, 2**24
 
 
 @dataclass(frozen=True, eq=False)
 class FixedPattern:
-    """What two acquisitions have in common although it is not light.
+    """Pattern that two acquisitions have in common although it is not light.
 
     Attributes
     ----------
@@ -42,8 +43,8 @@ class FixedPattern:
     columns, rows
         Offsets of columns and rows; None if they could not be determined.
     detector
-        The map that corrects what was found, and what the acquisitions already correct; None if
-        there is nothing.
+        The map that corrects the pattern, including what the acquisitions already correct; None if
+        there is nothing to correct.
     """
 
     hot: np.ndarray
@@ -55,14 +56,14 @@ class FixedPattern:
 
     @classmethod
     def unknown(cls, acquisition: Acquisition) -> "FixedPattern":
-        """Return what is known without a second acquisition: what the first one corrects."""
+        """Return the pattern of a single acquisition: what the acquisition already corrects."""
         none = np.zeros((0, 2), np.int64)
         pixels = math.prod(acquisition.plane_shape)
         return cls(none, none, pixels, None, None, acquisition.detector)
 
     @property
     def is_notable(self) -> bool:
-        """Whether anything was found that would be seen in a result."""
+        """Whether the pattern would be visible in a result."""
         lines = (self.columns, self.rows)
         return bool(len(self.hot) + len(self.dead)) or any(
             one and one.values.any() for one in lines
@@ -70,7 +71,7 @@ class FixedPattern:
 
     @property
     def hot_share(self) -> float:
-        """Share of the hot pixels among those that were searched."""
+        """Share of hot pixels among the pixels that were searched."""
         return len(self.hot) / self.searched
 
     def write_points(self, path: Path) -> None:
@@ -118,11 +119,11 @@ def find_fixed_pattern(
     Parameters
     ----------
     acquisitions
-        Of one scene, not cropped to it if they are displaced; the first two are used.
+        Acquisitions of one scene, not cropped even if they are displaced; the first two are used.
     sampled
         For each acquisition, the middle parts of some planes; shape (planes, Y, X).
     numbers
-        Which planes these are; without bad ones.
+        Numbers of these planes, without bad ones.
     side
         Largest side of the middle part.
     empty
@@ -147,12 +148,12 @@ def _found(
     count: int,
     counted: np.ndarray | None,
 ) -> FixedPattern:
-    """Return what is found in the means of planes of two acquisitions.
+    """Return the fixed pattern in the means of planes of two acquisitions.
 
     Parameters
     ----------
     view
-        The first acquisition; or its part, if `a` and `b` are means of a part of the planes.
+        The first acquisition, or the part of it to which `a` and `b` belong.
     a, b, count
         Means of the planes of each, and their number.
     counted

@@ -17,19 +17,20 @@ from napari_n2n.stats.statistics import MAD_TO_SIGMA, neighbourhood
 
 # Smallest size of a hit in standard deviations: Gaussian noise reaches it once in 10^15 pixels.
 _SMALLEST = 8.0
-# Quantiles of the sizes from which the tail of the noise is extrapolated: it is taken as
-# exponential, as that of photon pulses is; that of Gaussian noise ends earlier.
+# Quantiles of the sizes from which the tail of the noise is extrapolated: the tail is assumed to be
+# exponential, like that of photon pulses; the tail of Gaussian noise ends earlier.
 _TAIL = 0.9, 0.99
-# Natural logarithm of the samples in which the tail itself gives one hit: 1 in 1100.
+# Natural logarithm of the number of samples (1100) in which the tail itself gives one hit.
 _BY_CHANCE = 7.0
-# Factor by which a hit exceeds this end of the tail: telegraph noise of cameras has a longer one.
+# Factor by which a hit exceeds this end of the tail: the telegraph noise of cameras has a longer
+# tail.
 _MARGIN = 1.5
 # Largest share of pixels that are hit; if there are more, the loss has to ignore them.
 _MOST = 4e-3
-# Share of pixels that are hit above which some of the hits must be brighter than anything in the
-# scene, and how many of them: outliers that take any value within its range are not hits.
+# If more than this share of the pixels is hit, this part of the hits must be brighter than anything
+# in the scene: outliers with values within the range of the scene are not hits.
 _FEW, _BEYOND = 5e-4, 0.1
-# Largest share of dark pixels among them: hits only add, other outliers take any value.
+# Largest share of dark pixels among the hits: hits only add light, other outliers take any value.
 _DARK = 0.1
 # Largest mean of the eight neighbours of a hit, as a part of its own height: an optical system
 # spreads a point to at least 0.37 for two pixels per resolution element.
@@ -44,9 +45,9 @@ _BESIDE = 4.0
 # Pixels that touch, also diagonally, belong to one hit.
 _IN_PLANE = np.zeros((3, 3, 3), bool)
 _IN_PLANE[1] = True
-# Step in pixels at which the limits are first measured, fewest pixels that this must leave, and
-# the part of these rough limits that no pixel exceeds where nothing is hit: they differ from the
-# exact ones by some 10 %.
+# Limits are first measured on every n-th pixel: the step n, the fewest pixels that must remain, and
+# the part of these rough limits below which no pixel is hit. Rough and exact limits differ by about
+# 10 %.
 _STEP, _ENOUGH, _SAFE = 3, 4096, 1 / 2
 # Smallest variance, as a part of the squared range of the values.
 _TINY = 1e-14
@@ -57,7 +58,8 @@ class Hits:
     """Hits of a pair.
 
     A pixel is hit if it exceeds the same pixel of another acquisition by more than the root of
-    ``max(gain * level + offset, smallest)``, the level being that other pixel.
+    ``max(gain * level + offset, smallest)``, where ``level`` is the value in that other
+    acquisition.
 
     Attributes
     ----------
@@ -86,7 +88,7 @@ class Hits:
         )
 
     def where(self, values: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Return where `values` are hit and `others` are not; both on one scale."""
+        """Return where `values` are hit and `others` are not; both on one intensity scale."""
         limit = np.maximum(self.gain * others + self.offset, self.smallest)
         return (values > others) & ((values - others) ** 2 > limit)
 
@@ -187,8 +189,8 @@ def _sharp(
     Returns
     -------
     heights, levels, dark
-        Height of each hit and brightness around it; and brightness around the places where the
-        other acquisition is too dark instead.
+        Height of each hit and brightness around it; and brightness around places that are too dark
+        instead.
     """
     hit = limits.where(values, others)
     nothing = np.zeros(0)

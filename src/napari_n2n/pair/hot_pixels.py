@@ -1,7 +1,7 @@
 """Find hot and dead pixels: single pixels that are too bright or too dark in both acquisitions.
 
 They are common to both acquisitions, so the difference of the two does not show them. An optical
-system spreads a point over several pixels: what is one pixel wide in both is not light.
+system spreads a point over several pixels: a structure that is one pixel wide in both is not light.
 """
 
 from collections.abc import Iterator
@@ -21,19 +21,20 @@ _OF_TEXTURE = 7.0
 # Largest height of the second brightest neighbour, as a part of the pixel's own height. An optical
 # system spreads a point to at least 0.4 for 1.4 pixels per standard deviation.
 _SHARP = 1 / 4
-# Heights of the neighbour up to this part are counted as well: points of light, and details of a
-# photograph, are more often less sharp than sharp.
+# Peaks whose second neighbour is up to this part of their height are counted too: points of light
+# and details of a photograph are blunt more often than sharp.
 _UNSHARP = 1 / 2
-# Fewest hot pixels; and their smallest share of all peaks, among them the ends of strokes, which
-# have one bright neighbour. Of up to 6 % hot pixels it is three quarters, of text below a tenth.
+# Smallest number of hot pixels, and their smallest share of all peaks; the ends of strokes, with
+# one bright neighbour, are peaks too. The share is three quarters for up to 6 % hot pixels, and
+# less than a tenth for text.
 _FEWEST, _LEAST_SHARE = 3, 0.5
 # Most pixels of a group of touching hot pixels, and smallest height of one of them, as a part of
 # that of its brightest neighbour: well below `_SHARP`, so that no pair is missed between the two.
 _LARGEST_CLUSTER, _MEMBER = 4, 1 / 8
-# Rounds in which hot pixels beside those of the round before are found.
+# Rounds of the search; each finds hot pixels next to those of the round before.
 _ROUNDS = 2
-# Largest share of the pixels found that may be due to chance, and the displacements (y, x) of B at
-# which all pixels found are.
+# Largest share of the pixels found that may be due to chance, and the displacements (y, x) of B for
+# which all pixels found are due to chance.
 _BY_CHANCE = 0.05
 _ELSEWHERE = ((0, 7), (7, 0), (5, -5))
 # Number of brightness levels at which the noise is measured; and a quantile of the differences of A
@@ -80,9 +81,9 @@ def find_hot_pixels(
     """Find the hot and the dead pixels of two acquisitions of one scene.
 
     A pixel is hot if it exceeds its surroundings in both acquisitions by more than their noise and
-    the texture of the scene, at most one of its neighbours does so too, and chance is no reason:
-    the same happens hardly ever if B is displaced against A. Details of a scene are rarely as
-    sharp; nothing is found if many are nearly as sharp.
+    the texture of the scene, at most one of its neighbours does so too, and chance does not explain
+    it: hardly any such pixels are found if B is displaced against A. Details of a scene are rarely
+    as sharp; nothing is found if many are nearly as sharp.
 
     Parameters
     ----------
@@ -208,7 +209,7 @@ class _Noise:
 
 
 def _peaks(a: np.ndarray, b: np.ndarray, noise: _Noise) -> _Peaks:
-    """Return the peaks of the mean of A and B that exceed noise and texture, and are not blunt."""
+    """Return the sharp peaks of the mean of A and B that exceed noise and texture."""
     mean = (a + b) / 2
     rough = _rough_level(mean)
     first, second = _brightest_neighbours(mean)

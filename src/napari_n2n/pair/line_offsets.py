@@ -1,8 +1,9 @@
 """Measure the offsets of whole columns, or rows, that two acquisitions have in common.
 
 Every column of a camera may have its own amplifier. Its offset is the same in both acquisitions, so
-the difference of the two does not show it. It differs from column to column, whatever light an
-optical system lets through; and it is the same all along the column, whereas a scene changes.
+the difference of the two does not show it. It changes abruptly from column to column, which an
+optical system does not allow for light. And it is constant along the column, whereas a scene
+changes.
 """
 
 import math
@@ -13,26 +14,27 @@ from scipy import ndimage
 
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
-# Fourth difference along a row, scaled to leave the variance of white noise unchanged. Of a point
-# of light with a standard deviation of one pixel it lets 0.3 % of the power through.
+# Fourth difference along a row, scaled to leave the variance of white noise unchanged. It keeps
+# only 0.3 % of the power of a point of light with a standard deviation of one pixel.
 _FINEST = np.array([1, -4, 6, -4, 1]) / math.sqrt(70)
-# Second difference, likewise; and smallest ratio of the mean squares of both. It is 1 for offsets,
-# which differ from column to column, and a few percent for lines that an optical system shows.
+# Second difference, scaled in the same way; and smallest ratio of the mean squares of both. The
+# ratio is 1 for offsets, which differ from column to column, and a few percent for lines that an
+# optical system shows.
 _FINE, _WHITE = np.array([-1, 2, -1]) / math.sqrt(6), 0.4
 # Number of parts of a column that are compared, and of groups of columns over which the median is
 # taken, so that a few straight lines of the scene do not count.
 _PARTS, _GROUPS = 8, 16
 # Ratio of the standard error of a median to that of a mean, for Gaussian values.
 _OF_MEDIAN = 1.25
-# Deviations from the median of a part beyond which values are clipped, in standard deviations.
+# Largest deviation from the median of a part, in standard deviations; values beyond are clipped.
 _CLIP = 2.5
 # Fewest rows and columns.
 _FEWEST = 64
-# Standard errors by which the mean square must exceed zero.
+# Number of standard errors by which the mean square must exceed zero.
 _SURE = 4.0
 # Standard deviation in pixels of the Gaussian that averages the variance around a pixel.
 _AROUND = 2.0
-# Width in parts of all frequencies over which the power of a profile is averaged.
+# Width of the average over the power of a profile, as a part of all frequencies.
 _SMOOTHED = 1 / 16
 # Rounds of the filter.
 _ROUNDS = 3
@@ -49,11 +51,11 @@ class LineOffsets:
     Attributes
     ----------
     rms, error
-        Root mean square of the offsets and its standard error, in ADU; 0 if they are below what
-        noise and scene explain.
+        Root mean square of the offsets and its standard error, in ADU; 0 if noise and scene explain
+        the offsets.
     values
-        Offset of each column in ADU, zero on average; as far as it can be distinguished from the
-        scene.
+        Offset of each column in ADU, zero on average; only the part that can be distinguished from
+        the scene.
     """
 
     rms: float
@@ -91,7 +93,7 @@ def column_offsets(a: np.ndarray, b: np.ndarray) -> LineOffsets | None:
 
 
 def _mean_square(a: np.ndarray, b: np.ndarray, difference: np.ndarray) -> tuple[float, float]:
-    """Return the mean square of what A and B have in common along columns, and its error."""
+    """Return the mean square of the detail that columns of A and B share, and its error."""
     fine = [ndimage.correlate1d(one.astype(np.float64), difference, axis=1) for one in (a, b)]
     weight = _weight((fine[0] + fine[1]) / 2)
     fine_a, fine_b = (_profiles(one, weight) for one in fine)
@@ -127,7 +129,7 @@ def _profiles(detail: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _weight(detail: np.ndarray) -> np.ndarray:
-    """Return the inverse variance around each pixel: noise and structure are small in the dark."""
+    """Return the inverse variance around each pixel as its weight: dark pixels have less noise."""
     variance = ndimage.gaussian_filter(detail**2, _AROUND)
     return np.asarray(1 / (variance + _TINY * variance.mean() + np.finfo(np.float32).tiny))
 
@@ -135,8 +137,8 @@ def _weight(detail: np.ndarray) -> np.ndarray:
 def _values(mean: np.ndarray, square: float) -> np.ndarray:
     """Return the offset of each column, from its differences to the next, by a Wiener filter.
 
-    The offsets have the same power at every frequency, and their differences the power that follows
-    from it. What exceeds this is scene or noise.
+    The offsets have the same power at every frequency, which gives the power of their differences.
+    Any further power is scene or noise.
     """
     values = np.zeros(mean.shape[1])
     steps = np.diff(mean, axis=1)

@@ -23,8 +23,8 @@ from napari_n2n.stats.statistics import (
 _BINS = 40
 # Fewest pixels of a bin, and fewest bins for a line: one more than it has parameters.
 _FEWEST_IN_BIN, _FEWEST_BINS = 50, 3
-# Percentiles of the surroundings that the bins cover: a few pixels are far above the others. One in
-# four pixels gives them: the surroundings of the next ones are nearly the same.
+# Percentiles of the surroundings that the bins cover: a few pixels are far above the others. They
+# are taken from one in four pixels: the surroundings of adjacent pixels are nearly equal.
 _ENDS, _STEP = (0.5, 99.9), 4
 # Most rounds of the fit, and the relative change of the gain below which it ends.
 _ROUNDS, _SETTLED = 4, 1e-3
@@ -34,14 +34,14 @@ _MOST_ITERATIONS, _CONVERGED = 100, 1e-10
 _SURE = 5.0
 # Standard errors within which the line is taken as the identity.
 _IDENTITY = 3
-# Ratio of the standard errors from tiles and from blocks above which it is more than chance: two
-# such errors of the same scatter differ by 25 % (one standard deviation).
+# Ratio of the standard errors from tiles and from blocks above which chance does not explain it:
+# two such errors of the same scatter differ by 25 % (one standard deviation).
 _LARGER = 1.5
-# Change of a noise share by which its effect on a line is measured: above rounding, still linear.
+# Change of the noise share used to measure its effect on the line: above rounding, still linear.
 _SHARE_STEP = 0.02
-# Largest standard error of a gain that is used, and of one that is taken as 1 and reported.
+# Largest standard error at which a gain is used, and at which it is replaced by 1 and reported.
 VAGUE = 0.1
-# Largest part of the scatter of the bins' means that noise in A may have: more hides the scene.
+# Largest part of the scatter of the bins' means that may be noise in A: more hides the scene.
 _MOSTLY_NOISE = 0.5
 # Standard errors by which the noise shares must differ for the exposures to be taken as unequal.
 _UNEQUAL = 4
@@ -205,8 +205,8 @@ def line_errors(
     share
         B's share of the noise variance, 0 to 1.
     taken
-        Whether the identity was taken for want of certainty: the distance of the line through these
-        pixels from it is then an error, too.
+        Whether the identity was used because the line was uncertain: the distance between the line
+        through these pixels and the identity is then part of the error.
 
     Returns
     -------

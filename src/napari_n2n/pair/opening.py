@@ -24,11 +24,11 @@ from napari_n2n.pair.pair import Pair
 from napari_n2n.pair.sampled import SAMPLED_PLANES, SAMPLED_SIDE
 
 # Number of fields of view in which the fixed pattern is searched if there are more: a pixel that is
-# bad in half of them is no accident.
+# bad in half of them is not bad by chance.
 _SEARCHED = 16
 # Most threads: more would wait for the disk and for Python's lock.
 _MOST_THREADS = 16
-# Pixels of all acquisitions that are checked at one time, which takes about 100 bytes for each.
+# Number of pixels of all acquisitions that are checked at the same time; each takes 100 bytes.
 _PIXELS_AT_ONCE = 2**21
 
 
@@ -49,7 +49,7 @@ class Patterns:
 
     @classmethod
     def of(cls, fields: Sequence[Sequence[Pair]]) -> "Patterns":
-        """Return what most of some fields of view have in common, if they can be compared."""
+        """Return the pattern that most of some fields of view share, if they can be compared."""
         shapes = {in_source(pair.first)[0] for pairs in fields for pair in pairs}
         if len(shapes) != 1 or len({len(pairs) for pairs in fields}) > 1:
             return cls()
@@ -64,7 +64,7 @@ class Patterns:
 
 
 OpenField = Callable[[int, Patterns], list[Pair]]
-"""Opens the field of view at an index; empty patterns are searched for."""
+"""Function that opens the field of view at an index and finds patterns that are not known."""
 
 
 def opened_in_order(
@@ -80,7 +80,7 @@ def opened_in_order(
     count
         Number of fields of view.
     open_field
-        Opens one of them; called in threads.
+        Function that opens one of them; called in threads.
     """
     first: Future[list[Pair]] = Future()
     try:

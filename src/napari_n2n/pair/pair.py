@@ -100,7 +100,7 @@ class Pair:
         Parameters
         ----------
         sources
-            Two or more of whatever `Acquisition.open` takes, or one with an axis of repeats (R).
+            Two or more sources that `Acquisition.open` accepts, or one with an axis of repeats (R).
         axes
             Letters of their dimensions; replaces the labels in the sources.
         dark
@@ -126,9 +126,9 @@ class Pair:
     def single(
         cls, source: Any, axes: str | None = None, dark: Sequence[Any] = (), mask: Any = None
     ) -> "Pair":
-        """Open and check one recording of which there is no second one.
+        """Open and check a scene that was recorded only once.
 
-        What a second one would show stays unknown: displacement, hits and fixed pattern.
+        Displacement, hits and fixed pattern stay unknown: they need a second recording.
 
         Parameters
         ----------
@@ -152,7 +152,7 @@ class Pair:
         pattern: FixedPattern | None = None,
         mask: Any = None,
     ) -> "Pair":
-        """Check, register and match acquisitions of one channel; `pattern` is searched if None."""
+        """Check, register and match acquisitions of one channel; find `pattern` if it is None."""
         opened = on_same_axes(opened)
         check_same_shape(opened)
         whole, inside, start = opened, None, (0, 0)
@@ -219,8 +219,8 @@ class Pair:
     def noise(self) -> tuple[float, ...]:
         """For each acquisition, the standard deviation of its noise on its own intensity scale.
 
-        It is 0 if it is too small to be measured beside that of the others, or if there are none.
-        It is measured when it is first asked for: of many fields of view, few are.
+        It is 0 if it is too small compared with that of the others, or if there are no others. It
+        is measured on first use, because of many fields of view only a few need it.
         """
         if self.is_single:
             return (0.0,)
@@ -324,5 +324,5 @@ def _place(corner: tuple[int, int], part: Acquisition) -> tuple[slice, slice]:
 
 
 def _unused(bad: Sequence[BadPlane], mask: TrainingMask | None) -> set[int]:
-    """Return the planes that are left out as a whole."""
+    """Return the planes that are left out entirely."""
     return {one.plane for one in bad} | (mask.outside_planes if mask is not None else set())

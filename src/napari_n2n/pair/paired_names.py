@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-# Words that tell two recordings of a scene apart, the usual ones first. Numbers come last and only
-# at the end of a name, because they most often count fields of view or frames.
+# Words that distinguish two recordings of a scene, the most common first. Numbers come last and
+# only at the end of a name, because they most often count fields of view or frames.
 _WORDS = [("a", "b"), ("even", "odd"), ("first", "second"), ("rep1", "rep2"), ("1", "2")]
 _NUMBERS = _WORDS[-1]
 _PARTS = re.compile(r"([_\-. ]+)")
@@ -13,8 +13,8 @@ _PARTS = re.compile(r"([_\-. ]+)")
 def paired_names(names: Sequence[str]) -> list[tuple[int, int]]:
     """Return the indices of the two recordings of each scene, in the order of the names.
 
-    Names of a pair are equal but for one word, such as a and b. If a third recording counts on
-    (1, 2, 3), the numbers do not name pairs.
+    The two names of a pair differ in one word only, such as a and b. If the numbers continue to a
+    third recording (1, 2, 3), they do not name pairs.
     """
     for words in _WORDS:
         found = _with_words(names, words)

@@ -1,4 +1,4 @@
-"""Aligned planes of all acquisitions of a pair, as they are measured."""
+"""Aligned planes of all acquisitions of a pair, for measuring."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Planes:
     bad
         True for bad pixels of the detector, which have the mean of their neighbours; shape (Y, X).
     with_offsets
-        The views with the offsets of columns and rows, so that integers are integers.
+        The views before offsets of columns and rows are subtracted, so that integers stay integers.
     """
 
     numbers: list[int]

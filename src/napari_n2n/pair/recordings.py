@@ -144,7 +144,7 @@ def first_field(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def field_numbers(pairs: Sequence[Pair]) -> list[int]:
-    """Return for each pair the number of its field of view: pairs of its channel before it."""
+    """Return the field of view of each pair: the number of earlier pairs of its channel."""
     before: dict[int, int] = {}
     numbers = []
     for pair in pairs:
@@ -160,7 +160,7 @@ class Recordings:
     Attributes
     ----------
     sources
-        Whatever `Acquisition.open` takes, or folders as `fields_of_view` takes them.
+        Sources that `Acquisition.open` accepts, or folders for `fields_of_view`.
     axes
         Letters of their dimensions; replaces the labels in the sources.
     split
@@ -174,7 +174,8 @@ class Recordings:
     single
         True if every recording is the only one of its scene.
     noise
-        Report of the noise of the microscope, of a single recording; None: measured on it.
+        For single recordings, a report of the noise of the microscope; None: measured on the
+        recording.
     fields
         The recordings of every field of view: the files in the folders when this was created, or
         the images in files that have several of one size.
@@ -228,7 +229,7 @@ class Recordings:
     def of_field(self, source: Any) -> list[Any]:
         """Return the recordings of the field of view that a source or its acquisition belongs to.
 
-        Without such a field of view, those of the last one.
+        If there is none, return the recordings of the last field of view.
         """
         path = getattr(source, "path", None)
         for recordings in self.fields:

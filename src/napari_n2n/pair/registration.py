@@ -10,7 +10,7 @@ from napari_n2n.stats.statistics import over_blocks
 # Standard deviations in pixels of the Gaussians that remove noise and slow background: structures
 # of a few pixels remain.
 _SMOOTHING, _BACKGROUND = 1.5, 12
-# Tiles along each side of a plane, whose agreement a shift must improve.
+# Number of tiles along each side of a plane; a shift must improve the agreement of the tiles.
 _TILES = 4
 # Side in pixels of the blocks whose residuals are independent: several times `_SMOOTHING`.
 _ERROR_BLOCK = 16
@@ -18,8 +18,8 @@ _ERROR_BLOCK = 16
 _SURE = 4.0
 # Shift in pixels below which it is not tested, because it hardly matters.
 _UNIMPORTANT = 0.25
-# The peak is located to 1/50 pixel: within this distance in pixels of the highest whole one, first
-# in steps of 1/10. It is several pixels wide, so none is missed between two steps.
+# The peak is located to 1/50 pixel: within this distance (pixels) of the highest whole pixel, first
+# in steps of 1/10. The peak is several pixels wide, so the steps do not miss it.
 _UPSAMPLING, _COARSE = 50, 10
 _WITHIN = 0.74
 # Largest shift, as a part of the plane's side.
@@ -111,7 +111,7 @@ def _peak(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 def _highest(
     product: np.ndarray, shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray
 ) -> tuple[float, float]:
-    """Return at which of some displacements the cross-correlation is highest."""
+    """Return the displacement, among those given, with the highest cross-correlation."""
     down = np.exp(2j * np.pi * np.outer(rows, fft.fftfreq(shape[0])))
     across = np.exp(2j * np.pi * np.outer(fft.rfftfreq(shape[1]), columns))
     across[1:] *= 2  # half of the spectrum is the mirror image of the other
@@ -151,7 +151,7 @@ def _detail(plane: np.ndarray) -> np.ndarray:
 
 
 def _transfer(sigma: float, length: int) -> np.ndarray:
-    """Return by how much a Gaussian reduces each coefficient of a cosine transform."""
+    """Return the factor by which a Gaussian reduces each coefficient of a cosine transform."""
     waves = np.pi / length * np.arange(length)
     return np.exp(-0.5 * (sigma * waves) ** 2).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""A few planes of all acquisitions of a pair, from which it is checked, registered and matched."""
+"""Sample a few planes of all acquisitions of a pair, to check, register and match them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class Sampled:
         For each acquisition, its planes with empty areas and those outside the mask filled; shape
         (planes, Y, X).
     empty
-        Where these are; shape (planes, Y, X).
+        True in these areas; shape (planes, Y, X).
     bad
         Bad pixels of the detector; shape (Y, X).
     share
@@ -121,7 +121,7 @@ def bad_pixels(acquisitions: Sequence[Acquisition], side: int | None) -> np.ndar
 
 
 def spread(total: int, count: int, without: Collection[int]) -> list[int]:
-    """Return up to `count` evenly spaced numbers below `total`, the nearest others to bad ones."""
+    """Return up to `count` evenly spaced numbers below `total`, with bad ones replaced."""
     numbers = set(evenly_spaced(total, count))
     for bad in sorted(numbers & set(without)):
         free = [n for n in range(total) if n not in without and n not in numbers]

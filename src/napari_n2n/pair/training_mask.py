@@ -50,8 +50,9 @@ class TrainingMask:
         Parameters
         ----------
         source
-            What `Acquisition.open` takes; labels of any number count as inside. A mask of several
-            planes of which only one is not empty counts for all planes, like a mask of one plane.
+            A source that `Acquisition.open` accepts; every value other than 0 counts as inside. If
+            only one of several planes of the mask is not empty, it is used for all planes, like a
+            mask of one plane.
         first
             The first acquisition of the pair, without channels and repeats.
 
@@ -88,7 +89,7 @@ class TrainingMask:
         return mask
 
     def _check_middle(self) -> None:
-        """Raise if the middle of a large image, from which the noise is measured, is outside."""
+        """Raise if the mask leaves out the middle of a large image, where the noise is measured."""
         box = self.anywhere[self.box()]
         # Side in pixels of the smallest part that is measured, see `Sample`.
         seen = box[middle(box.shape, 512)]
