@@ -20,15 +20,15 @@ _ONE_SIDED = 0.9
 _SATURATED = 1e-2
 # Shift of the mean by clipping, in standard deviations of the noise, that is worth a warning.
 _CLIPPED = 0.02
-# Smallest skewness that is reported: it shifts the median by 1 % of the noise (skewness / 6).
+# Smallest skewness that is reported: it shifts the median by skewness / 6, here 1 % of the noise.
 _SKEWED = 0.05
 # Longest training advised for correlated noise, as a multiple of that for white noise.
 _LONGEST = 4.0
-# Ratio of the noises of A and B below which the smaller one counts as none: a 2500 times longer
-# exposure would have it.
+# Ratio of the noise of A and B below which the smaller noise counts as zero: only a 2500 times
+# longer exposure would reach this ratio.
 _SMOOTHED = 0.02
-# Figures above which a warning is given: share of the noise in common; share of pixels at zero;
-# share of the field of view that moved; drift over the spread of the signal.
+# Limits above which a warning is given: share of the noise that A and B have in common; share of
+# pixels at zero; share of the field of view that moved; drift divided by the spread of the signal.
 _SHARED, _BLACK, _MOVED, _DRIFTED = 0.15, 0.01, 2e-3, 0.1
 
 
@@ -81,7 +81,7 @@ def report_lines(advice: Advice, rows: Iterable[tuple[str, str]]) -> Iterator[st
 
 
 def one_side(brighter: float) -> str | None:
-    """Return "bright" or "dark" if nearly all outliers are on that side, else None."""
+    """Return "bright" or "dark" if nearly all outliers are of this kind, else None."""
     if brighter > _ONE_SIDED:
         return "bright"
     return "dark" if brighter < 1 - _ONE_SIDED else None
@@ -198,7 +198,7 @@ def _missing(figures: NoiseFigures) -> str:
 
 
 def _missing_value(figures: NoiseFigures) -> str:
-    """Return the smallest value, which missing pixels have; within the noise of 0 it is 0."""
+    """Return the value of missing pixels, the smallest of all; 0 if it is 0 within the noise."""
     value = figures.noise_model.outlier_range[0]
     return f"{value:.3g}" if abs(value) > figures.noise_a else "0"
 

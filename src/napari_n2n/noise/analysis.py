@@ -13,8 +13,8 @@ from napari_n2n.noise.sample import Sample
 
 # Share of outliers above which they increase the variance of the transfer curve noticeably.
 _MANY_OUTLIERS = 0.05
-# Share of outliers below which motion and drift can be distinguished from them, and below which
-# those that are not recognised do not change black level and read noise.
+# Share of outliers below which motion and drift can be distinguished from outliers, and share below
+# which outliers that are not recognised do not change black level and read noise.
 _FEW_OUTLIERS = 0.01
 # Smallest share of the field of view that must remain after moving parts are excluded.
 _LEAST_STILL = 0.1
@@ -52,7 +52,7 @@ class Analysis:
     def of(cls, sample: Sample) -> "Analysis":
         """Run all analyses; places that moved are excluded from all but `moved_share`."""
         clipping = find_clipping(sample)
-        # Two clipped pixels are equal although there is noise: they would hide it.
+        # Two clipped pixels are equal although there is noise, so they would hide the noise.
         cut = sample.cut if clipping.is_known else np.zeros_like(sample.cut)
         outliers, moved = find_outliers(sample.without(cut)), 0.0
         if outliers.clustered:
@@ -72,8 +72,8 @@ class Analysis:
         few = outliers.share < _FEW_OUTLIERS
         off_line = curve.photon_gain is None or curve.bent is not None
         if off_line or correlation.matters or not few:
-            # Smoothing reduces the third cumulant more than the variance; small outliers, which
-            # are not recognised, raise both.
+            # Smoothing reduces the third cumulant more than the variance; small outliers that are
+            # not recognised raise both.
             curve = replace(curve, read_noise=None, pedestal=None)
         moved_here: float | None = moved or None
         drifted, drift_error = None, None

@@ -21,7 +21,7 @@ _TAIL = 4.0
 _BLOCK, _REACH = 32, 16
 # Share of suspicious pixels, which differ by more than noise, above which a block is searched for.
 _SUSPICIOUS = 0.02
-# Part of this share that may still differ at the place where the block was found.
+# Largest part of this share that may still differ at the place where the block was found.
 _EXPLAINED = 0.2
 # Share of all suspicious pixels in blocks that were found, above which the rest is motion too.
 _FOUND_AGAIN = 0.2
@@ -53,7 +53,7 @@ def moved_share(sample: Sample, curve: TransferCurve) -> float:
 def displaced(sample: Sample, suspicious: np.ndarray, limit: float) -> tuple[float, np.ndarray]:
     """Find moving objects, which would otherwise be mistaken for text or dust.
 
-    A moving object is in A and B, at different places: blocks of 32x32 pixels of A are searched for
+    A moving object is at different places in A and B: blocks of 32x32 pixels of A are searched for
     in B up to 16 pixels away. If more than a fifth of all suspicious pixels are in blocks that are
     found, the other suspicious pixels count as motion too, because objects may move farther or
     behind others.

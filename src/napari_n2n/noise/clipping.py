@@ -23,19 +23,21 @@ _BORDERS = (*np.linspace(0.05, 0.9, 18), 0.93, 0.95, 0.97, 0.98, 0.99)
 # Number of bins that contain the darkest tenth of the pixels.
 _DARKEST = 2
 # Decrease of chi-squared, of the variances or of variances and shares at the limit, above which
-# noise is clipped: three standard deviations, squared. It was 15 to 250 for clipped noise in images
-# of 192x192 and 384x384 pixels, and up to 3 for photons, EM gain and pulses of light.
+# noise counts as clipped: three standard deviations, squared. The decrease was 15 to 250 for
+# clipped noise in images of 192x192 and 384x384 pixels, and up to 3 for photons, EM gain and pulses
+# of light.
 _CLEARLY = 9.0
-# Ratio of the misfits of the photon and of the clipped noise below which no noise is clipped.
+# Misfit of the photon model divided by that of clipped noise, below which nothing is clipped.
 _BETTER = 0.5
-# Part of the pixels above the limit, in dark areas, that are below half of their mean: 0.3 of
-# clipped noise and photons; hardly any if the pixels at the limit are missing.
+# Of the pixels above the limit in dark areas, smallest share that are below half of their mean: it
+# is 0.3 for clipped noise and photons, and nearly 0 if the pixels at the limit are missing.
 _CONTINUOUS = 0.15
 # Range of the variance in dark areas, in units of the mean times the step of the values, of counted
 # photons: 1, less with a dead time, more if one photon can be counted twice.
 _COUNTED = 0.8, 1.3
-# Largest error of the predicted shares (root mean square) that is a fit: of clipped Gaussian noise
-# it is up to 0.03; of clipped noise below pulses of light above 0.1, whichever model is fitted.
+# Largest error of the predicted shares (root mean square) at which a model fits: the error is up to
+# 0.03 for clipped Gaussian noise, and above 0.1 with any model for clipped noise below pulses of
+# light.
 _FITS = 0.06
 # Smallest p (1 - p) in the scatter of a share p, and smallest share whose logarithm is used.
 _RARE = 1e-4, 2e-3
@@ -58,7 +60,7 @@ class Clipping:
     Attributes
     ----------
     shift
-        By how much the darkest tenth of the pixels is too bright, in ADU.
+        Excess brightness of the darkest tenth of the pixels, in ADU.
     mean_shift, median_shift
         By how much the means and the medians are too high, averaged over all pixels, in ADU. The
         medians are right as long as the signal itself is above the limit. Both are 0 if they are
@@ -81,7 +83,7 @@ class Clipping:
 
     @property
     def is_known(self) -> bool:
-        """Whether noise is cut off, and known as it was before."""
+        """Whether noise is cut off, and the noise before clipping is known."""
         return self.mean_shift > 0
 
     def variance_at(self, signal: np.ndarray) -> np.ndarray:
@@ -96,8 +98,8 @@ def find_clipping(sample: Sample) -> Clipping:
     Gaussian noise, of a variance that grows linearly with brightness, is cut off at the limit: two
     parameters are fitted to the variances, and then predict the shares of pixels at the limit.
     Without clipping, these are pixels without a photon. Noise counts as clipped if this predicts
-    the variances, or variances and shares, much better. If neither does, as for pulses of light
-    above electronic noise that is cut off, only the shift of dark areas is returned.
+    the variances, or variances and shares, much better. If neither model fits, as for pulses of
+    light above electronic noise that is cut off, only the shift of dark areas is returned.
     """
     nothing = Clipping(0.0, 0.0, 0.0, np.zeros(sample.a.shape, bool))
     if not (sample.cut & sample.valid).any():
@@ -234,7 +236,7 @@ class _Bins:
 
 
 def _has_gap(sample: Sample, dark: float) -> bool:
-    """Return whether hardly any pixels are between the limit and the others in dark areas."""
+    """Return whether dark areas have a gap between the pixels at the limit and the other pixels."""
     inside = sample.valid & (sample.surroundings < dark) & ~sample.cut
     above = (np.minimum(sample.a, sample.b) - sample.lower_limit)[inside]
     near = max(above.mean() / 2, sample.quantum) if above.size else 0.0
@@ -262,7 +264,7 @@ def _fitted(bins: _Bins, clipped: bool) -> tuple[float, float]:
 
 
 def _before_cutting(mean: np.ndarray, deviation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Find by bisection the signals whose Gaussian noise, cut off at the limit, has given means."""
+    """Find by bisection the signals whose noise, cut off at the limit, has the given means."""
     low, high = mean - _DEEPEST * deviation(mean), mean.copy()
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

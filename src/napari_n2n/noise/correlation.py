@@ -14,22 +14,23 @@ LAGS = 8
 CORRELATED = 0.2
 # Side in pixels of the moving average that is removed as drift: several times the largest lag.
 _DRIFT = 31
-# Difference, in steps of the pixel values, below which its sign counts as zero.
+# Differences smaller than this, in steps of the pixel values, count as zero.
 _STEPS = 1 / 4
-# Correlations between which the mean product of signs is interpolated: the error is below 1e-6.
+# Number of correlations at which the mean product of signs is tabulated: the interpolation error is
+# below 1e-6.
 _CORRELATIONS = np.sin(np.linspace(-np.pi / 2, np.pi / 2, 2001))[1:-1]
-# Correlations that are tried at one time in the search for it: two rounds for all of them.
+# Number of correlations tried in each round of the search: two rounds cover the table.
 _TRIED = 50
 # Fewest pairs of pixels for a lag: its standard error is then 1 / sqrt(500) = 4 %.
 _FEWEST_PAIRS = 500
-# Correlation below which a lag is taken as uncorrelated: about that standard error.
+# Correlation below which a lag counts as uncorrelated: about the standard error above.
 _NOTABLE = 0.05
 # Side of a block in Haar coefficients, of 2x2 pixels each. Smaller blocks find smaller smooth
 # areas; larger ones measure the ratio better.
 _BLOCK = 16
-# Quantiles of the ratio over all blocks: the middle one, and that of the smoothest 2 %.
+# Quantiles of the ratio over all blocks: the median, and the quantile of the smoothest 2 %.
 _QUANTILES = 0.5, 0.98
-# Ratio of these two quantiles above which the detail is that of the scene, not noise.
+# Ratio of these two quantiles above which the detail comes from the scene, not from noise.
 _UNLIKE = 1.6
 # Ratio of these two quantiles by chance, from the scatter of 256 coefficients in equal blocks.
 _BY_CHANCE = 1.12
@@ -176,7 +177,7 @@ def shared_noise(a: np.ndarray, b: np.ndarray) -> float | None:
     Where a scene is smooth, the finest detail (diagonal Haar coefficients) of one acquisition is
     noise alone, and half the variance of the same detail of ``A - B`` is its independent part. The
     share is measured on the smoothest 2 % of all 32x32 blocks. Noise gives the same share
-    everywhere: if these blocks differ much from the others, the detail is that of the scene, and
+    everywhere: if these blocks differ much from the others, the detail comes from the scene, and
     the share cannot be determined.
 
     Parameters

@@ -27,7 +27,7 @@ from napari_n2n.stats.statistics import noise_excess
 Report = NoiseReport | SingleReport
 """The noise of two recordings of a scene, or of one."""
 
-# Number of pixels in the histogram: enough to show the tails down to 1 in 100,000.
+# Number of pixels in the histogram: enough to show tails down to 1 in 100,000 pixels.
 _FOR_HISTOGRAM = 200_000
 
 
@@ -72,7 +72,7 @@ def measure_noise(pair: Pair) -> Report:
 
 
 def measure_pair(pair: Pair) -> NoiseReport:
-    """Do what `measure_noise` does for a pair."""
+    """Measure the noise of a pair; see `measure_noise`."""
     return _report(pair, Analysis.of(Sample.of(pair)))
 
 

@@ -2,9 +2,9 @@
 
 The difference has a narrow peak, from the pixels with no outlier, on a broad base from all others.
 If a share ``p`` of the pixels of each acquisition are outliers, the peak contains ``(1 - p)^2`` of
-all pixels; ``2 p (1 - p)`` are outliers in one acquisition, and ``p^2`` in both. As outliers may
-have any value within the range of the data, the shape of the base is known, and only p and the
-width of the peak, the ordinary noise, are fitted.
+all pixels; ``2 p (1 - p)`` are outliers in one acquisition, and ``p^2`` in both. Outliers may have
+any value within the range of the data, so the shape of the base is known. Only p and the width of
+the peak (the ordinary noise) are fitted.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ _LEVELS = 256
 # Number of distance bins and of tried peak widths, both in a geometric series: each width is 5 to
 # 15 % above the last.
 _DISTANCES, _WIDTHS = 80, 40
-# Number of fits from each first guess of the width, because the ordinary values depend on the width
-# themselves; and number of first guesses.
+# Number of fits from each first guess of the width (repeated, because the width decides which
+# values are ordinary), and number of first guesses.
 _ROUNDS, _STARTS = 3, 3
 # Steps of the expectation-maximisation: the share then changes by less than its standard error.
 _STEPS = 50
-# Steps between the shares that are tried first.
+# Every n-th share is tried first: the step n.
 _APART = 4
 # Distance in standard deviations that ordinary noise does not reach.
 _FAR = 5.0
 # Smallest width of the peak: in steps of the values (rounding alone gives 0.29 sqrt(2) = 0.41
-# steps), in parts of the range, and as a quantile of the distances.
+# steps), as a part of the range, and as a quantile of the distances.
 _OF_STEP, _OF_RANGE, _OF_DISTANCES = 0.4, 3e-4, 0.002
 # Largest width of the peak, as a multiple of the robust width of all distances.
 _WIDEST = 1.3
@@ -114,7 +114,7 @@ def fit_mixture(
         levels,
     )
     widths = np.geomspace(smallest, largest, _WIDTHS)
-    # Most first guesses lead to the same width and share, whose next step is then known.
+    # Most first guesses lead to the same width and share, so each step is computed only once.
     improved = cache(partial(_improved, values, (struck, both), widths))
     fits = []
     for guess in np.geomspace(2 * smallest, largest / _WIDEST, _STARTS):
@@ -132,14 +132,14 @@ def fit_mixture(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Values:
-    """What the fit needs of the values.
+    """The pixel values in bins, as the fit needs them.
 
     Attributes
     ----------
     distance
         Distance of the two values of each pixel, in ADU.
     bins
-        Of both values the bin among `levels`; shape (2, pixels).
+        Bin among `levels` of the values of A and of B; shape (2, pixels).
     counts
         Number of pixels in each bin of the distance.
     edges, levels

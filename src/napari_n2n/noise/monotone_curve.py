@@ -14,7 +14,7 @@ from napari_n2n.stats.statistics import jackknife, variance_at
 # Pieces of the spline, and its degree. More pieces follow the noise of the bins; a parabola has two
 # continuous derivatives fewer than a cubic spline, and needs fewer bins.
 _PIECES, _DEGREE = 4, 2
-# Fewest bins: twice as many as the line has parameters more than enough to see a bend.
+# Smallest number of bins: a line needs two, and a bend is seen only with several more.
 _FEWEST = 8
 # The line is rejected if the mean squared residual, in standard errors, exceeds its expectation by
 # this many of its standard deviations; and if the residuals are this part of the variance (root

@@ -1,9 +1,9 @@
-"""Measure how alike neighbouring planes of a volume, or frames of a movie, are.
+"""Measure how similar neighbouring planes of a volume, or frames of a movie, are.
 
-Measured where it matters for denoising, in detail of a few pixels: a difference of Gaussians. The
-noise of two acquisitions is independent, so the mean product of a plane of A and the same plane of
-B contains that of the scene alone, and so does the product of a plane of A and its neighbour in B.
-The ratio of the two is the correlation of the scene in neighbouring planes.
+The planes are filtered by a difference of Gaussians: detail of a few pixels matters for denoising.
+The noise of two acquisitions is independent, so it averages out in the mean product of a plane of A
+and the same plane of B, and in that of a plane of A and its neighbour in B: both contain the scene
+alone. Their ratio is the correlation of the scene in neighbouring planes.
 """
 
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ _FINE, _COARSE = 1.0, 4.0
 # Number of places along the axis, and side in pixels of the middle part of the planes there. More:
 # a smaller standard error; fewer: faster.
 _PLACES, _SIDE = 8, 512
-# Fewest planes of a volume: of two, each has only one neighbour.
+# Fewest planes of a volume: if there are two, each has only one neighbour.
 _FEWEST = 3
-# Distance from zero, in standard deviations, at which values are cut, so that a few outliers or
-# very bright structures do not decide.
+# Values are clipped at this many standard deviations, so that a few outliers or very bright
+# structures do not dominate.
 _CUT = 5.0
-# The scene counts as seen if its variance is this many standard errors above zero.
+# The scene counts as measured if its variance is this many standard errors above zero.
 _SEEN = 4.0
 
 
@@ -42,7 +42,7 @@ def depth_correlation(pair: Pair) -> tuple[float, float] | None:
     Returns
     -------
     tuple of float, or None
-        1 if neighbouring planes show the same, 0 if they have nothing in common. None if there is
+        1 if neighbouring planes are equal, 0 if they have nothing in common. None if there is
         only one acquisition, no labelled Z or T axis with three planes, or more noise than scene.
     """
     first = pair.first

@@ -15,14 +15,14 @@ from napari_n2n.noise.correlation import Correlation
 from napari_n2n.noise.sample import Sample
 from napari_n2n.stats.statistics import variance_at
 
-# Number of levels of the stored curve: a straight line needs two; more follow a bent one.
+# Number of levels of the stored curve: a straight line needs two, a bent curve more.
 _LEVELS = 16
 # Smallest standard deviation, as a part of the range of the values: rounding alone gives 0.3 ADU,
-# in 16 bits. Weights of a smaller one would differ by more than float32 can hold.
+# in 16 bits. With a smaller deviation, weights would differ by more than float32 can represent.
 _LEAST = 5e-6
 # Ratio of the largest to the smallest variance above which the noise spans a wide range. Real
 # scenes of 8 bits reach 560; on a texture with single pixels 4000 times as bright as the dim parts
-# (1700), the error of these was twice as large with L2.
+# (1700), the error of the dim parts was twice as large with L2.
 _WIDE = 800.0
 # Standard deviations of a difference that ordinary noise, also that of photon pulses, does not
 # reach.
@@ -47,8 +47,8 @@ class NoiseModel:
     lower_limit
         The detector's lower limit, at which it reports all smaller values; None without a limit.
     stuck
-        Shares of the pixels at the lower and at the upper limit that the other acquisition
-        contradicts: outliers, such as dead and hot pixels.
+        Shares of the pixels at the lower and at the upper limit although the other acquisition has
+        a normal value there: outliers, such as dead and hot pixels.
     correlation
         Correlation of the noise along y and x at lags 0, 1, ... pixels; empty for white noise, and
         if it could not be determined.
@@ -106,7 +106,7 @@ class NoiseModel:
         if clipping.is_known:
             dark = min(dark, sample.lower_limit + clipping.darkest)
         levels = np.linspace(dark, max(bright, dark + least), _LEVELS)
-        # Single pixels may be far brighter than all around them.
+        # Single pixels may be much brighter than their surroundings.
         lower = np.minimum(sample.a, sample.b)[sample.valid & ~outliers.pixels]
         if lower.size and lower.max() > levels[-1]:
             levels = np.append(levels, float(lower.max()))
@@ -136,7 +136,7 @@ class NoiseModel:
 
 
 def _correlated(correlation: Correlation) -> tuple[tuple[float, ...], ...]:
-    """Return the correlation along y and x if it matters; lags that are not known count as 0."""
+    """Return the correlation along y and x, empty if it is too small; unknown lags count as 0."""
     if not correlation.matters:
         return ()
     known = (np.nan_to_num(along) for along in (correlation.y, correlation.x))

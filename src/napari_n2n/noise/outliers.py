@@ -29,7 +29,7 @@ _MOSTLY_HIT = 0.6
 _FAR_SHARE = 5e-4
 # Difference of A and B, in standard deviations, beyond which a pixel counts as an outlier.
 _OUTLYING = 4.0
-# Missing pixels leave a gap above zero: largest number of pixels in it, per missing pixel.
+# Missing pixels leave a gap above zero: largest number of pixels in the gap per missing pixel.
 _BETWEEN = 0.1
 # Steps of the pixel values that a difference must exceed, so that photon counts are not outliers.
 _FEWEST_STEPS = 6
@@ -37,10 +37,10 @@ _FEWEST_STEPS = 6
 _FEWEST_SIDED = 20
 # Quantiles of the values used as their range, so that a few extreme pixels do not count.
 _ENDS = (1e-4, 1 - 1e-4)
-# Correlation of neighbouring outliers above which they form patches, and standard errors by which
-# the excess of alike neighbours must exceed chance.
+# Correlation of neighbouring outliers above which they form patches, and number of standard errors
+# by which outliers with outliers as neighbours must exceed chance.
 _CLUSTERED, _BY_CHANCE = 0.1, 4
-# Side in pixels of the square around an outlier of a patch that may belong to the patch.
+# Side in pixels of the square around an outlier whose pixels may belong to the same patch.
 _RIM = 5
 # Smallest divisor, in ADU.
 _TINY = 1e-12
@@ -72,10 +72,10 @@ class Outliers:
     clustered
         True if the outliers form patches (text, dust) rather than single pixels.
     limit
-        Difference in ADU beyond which a pixel of usual brightness is an outlier.
+        Difference in ADU above which a pixel of usual brightness is an outlier.
     pixels
-        True where A and B differ by more than `limit`, times the relative noise of brighter pixels,
-        or a pixel is missing; shape (planes, Y, X).
+        True where A and B differ by more than `limit` (for brighter pixels times their relative
+        noise), or where a pixel is missing; shape (planes, Y, X).
     noise
         Standard deviation of the ordinary noise between the outliers, in ADU; 0 without outliers.
     pulse_share, pulses_certain
@@ -122,8 +122,8 @@ def find_outliers(sample: Sample) -> Outliers:
 def _relative_noise(sample: Sample, mixture: Mixture) -> np.ndarray:
     """Return the noise expected at each pixel over that of usual ones, at least 1.
 
-    A few pixels may be far brighter than all around them, and so is their photon noise. An outlier
-    is bright in one acquisition only: the darker one decides.
+    A few pixels may be much brighter than their surroundings and have more photon noise. An outlier
+    is bright in one acquisition only, so the darker value is used.
     """
     level = np.maximum(sample.surroundings, np.minimum(sample.a, sample.b))
     at, slope = mixture.growth
@@ -158,8 +158,8 @@ def _missing(sample: Sample) -> tuple[float, np.ndarray]:
     """Return the share of missing pixels in each acquisition, and where one is missing in either.
 
     Missing pixels have the smallest value between much brighter ones, with hardly any in between:
-    neither few photons nor clipped noise leaves this gap. If pixels have it in both far more
-    often than by chance (borders, masks), they do not count as missing.
+    neither few photons nor clipped noise leaves this gap. If pixels have this value in both
+    acquisitions far more often than by chance (borders, masks), they do not count as missing.
     """
     nothing = np.zeros(sample.a.shape, bool)
     cut = sample.cut & sample.valid
@@ -221,7 +221,7 @@ def _mixture_by(sample: Sample, brightness: np.ndarray) -> Mixture:
 
 
 def _growth(levels: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
-    """Return a level with the median variance, and by how much the variance grows per ADU."""
+    """Return the level with the median variance, and the growth of the variance per ADU there."""
     slope = 0.0
     if len(levels) > 1 and np.ptp(levels) > 0:
         slope = max(0.0, float(np.polyfit(levels, variances, 1)[0]))
@@ -297,9 +297,9 @@ def _shift(
 
 
 def _without_near(mean: float, ends: np.ndarray, reach: float, share: float) -> float:
-    """Return the mean of ordinary pixels, from that of these and of the outliers near them.
+    """Return the mean of ordinary pixels, from a mean that includes outliers near it.
 
-    Outliers may have any value between the ends; those within the reach are not distinguished.
+    Outliers may have any value between the ends; those within the reach are in the given mean.
     """
     found = mean
     for _ in range(_CORRECTIONS):

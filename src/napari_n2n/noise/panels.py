@@ -24,8 +24,8 @@ _RINGS = 64
 # Ratio of the standard error of the robust variance to that of the plain one: for Gaussian noise
 # the median absolute difference has 37 % of the efficiency.
 _ROBUST_ERROR = 1.65
-# Half the range of the histogram: smallest and largest value in standard deviations, and the
-# quantile of the noise that sets it in between.
+# Half the range of the histogram: its limits in standard deviations, and the quantile of the noise
+# that sets the range within these limits.
 _NARROWEST, _WIDEST, _TAIL = 5, 15, 0.9999
 
 Look = Literal["measured", "second", "model", "guide"]

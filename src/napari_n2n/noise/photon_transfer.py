@@ -21,7 +21,7 @@ _BINS = 24
 _DARK_END = 0.002
 # Fewest pixels of a bin: the standard error of its variance is then sqrt(2 / 400) = 7 %.
 _LEAST = 400
-# Number of rounds of the fit, because its weights depend on the line itself.
+# Number of rounds of the fit: it is repeated because its weights depend on the line itself.
 _ROUNDS = 4
 # Smallest variance in the weights, as a part of the mean variance of the pixels: limits the weight
 # of dark bins.
@@ -33,8 +33,8 @@ _SURE, _GROWTH = 3, 0.1
 _READ_SURE = 2
 # Lower limit of the line, as a part of the smallest variance of a bin: the line may cross zero.
 _FLOOR = 0.25
-# Largest mean squared misfit, in standard errors, of a parabola through the variances: Gaussian
-# noise has 1, noise with a longer tail up to 2; of variances near saturation it is above 3.
+# Largest mean squared misfit, in standard errors, of a parabola through the variances: 1 for
+# Gaussian noise, up to 2 for noise with a longer tail, above 3 for variances near saturation.
 _PARABOLA = 3.0
 # Smallest divisor, in ADU or ADU^2.
 _TINY = 1e-12
@@ -58,8 +58,8 @@ class TransferCurve:
     photon_gain, read_noise, pedestal
         Photon gain (ADU per electron), read noise (ADU) and black level (ADU); None if the noise
         does not grow with the signal. Read noise is None also if its square is below two standard
-        errors. If the line does not fit, the photon gain is that at black of a parabola; it is None
-        if the variances bend down, or no parabola fits.
+        errors. If the line does not fit, the photon gain is the slope at black of a parabola; it is
+        None if the curve of the variances bends down, or no parabola fits.
     grows
         Whether the noise grows with the signal.
     skewness
@@ -176,7 +176,7 @@ def _bent(fit: _Fit, sums: dict[str, np.ndarray]) -> MonotoneCurve | None:
 
 
 def _gain_of_parabola(fit: _Fit, parts: list[_Fit]) -> tuple[float | None, float]:
-    """Return the slope at black of variances that bend up, and its standard error.
+    """Return the slope at black of a curve that bends upwards, and its standard error.
 
     A lamp that flickers adds noise in proportion to the signal: ``gain s + (p s)^2``. The darkest
     level is above black by up to its variance over the gain, if it has no read noise.
@@ -216,7 +216,7 @@ def _bins_of(levels: np.ndarray) -> np.ndarray:
 
 
 def _pedestal_error(fit: _Fit, parts: list[_Fit], read_error: float) -> float:
-    """Return the standard error of the black level: of the line, and of the read noise.
+    """Return the standard error of the black level, from the errors of the line and the read noise.
 
     The square of the read noise has a normal distribution, limited to the possible values.
     """
@@ -261,7 +261,7 @@ def _robust_variance(
 
 
 def _variance(sums: dict[str, np.ndarray]) -> np.ndarray:
-    """Return the variance of one acquisition; a difference of all pixels of a bin is no noise."""
+    """Return the variance of one acquisition; the mean difference of a bin is not noise."""
     count = np.maximum(sums["count"], 1)
     return np.asarray((sums["square"] / count - (sums["difference"] / count) ** 2) / 2)
 

@@ -3,8 +3,8 @@
 An electron-multiplying camera or a photomultiplier gives a large pulse for a photon and nothing
 otherwise. At few photons per pixel such pulses look like sparse bright outliers, but they are the
 signal. Pulses occur more often where the image is brighter, and their sum grows with its mean;
-outliers occur everywhere alike. The brightness is taken from the other acquisition, in which
-neither a pulse nor an outlier of the first is present.
+outliers are equally frequent everywhere. The brightness is taken from the other acquisition, in
+which neither a pulse nor an outlier of the first is present.
 """
 
 import math
@@ -16,16 +16,16 @@ import numpy as np
 from napari_n2n.noise.sample import Sample
 from napari_n2n.stats.statistics import GROUPS, jackknife, neighbourhood
 
-# Quantiles between the levels of brightness: finer at the bright end, where the light is. Pulses
-# may be single in dim areas only, so the darker levels are tried alone, too.
+# Quantiles between the levels of brightness: finer at the bright end, where the light is. Single
+# pulses may occur in dim areas only, so the darker levels are also tried alone.
 _LEVELS = (0.1, 0.25, 0.5, 0.65, 0.8, 0.9, 0.96)
 _DARKER = 5
 # Limit for a pulse, as a part of that for an outlier: 2.4 standard deviations. It is lower, because
-# ordinary noise in both directions cancels. And largest height that counts, in limits: otherwise
-# outliers 100 times as bright as the scene hide whether pulses grow with it.
+# ordinary noise in both directions cancels. And largest height that counts, as a multiple of the
+# limit: outliers 100 times as bright as the scene would hide whether pulses grow with the scene.
 _LOW, _HIGHEST = 0.6, 3.0
-# Quantiles of the brightness beyond which, and that height, the surroundings are cut off for the
-# same reason: at one value everywhere, because a local one would grow with the outliers around.
+# Quantiles of the brightness beyond which, by that height, surroundings are clipped for the same
+# reason. The limit is one value everywhere: a local limit would grow with the outliers around.
 _ENDS = 0.01, 0.99
 # Standard errors by which the growth of pulses with the brightness must exceed zero.
 _SURE = 4.0
@@ -51,7 +51,7 @@ class Pulses:
         standard error: up to 1 for light, 0 for outliers that are added, less for outliers that
         replace the signal. The error is infinite if the image nowhere gets brighter.
     are_light
-        Whether they grow with the brightness as only light does.
+        Whether the pulses grow with the brightness as only light does.
     may_be_light
         Whether the scene has too little contrast to exclude light.
     """
@@ -121,9 +121,9 @@ def _of_levels(sums: np.ndarray) -> tuple[float, float, bool]:
 
 
 class _Fit(NamedTuple):
-    """Slope of the mean pulse against the brightness around it, and this over that of a pixel.
+    """Slope of the mean pulse against the brightness around it, and its ratio to that of a pixel.
 
-    The second is NaN if pixels are not brighter where their surroundings are.
+    The ratio is NaN if pixels are not brighter where their surroundings are.
     """
 
     slope: float

@@ -10,8 +10,8 @@ from napari_n2n.noise.figures import NoiseFigures
 
 # Share of outliers above which the one-line summary mentions them.
 _NOTABLE_OUTLIERS = 0.001
-# Share of common noise, and share of the field of view that moved, that chance alone can reach:
-# below these the table lists both as not detected.
+# Share of common noise, and share of the field of view that moved, that can occur by chance: the
+# table lists smaller shares as not detected.
 _SHARED_BY_CHANCE, _MOVED_BY_CHANCE = 0.05, 5e-4
 
 

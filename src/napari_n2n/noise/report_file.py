@@ -31,7 +31,8 @@ NOT_A_PAIR = (
     "shows the noise with more certainty"
 )
 _HOW = "give a report that the Noise dock saved, or that inspect printed as JSON"
-# Bytes: a report of ten channels has 0.2 MB; an image that was chosen by mistake is not read whole.
+# Bytes: a report of ten channels has 0.2 MB; an image that was chosen by mistake is not read to its
+# end.
 _LARGEST = 50_000_000
 # Ratio of the noise in a report to that of the recording above which they do not fit: the noise of
 # one recording is known to 30 % or better.
@@ -78,9 +79,9 @@ def write_noise_report(
     path
         The file; one of this name is replaced.
     reports, curves
-        Noise of each channel, and its curves, None for a single recording.
+        Noise of each channel, and its curves; a single recording has no curves (None).
     recordings
-        What was read of the recordings.
+        Descriptions of the recordings.
     """
     described = {"recordings": [one.as_dict() for one in recordings]}
     whole = plain_json(report_in_json(reports, curves) | described)
@@ -93,7 +94,7 @@ def read_noise_report(path: str | Path, recordings: Pair | Sequence[Pair]) -> li
     Parameters
     ----------
     path
-        What the Noise dock saved, or what ``napari-n2n inspect A B --json`` printed.
+        File that the Noise dock saved, or the output of ``napari-n2n inspect A B --json``.
     recordings
         Recordings of single acquisitions, made by `Pair.single` or `open_pairs`.
 
@@ -196,7 +197,7 @@ def _of_channel(path: Path, report: Any, recording: Pair) -> SingleReport:
 
 
 def _differs(source: str, given: NoiseModel, recording: Pair) -> list[Finding]:
-    """Return a warning if a recording is known to have other noise than a report says."""
+    """Return a warning if the noise of a recording certainly differs from that in a report."""
     own = measure_single(recording)
     if own.noise_a is None:
         return []

@@ -31,7 +31,7 @@ class Sample:
     Attributes
     ----------
     a, b
-        Shape (planes, Y, X). Where one is hit, it has the value of the other.
+        Shape (planes, Y, X). Where a pixel is hit, it has the value of the other acquisition.
     surroundings
         Smoothed mean of A and B around each pixel, without the pixel itself, so that it does not
         depend on the pixel's noise.

@@ -1,10 +1,10 @@
-"""Measure the noise of one recording, where no second one shows which differences are noise.
+"""Measure the noise of one recording, without a second one that shows what is noise.
 
-Noise is measured where the scene is smooth. There, blocks of pixels vary least at low frequencies
-compared with the finest detail. The noise is the variance of fourth differences, which are nearly
-free of structure. Structure that fills the whole field, or that looks like correlated noise, cannot
-be distinguished from noise: what is not certain is None, with a warning.
-(Smooth areas: Foi et al. 2008, IEEE Trans. Image Process.)
+Noise is measured where the scene is smooth: in the blocks of pixels with the smallest ratio of slow
+changes to the finest detail. The noise is the variance of fourth differences, which are nearly free
+of structure. Structure that fills the whole field, or that looks like correlated noise, cannot be
+distinguished from noise: a figure that is not certain is None, with a warning. (Smooth areas: Foi
+et al. 2008, IEEE Trans. Image Process.)
 """
 
 import math
@@ -22,8 +22,8 @@ from napari_n2n.stats.statistics import GROUPS, MAD_TO_SIGMA, jackknife, noise_e
 # Side in pixels of the blocks, and degree of the polynomial that is removed from each. Correlation
 # is measured in larger blocks: the polynomial removes slow noise too, in small blocks too much.
 _SMALL, _LARGE = (16, 2), (32, 1)
-# Fewest smooth blocks, each 256 pixels: the correlation is then known to 0.03; half as many of the
-# larger ones, and for a line.
+# Smallest number of smooth blocks of 256 pixels: the correlation is then known to 0.03. Half as
+# many are enough for the larger blocks, and for a line.
 _FEWEST_BLOCKS = 8
 # Planes of a stack, and largest side in pixels of the middle of each.
 _PLANES, _SIDE = 6, 512
@@ -47,13 +47,13 @@ _SLOWEST = 4.0
 # correlation of neighbours, and the part of the variance of second and of fourth differences that
 # is lost per correlation.
 _WHITE_NEXT, _PER_SHARED, _LOSS = -0.66, 0.43, (4 / 3, 1.6)
-# Difference of the two variances, as a part, up to which structure is not seen in them.
+# Relative difference of the two variances up to which they contain no visible structure.
 _AGREE = 0.04
 # Error of the noise due to the error of that correlation, in simulated noise, for one pixel.
 _PASSED_ERROR = 1.8
-# Least error of the noise, as a part of it: a line does not describe all noise.
+# Smallest relative error of the noise: a line does not describe all noise.
 _LEAST_ERROR = 0.015
-# Standard errors from 0 that the photon gain must have.
+# Number of standard errors by which the photon gain must exceed 0.
 _CERTAIN = 3.0
 # Deviation of an outlier from its neighbours in standard deviations of the noise, and largest
 # deviation of their mean as a part of its own: optics spread a point to 0.37 and more.
@@ -125,8 +125,8 @@ def _correlation(blocks: SmoothBlocks) -> tuple[np.ndarray, bool]:
     """Return the noise correlation along y and x, white if unknown, and whether it is certain.
 
     Structure looks correlated in the blocks unless they are smooth, and in the finest detail unless
-    it is blurred by the optics: only what is correlated in both is noise. Offsets of rows and
-    columns, which are nearly the same in all pixels of a line, are not in the detail.
+    it is blurred by the optics: only correlation that both show is that of noise. Offsets of rows
+    and columns, which are nearly the same in all pixels of a line, are not in the detail.
     """
     along = blocks.correlation(blocks.smooth)
     enough = bool(blocks.smooth.sum() >= _FEWEST_BLOCKS)
@@ -147,7 +147,7 @@ def _white(along: np.ndarray) -> np.ndarray:
 
 
 def _larger(blocks: SmoothBlocks, values: np.ndarray, valid: np.ndarray) -> SmoothBlocks:
-    """Return larger blocks, which contain more of slow noise, if enough of them are smooth."""
+    """Return larger blocks, which contain more slow noise, if enough of them are smooth."""
     larger = SmoothBlocks.of(values, valid, *_LARGE)
     return larger if larger.smooth.sum() >= _FEWEST_BLOCKS // 2 else blocks
 

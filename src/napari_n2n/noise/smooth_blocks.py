@@ -1,4 +1,4 @@
-"""Blocks of pixels of one recording: which are smooth, and what varies in them is noise."""
+"""Find the smooth blocks of one recording: their variation is noise."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,8 @@ _WHITE = 0.075
 # Blocks overlap by half in images with fewer than these.
 _FEW = 64
 # Quantile of the ratios of slow to fast changes that smooth areas have, and largest multiple of it
-# in a smooth block: of smooth blocks, with ratios of 1 ± 0.26, the lowest and the highest 5 %.
+# in a smooth block: smooth blocks have ratios of 1 ± 0.26; these limits are their lowest and
+# highest 5 %.
 _SMOOTHEST, _SMOOTH = 0.05, 2.5
 # Ratio of the lower quartile to the smoothest blocks above which there are too few smooth blocks to
 # distinguish structure from correlated noise: noise alone has 1.4 to 1.7.

@@ -1,10 +1,10 @@
 """Standard errors of the figures of a report.
 
-They are the scatter of a figure if the same scene is recorded again. Figures of single pixels are
-measured several times, each time without one group of blocks spread over the plane (jackknife).
-Where the noise of the groups differs because the scene does, the noise that the photon-transfer
-curve predicts is subtracted first. Figures of neighbouring pixels are measured on each of eight
-tiles.
+A standard error is the scatter of a figure when the same scene is recorded many times. Figures of
+single pixels are measured several times, each time without one group of blocks spread over the
+plane (jackknife). Where the noise of the groups differs because the scene does, the noise that the
+photon-transfer curve predicts is subtracted first. Figures of neighbouring pixels are measured on
+each of eight tiles.
 """
 
 import math
@@ -123,8 +123,8 @@ def _of_limits(sample: Sample) -> dict[str, float]:
 def _of_noise(pair: Pair, analysis: Analysis, relative: float) -> tuple[float, float]:
     """Return the standard errors of the noise of A and of B, each in its own ADU.
 
-    `relative` is that of the gain over the gain: another gain leaves another part of the scene and
-    of B's noise in the difference.
+    `relative` is the standard error of the gain divided by the gain: with another gain, another
+    part of the scene and of B's noise remains in the difference.
     """
     gain = pair.matches[1].gain
     sigma_a, sigma_b = pair.noise[0], pair.noise[1] / gain
