@@ -1,9 +1,9 @@
 """Block cache: a moving selection of blocks of the stacks, on the device, within a memory limit.
 
 Stacks are read in blocks, which are cut between the chunks of their files. A background thread
-reads blocks before they are used; each replaces the oldest one. The blocks in the cache at a step
-depend on seed and step only, never on timing, so runs can be repeated and resumed. Of many small
-fields of view, several are read at each step and drawn from at once.
+reads blocks before they are used; each new block replaces the oldest one. The blocks in the cache
+at a step depend on seed and step only, never on timing, so runs can be repeated and resumed. If
+there are many small fields of view, several are read at each step and used at once.
 """
 
 import logging
@@ -32,7 +32,7 @@ _log = logging.getLogger("napari_n2n")
 _FIRST_BLOCKS = 4  # read before the first step; more: a later start, fewer: less varied first steps
 _AHEAD = 2  # blocks read before they are used; more: more memory, fewer: the network waits for them
 _CACHE_SHARE = 0.7  # of the memory limit; the rest is for reading, converting and copying
-_LEAST_DATA = 1e-3  # smallest share of data: a block without data is drawn if there is no other
+_LEAST_DATA = 1e-3  # smallest share of data: an empty block can be drawn if it is the only one
 _PLACES = 4096  # of patches in a block inside a mask; fewer: some parts of the mask are never drawn
 _CELL = 8  # side in pixels of the averages that show contrast beyond the noise
 
@@ -46,7 +46,7 @@ class CachedBlock:
     pair
         Index of its pair.
     shape
-        Shape in pixels, (frames, [Z,] Y, X), with all leading axes merged into one.
+        Shape in pixels, (frames, [Z,] Y, X); all other leading axes are merged into the frames.
     pixels
         For each acquisition, index of its first pixel in the cache.
     counted
@@ -102,8 +102,8 @@ class BlockCache:
     side
         Sides of a patch in pixels.
     drawn
-        Number of pixels that a step draws from each acquisition; it determines how fast blocks are
-        replaced.
+        Number of pixels that a step draws from each acquisition; this determines how fast blocks
+        are replaced.
     seed
         Seed of the order of the blocks.
     device
@@ -184,8 +184,8 @@ class BlockCache:
     def _read_at_once(self, patches: int) -> int:
         """Return how many blocks are read at each step until the cache is full.
 
-        Of small fields of view: as many as a block of usual size has pixels, up to half of the
-        patches of a step, and within the memory for reading.
+        Small fields of view are read together until they have as many pixels as a block of usual
+        size, at most one for every two patches of a step, and within the memory for reading.
         """
         if len(self.pairs) == len({pair.channel for pair in self.pairs}):  # one field of view
             return 1
@@ -225,7 +225,7 @@ class BlockCache:
             Number of the step, which determines the blocks in the cache.
         numbers
             Uniform random numbers, 0 to 1. Large blocks and blocks with more structure are chosen
-            more often; if several were read for this step, each of these is chosen once.
+            more often; if several blocks were read for this step, each of these is chosen once.
         """
         window = self._load(step)
         if window != self._window:
@@ -253,7 +253,7 @@ class BlockCache:
         return self._counted.view(-1)[indices]
 
     def _loaded_at(self, step: int) -> int:
-        """Return how many blocks have been read up to a step, in the order of `_block_at`.
+        """Return the number of blocks read up to a step, in the order of `_block_at`.
 
         Patches are drawn from the latest of these blocks, as many as there are slots.
         """
@@ -336,7 +336,7 @@ class BlockCache:
 
 
 def _places(counted: np.ndarray, seed: int) -> np.ndarray | None:
-    """Return some of the pixels that count, as places of patches; None if none does."""
+    """Return some of the pixels that count, as places of patches; None if there are none."""
     found = np.flatnonzero(counted)
     if len(found) > _PLACES:
         found = np.random.default_rng(seed).choice(found, _PLACES, replace=False)

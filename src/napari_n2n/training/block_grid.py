@@ -1,4 +1,4 @@
-"""The grid of the blocks in which a pair is read: their edges are those of chunks."""
+"""The grid of the blocks in which a pair is read; the edges of blocks are edges of chunks."""
 
 import math
 from itertools import pairwise

@@ -64,8 +64,8 @@ class Checkpoint:
     path
         Path of the file.
     settings, normalisations, inputs
-        Those of the run; a checkpoint of other settings or data is refused. `inputs` describe some
-        pairs; the scales of the normalisations depend on the pixels of all.
+        Settings and data of the run; a checkpoint of other settings or data is refused. `inputs`
+        describe some pairs; the scales of the normalisations depend on the pixels of all.
     reports
         Noise of each channel; a checkpoint with noise from another report is refused.
     """
@@ -77,12 +77,13 @@ class Checkpoint:
     reports: Sequence[Report]
 
     def begin(self, state: TrainState, *, resume: bool) -> None:
-        """Load the file into the state of a run, if it is resumed and the file exists.
+        """Load the file into the state of a run, if the run is resumed and the file exists.
 
         Raises
         ------
         BadInput
-            If the checkpoint cannot be used, or saving would replace a file that is not one.
+            If the checkpoint cannot be used, or saving would replace a file that is not a
+            checkpoint.
         """
         if not self.path.exists():
             return
@@ -161,7 +162,7 @@ class Checkpoint:
 
     @property
     def _given_noise(self) -> list[Any]:
-        """The noise that was read from a file instead of measured, as plain JSON."""
+        """The noise as plain JSON, if it was read from a file instead of measured."""
         reports = (one for one in self.reports if isinstance(one, SingleReport))
         return [plain_json(asdict(one.noise_model)) for one in reports if one.source is not None]
 

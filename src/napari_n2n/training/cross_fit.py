@@ -1,8 +1,9 @@
 """Learn the error of the results from pixels that were not trained on, without a clean image.
 
 The plane is divided into two halves like a chessboard, and a network is trained on each. On the
-other half, its result is independent of the noise of the target: the squared distance of the two,
-less the noise of the target, is on average the squared error of the result (cross-fitting).
+half without training, the result is independent of the noise of the target. The squared difference
+of result and target, minus the variance of that noise, is then on average the squared error of the
+result (cross-fitting).
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ from napari_n2n.training.provenance import NO_PSNR, TOO_SMALL
 # Side of a square of the chessboard in pixels. Larger: more pixels far from the other half, whose
 # noise may be correlated; smaller: both halves show the same kinds of structure.
 _SQUARE = 32
-_TINY = 1e-9  # part of the largest weight sum that is added, so that features may be equal
+_TINY = 1e-9  # part of the largest sum, added to the diagonal so that equal features are allowed
 
 
 class HalfMask:
@@ -87,7 +88,7 @@ def learned_errors(halves: Sequence[Parts], noise: Sequence[NoiseModel]) -> dict
     halves
         Runs with a `HalfMask`, one for each half; the averages in their states are used.
     noise
-        For each channel, the noise of its first acquisition.
+        Noise of the first acquisition of each channel.
 
     Returns
     -------

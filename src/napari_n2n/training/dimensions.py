@@ -1,4 +1,4 @@
-"""Choose whether a run trains plane by plane, or on volumes: each plane with its neighbours."""
+"""Choose whether a run trains plane by plane or on volumes (each plane with its neighbours)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Dimensions:
     count
         2: plane by plane; 3: each plane with its neighbours along Z or T.
     reason
-        Why, in one sentence; empty if there is nothing to choose.
+        Reason of the choice, in one sentence; empty if there is nothing to choose.
     """
 
     count: int
@@ -49,7 +49,8 @@ def choose_dimensions(
     Raises
     ------
     BadInput
-        If the model to start from cannot be read, or suits volumes only and an image is none.
+        If the model to start from cannot be read, or it is for volumes and an image is not a
+        volume.
     """
     if settings.dims != "auto":
         return Dimensions(settings.dims)

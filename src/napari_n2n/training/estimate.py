@@ -24,8 +24,9 @@ from napari_n2n.training.schedule import usual_steps
 from napari_n2n.training.settings import PRESETS, TrainingSettings, networks
 
 _WARM_UP = 2  # untimed steps, in which torch allocates memory and chooses algorithms
-# Timing ends after this many steps, or, once there are a few, seconds. More: a more accurate
-# estimate; fewer: faster. One step alone may be ten times slower than the others.
+# Timing ends after the largest number of steps; or after these seconds, but not before the smallest
+# number of steps. More: a more accurate estimate; fewer: faster. One step alone may be ten times
+# slower than the others.
 _MOST_STEPS = 12
 _FEW_STEPS = 4
 _ENOUGH_SECONDS = 1.0
@@ -51,7 +52,7 @@ class TimeEstimate:
     device
         Device on which the steps were timed: "cpu", "cuda" or "mps".
     planes
-        Why planes are trained with their neighbours or without; empty if there is no choice.
+        Reason why planes are trained with or without neighbours; empty if there is no choice.
     quick_seconds, slow_seconds
         First and third quartile of the seconds per step; None: `step_seconds`.
     """
@@ -66,7 +67,7 @@ class TimeEstimate:
     slow_seconds: float | None = None
 
     def range(self, settings: TrainingSettings) -> tuple[float, float]:
-        """Return the longest time of a run in seconds, if steps are quick and if they are slow."""
+        """Return the longest time of a run in seconds, for quick steps and for slow steps."""
         step = self.step_seconds
         low, high = (
             replace(self, step_seconds=step if each is None else choose(each, step))

@@ -60,7 +60,7 @@ _log = logging.getLogger("napari_n2n")
 
 @dataclass(frozen=True, slots=True)
 class _Control:
-    """Parameters of `fit` that start, save and end a run, and what it chose for all channels."""
+    """Parameters of `fit` that start, save and end a run, and the choices for all channels."""
 
     dims: int
     stop: threading.Event
@@ -167,7 +167,7 @@ def _fit_network(
     reports: Sequence[Report],
     control: _Control,
 ) -> Generator[TrainingStep, None, Denoiser]:
-    """Train a network and, if error maps are wanted, one on each half to learn the error."""
+    """Train a network and, for error maps, one more network on each half of the pixels."""
     count = networks(settings)
     run = Steps(_run(pairs, settings, reports, control))
     with closing(run):
@@ -207,7 +207,7 @@ def _run(
 ) -> Generator[TrainingStep, None, tuple[Parts, ModelRecord]]:
     """Train one network: draw, predict, loss, step, average, validate, yield.
 
-    The average in the state that it returns has the best weights.
+    The returned state has the best weights in its `average`.
     """
     inputs, path = fingerprints(pairs), control.checkpoint
     parts = prepare(pairs, settings, reports, control.dims, mask, control.channel)
@@ -245,7 +245,7 @@ def _run(
                 save_at = time.monotonic() + _CHECKPOINT_SECONDS
             if now - yielded > _YIELD_SECONDS:
                 yield step_of(parts)
-                # Time for which the caller pauses the generator is not training time.
+                # The time while the caller pauses the generator is not training time.
                 started += time.monotonic() - now
                 yielded = time.monotonic()
 
@@ -278,7 +278,7 @@ def _best_model(parts: Parts, record: ModelRecord) -> Denoiser:
 
 @contextmanager
 def _saved_after_error(kept: Checkpoint | None, state: TrainState) -> Iterator[None]:
-    """If an error ends the run, for example of a disk, save the checkpoint first."""
+    """Save the checkpoint if an error, for example of a disk, ends the run."""
     try:
         yield
     except Exception:
@@ -341,7 +341,7 @@ def take_step(
 
 
 def _validate(parts: Parts) -> None:
-    """Score the averaged weights; if they no longer improve, set the end of the run."""
+    """Score the averaged weights; set the end of the run if they no longer improve."""
     history = parts.state.history
     try:
         score = parts.held_out.score(parts.state.average)

@@ -32,16 +32,17 @@ _SHARE = 0.1
 # Pixels at each edge of a block that are neither trained on nor scored: neighbours may share noise.
 _RIM = 2
 # Inside a mask, the blocks are placed again until their share is at least this part of that of the
-# whole plane: a small mask may be between the blocks. Seeds a prime number apart are never those of
-# other runs by habit (0, 1, 2).
+# whole plane: a small mask may be between the blocks. The seeds differ by a prime number, so that
+# they are not the usual seeds of other runs (0, 1, 2).
 _SHARE_INSIDE, _ATTEMPTS, _SEED_STEP = 0.7, 30, 1_000_003
 # Sides in pixels ([Z,] Y, X) and smallest number of the windows that are scored. More: a more
 # certain score; fewer: less time for each validation.
 _WINDOW = {2: (256, 256), 3: (24, 128, 128)}
 _WINDOWS = 8
-# Sides, and largest number, if there are more pairs than that: at most twice the pixels, so that a
-# validation takes about as long, and as much memory, as with few pairs. Smaller windows of planes
-# show more pairs; those of volumes have few pixels with all of their surroundings already.
+# Sides and largest number of windows if there are more pairs than the number above: at most twice
+# as many pixels, so that validation needs about as much time and memory as with few pairs. Windows
+# of planes are smaller here, to show more pairs. Windows of volumes keep their size: few of their
+# pixels have all their surroundings inside.
 _SMALL_WINDOW = {2: (128, 128), 3: (24, 128, 128)}
 _MOST_WINDOWS = {2: 64, 3: 8}
 _WEIGHT = 2  # of the fields of a `Batch`
@@ -50,7 +51,7 @@ _FOR_RANGE = 1024
 
 
 class Mask(Protocol):
-    """Which pixels of a plane are never a training target."""
+    """Base class: pixels of a plane that are never a training target."""
 
     def mask(self, rows: slice, columns: slice) -> np.ndarray:
         """Return the mask of a part of the plane, True where held out."""
@@ -156,7 +157,7 @@ class HeldOut:
     seed
         Seed of the choice of windows if there are more pairs than windows.
     resampling
-        Makes the images that are scored of one recording; None for pairs.
+        Makes the images that are scored if there is one recording; None for pairs.
 
     Attributes
     ----------
@@ -206,8 +207,8 @@ class HeldOut:
 
     def _psnr(self, predictions: list[Tensor]) -> Measurement:
         """Return the reference-free PSNR over all held-out blocks, in the range of each channel."""
-        # Outliers make the mean squared error meaningless. And in one recording, its own noise is
-        # not known well enough: a few per cent of it are as much as the error of a result.
+        # Outliers make the mean squared error meaningless. With one recording, the noise is not
+        # known well enough: a few per cent of it are as large as the error of a result.
         if self.loss.statistic != "mean" or self._resampling is not None:
             return Measurement(None, None)
         parts = self._squared_errors(predictions)
@@ -265,15 +266,16 @@ def _windows(
         pair, before = pairs[number], int(ends[number]) - counts[number]
         window = places[number].region(index - before)
         windows.append((pair.channel, _images(pair, masks[number], normalisations, window, dims)))
-    # Windows in bad frames or empty areas have nothing to score.
+    # Windows in bad frames or empty areas contain no pixel to score.
     return [one for one in windows if one[1][_WEIGHT].any()] or windows
 
 
 def _chosen(channels: Sequence[int], counts: Sequence[int], most: int, seed: int) -> list[int]:
-    """Return which windows are scored, as numbers over the windows of all pairs.
+    """Return the windows to score, numbered over all pairs.
 
-    Every pair has a window, if these are not more than `most`. Otherwise each channel gets an equal
-    number: of each of so many equal parts of its windows, one is drawn at random.
+    Every pair has at least one window if there are no more than `most` pairs. Otherwise each
+    channel gets the same number: its windows are divided into so many equal parts, and one window
+    is drawn from each part.
 
     Parameters
     ----------
@@ -295,7 +297,7 @@ def _chosen(channels: Sequence[int], counts: Sequence[int], most: int, seed: int
 
 
 class _Windows:
-    """The windows of a pair, side by side in every frame; with a mask, those that it touches."""
+    """The windows of a pair, side by side in every frame; inside a mask if the pair has one."""
 
     def __init__(self, pair: Pair, stride: tuple[int, ...], sides: tuple[int, ...]) -> None:
         self._shape, self._stride, self._sides = pair.first.shape, stride, sides

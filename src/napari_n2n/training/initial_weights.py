@@ -47,7 +47,7 @@ def initial_network(
     stabilisation
         Intensities in which the network computes; None for normalised units.
     channel
-        Number of the network, if each channel gets one; None if there is only one.
+        Number of the network if each channel has its own; None if there is only one network.
 
     Raises
     ------
@@ -80,9 +80,9 @@ def _of_model(
 ) -> tuple[dict[str, Any], Network]:
     """Return architecture and network of the model that a run starts from.
 
-    Intensities of the new data are normalised in their own way, so that a model of darker or
-    brighter recordings can be used. The variance-stabilised intensities of a model are not kept:
-    the run uses those of its own noise, if it needs them.
+    Intensities of the new data are normalised separately, so that a model of darker or brighter
+    recordings can be used. The variance-stabilised intensities of a model are not used: the run
+    computes new ones from its own noise, if it needs them.
     """
     path = settings.start_model
     assert path is not None
@@ -114,7 +114,7 @@ def _of_model(
 
 
 def _shape(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a network that decide the shape of its weights."""
+    """Return the arguments of a network that determine the shapes of its weights."""
     return Architecture(**chosen).model_dump(exclude={"norm", "stabilised"})
 
 

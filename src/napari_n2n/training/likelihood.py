@@ -18,20 +18,21 @@ from torch import Tensor
 from napari_n2n.noise.noise_model import NoiseModel
 
 # Part of a run over which the scale shrinks to that of the noise: this part without outliers, and
-# this much longer for the share of outliers, but at most the whole run. Faster, and dark and
-# bright parts are taken for outliers (impulses on 75 %, 200 steps: 17 dB instead of 23); slower,
-# and outliers count for longer.
+# this much longer for the share of outliers, but at most the whole run. Faster: dark and bright
+# parts are taken for outliers (impulses on 75 %, 200 steps: 17 dB instead of 23). Slower: outliers
+# have an influence for longer.
 _FASTEST, _SLOWER = 0.3, 2.0
 # Smallest scale in a mixture with outliers, as a part of the image's standard deviation: near 0,
 # few pixels would decide.
 _ERROR = 0.03
-# Every how many-th pixel of a batch measures the error of the prediction, a prime number, so that
-# these are in all columns; and rounds of expectation-maximisation, after which it changes little.
+# The error of the prediction is measured on every n-th pixel of a batch; n is a prime number, so
+# that the pixels are in all columns. And the number of rounds of expectation-maximisation: further
+# rounds change little.
 _EVERY, _ROUNDS = 17, 12
-# Smallest share, so that its logarithm is finite: rarer outliers do not occur in a recording.
+# Smallest share of outliers, so that its logarithm is finite: rarer ones do not occur.
 _RAREST = 1e-20
-# Standard deviations beyond which float32 cannot hold density and log(Phi): the limit of the hazard
-# rate is used, the distance itself.
+# Standard deviations beyond which float32 cannot represent density and log(Phi): the hazard rate is
+# then replaced by its limit, the distance itself.
 _FARTHEST = 30.0
 
 
@@ -94,7 +95,7 @@ class MeasuredNoise:
         return torch.maximum(start + (position - below) * (end - start), self.variances.min())
 
     def limited(self, target: Tensor, censored: Tensor) -> Tensor:
-        """Return the targets; at a limit, the value beyond which all values read as the limit."""
+        """Return the targets; at a limit, the value beyond which the detector reports the limit."""
         return target - censored * self.half_step
 
     def scale(self, signal: Tensor, progress: float) -> Tensor:
@@ -102,7 +103,7 @@ class MeasuredNoise:
         return self.variance(signal) + self.excess(progress)
 
     def excess(self, progress: float) -> float:
-        """Return by how much this variance exceeds that of the noise, in ADU^2."""
+        """Return the difference of `scale` and the variance of the noise, in ADU^2."""
         if not self.has_outliers:
             return 0.0
         share = min(1.0, self.share + sum(self.stuck))
@@ -233,7 +234,7 @@ def most_likely(
 ) -> Tensor:
     """Return the value that maximises the likelihood of many targets of each pixel.
 
-    It is the statistic to which a network converges that is trained with this loss.
+    A network that is trained with this loss converges to this value.
 
     Parameters
     ----------

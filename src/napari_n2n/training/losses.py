@@ -1,9 +1,9 @@
 """Losses, and the statistic that a network trained with each one converges to.
 
 A network trained to predict one noisy acquisition from another cannot predict the noise. In each
-pixel, it converges to the value that minimises the expected loss over all noisy targets. The
-choice of the loss is therefore the choice of a statistic (Lehtinen et al. 2018, sec. 2). The table
-`LOSSES` is the only place where losses are listed: command line, widgets, advice and docs read it.
+pixel, it converges to the value that minimises the expected loss over all noisy targets. The choice
+of the loss is therefore the choice of a statistic (Lehtinen et al. 2018, sec. 2). The table
+`LOSSES` is the only list of losses: command line, widgets, advice and docs use it.
 """
 
 from abc import ABC, abstractmethod
@@ -92,10 +92,10 @@ class Loss(ABC):
 
     @abstractmethod
     def held_out_error(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch for validation: constant, it selects the weights."""
+        """Return the mean loss of a batch for validation; it does not change during a run."""
 
     def measured(self, model: NoiseModel, spread: float, device: torch.device) -> "Loss":
-        """Return the loss for measured noise; see `Likelihood`. The others do not depend on it."""
+        """Return the loss for measured noise; only `Likelihood` depends on the noise."""
         return self
 
 

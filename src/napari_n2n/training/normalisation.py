@@ -26,7 +26,7 @@ from napari_n2n.stats.affine import Affine
 _PLANES = 8
 _SIDE = 1024
 _EVERY = 7
-# Most pairs of a channel that are read for it: half a million values of planes of 256x256.
+# Largest number of pairs of a channel that are read: half a million values of 256x256 planes.
 _PAIRS = 64
 # Smallest variance at black, as a part of that at the darkest measured level.
 _DARK = 0.1
@@ -88,8 +88,8 @@ def stabilise(
 ) -> Stabilisation | None:
     """Return variance-stabilised intensities for one channel; None if they are not needed.
 
-    They are needed if the variance of the noise spans a wide range: the bright structures would
-    have so large values that the network neglects the dim ones.
+    They are needed if the variance of the noise spans a wide range: otherwise bright structures
+    have such large values that the network neglects dim ones.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ from napari_n2n.training.settings import TrainingSettings
 _ORIENTATIONS = 8  # rotations by 90 degrees and flips of a plane
 # Depth in pixels of a patch of a volume. Larger: more context along Z, slower steps.
 VOLUME_DEPTH = 16
-# Factor by which the batch is smaller for volumes, because a patch has 16 times as many pixels.
+# Factor by which the batch size is divided for volumes, whose patches have 16 times as many pixels.
 # Smaller: slower steps; larger: noisier gradients.
 _PATCHES_PER_VOLUME = 8
 
@@ -70,8 +70,8 @@ class Patches:
         Returns
         -------
         Batch
-            2 * `count` patches, flipped and rotated at random; input and target in the same way. Of
-            a single recording `count` patches, input and target alike: see `Resampling`.
+            2 * `count` patches, flipped and rotated at random; input and target in the same way. A
+            single recording gives `count` patches with equal input and target: see `Resampling`.
         """
         cache = self._cache
         rng = np.random.default_rng((cache.seed, step))
@@ -93,7 +93,7 @@ class Patches:
             counted = block.counted + (offset if cache.leaves_out else in_plane)
             turn = int(rng.integers(_ORIENTATIONS * (2 if len(lengths) == 3 else 1)))
             chosen = [int(k) for k in rng.permutation(len(pair.acquisitions))[:2]]
-            # Both directions of two acquisitions; of a single one, it is input and target.
+            # Two acquisitions are used in both directions; a single one is both input and target.
             directions = [(one, other) for one, other in zip(chosen, chosen[::-1], strict=True)]
             each = [maps(pair, cache.normalisations, *way) for way in directions]
             real += [(*own, back.limit) for own, back in zip(each, each[::-1], strict=True)]
@@ -156,7 +156,7 @@ class Patches:
 def _is_hit(
     values: Tensor, others: Tensor, gain: Tensor, offset: Tensor, smallest: Tensor
 ) -> Tensor:
-    """Return where values are hit, as `Hits.where` does; all on one scale."""
+    """Return where values are hit, like `Hits.where`; all on one intensity scale."""
     above = (values - others).clamp(min=0.0)
     return above**2 > torch.maximum(gain * others + offset, smallest)
 

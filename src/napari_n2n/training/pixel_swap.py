@@ -24,7 +24,7 @@ _MOST_CORRELATION = 0.1
 # patches: this helped below 1 %; at 5 % it was better to swap in half of them.
 _MOST_NOISE_DIFFERENCE = 0.03
 _SHARE_IF_NOISE_DIFFERS = 0.5
-# Largest shift of B against A, in pixels: beyond it, swapped pixels would blur edges in the target.
+# Largest shift of B against A, in pixels: with more, swapped pixels would blur edges in the target.
 _MOST_SHIFT = 0.25
 _CHANGED = frozenset({"motion", "drift", "duplicate"})  # warnings that rule out a swap
 
@@ -78,9 +78,10 @@ def allowed_swap(reports: Sequence[NoiseReport], loss: Loss) -> PixelSwap | None
 
     The result is None if the noise is correlated along both axes or its correlation could not be
     determined, if something moved or changed between the acquisitions, and for losses that tolerate
-    outliers: outliers come in clusters, and the rest of a cluster in the input would show where it
-    is in the target. If one acquisition is noisier than the other, no pixels are swapped in half of
-    the patches, because the network must also be trained on images with the noise of each.
+    outliers: outliers come in clusters, and the part of a cluster in the input would show where the
+    other part is in the target. If one acquisition is noisier than the other, no pixels are swapped
+    in half of the patches, because the network must also be trained on images with the noise of
+    each.
     """
     if loss.statistic != "mean":
         return None

@@ -30,7 +30,7 @@ from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import TrainState
 
 # Part of the learning rate for one recording with independent noise, from weights that were trained
-# before: the same noise is the target in every step, and higher rates memorise more of it
+# before: the target has the same noise in every step, and higher rates overfit it
 # (benchmarks/README.md, "One recording alone").
 _OF_ONE_RECORDING = 0.5
 
@@ -40,8 +40,8 @@ _log = logging.getLogger("napari_n2n")
 def trains_separately(settings: TrainingSettings, reports: Sequence[Report]) -> bool:
     """Return whether each channel gets its own network.
 
-    Each gets one if the settings ask for it, or if outliers in one channel would affect another:
-    if the channels need different losses, if their noise decides the weights of the pixels, or if
+    This is so if the settings ask for it; if the channels need different losses, or the noise
+    decides the weights of the pixels, so that outliers in one channel would affect another; or if
     noise is drawn because there is only one recording.
     """
     losses = {chosen_loss(settings, report).name for report in reports}
@@ -86,8 +86,8 @@ def prepare(
 ) -> Parts:
     """Build and return the parts of a run; the caller must close the cache afterwards.
 
-    `dims` is 2 for planes and 3 for volumes. `mask` returns, for the shape of a plane and the seed,
-    which pixels are held out. `channel` is the number of the network, if each channel gets one.
+    `dims` is 2 for planes and 3 for volumes. `mask` returns the held-out pixels for the shape of a
+    plane and a seed. `channel` is the number of the network if each channel has its own.
     """
     report = reports[0]
     loss = chosen_loss(settings, report)  # all have the same: see `trains_separately`
@@ -152,13 +152,13 @@ def prepare(
 
 
 def _swap(reports: Sequence[Report], loss: Loss) -> PixelSwap | None:
-    """Return which pixels two recordings may swap; none if there is only one."""
+    """Return which pixels two recordings may swap; None if there is only one recording."""
     of_pairs = [report for report in reports if isinstance(report, NoiseReport)]
     return allowed_swap(of_pairs, loss) if len(of_pairs) == len(reports) else None
 
 
 def _check_single(settings: TrainingSettings, loss: Loss, report: SingleReport) -> None:
-    """Refuse settings that need a second recording.
+    """Raise if the settings need a second recording.
 
     Raises
     ------

@@ -19,8 +19,8 @@ from napari_n2n.training.normalisation import Normalisation
 from napari_n2n.training.settings import TrainingSettings
 from napari_n2n.training.state import History
 
-# Pairs whose pixels are compared when a run is resumed. Of each, a few planes are read, in about a
-# second.
+# Number of pairs whose pixels are compared when a run is resumed. Of each, a few planes are read,
+# in about a second.
 _COMPARED_PAIRS = 8
 NO_PSNR = "outliers in the target make a mean squared error, and so a PSNR, meaningless"
 """Why scores are missing if the statistic of the loss is not the mean."""
@@ -102,12 +102,12 @@ def _no_psnr(pairs: Sequence[Pair], statistic: str, best: HeldOutScore | None) -
 
 
 def _reproducible(score: HeldOutScore) -> HeldOutScore:
-    """Return a score without the measured time if this must not be stored."""
+    """Return a score, without the measured time if times must not be stored."""
     return score.model_copy(update={"seconds": 0.0}) if has_fixed_date() else score
 
 
 def empty_squares(pairs: Sequence[Pair]) -> list[int | None]:
-    """Return the largest of each channel's sides of squares that were left out, or None."""
+    """Return for each channel the largest side of a square that was left out, or None."""
     channels = sorted({pair.channel for pair in pairs})
     sides = [[pair.empty_square or 0 for pair in pairs if pair.channel == c] for c in channels]
     return [max(own) or None for own in sides]
@@ -142,7 +142,7 @@ def _hash_of_mask(pair: Pair) -> str:
 def difference(record: ModelRecord, pairs: Sequence[Pair]) -> str:
     """Return how pairs differ from those that a model was trained on; empty if they do not.
 
-    Names and folders do not matter. Models of version 0.1 do not describe the pixels.
+    Names and folders are not compared. Models of version 0.1 do not describe the pixels.
     """
     if record.of_channels:  # trained one after another
         pairs = sorted(pairs, key=lambda pair: pair.channel)

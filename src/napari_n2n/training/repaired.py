@@ -1,7 +1,7 @@
 """Repair the fixed pattern of the detector in the acquisitions of a run.
 
-Offsets are subtracted from input and target. A bad pixel has the mean of its neighbours in the
-input; as a target it has no weight.
+Offsets are subtracted from input and target. A bad pixel is replaced by the mean of its neighbours
+in the input, and has no weight in the target.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def _with_map(pair: Pair, detector: DetectorMap | None) -> Pair:
 
 
 def detector_maps(pairs: Sequence[Pair]) -> list[DetectorRecord | None]:
-    """Return for each channel the map by which its acquisitions are corrected."""
+    """Return the map that corrects the acquisitions of each channel."""
     channels = sorted({pair.channel for pair in pairs})
     first = [next(pair for pair in pairs if pair.channel == channel) for channel in channels]
     maps = [pair.first.detector for pair in first]

@@ -1,16 +1,16 @@
-"""Training images from one recording: new noise where a second one would have its own.
+"""Training images from one recording: simulated noise replaces a second recording.
 
-Two methods need the measured noise; the noise itself decides which one is right.
+There are two methods; both use the measured noise, which determines the right one.
 
 - "pixels", if the noise of neighbouring pixels is independent. Some pixels are hidden, the network
   predicts them from their neighbours, and new noise is added to this prediction. The image with
   these pixels is the input; the values that were recorded there are the target. The noise of the
   target is not in the input, as in Noise2Noise. (Hidden pixels: Krull et al. 2019, who put other
   pixels of the image in their place.)
-- "images", if it is correlated, so that neighbours would show the noise of a hidden pixel. The
+- "images", if the noise is correlated: neighbours would show the noise of a hidden pixel. The
   pretrained network denoises the recording, and new noise with the measured variance and
-  correlation is added. The network then learns to remove exactly this noise from images like these,
-  but nothing about the sample that the pretrained one has not found.
+  correlation is added. The network then learns to remove exactly this noise from such images, but
+  no structure of the sample that the pretrained network has not found.
 """
 
 import copy
@@ -28,11 +28,11 @@ from napari_n2n.noise.single_report import Method
 from napari_n2n.training.likelihood import MeasuredNoise
 from napari_n2n.training.normalisation import Batch
 
-# Share of the pixels that are hidden. More: more is learned in a step; fewer: the prediction that
-# takes their place is better. No other share was compared at length.
+# Share of the pixels that are hidden. More: more training targets in a step; fewer: a better
+# prediction of the hidden pixels. Other shares were not compared systematically.
 _HIDDEN = 0.2
-# Weight of a 7x7 neighbourhood against 3x3 in what fills hidden pixels: it matters only where all
-# pixels of the smaller one are hidden.
+# Weight of the 7x7 neighbourhood relative to 3x3 when hidden pixels are filled: it matters only
+# where all pixels of the 3x3 neighbourhood are hidden.
 _FARTHER = 1e-3
 
 
@@ -128,7 +128,7 @@ def correlated(white: Tensor, correlation: Sequence[Sequence[float]]) -> Tensor:
         for lag, value in enumerate(along[: (length + 1) // 2]):
             lags[lag] = value
             lags[-lag % length] = value
-        # Measured correlations may not be those of any noise: negative powers become 0.
+        # Measured correlations may be impossible for any noise: negative powers become 0.
         power = torch.fft.fft(lags).real.clamp(min=0.0)
         response = (power / power.mean()).sqrt().to(white.device, white.dtype)
         shape = [length if k == axis % white.ndim else 1 for k in range(white.ndim)]

@@ -19,8 +19,9 @@ WARM_UP_STEPS = 50
 # Share of the run, at its end, in which the rate falls to 0. Larger: less noise in the final
 # weights; smaller: more steps at the peak rate.
 RAMP_DOWN = 0.4
-# How often every pixel is trained on, and smallest and largest number of steps, if no number is
-# given. More: more detail, but also overfitting of a single pair's noise; fewer: detail is missing.
+# Without a given number of steps: how often every pixel is trained on, and the smallest and largest
+# number of steps. More: more detail, but also overfitting of a single pair's noise; fewer: detail
+# is missing.
 VIEWS = 400
 SHORTEST_RUN, LONGEST_RUN = 1500, 6000
 # Validations without improvement before the ramp-down. More: longer runs; fewer: a run may end by
@@ -105,9 +106,9 @@ class Schedule:
         return min(done, 1.0)
 
     def has_plateaued(self, curve: Sequence[HeldOutScore]) -> bool:
-        """Return whether the last validations brought no improvement.
+        """Return whether the latest validations brought no improvement.
 
-        They are a third of all, but at least three times `patience`.
+        These are the last third of all validations, but at least three times `patience`.
         """
         errors = [score.held_out for score in curve]
         recent = max(round(_PATIENCE * self.patience), len(errors) // 3)

@@ -56,7 +56,7 @@ STARTS = {
     "warm": "weights pretrained on simulated noise",
     "cold": "random weights",
 }
-"""What training starts from unless it is a model, and the text of each in menus."""
+"""Initial weights other than a model, and the text of each choice in menus."""
 
 
 class TrainingSettings(BaseModel):
@@ -184,8 +184,8 @@ class TrainingSettings(BaseModel):
     """auto; warm: pretrained on simulated noise; cold: random; or a model to continue from."""
 
     # 1.5e-3 was as good as lower rates from pretrained weights, and works from random ones
-    # (benchmarks/README.md, "What was tried").
-    # Steps of Adam are about as long as the rate: above 1, weights change by more than themselves.
+    # (benchmarks/README.md, "What was tried"). A step of Adam changes a weight by about the rate:
+    # above 1, by more than the weight itself.
     learning_rate: float = Field(default=1.5e-3, gt=0, le=1, title="Learning rate")
     """Peak learning rate of Adam; half of it for one recording from pretrained weights."""
 
@@ -209,7 +209,7 @@ class TrainingSettings(BaseModel):
 
     @property
     def start_model(self) -> Path | None:
-        """The model file that the run starts from; None if it starts from none."""
+        """The model file that the run starts from; None without one."""
         return None if self.start in STARTS else Path(self.start).expanduser()
 
     @field_validator("*", mode="before")

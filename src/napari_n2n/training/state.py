@@ -135,12 +135,12 @@ class TrainState:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of the state."""
+        """Return the tensors of the state by name."""
         tensors = {f"average.{name}": values for name, values in self.average.state_dict().items()}
         tensors |= {f"network.{name}": values for name, values in self.network.state_dict().items()}
         tensors |= {f"best.{name}": values for name, values in self.best.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
-            # Numbers of steps have torch's default type, which a calling program can change.
+            # Step counters have torch's default type, which a calling program can change.
             tensors |= {f"optimizer.{index}.{name}": one.float() for name, one in moments.items()}
         return tensors
 
@@ -168,8 +168,8 @@ class TrainState:
     def load(self, tensors: dict[str, Tensor], history: History, batch_size: int) -> None:
         """Restore a state from its tensors, on the CPU, and its other values.
 
-        The tensors are copied to the device of the network, except Adam's numbers of steps: these
-        stay on the CPU, because Adam reads them in every step and would wait for the device.
+        The tensors are copied to the device of the network, except Adam's step counters: these stay
+        on the CPU, because Adam reads them in every step and would have to wait for the device.
         """
         parts: dict[str, Any] = {}
         for name, tensor in tensors.items():

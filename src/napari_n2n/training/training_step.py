@@ -85,16 +85,16 @@ def step_of(parts: Parts) -> TrainingStep:
 def of_whole_run(
     step: TrainingStep, number: int, count: int, finished: Sequence[Denoiser] = ()
 ) -> TrainingStep:
-    """Convert the progress of one of several networks to that of the whole run.
+    """Convert the progress of one of several networks to the progress of the whole run.
 
     Parameters
     ----------
     step
         Progress of the network.
     number, count
-        Its number, from 0, and the number of networks.
+        Number of this network, from 0, and number of all networks.
     finished
-        Models of the channels before.
+        Models of the previous channels.
     """
 
     def denoiser() -> Denoiser | None:
