@@ -1,9 +1,9 @@
 """Compute the shards of a result as tasks on an existing `dask.distributed` cluster.
 
 Model and plan are sent once to each worker. Every shard is written by one worker at a time, and by
-another if this worker is lost; workers may join during a run. They must find the files under the
-same paths as the client: each one verifies this before its first shard, and the client reads every
-shard again where it expects it.
+another worker if the first is lost; workers may join during a run. Workers must find the files
+under the same paths as the client. Each worker verifies this before its first shard, and the client
+reads every shard again from its own path.
 """
 
 import json
@@ -59,10 +59,10 @@ def shards_on_cluster(
         Address of the scheduler, such as ``tcp://127.0.0.1:8786``, or the JSON file with its
         address that ``dask scheduler --scheduler-file`` has written.
     levels
-        Name and region of every shard that is missing, the full resolution first; None as the
-        region of those of a coarser level.
+        Name and region of every missing shard, the full resolution first; the region is None for
+        shards of a coarser level.
     finished
-        Checks of the shards that are on the disk; the caller adds what is yielded.
+        Checks of the shards that are on the disk; the caller adds the checks that are yielded.
     job
         Data for the workers.
     writer
@@ -85,7 +85,7 @@ def shards_on_cluster(
         _threads(client, address)
         needed = Needed.by(job)
         _check_workers(client, needed)
-        # Not scattered: data that were scattered are lost with all workers that have a copy.
+        # Not scattered: scattered data are lost when all workers with a copy are lost.
         sent = client.submit(_same, (job, needed), key=f"n2n-{needed.key}", pure=False)
 
         def submit(name: str, region: Region | None) -> Any:
@@ -200,7 +200,7 @@ def _threads(client: Any, address: str) -> int:
 
 
 def _check_workers(client: Any, needed: Needed) -> None:
-    """Raise if a worker has another version of the package, or does not see the files."""
+    """Raise if a worker has another version of the package, or cannot find the files."""
     versions = client.get_versions(packages=["napari_n2n"])["workers"]
     found = {worker: dict(one["packages"])["napari_n2n"] for worker, one in versions.items() if one}
     for worker, version in found.items():
@@ -218,7 +218,7 @@ def _check_workers(client: Any, needed: Needed) -> None:
 
 
 def _same(sent: tuple[ClusterJob, Needed]) -> tuple[ClusterJob, Needed]:
-    """Return the argument: as the result of a task, which can be computed again."""
+    """Return the argument, so that it is the result of a task, which can be computed again."""
     return sent
 
 
@@ -249,7 +249,7 @@ def _computed(
             continue
         finished = next(running)
         done = finished.result()
-        finished.release()  # otherwise it would be written again if its worker is lost
+        finished.release()  # otherwise the shard would be written again if its worker is lost
         if isinstance(done, BadInput):
             raise done
         yield done

@@ -1,8 +1,8 @@
-"""What a worker of a `dask.distributed` cluster does: find the files of a job, and write shards.
+"""The tasks of a worker of a `dask.distributed` cluster: find the files of a job, write shards.
 
 A worker never creates a result: it opens the one that the client has created, which it recognises
-by its token. Its bytes do not depend on the worker, because each task computes with one thread;
-another number of threads rounds differently.
+by its token. The bytes of the result do not depend on the worker, because each task computes with
+one thread: another number of threads rounds differently.
 """
 
 import threading
@@ -30,8 +30,8 @@ from napari_n2n.model.device import choose_device
 # How often, and after how many seconds, a process looks for a shard that another one has written:
 # network disks show the files of other computers late, NFS by default after up to 60 seconds.
 _LOOKS, _LOOK_SECONDS = 320, 0.25
-_KEPT = 2  # predictors in a worker: those of two clients that use one cluster at the same time
-# Causes of errors that another worker would find, too: such a shard is not tried again.
+_KEPT = 2  # predictors in a worker: enough for two clients that use a cluster at the same time
+# Causes of errors that every worker would find: such a shard is not tried again.
 _CERTAIN = ("cluster", "device", "not_finite")
 _predictors: dict[str, Predictor] = {}
 _building = threading.Lock()
@@ -50,7 +50,7 @@ class ClusterJob:
     path
         Absolute path of the result.
     token
-        That of its unfinished store or file, which must exist.
+        Token of the unfinished store or file, which must exist.
     device
         Device of the workers, as in `choose_device`.
     memory, tile
@@ -68,7 +68,7 @@ class ClusterJob:
 
 @dataclass(frozen=True)
 class Needed:
-    """What a worker must find; see `ClusterJob`.
+    """Description of what a worker needs for a job; see `ClusterJob`.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Needed:
     dims
         Dimensions of the model.
     inputs
-        The acquisitions that are read from files, with the hash of their pixels.
+        The acquisitions that are read from files, each with a hash of its pixels.
     """
 
     key: str
@@ -93,7 +93,7 @@ class Needed:
 
     @classmethod
     def by(cls, job: ClusterJob) -> "Needed":
-        """Return what the workers of a job must find, as it is on this computer."""
+        """Return what the workers of a job need, as found on this computer."""
         return cls(
             key=uuid.uuid4().hex,
             version=own_version(),
@@ -166,7 +166,7 @@ def other_version(found: str, wanted: str) -> str:
 
 
 def write_part(sent: tuple[ClusterJob, Needed], part: Part) -> tuple[str, Check] | BadInput:
-    """Compute and write a shard; return its name and check, or an error that is not by chance."""
+    """Compute and write a shard; return its name and check, or an error that would occur again."""
     job, needed = sent
     try:
         predictor = _predictor(job, needed)
@@ -190,12 +190,12 @@ def write_part(sent: tuple[ClusterJob, Needed], part: Part) -> tuple[str, Check]
 
 
 def wait_for(name: str, check: Check, writer: Writer) -> None:
-    """Wait until a shard is on the disk here as another process has written it.
+    """Wait until a shard that another process has written is complete on the disk here.
 
     Raises
     ------
     BadInput
-        If it is not, after more than a minute.
+        If the shard is not complete after more than a minute.
     """
     for _ in range(_LOOKS):
         if writer.check(name) == check:
@@ -242,7 +242,7 @@ def _predictor(job: ClusterJob, needed: Needed) -> Predictor:
     Raises
     ------
     BadInput
-        If this worker cannot do the job; those that join late were not asked before.
+        If this worker cannot do the job; workers that join late have not been checked before.
     """
     from distributed import get_worker
 

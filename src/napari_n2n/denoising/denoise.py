@@ -36,10 +36,10 @@ from napari_n2n.model.denoiser import Denoiser, load
 from napari_n2n.model.device import choose_device
 
 Part = tuple[str, Region | None]
-"""Name of a shard, and what it covers; None: a shard of a coarser level."""
+"""Name and region of a shard; the region is None for a shard of a coarser level."""
 
 Written = tuple[str, Check | None] | float
-"""Name and check of a shard that was written, or how many shards are computed beyond these."""
+"""Name and check of a written shard, or the number of shards that are computed but not written."""
 
 _log = logging.getLogger("napari_n2n")
 
@@ -81,8 +81,8 @@ def denoise_by_shards(
     """Denoise into a file; a generator that yields after every shard and returns the path.
 
     It yields once before the first shard, as soon as the empty result can be shown; a resumed run
-    that is already finished yields nothing. If it is closed
-    or cancelled after a shard has been written, the unfinished result is kept and can be resumed.
+    that is already finished yields nothing. If the run is closed or cancelled after a shard has
+    been written, the unfinished result is kept and can be resumed.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def denoise_by_shards(
     cancelled
         Called before every layer of the network; the run ends if it returns True.
     sources
-        What the plan was made from, if it was more than paths: napari layers name their file.
+        Sources of the plan, if they are more than paths: napari layers name their file.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def denoise_by_shards(
     tile = fitting_tile(denoiser, plan, chosen, memory)
     with locked(path):
         job = job_of(denoiser, plan)
-        # With the date of the first run: a resumed result has the same bytes.
+        # The date is that of the first run, so that a resumed result has the same bytes.
         made = provenance_of_result(denoiser, plan, job["input"])
         job |= {"_tile": tile, "_overwrite": overwrite, "_provenance": made}
         if resume and is_finished(path, job):
@@ -255,8 +255,8 @@ def denoise(
     overwrite
         Overwrite existing output.
     resume
-        Resume an interrupted run of the same model on the same input, return at once if `out` is
-        already its result, or else start.
+        Resume an interrupted run of the same model on the same input. If `out` is already the
+        result, return at once; if there is no such run, start one.
     scheduler
         Address of a `dask.distributed` scheduler whose workers compute the shards of a file, or
         the file with its address that ``dask scheduler --scheduler-file`` has written;

@@ -22,16 +22,17 @@ _PLANES, _SAMPLED_SIDE = 4, 1024
 _EVERY = 11
 # Percentiles used as the range of values: not changed by hot pixels.
 _ENDS = 1, 99.9
-# How far values may be outside the range of the training data, in parts of that range.
+# Largest distance of values from the range of the training data, as a part of that range.
 _BEYOND = 0.5
 # Largest factor between the noise and that in training. Twice the detector gain at the same
 # light changes it by 1.41; quarters of one field of view differ by up to 1.06 (FMD, sCMOS).
 _TIMES = 1.3
-# The same for a model file without `noise_excess`, where fine detail of the scene counts as noise.
+# Largest factor for a model file without `noise_excess`, where fine detail of the scene counts as
+# noise.
 _TIMES_UNCALIBRATED = 2.0
-# Correlation at lag 1 above which the noise is not compared for such a file, because the measured
-# noise is too low; and share of outliers above which it is not compared for any file, because
-# outliers then change the photon-transfer line.
+# The noise is not compared for such a file if the correlation at lag 1 is above the first limit,
+# because the measured noise is too low; and not for any file if the share of outliers is above the
+# second limit, because outliers then change the photon-transfer line.
 _MOST_CORRELATION, _MOST_OUTLIERS = 0.2, 0.03
 # Smallest side of a plane in pixels for the noise level.
 _SMALLEST = 3

@@ -1,4 +1,4 @@
-"""The expected error of a region of a result, from what its acquisitions became."""
+"""Compute the expected error of a region of a result from the denoised acquisitions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from napari_n2n.stats.affine import Affine
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Contribution:
-    """What one acquisition contributes to a region.
+    """One denoised acquisition in a region.
 
     Attributes
     ----------
     target
-        Its part of the region.
+        Part of the region that the acquisition covers.
     denoised
         The denoised pixels, on the intensity scale of the result (ADU).
     unknown
@@ -37,7 +37,7 @@ def expected_error(
     Parameters
     ----------
     model
-        What was learned during training.
+        The error model that was learned during training.
     result
         Mean of the parts; shape (..., Y, X).
     parts
@@ -59,7 +59,7 @@ def expected_error(
         count[part.target] += 1
     first, each = scale.inverse(result), scale.inverse(each)
     error = model.expected(first, each)
-    if (count < len(parts)).any():  # displaced acquisitions: not all are known at the edges
+    if (count < len(parts)).any():  # displaced acquisitions: some do not reach the edges
         np.copyto(error, model.expected(first), where=count < len(parts))
     error *= np.float32(scale.gain)
     error[unknown] = np.nan

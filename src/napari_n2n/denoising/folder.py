@@ -41,7 +41,7 @@ class FolderStep:
     warnings
         Sentences that say how the recordings differ from those that the model was trained on.
     checked
-        Before the first is denoised: number of the recording that is checked; later None.
+        Number of the recording that is being checked, before denoising starts; later None.
     """
 
     done: int
@@ -70,7 +70,7 @@ class FolderJob:
     folder
         Folder for the results: a TIFF for a TIFF, OME-Zarr for other formats.
     root
-        Folder of the first recordings: the results of those in its subfolders are in subfolders of
+        Folder of the first recordings: results of recordings in its subfolders are in subfolders of
         the same names. None: all results are in `folder` itself.
     unmatched
         Errors of the recordings that have no counterpart in the other folders.
@@ -180,17 +180,17 @@ def denoise_fields_of_view(
 ) -> Generator[FolderStep, None, list[Path]]:
     """Denoise one field of view after another; a generator that returns the paths of the results.
 
-    A resumed run that is already finished yields nothing. Whenever it ends, every result is
+    A resumed run that is already finished yields nothing. Whenever the run ends, every result is
     complete, can be resumed, or has not been started. Recordings that cannot be opened, or do not
     suit the model, raise one error before denoising starts. See `denoise_folder` for the
     parameters.
     """
     how: dict[str, Any] = {"axes": axes, "dtype": dtype, "turns": turns}
-    if quantity != "result":  # journals of earlier versions have no word for it
+    if quantity != "result":  # journals of earlier versions have no such entry
         how["quantity"] = quantity
     # A resumed run overwrites the remaining results if the first run had this option.
     settings = {"model": denoiser.fingerprint(), **how, "_overwrite": overwrite}
-    # Locked from before the first look at the results until the last one is finished.
+    # The lock is held from before the results are checked until the last one is finished.
     with locked(job.journal.with_suffix(""), title=job.folder):
         _check_results(job, overwrite=overwrite, resume=resume)
         journal = read_journal(job.journal) if resume else None
@@ -259,7 +259,7 @@ def _left(job: FolderJob, journal: Journal | None) -> list[int]:
 
 
 def _unchanged(source: Path, before: list[Any]) -> bool:
-    # The bytes of a finished recording are read only if its time is another one.
+    # The bytes of a finished recording are read only if its time of change differs.
     return state_of(source, contents=False) == before[:3] or same_state(before, state_of(source))
 
 
@@ -272,7 +272,7 @@ def _denoise_each(
     how: dict[str, Any],
     options: dict[str, Any],
 ) -> Generator[FolderStep, None, None]:
-    """Denoise fields of view; if problems are left out, also those that arise on reading pixels."""
+    """Denoise fields of view; a field of view with a problem on reading may be left out."""
     results, entries, total = job.results, job.entries, len(job.fields)
     for number in numbers:
         sources, out = job.fields[number], results[number]

@@ -33,7 +33,7 @@ class Scene:
     weights
         For each, its weight in the average; the weights sum to 1.
     starts
-        For each, the row and column at which the part common to all starts, in pixels.
+        For each, first row and column of the part common to all acquisitions, in pixels.
     """
 
     acquisitions: tuple[Acquisition, ...]
@@ -53,11 +53,11 @@ class Plan:
     header
         Header of the result, on the grid of the first acquisition.
     warnings
-        Sentences that say how the acquisitions differ from those that the model was trained on.
+        Sentences about differences between the acquisitions and the training data.
     turns
         Whether test-time augmentation is used.
     quantity
-        What is computed: the result, or its expected error.
+        Quantity to compute: "result", or "error" for the expected error.
     """
 
     scenes: tuple[Scene, ...]
@@ -126,7 +126,7 @@ def make_plan(
             "channels",
         )
     if quantity == "error":
-        # It has other values than the image, so its contrast is measured.
+        # An error map has other values than the image, so its contrast is measured.
         first = replace(first, channels=tuple(replace(c, window=()) for c in first.channels))
         check_error_is_known(denoiser, len(channels[0]))
     scenes = tuple(
@@ -147,12 +147,12 @@ def make_plan(
 
 
 def _joined(names: Sequence[str], quantity: Quantity) -> str:
-    """Return the name of a result of recordings with these names; empty if one has none."""
+    """Return the name of a result of recordings with these names; empty if a name is missing."""
     return " + ".join(names) + _ENDINGS[quantity] if all(names) else ""
 
 
 def _stack(acquisition: Acquisition) -> Acquisition:
-    """Return an acquisition as a model of volumes takes it; a movie without its only channel.
+    """Return an acquisition with the axes of a model of volumes; a movie loses its only channel.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def check_error_is_known(denoiser: Denoiser, channels: int, name: str = "the mod
 
 
 def corrected(acquisition: Acquisition, denoiser: Denoiser, channel: int) -> Acquisition:
-    """Return an acquisition as the network was trained on it: with the fixed pattern repaired.
+    """Return an acquisition with the fixed pattern repaired, as in training.
 
     It is unchanged if there was no repair, or if its planes are not those of the detector.
     """

@@ -1,4 +1,4 @@
-"""Compute any region of a result: read the pixels it depends on, and apply the network in tiles."""
+"""Compute any region of a result: read the pixels for it, and apply the network in tiles."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +48,7 @@ class Input:
     target
         Part of the region that is computed from these pixels.
     wanted
-        The same part, in pixels of the acquisition.
+        The same part, counted in pixels of the acquisition.
     pixels, origin
         The pixels, including the halo, and the position of the first one along each axis.
     """
@@ -235,8 +235,9 @@ class Predictor:
         reach = [slice(part.start, part.stop) for part in wanted]
         numbers = (self.denoiser.receptive_field, self.denoiser.stride)
         for axis, (halo, step) in enumerate(zip(*numbers, strict=True), start=-dims):
-            # Rounding tile and halo to the grid adds at most one stride each on either side, and
-            # an image whose side is no multiple of the stride is extended by less than another.
+            # Rounding tile and halo to the grid adds at most one stride each on either side, and an
+            # image whose side is no multiple of the stride is extended by less than one more
+            # stride.
             more = halo + 3 * step
             first, last = reach[axis].start - more, reach[axis].stop + more
             reach[axis] = slice(max(0, first), min(shape[axis], last))
@@ -306,7 +307,7 @@ class Predictor:
         return self._denoised(one, shape, channel)
 
     def _empty(self, one: Input, channel: int) -> np.ndarray | None:
-        """Return the empty areas of an input, which are copied: none was trained on."""
+        """Return the empty areas of an input, which are copied: training left them out."""
         sides = self.denoiser.record.empty_square
         side = sides[channel if len(sides) > 1 else 0] if sides else None
         if side is None:

@@ -1,7 +1,7 @@
 """Denoise the plane on screen, with the current weights during training or with a finished model.
 
-A preview delays training. It may take a tenth of the training time: the faster a preview is, the
-more often it is updated.
+A preview delays training, so all previews together take at most a tenth of the training time: fast
+previews are updated more often.
 """
 
 import time
@@ -79,7 +79,7 @@ class Preview:
         self._used: tuple[Denoiser, Predictor] | None = None
 
     def denoise(self, denoiser: Denoiser, region: Region) -> PreviewImage | None:
-        """Denoise a plane, or so much of its middle that it takes less than about a second.
+        """Denoise a plane, or only its middle if the whole plane takes more than about a second.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Describe what makes a result, to be stored in it."""
+"""Describe how a result is made; the description is stored in the result."""
 
 from importlib.metadata import version
 from typing import Any
@@ -7,7 +7,7 @@ from napari_n2n.denoising.plan import Plan
 from napari_n2n.io.written_by import date_now
 from napari_n2n.model.denoiser import Denoiser
 
-# Names of acquisitions that are stored; a model may have been trained on thousands.
+# Largest number of acquisition names that are stored: a model may be trained on thousands.
 _MOST_NAMES = 20
 
 
@@ -19,7 +19,7 @@ def provenance_of_result(
     Parameters
     ----------
     denoiser, plan
-        What is computed.
+        The model, and the plan of the result.
     inputs
         The `fingerprint` of each acquisition, channel by channel.
     """

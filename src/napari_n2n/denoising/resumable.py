@@ -1,4 +1,4 @@
-"""The result of a run on the disk: new, finished already, or continued after an interruption."""
+"""Open the result of a run on the disk: new, finished, or continued after an interruption."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ _log = logging.getLogger("napari_n2n")
 def job_of(denoiser: Denoiser, plan: Plan) -> dict[str, Any]:
     """Return everything that determines the pixels of a result, as plain JSON."""
     header = plan.header
-    # A result has no word for it, as in journals and results of earlier versions.
+    # Results have no such entry, as in journals and results of earlier versions.
     errors = [one and one.model_dump(mode="json") for one in denoiser.record.error]
     quantity = {} if plan.quantity == "result" else {"quantity": plan.quantity, "errors": errors}
     return quantity | {

@@ -1,4 +1,4 @@
-"""Send tiles through a network: on a graphics card, one is computed while others are copied."""
+"""Send tiles through a network: a graphics card computes one tile while others are copied."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ def computed(
     images
         The images, of any type and shape.
     compute
-        Function of a float32 image on the device; its result is on the device, too.
+        Function of a float32 image on the device; its result is also on the device.
     device
         The device.
     """

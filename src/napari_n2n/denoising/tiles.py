@@ -2,8 +2,8 @@
 
 A network that is equivariant to shifts by `stride`, and whose output depends on no input pixel
 farther away than `halo`, gives the same values for a tile as for the whole plane, if the tile
-starts on a multiple of the stride and is read with the halo around it. So no seam can appear and
-nothing has to be blended. At the edges of the image the network's own padding applies, as in
+starts on a multiple of the stride and is read with the halo around it. Tiles therefore have no
+seams and need no blending. At the edges of the image the network's own padding applies, as in
 training; only sides that are no multiple of the stride are extended to one, by mirrored pixels.
 """
 
@@ -71,8 +71,8 @@ def tiles(
 def _spans(
     part: slice, length: int, size: int, halo: int, stride: int
 ) -> Iterator[tuple[tuple[int, int], slice, slice]]:
-    # The receptive field is that of the pixel at the far end of a grid cell. A halo of one stride
-    # less would therefore give the same values; of two strides less it would not.
+    # The receptive field is that of the pixel at the far end of a grid cell. A halo that is one
+    # stride smaller would therefore give the same values; two strides smaller would not.
     size, halo, padded = (rounded_up(number, stride) for number in (size, halo, length))
     start = part.start
     while start < part.stop:

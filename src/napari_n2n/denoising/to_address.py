@@ -1,6 +1,6 @@
 """Denoise into an OME-Zarr at an address, such as s3://bucket/clean.ome.zarr.
 
-The result is computed in a folder of this computer, with all that makes a run resumable, and then
+The result is computed in a folder of this computer, where the run can be resumed, and then
 uploaded. The folder is removed when the upload is complete.
 """
 
@@ -27,7 +27,7 @@ from napari_n2n.io.remote import remote_store
 from napari_n2n.io.upload import check_free, upload
 from napari_n2n.model.denoiser import Denoiser
 
-# Share of the progress that is computing; uploading, over a common network, is faster.
+# Share of the progress bar for computing; uploading over a common network is faster.
 _COMPUTED = 0.8
 _FIX = "check the address, the network and your rights, and repeat the command with --resume"
 
@@ -57,7 +57,7 @@ def denoise_and_upload(
             return address
         check_free(store, address, overwrite=overwrite, resume=resume)
     place = staging_path(address)
-    # Without --resume, what an earlier run has left there is of no use.
+    # Without --resume, files that an earlier run has left there are not used.
     again = resume and (place.exists() or journal_path(place).exists())
     done = total = 0
     run = denoise_by_shards(denoiser, plan, place, overwrite=not again, resume=again, **options)
@@ -73,7 +73,7 @@ def denoise_and_upload(
 
 
 def staging_path(address: str) -> Path:
-    """Return where the result for an address is computed, on this computer."""
+    """Return the path on this computer where the result for an address is computed."""
     folder = user_cache_path("napari-n2n", appauthor=False) / "uploads"
     return folder / hashlib.sha256(address.encode()).hexdigest()[:16] / name_in_address(address)
 
@@ -111,7 +111,7 @@ def denoise_to_address(
     Raises
     ------
     BadInput
-        If the model or a source cannot be used, or the address cannot be written or is taken.
+        If the model or a source cannot be used, or the address cannot be written or is in use.
     """
     how = {"axes": axes, "dtype": dtype, "turns": turns, "quantity": quantity}
     model, plan = planned(denoiser, *sources, **how)

@@ -1,4 +1,4 @@
-"""Find the fields of view that differ from the others, and say in what."""
+"""Find the fields of view that differ from the others, and give the reasons."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ import numpy as np
 from napari_n2n.quality.measured_field import Figure, MeasuredField
 from napari_n2n.stats.statistics import MAD_TO_SIGMA
 
-# Fewest fields of view that are compared: of fewer, none is unusual.
+# Fewest fields of view for a comparison: among fewer, none can be called unusual.
 _FEWEST = 5
 # Distance from the median in standard deviations of the others beyond which a figure differs, and
-# smallest standard deviation as a part of the median: figures of few pixels scatter by chance.
+# smallest standard deviation as a part of the median: figures of few pixels vary by chance.
 _FAR, _SMALLEST = 5.0, 0.04
 # Share of the fields of view with a warning above which it is usual.
 _USUAL = 0.5
@@ -25,7 +25,7 @@ class Difference:
     Attributes
     ----------
     size
-        How much, in standard deviations of the others; 0 if it does not.
+        Size of the difference, in standard deviations of the others; 0 without a difference.
     reasons
         One sentence for each figure and each warning.
     keys

@@ -1,4 +1,4 @@
-"""Write what was measured in many fields of view: a table, and one page with pictures."""
+"""Write the figures of many fields of view to a table, or to one page with pictures."""
 
 import base64
 import csv
@@ -70,9 +70,9 @@ class FieldReport:
     Attributes
     ----------
     title
-        What was measured.
+        Heading of the report.
     fields, figures
-        One row for each field of view, and what its columns mean.
+        One row for each field of view, and the description of its columns.
     differences
         How each field of view differs from the others.
     """
@@ -105,7 +105,7 @@ class FieldReport:
         write_atomically(path, _encoded(text.getvalue()))
 
     def write_page(self, path: Path) -> None:
-        """Write an HTML page that needs no other file: those that differ first."""
+        """Write an HTML page that needs no other file; fields of view that differ come first."""
         write_atomically(path, _encoded("\n".join(self._page())))
 
     def as_list(self) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ class FieldReport:
         return sorted((k for k, size in enumerate(sizes) if size), key=lambda k: -sizes[k])
 
     def summary(self) -> str:
-        """Return how many were measured and how many differ, in one sentence."""
+        """Return a sentence with the number of fields of view, and of those that differ."""
         bad = sum(not one.figures for one in self.fields)
         count, far = len(self.fields) - bad, len(self.differing) - bad
         fields = "field of view" if count == 1 else "fields of view"
@@ -222,7 +222,7 @@ class FieldReport:
 
 
 def _encoded(text: str) -> bytes:
-    """Return UTF-8, also of the names of files that are not valid in it: as in messages."""
+    """Return the text in UTF-8; file names that are not valid UTF-8 are escaped, as in messages."""
     return text.encode("utf-8", "backslashreplace")
 
 

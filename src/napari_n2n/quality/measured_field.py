@@ -66,7 +66,7 @@ SCORES = (
 
 @dataclass(frozen=True, eq=False)
 class MeasuredField:
-    """What was measured in one field of view and channel.
+    """The figures of one field of view and channel.
 
     Attributes
     ----------
@@ -75,9 +75,9 @@ class MeasuredField:
     figures
         Value of each `Figure` by its key; None if it could not be determined.
     note
-        In one or two words: the recommended loss; or why a figure is missing.
+        The recommended loss in one or two words; or why a figure is missing.
     warnings
-        What the user should know about the field of view.
+        Warnings about the field of view.
     thumbnail
         A small picture of it, 8 bit, shape (Y, X); None if it could not be read.
     """

@@ -17,7 +17,8 @@ from napari_n2n.stats import image_quality
 from napari_n2n.stats.statistics import Measurement
 
 _PLANES = 32  # more: slightly smaller standard errors, more memory and time
-# Share of outliers above which they dominate the mean squared error, so that it is not reported.
+# Share of outliers above which outliers dominate the mean squared error, so that it is not
+# reported.
 _MOST_OUTLIERS = 0.02
 
 

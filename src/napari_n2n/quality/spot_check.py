@@ -24,16 +24,16 @@ from napari_n2n.stats.statistics import MAD_TO_SIGMA
 # Diameters in pixels of the spots that are tried: an optical system spreads a point to 3 or more.
 SIZES = (3, 5, 9)
 # The surroundings are a ring: its distance from the spot and its width, in pixels. Closer: the ring
-# holds light of the spot; wider: it holds other structures.
+# contains light of the spot; wider: it contains other structures.
 _GAP, _WIDTH = 1, 4
 # Fewest pixels of the spot and of the ring that must have a value, as a part of all.
 _LEAST = 0.5
 # Side in pixels of the square around the first place in which the scatter of means is measured:
 # enough for a standard error of 2 %, and quick.
 _SIDE = 256
-# Smallest noise of one recording, as a part of the mean variance: less could not be measured.
+# Smallest noise of one recording, as a part of the mean variance: less cannot be measured.
 _SMALLEST = 0.01
-# Smallest variance in ADU^2 by which is divided.
+# Smallest divisor in ADU^2.
 _TINY = 1e-30
 
 
@@ -50,13 +50,13 @@ class _Channel:
     noise
         The noise of one recording, in ADU of the first.
     shares
-        Variance of each recording's noise as a multiple of that of `noise`.
+        Variance of the noise of each recording divided by that of `noise`.
     scale
         Map from the intensities of the first recording to those of the result.
     scatter
-        For each size of a spot, the standard deviation of a mean of the spot, and of its
-        difference from that of the ring, as multiples of those of noise that neighbours do not
-        share; filled when first needed.
+        For each size of a spot, the standard deviation of a mean of the spot, and of its difference
+        from that of the ring, as multiples of the values for independent noise; filled when first
+        needed.
     """
 
     result: Acquisition
@@ -119,7 +119,7 @@ class SpotCheck:
     result
         The denoised recording, or the average of several.
     channels
-        The parts of each channel.
+        Result, recordings and noise of each channel.
     """
 
     result: Acquisition
@@ -134,14 +134,14 @@ class SpotCheck:
         axes: str | None = None,
         dark: Sequence[Any] = (),
     ) -> "SpotCheck":
-        """Open a result and its recordings, and measure the noise of these.
+        """Open a result and its recordings, and measure the noise of the recordings.
 
         Parameters
         ----------
         result
-            What `denoise` made of the recordings, or of the first of them.
+            Result of `denoise` from all recordings, or from the first one.
         recordings
-            Two or more of whatever `Acquisition.open` takes.
+            Two or more sources that `Acquisition.open` accepts.
         error
             The error map of the result.
         axes
@@ -171,7 +171,7 @@ class SpotCheck:
         return cls(made, tuple(map(_Channel.of, results, errors, pairs)))
 
     def at(self, *place: int, size: int | None = None) -> SpotEvidence:
-        """Return what result and recordings show at a place.
+        """Return the evidence of result and recordings at a place.
 
         Parameters
         ----------
@@ -268,7 +268,7 @@ class _Window:
         return height, height / math.sqrt(float((weights**2).sum()))
 
     def recordings(self, size: int, scatter: tuple[float, float]) -> Iterator[AtSpot]:
-        """Yield what each recording shows of a spot; nothing if too few pixels have a value."""
+        """Yield the evidence of each recording for a spot; none if too few pixels have a value."""
         spot, ring = self.weights(size)
         if not (spot.any() and ring.any()):
             return
@@ -348,7 +348,7 @@ def _spot_and_ring(distance: np.ndarray, size: int) -> tuple[np.ndarray, np.ndar
 
 
 def _whole(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return `_spot_and_ring` of a square that holds both."""
+    """Return the result of `_spot_and_ring` for a square that contains both."""
     steps = np.arange(-_reach(size), _reach(size) + 1)
     return _spot_and_ring(np.hypot(steps[:, None], steps), size)
 
@@ -356,7 +356,7 @@ def _whole(size: int) -> tuple[np.ndarray, np.ndarray]:
 def _spread(noise: np.ndarray, kernel: np.ndarray) -> float:
     """Return the robust standard deviation of a weighted mean of noise of variance 1.
 
-    It is a multiple of that of noise that neighbours do not share.
+    It is given as a multiple of the value for independent noise.
     """
     means = ndimage.correlate(noise, kernel, mode="reflect")
     deviation = float(np.median(np.abs(means - np.median(means)))) * MAD_TO_SIGMA

@@ -1,7 +1,7 @@
 """Whether a spot of a result is real: the evidence of each recording, and a verdict in words.
 
 The recordings are independent of each other; the network has seen all of them. So a spot is real if
-the raw pixels show it, in each recording or in all of them together, beyond their noise.
+the raw pixels show it above their noise, in each recording or in all of them together.
 """
 
 import math
@@ -23,21 +23,21 @@ Verdict = Literal[
 ]
 
 # Standard errors of each recording, and of all together, from which a spot is real: in two
-# recordings, noise exceeds both at 2 and at 3 of a million places. The spots that one looks at are
-# the largest of the many thousand places of an image.
+# recordings, noise exceeds both at 2 and at 3 of a million places. The limits are high because
+# users look at the brightest of many thousand places in an image.
 _EACH, _TOGETHER = 3.0, 4.5
-# Standard errors of the difference of two figures from which they contradict each other: noise
+# Difference of two figures, in standard errors, from which they contradict each other: noise
 # exceeds it at 3 of 100,000 places.
 _APART = 4.0
 # Smallest standard error in ADU: that of a recording without noise.
 _TINY = 1e-12
-# A number that is larger than any number of places.
+# Larger than the number of places in any image.
 _MANY = 1e15
 
 
 @dataclass(frozen=True, slots=True)
 class AtSpot:
-    """What one recording shows; all on the intensity scale of the result, in ADU.
+    """The evidence of one recording, on the intensity scale of the result, in ADU.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class AtSpot:
 
 @dataclass(frozen=True, slots=True)
 class SpotEvidence:
-    """What result and recordings show at a place; all in ADU of the result.
+    """The evidence of result and recordings at a place, in ADU of the result.
 
     Attributes
     ----------
@@ -70,12 +70,12 @@ class SpotEvidence:
     size
         Diameter of the spot in pixels.
     result, error
-        The pixel of the result, and its expected error; None without an error map, and where that
+        The pixel of the result, and its expected error; None without an error map, or where the map
         has no value.
     above
         Mean of the result in the spot less that of its surroundings.
     recordings
-        What each recording shows; empty where they do not overlap.
+        Evidence of each recording; empty where the recordings do not overlap.
     on_bad_pixel
         Whether the pixel is a hot or dead pixel of the detector.
     """
@@ -90,18 +90,18 @@ class SpotEvidence:
 
     @property
     def standard_errors(self) -> tuple[float, ...]:
-        """By how many standard errors each recording shows the spot, bright or dark."""
+        """Height of the spot in each recording, in standard errors; negative against the result."""
         return tuple(self._side * one.above / one.above_error for one in self.recordings)
 
     @property
     def together(self) -> float:
-        """By how many standard errors all recordings together show the spot."""
+        """Height of the spot in all recordings together, in standard errors."""
         height, error = _combined(self.recordings)
         return self._side * height / error
 
     @property
     def verdict(self) -> Verdict:
-        """What the recordings say about the spot."""
+        """The verdict of the recordings about the spot."""
         if self.on_bad_pixel:
             return "detector"
         if not all(one.above_error > 0 for one in self.recordings) or not self.recordings:
