@@ -92,7 +92,7 @@ def test_a_click_that_cannot_be_answered_says_what_is_missing(viewer, dock, qtbo
     assert says(dock, "No denoised image is shown")()
     dock.picker.layer_b.value = None
     click(viewer, (1, 10, 10))
-    assert says(dock, "choose the second one too")()
+    assert says(dock, "choose the second one, B")()
     model = getattr(viewer, "__wrapped__", viewer)
     asked = len(model.mouse_drag_callbacks)
     viewer.window.remove_dock_widget("all")

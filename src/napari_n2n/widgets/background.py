@@ -2,9 +2,9 @@
 
 `start` runs a generator in a napari worker, and passes the values that it yields and returns to
 callbacks on the GUI thread. Exceptions do not leave the generator, because napari may lose them and
-stay busy forever: a failure is returned as a value. `read_in_thread` runs one short call, such as
-reading a plane from a slow disk. `LatestOnly` runs one job or call at a time, and then only the
-latest of those requested meanwhile.
+then seems busy forever: a failure is returned as a value. `read_in_thread` runs one short call,
+such as reading a plane from a slow disk. `LatestOnly` runs one job or call at a time; of the
+requests made meanwhile, only the latest runs next.
 """
 
 import logging
@@ -81,7 +81,7 @@ _log = logging.getLogger("napari_n2n")
 
 @dataclass(frozen=True)
 class Failure:
-    """Return value of a job that failed: what went wrong, in one line."""
+    """Return value of a job that failed: the cause in one line."""
 
     message: str
 
@@ -164,10 +164,10 @@ def start(
         `progress`, 0 to 1.
     viewer
         Weak reference to the viewer of the job. napari asks a job to end when the window closes
-        that was active when it began, and not if its last message is on the way.
+        that was active when the job began, except if the last message of the job is already on its
+        way.
     on_yield, on_return, on_failure
-        Called on the GUI thread; `on_failure` with one line that says what went wrong.
-    on_abort
+        Called on the GUI thread; `on_failure` with the cause in one line. on_abort
         Called instead of `on_return` and `on_failure` if napari's window was closed.
     on_quit
         Called when the window closes; sets the event that the job checks.
@@ -272,7 +272,7 @@ class LatestOnly:
 
         def failed(words: str) -> None:
             if isinstance(words, UnexpectedError):
-                notify(words)  # others are shown only where the answer would be
+                notify(words)  # other errors are shown only where the answer would be
             on_failure(words)
 
         def begin(cancelled: Event) -> None:
@@ -318,7 +318,7 @@ class LatestOnly:
 
 
 def one_line(error: Exception) -> str:
-    """Say in one line what went wrong and, if known, the fix; log unexpected errors in full.
+    """Return one line with the cause and, if known, the fix; log unexpected errors in full.
 
     The line about an unexpected error is an `UnexpectedError`.
     """

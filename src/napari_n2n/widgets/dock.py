@@ -39,7 +39,7 @@ from qtpy.QtWidgets import (
 from napari_n2n.errors import BadInput
 from napari_n2n.training.settings import TrainingSettings
 
-_PROGRESS_STEPS = 1000  # of a progress bar: more than it has pixels
+_PROGRESS_STEPS = 1000  # of a progress bar: more steps than it has pixels
 _BREAK = "\u200b"  # zero-width space: a line may end here
 # Pixels. Larger: less space for the image; smaller: labels and fields are cut off.
 _MIN_WIDTH = 300
@@ -67,7 +67,7 @@ class Dock(QScrollArea):
         self.setMinimumWidth(_MIN_WIDTH)
 
     def stack(self, *parts: QWidget | QLayout, stretched: QWidget | None = None) -> QVBoxLayout:
-        """Put parts below each other; the stretched one, or else blank space, fills the height."""
+        """Put parts below each other; the stretched part, or else blank space, fills the height."""
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
@@ -193,7 +193,7 @@ def connect_while_alive(widget: QWidget, slots: list[tuple[Any, Callable[..., An
 
 
 def _weakly(slot: Callable[..., Any]) -> Callable[[], Callable[..., Any] | None]:
-    """Return a function that returns a slot; None if it is a method of an object that is gone."""
+    """Return a function that returns a slot; None if the object of the method no longer exists."""
     owner, name = getattr(slot, "__self__", None), slot.__name__
     if owner is None:
         return lambda: slot
@@ -231,7 +231,7 @@ def keep_narrow(*fields: ComboBox | FileEdit) -> None:
 
 
 def in_field_names(error: BadInput | str) -> str:
-    """Return a message with the names of fields in place of options: Dimensions for --dims."""
+    """Return a message with options replaced by names of fields, e.g. --dims by Dimensions."""
 
     def label(option: re.Match[str]) -> str:
         setting = TrainingSettings.model_fields.get(option[1].replace("-", "_"))

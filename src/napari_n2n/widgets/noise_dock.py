@@ -70,7 +70,7 @@ class NoiseWidget(Dock):
         )
         keep_narrow(self.channel)
         self.picker.rows.addRow(self.channel.label, self.channel.native)
-        tip = "Measure the noise of these recordings, and of those chosen later"
+        tip = "Measure the noise of these recordings, and of recordings chosen later"
         self.button = button("Measure", tip)
         self.cancel_button = button("Cancel", "Stop measuring")
         tip = "Open the Train dock with these recordings and their measurement"
@@ -110,7 +110,7 @@ class NoiseWidget(Dock):
     # -- measuring ----------------------------------------------------------------------------
 
     def _show_known(self) -> None:
-        """Show the measurement of the chosen recordings if they are measured already."""
+        """Show the measurement of the chosen recordings if it already exists."""
         self._clear(_WELCOME)
         try:
             recordings = self.picker.recordings()
@@ -128,7 +128,7 @@ class NoiseWidget(Dock):
             self._begin(recordings)
 
     def measure(self) -> None:
-        """Measure the chosen recordings, and those that are chosen later."""
+        """Measure the chosen recordings, and recordings that are chosen later."""
         try:
             recordings = self.picker.recordings()
         except BadInput as error:

@@ -35,7 +35,7 @@ class ThemedPlot(pg.PlotWidget):
         self.plotItem.layout.setContentsMargins(1, 1, 1, 6)
 
     def sizeHint(self) -> QSize:
-        """Return a height that leaves space for the rest of the dock."""
+        """Return the preferred size, low enough to leave space for the rest of the dock."""
         return QSize(280, 180)  # pixels; a dock is 300 wide
 
     def wheelEvent(self, event: QWheelEvent) -> None:
@@ -61,8 +61,8 @@ def line_colour(theme: Any, name: str) -> Colour:
 
 
 _MAX_LINEAR_SPAN = 20.0  # ratio of the limits; pyqtgraph's powers of ten suffice above it
-_MIN_MARKS = 4  # fewer do not show that the axis is logarithmic
-_EDGE = 0.03  # share of the axis at each end without marks: their numbers would be cut off
+_MIN_MARKS = 4  # with fewer, users do not see that the axis is logarithmic
+_EDGE = 0.03  # share of the axis at each end without marks, whose numbers would be cut off
 
 
 class _LogAxis(pg.AxisItem):
@@ -81,7 +81,7 @@ class _LogAxis(pg.AxisItem):
         return [(1.0, np.log10(marks[marks > 0]).tolist())]
 
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        """Return the numbers as text, with as many digits as it takes to tell them apart."""
+        """Return the numbers as text, with enough digits to distinguish them."""
         numbers = [10**value for value in values]
         for digits in range(3, 9):
             words = [f"{number:.{digits}g}" for number in numbers]

@@ -1,4 +1,4 @@
-"""The plugin's page in napari's preferences, from which docks take their initial values.
+"""The plugin's page in napari's preferences; its values are the initial values of the docks.
 
 napari shows the page, which napari.yaml describes, and stores its values.
 """
@@ -60,13 +60,13 @@ _LONGEST_NAME = 90
 
 
 def file_name(name: str) -> str:
-    """Return a name for a file, like the name of a layer: valid, and shortened in its middle."""
+    """Return a valid file name made from the name of a layer; long names lose their middle."""
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)
     encoded = name.encode(errors="replace")
     if len(encoded) > _LONGEST_NAME:
         half = _LONGEST_NAME // 2
         encoded = encoded[:half] + b"..." + encoded[-half:]
-    return encoded.decode(errors="ignore")  # without characters that were cut through
+    return encoded.decode(errors="ignore")  # drops characters of which only some bytes are left
 
 
 def preferences() -> Preferences:

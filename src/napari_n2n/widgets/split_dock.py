@@ -33,7 +33,7 @@ class SplitWidget(Dock):
     Parameters
     ----------
     napari_viewer
-        The viewer whose layers are offered and which receives the two.
+        The viewer whose layers are offered and which receives the two new layers.
     """
 
     def __init__(self, napari_viewer: Any) -> None:

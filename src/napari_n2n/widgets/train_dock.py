@@ -150,7 +150,7 @@ class TrainWidget(Dock):
             self.status.setText(notify(error))
 
     def _recordings_of_result(self) -> tuple[list[Any], str | None]:
-        """Return the recordings of the selected result, or else of the last, and their axes."""
+        """Return recordings and axes of the selected result, or else of the last result."""
         recipe = self.session.recipe
         if recipe is None:
             return [], None

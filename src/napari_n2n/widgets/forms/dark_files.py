@@ -1,4 +1,4 @@
-"""The field for dark frames, folded until it is needed."""
+"""The field for dark frames, hidden until its title is clicked."""
 
 from pathlib import Path
 from typing import Any

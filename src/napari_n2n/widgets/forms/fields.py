@@ -178,7 +178,7 @@ _MODEL = "a model file"  # choice in the menu of a `StartField`
 
 
 class StartField(Container[Any]):
-    """Ask what training starts from: a choice, or a model file, for which a field then appears.
+    """Ask for the initial weights: a choice, or a model file, for which a field then appears.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def setting_field(name: str, value: Any = None, labels: dict[Any, str] | None = 
         return menu
     if isinstance(kind, UnionType):
         kind = next(one for one in get_args(kind) if one is not type(None))
-    # A setting that may be None shows its text for None at 0, below the smallest valid value.
+    # A setting that may be None shows the text for None at 0, below the smallest valid value.
     limits = {type(one).__name__: one for one in info.metadata}
     lowest = 0 if default is None or "Ge" not in limits else limits["Ge"].ge
     options |= {"min": lowest, "max": extra["maximum"], "step": extra.get("step")}

@@ -1,4 +1,4 @@
-"""The panel of findings: what was measured on a pair, and buttons that correct its problems."""
+"""The panel of findings: the noise of a pair, its problems, and buttons that correct them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class FindingsPanel(QWidget):
     measuring
         The measurement to show.
     has_other
-        Returns whether there is anything else to choose as B.
+        Returns whether another recording could be chosen as B.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class FindingsPanel(QWidget):
 
 
 def _reason(name: str, reports: list[Report]) -> Iterator[str]:
-    """Yield when the chosen loss is right, and which loss the measured noise calls for."""
+    """Yield when the chosen loss is right, and the loss that the measured noise requires."""
     loss = LOSSES.get(name)
     if loss is not None:
         yield loss.right_when
@@ -183,7 +183,7 @@ def add_cropped(viewer: Any, recordings: Recordings, pair: Pair) -> Recordings:
     viewer
         Receives the layers.
     recordings, pair
-        As in `can_crop`; of several channels, the pair of the first.
+        As in `can_crop`; with several channels, the pair of the first channel.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from napari_n2n.widgets.dock import keep_narrow
 
 
 class ImagesMenu(ComboBox):
-    """Ask which image is used, where each chosen file has the same several images.
+    """Ask which image is used if the chosen files contain several images with the same names.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class ImagesMenu(ComboBox):
     def __init__(self, *, all_used: bool) -> None:
         self._all_used = all_used
         self._known = FileImages()
-        tip = "The files have several images, such as positions: which are used"
+        tip = "Which images of the files are used, such as positions or wells"
         super().__init__(label="Images", choices=[("", "")], tooltip=tip)
         keep_narrow(self)
 

@@ -35,7 +35,7 @@ def suggested_layers(viewer: Any, count: int) -> list[Image]:
     viewer
         The viewer.
     count
-        Number of layers that the dock needs: if as many are selected, these are the first.
+        Number of layers that the dock needs: if as many layers are selected, they come first.
     """
     layers = [layer for layer in image_layers(viewer) if not is_result(layer)]
     selected = [layer for layer in layers if layer in viewer.layers.selection]
@@ -57,7 +57,7 @@ def of_one_file(one: Image, other: Image) -> bool:
 
 
 def layer_pairs(viewer: Any) -> list[tuple[Image, Image]]:
-    """Return the layers that their names make pairs, without the results of runs."""
+    """Return the layers that form pairs by their names, without the results of runs."""
     layers = [layer for layer in image_layers(viewer) if not is_result(layer)]
     found = paired_names([layer.name for layer in layers])
     return [(layers[one], layers[other]) for one, other in found]
@@ -80,8 +80,8 @@ class LayerMenu(ComboBox):
     Attributes
     ----------
     deleted
-        Name of the chosen layer that the user has deleted; None if there is none, and after another
-        choice. Another layer is never chosen in its place.
+        Name of the chosen layer that the user has deleted; None if no chosen layer was deleted, and
+        after another choice. Another layer is never chosen in its place.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class LayerMenu(ComboBox):
 
 
 def single_layer_menu(viewer: Any, label: str, tooltip: str) -> LayerMenu:
-    """Return a menu for the only layer of a dock; the selected one is chosen, or else the first."""
+    """Return a menu for the only layer of a dock; at first the selected or the first layer."""
     menu = LayerMenu(viewer, label, tooltip)
 
     def offer(_event: Any = None) -> None:

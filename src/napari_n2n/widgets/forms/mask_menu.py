@@ -10,8 +10,8 @@ from napari_n2n.errors import BadInput
 from napari_n2n.io.acquisition import Acquisition
 from napari_n2n.widgets.forms.layer_menu import LayerMenu
 
-# Time in ms without a brush stroke after which a drawn mask is used: measuring for each stroke
-# would be restarted all the time.
+# Time in ms after the last brush stroke until a drawn mask is used: otherwise measuring would start
+# again after every stroke.
 _UNTIL_DRAWN = 700
 _DRAWN = ("data", "paint")  # events of a layer that is drawn on
 
@@ -67,12 +67,12 @@ class MaskMenu(LayerMenu):
         self.value = named.get(name or "")
 
     def image(self, recording: Any, axes: str | None) -> Acquisition | None:
-        """Return a copy of what is drawn, the same one until it is changed; None: everywhere.
+        """Return a copy of the drawn mask, the same until the drawing changes; None: no mask.
 
         Parameters
         ----------
         recording, axes
-            The recording on which it is drawn, and the letters of its axes.
+            The recording on which the mask is drawn, and the letters of its axes.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Form rows that ask for a model, the last one trained or a file, and show where it comes from."""
+"""Form rows that ask for a model (the last trained one, or a file), and show its record."""
 
 from collections.abc import Iterator, Mapping
 from html import escape
@@ -113,7 +113,7 @@ _TRAINED, _FILE = "just trained", "file"
 
 
 class ModelPicker(QObject):
-    """Ask for a model and show where it comes from.
+    """Ask for a model and show its record.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from napari_n2n.widgets.forms.more_recordings import MoreRecordings
 from napari_n2n.widgets.forms.noise_file import NoiseFile
 from napari_n2n.widgets.forms.recordings_picker import RecordingsPicker
 
-# Choices in the menu; the last if the names of layers make several pairs.
+# Choices in the menu; the last one is offered if the names of layers form several pairs.
 _PAIR, _SPLIT, _SINGLE = "two recordings", "frames of one stack", "one recording only"
 _NAMED = "all layers, paired by name"
 
@@ -73,7 +73,7 @@ class PairPicker(RecordingsPicker):
         self._offer_pairs()
 
     def _offer_pairs(self, _event: Any = None) -> None:
-        """Offer to train on all pairs that the names of layers make, if there are several."""
+        """Offer to train on all pairs of layers, if their names form several pairs."""
         pairs = layer_pairs(self._viewer)
         choices = (_PAIR, _SPLIT, _SINGLE, *([_NAMED] if len(pairs) > 1 else []))
         if self.kind.choices != choices:
@@ -121,7 +121,7 @@ class PairPicker(RecordingsPicker):
             self.axes.show_for(error)
 
     def chosen(self) -> list[Any]:
-        """Return all chosen recordings, further ones too; see the base class."""
+        """Return all chosen recordings, including further ones; see the base class."""
         if self.kind.value == _NAMED:
             return list(next(iter(layer_pairs(self._viewer))))
         more = self.more_recordings.sources() if self.takes_second() else []
@@ -145,7 +145,7 @@ class PairPicker(RecordingsPicker):
         return Recordings(tuple(sources), axes, split, mask, dark, listed, single, noise)
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders; if A and B are chosen, one is added, several replace all."""
+        """Choose files or folders; after A and B, a single file is added, several replace all."""
         if len(paths) > 1 and self.isEnabled() and self._full():
             self.more_recordings.clear()
             for edit in (self.file_a, self.file_b):
@@ -246,7 +246,7 @@ class PairPicker(RecordingsPicker):
 
 
 def _without_image(sources: Sequence[Any]) -> tuple[Sequence[Any], str]:
-    """Return files without the name of the image in them, and this name, if it is the same."""
+    """Return files without the name of an image in them, and this name if all files share it."""
     named = [split_image_name(one) for one in sources if isinstance(one, Path)]
     images = {image for _, image in named}
     if len(named) != len(sources) or len(images) != 1:

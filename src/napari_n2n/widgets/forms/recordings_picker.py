@@ -48,7 +48,7 @@ class RecordingsPicker(QWidget):
     labels: tuple[str, str]
     tips: tuple[str, str]
     second_required: bool
-    way_out = ""  # what to do without a second recording; ends a message
+    way_out = ""  # end of a message: the fix if there is no second recording
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -88,14 +88,14 @@ class RecordingsPicker(QWidget):
         self.rows.setRowVisible(self.images.native, self.images.show_for(self._files()))
 
     def _files(self) -> list[Any]:
-        """Return the files that are chosen; none if layers are used."""
+        """Return the chosen files; empty if layers are used."""
         if self.source.value == "layers":
             return []
         paths = [Path(str(edit.value)) for edit in (self.file_a, self.file_b)]
         return [path for path in paths[: 1 + self.takes_second()] if path != Path()]
 
     def offer_layers(self, _event: Any = None) -> None:
-        """Choose layers for A and B where none is chosen yet; none replaces a deleted layer.
+        """Choose layers for A and B if the user has not chosen any; never replace a deleted layer.
 
         Two channels of one file are not chosen together.
         """
@@ -135,7 +135,7 @@ class RecordingsPicker(QWidget):
         return True
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders, except during a run; return those that are left over."""
+        """Choose files or folders, except during a run; return those that have no field."""
         if not self.isEnabled():
             return []
         if self.source.value == "layers":

@@ -1,4 +1,4 @@
-"""The button that saves a result as a file, with what napari's own saving drops."""
+"""The button that saves a result as a file, with metadata that napari does not save."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ _FLOAT = np.dtype(np.float32)  # pixel type of results
 class SaveImageButton(QPushButton):
     """Ask for a file, and save a result of the last run with pixel size, units and channels.
 
-    Of several results, the selected one is saved, or else the last that is no error map.
+    If there are several results, the selected one is saved, or else the last that is no error map.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ _LOSS_LABELS = {"auto": "auto (by the noise)"} | {one.name: one.title for one in
 
 
 class SettingsForm(QWidget):
-    """Ask how to train, in a section that is folded at first; its title names loss and preset.
+    """Ask for the settings, in a section that is closed at first; its title names loss and preset.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class SettingsForm(QWidget):
     fields
         The form field of each setting by name; each is also an attribute of that name.
     wanted
-        The menu of what to denoise after training.
+        The menu of results to compute after training.
     time_words
         Text about the time of a run; the dock puts it into its own layout.
     """
@@ -87,7 +87,7 @@ class SettingsForm(QWidget):
         self._announce()
 
     def show_estimate(self, estimate: TimeEstimate | str | None) -> None:
-        """Show how long a run would take, or why that could not be determined."""
+        """Show the estimated time of a run, or why it could not be determined."""
         self._estimate = estimate
         self._show_time()
 

@@ -1,4 +1,4 @@
-"""A button that lets clicks on a result ask whether a spot is real."""
+"""A button that turns clicks on a result into checks whether a spot is real."""
 
 from collections.abc import Callable
 from typing import Any

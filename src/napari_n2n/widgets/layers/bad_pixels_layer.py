@@ -21,11 +21,11 @@ def add_bad_pixels(viewer: Any, source: Any, first: Acquisition, pattern: FixedP
     viewer
         Receives the layer.
     source
-        The layer or the path of the recording in which they were found.
+        The layer or the path of the recording in which the pixels were found.
     first
         The same recording, opened.
     pattern
-        What was found.
+        The fixed pattern of the recording.
     """
     places = np.concatenate([pattern.hot, pattern.dead]).astype(float)
     kinds = ["hot"] * len(pattern.hot) + ["dead"] * len(pattern.dead)

@@ -26,7 +26,7 @@ def save_picture(viewer: Any, path: Path, *, raw: Any = None) -> Path:
     path
         The file; .png is added if it is missing.
     raw
-        The temporary layer of a divider, which is in neither half.
+        The temporary layer of a divider, which is hidden in both halves.
 
     Raises
     ------

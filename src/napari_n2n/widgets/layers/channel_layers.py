@@ -14,7 +14,7 @@ from napari_n2n.widgets.layers.result_layer import (
     middle_plane,
 )
 
-# The colours that napari gives to two channels, and to more, if the file names none.
+# The colours that napari uses for two channels, and for more, if the file names no colours.
 _TWO = ("magenta", "green")
 _MORE = ("cyan", "yellow", "magenta", "red", "green", "blue")
 

@@ -28,7 +28,7 @@ class Comparison:
     Attributes
     ----------
     divider
-        The divider on the canvas; None while there is none.
+        The divider on the canvas; None while the canvas is not divided.
     """
 
     changed = Signal()
@@ -78,7 +78,7 @@ class Comparison:
         self.changed.emit()
 
     def open(self, source: PreviewSource, ask: Callable[[Region | None], None]) -> None:
-        """Start to compare a recording.
+        """Start the comparison for a recording.
 
         Parameters
         ----------

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # Pixels along a side: only the middle of a larger region is read, as in the preview.
 _LARGEST_SIDE = 2048
-# Screen pixels from the line within which the mouse takes hold of it. Larger: easier to hit, but
-# panning beside the line is blocked.
+# Distance from the line in screen pixels within which the mouse can drag the line. Larger: easier
+# to hit, but panning beside the line is blocked.
 _GRIP = 8
 _COLOUR = "#ffd24d"  # yellow, to stand out on grey images
 
@@ -94,7 +94,7 @@ class Divider:
             viewer.layers.remove(self._layer)
 
     def _look(self) -> None:
-        """Read the region on screen; if it is not in memory, in another thread."""
+        """Read the region on screen, in another thread if it is not in memory."""
         region = self._screen.region()
         region = None if region is None else middle(region, _LARGEST_SIDE)
         self._requests.cancel()

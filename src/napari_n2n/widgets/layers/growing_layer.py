@@ -1,10 +1,10 @@
 """The layer of a result that is still being written; it shows the shards that are complete.
 
-The worker only writes shards; the layer reads the same zarr store. When the result is complete,
-its folder is renamed, and the layer gets the array in the renamed folder. A large layer is replaced
-by a multiscale one, and that of a file with channels by one for each. napari reads the pixels that
-it draws on the GUI thread, which must not wait for a disk: the part drawn last is cached here, and
-read again in another thread.
+The worker only writes shards; the layer reads the same zarr store. When the result is complete, its
+folder is renamed, and the layer gets the array in the renamed folder. A large layer is replaced by
+a multiscale layer, and the layer of a file with channels by one layer for each channel. napari
+reads the pixels that it draws on the GUI thread, which must not wait for a disk: the part drawn
+last is cached here, and read again in another thread.
 """
 
 import time
@@ -51,13 +51,13 @@ class ResultStarted:
     warnings
         Sentences for the user.
     source
-        The layer or path that is denoised; of several, the first.
+        The layer or path that is denoised; the first one if there are several.
     look
         Contrast and colours as arguments of ``add_image``, instead of those of the source.
     quantity
-        What it is: the denoised image, or its error map.
+        Kind of the result: the denoised image, or its error map.
     under
-        Whether its layer is put under the last one, which stays active.
+        Whether the new layer is put below the last one, which stays active.
     """
 
     out: Path
@@ -88,7 +88,7 @@ class CachedPlane:
         self.ndim: int = array.ndim
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Return a part, from the cache if it was also read last."""
+        """Return a part, from the cache if the same part was read last."""
         cached = self._cached
         if cached is None or cached[0] != index:
             cached = self._cached = (index, np.asarray(self._array[index]))
@@ -110,8 +110,8 @@ class CachedPlane:
 
 # Minimum milliseconds from one refresh to the next: 5 a second look continuous and cost little.
 _REFRESH_MS = 200
-# Pixels along a side above which a plane is shown at several resolutions: reading a larger one
-# whole, to show it small, takes noticeably long.
+# Pixels along a side above which a plane is shown at several resolutions: reading all pixels of a
+# larger plane takes noticeably long.
 _LARGE = 2048
 # Pause after a refresh, as a multiple of the time that it took: with 5, refreshes keep a slow disk
 # busy for at most a sixth of the time.
@@ -233,7 +233,7 @@ class GrowingLayer:
         return array if self._source is None else in_source_order(array, self.result.order)
 
     def _show_levels(self) -> None:
-        """Replace the layer, which cannot become multiscale, by one of all resolutions."""
+        """Replace the layer, which cannot become multiscale, by a layer with all resolutions."""
         viewer, layer = self._viewer(), self.layer
         if viewer is None or layer is None:
             return
@@ -247,7 +247,7 @@ class GrowingLayer:
         self._link()
 
     def _show_channels(self, whole: Any) -> None:
-        """Replace the layer, unless the user has removed it, by one for each channel."""
+        """Replace the layer by one for each channel, unless the user has removed it."""
         viewer, layer, result = self._viewer(), self.layer, self.result
         if viewer is None or (layer is None and self._layer is not None):
             return
@@ -284,7 +284,7 @@ class GrowingLayer:
         self._link()
 
     def _link(self) -> None:
-        """Let contrast and colours follow those of the source, and the reverse."""
+        """Link contrast and colours with those of the source, in both directions."""
         viewer, source, layer = self._viewer(), self._source, self._layer
         if viewer is None or source is None or layer is None or self.result.look:
             return

@@ -1,4 +1,4 @@
-"""A layer above the others: the plane on screen, denoised by the current network."""
+"""A layer above all others that shows the plane on screen, denoised by the current network."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

@@ -15,12 +15,13 @@ from napari.utils.transforms import Affine
 
 from napari_n2n.io.header import Header
 
-# Percentiles of the pixels that are shown black and white: outliers must not darken the image.
+# Percentiles of the pixels that are shown as black and white, so that outliers do not darken the
+# image.
 _CONTRAST_PERCENTILES = (0.1, 99.9)
 
 
 LINKED = ("contrast_limits", "gamma", "colormap")
-"""Properties of a recording that its preview and its result follow, and the reverse."""
+"""Properties that are linked between a recording, its preview and its result."""
 
 _RESULT = "napari-n2n: result"  # metadata key of the layers of results
 _ERROR_MAP = "napari-n2n: error map"  # metadata key of the layers of error maps
@@ -28,7 +29,7 @@ _CHANNEL = "napari-n2n: channel"  # metadata key of the layers of the channels o
 
 
 def is_result(layer: Any) -> bool:
-    """Return whether a layer is the result of a run, which docks do not choose by themselves."""
+    """Return whether a layer is the result of a run; docks do not choose results automatically."""
     return bool(layer.metadata.get(_RESULT))
 
 
@@ -112,7 +113,7 @@ def select_pair(viewer: Any, layers: Sequence[Image]) -> None:
 
 
 def translation_at(layer: Image, pixel: np.ndarray) -> np.ndarray:
-    """Return the translation of a layer whose first pixel is on this pixel of another layer."""
+    """Return the translation of a layer whose first pixel is at this pixel of another layer."""
     to_parent = Affine(
         scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
     )

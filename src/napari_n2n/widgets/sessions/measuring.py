@@ -135,7 +135,7 @@ class Measuring:
             self._time_steps()
 
     def known(self, recordings: Recordings) -> Measured | None:
-        """Return the result for these recordings; None if they are not measured."""
+        """Return the measurement of these recordings; None if they are not measured."""
         return self.measured if recordings == self.recordings else None
 
     def adopt(self, recordings: Recordings, measured: Measured) -> None:

@@ -36,8 +36,8 @@ class SuitabilityCheck:
     busy
         Whether a check is running.
     found
-        Emitted with sentences: how the recordings differ from those that the model was trained on,
-        or why it cannot denoise them.
+        Emitted with sentences about differences between the recordings and the training data, or
+        about why the model cannot denoise them.
     opened
         Emitted with the opened recording, or with the error that prevents using it.
     """
@@ -65,7 +65,7 @@ class SuitabilityCheck:
         )
 
     def forget(self) -> None:
-        """Drop the requests made so far."""
+        """Cancel all requests made so far."""
         self._requests.cancel()
 
 
@@ -124,8 +124,7 @@ class Previewing:
     ----------
     comparison
         The preview and the divider in the viewer; its `preview` says whether a preview is wanted.
-    failed
-        Emitted with one line that says what went wrong. If a recording cannot be opened, the
+    failed Emitted with the cause in one line. If a recording cannot be opened, the
         preview stays switched on for the next choice; if a plane cannot be computed, it is switched
         off.
     """

@@ -38,14 +38,14 @@ class ResultSession(Session):
         raise NotImplementedError
 
     def source_of_result(self) -> Any:
-        """Return the first recording of the selected result, or else of the last one."""
+        """Return the first recording of the selected result, or else of the last result."""
         viewer = self._viewer()
         active = None if viewer is None else viewer.layers.selection.active
         shown = [one for one in self.results if active in one.layers] or self.results
         return shown[-1].result.source if shown else None
 
     def _begin_result(self, result: ResultStarted) -> None:
-        """Show another result, or continue in the layer of the same one that is resumed."""
+        """Show a new result, or continue in the existing layer of a result that is resumed."""
         self._first, self.remaining = None, math.inf
         viewer, growing = self._viewer(), self._growing
         if viewer is not None and not (growing and growing.shows(result)):

@@ -1,4 +1,4 @@
-"""Check the place of a result that is clicked on against the raw recordings."""
+"""Compare the place of a result that the user clicks with the raw recordings."""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _STILL = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A result and what it was made from.
+    """A result, its error map, and its recordings.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Subject:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What the measured noise depends on."""
+        """The inputs that determine the measured noise, as a key of the cache."""
         images = self.result, self.error, *self.recordings
         return self.axes, *(id(_pixels(one)) if isinstance(one, Image) else one for one in images)
 
@@ -98,7 +98,7 @@ class SpotChecking:
         return self._recordings is not None
 
     def switch(self, recordings: Callable[[], tuple[list[Any], str | None]] | None) -> None:
-        """Answer clicks, or no longer if None.
+        """Switch the answers to clicks on, or off if `recordings` is None.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class SpotChecking:
         self._say(_HINT if self.on else "")
 
     def switch_off(self, _dock: Any = None) -> None:
-        """Answer clicks no longer."""
+        """Switch the answers to clicks off."""
         if self.on:
             self.switch(None)
 
@@ -211,5 +211,5 @@ def _place(layer: Image, position: tuple[float, ...]) -> list[int]:
 
 
 _HINT = "Click on a spot of the denoised image."
-_ONE_RECORDING = "Spots are compared with two recordings of the scene: choose the second one too"
+_ONE_RECORDING = "Spots are compared with two recordings of the scene: choose the second one, B"
 _NO_RESULT = "No denoised image is shown: denoise the recordings, or select the layer of a result"

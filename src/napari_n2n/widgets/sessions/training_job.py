@@ -201,7 +201,7 @@ def _wanted(recipe: Recipe, denoiser: Denoiser) -> Iterator[tuple[tuple[Any, ...
 
 
 def _with_folder_name(source: Any, recordings: Recordings) -> Any:
-    """Add the folder to the name of a file, because files in other folders have the same name."""
+    """Return the name of a file with its folder: files in other folders may have the same name."""
     if not recordings.in_folders:
         return source
     opened = Acquisition.open(source, axes=recordings.axes)

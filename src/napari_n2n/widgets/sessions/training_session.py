@@ -38,9 +38,9 @@ class TrainingSession(ResultSession):
     Attributes
     ----------
     curve
-        The steps of the run so far; of a long run only every second, fourth, ... step.
+        The steps of the run so far; for a long run only every second, fourth, ... step.
     denoiser
-        The model of the last run that trained one and was not discarded; None before the first.
+        The latest model that was trained and not discarded; None before the first run.
     recipe
         Recordings and settings of the current run, or else of the model.
     comparison
@@ -122,7 +122,7 @@ class TrainingSession(ResultSession):
             self._say("Stopping ...")
 
     def forget_dock(self) -> None:
-        """Remove the divider or the error of a run that has ended, because its dock is closed."""
+        """Remove the divider or the error message of a finished run, because its dock is closed."""
         if not self.running:
             self.comparison.end_split()
             if self._failed:  # the slots of the dock are gone: nothing is emitted
@@ -220,8 +220,8 @@ class TrainingSession(ResultSession):
         self._measuring.hold(False)
 
 
-# Most points of the training curve: more than a dock has pixels across, so that dropping every
-# second one is not visible; few enough to draw at every step.
+# Largest number of points of the training curve: more than the width of a dock in pixels, so that
+# dropping every second point is not visible; few enough to draw at every step.
 _MOST_STEPS = 2000
 
 
