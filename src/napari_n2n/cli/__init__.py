@@ -6,7 +6,7 @@ from napari_n2n.cli.signals import SIGNALS
 
 
 def main() -> None:
-    """Run the command line and end this process; its signals stay handled to the very end.
+    """Run the command line and end this process; signals are handled until the very end.
 
     Exit status: 0; 2 for bad input, with one line; 3 if files were left out (--skip-bad); 70 for a
     bug, with two lines; 128 plus the number of a signal that ended the run, such as 130 for Ctrl-C.
@@ -49,7 +49,7 @@ def _run_command(words: list[str]) -> int:
         give_up_stdout()
         return READER_GONE
     except BaseException as error:
-        if SIGNALS.raised:  # whatever the exception of the signal has led to
+        if SIGNALS.raised:  # also if the exception of the signal has caused another error
             return SIGNALS.status
         from napari_n2n.cli.last_resort import end
 

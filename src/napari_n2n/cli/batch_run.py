@@ -1,4 +1,4 @@
-"""Measure many fields of view, and write a table and a page about them."""
+"""Measure many fields of view, and write a table and a page with the figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_endings(*outputs: tuple[Path | None, str]) -> None:
-    """Raise `BadInput` if the name of an output does not end as it must, or cannot be written."""
+    """Raise `BadInput` if the name of an output has the wrong ending, or cannot be written."""
     for path, ending in outputs:
         if path is None:
             continue
@@ -70,7 +70,7 @@ def scored_results(
         For each, the result, the acquisition to compare it with, and the input and the truth if
         they are given.
     with_input, with_truth
-        Whether these are given.
+        Whether inputs and truths are given.
     """
     from napari_n2n.io.acquisition import Acquisition
     from napari_n2n.io.bad_fields import Problems
@@ -100,7 +100,7 @@ def _not_usable(left_out: LeftOut) -> "list[MeasuredField]":
 
 
 def save_report(report: "FieldReport", table: Path | None, page: Path | None) -> None:
-    """Write the table and the page, if they have a name."""
+    """Write the table and the page, if the user gave a name for them."""
     for path, write in ((table, report.write_table), (page, report.write_page)):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def say_if_resumable(output: Path) -> Iterator[None]:
-    """If a run ends early, say whether it can be resumed."""
+    """If a run ends early, print whether it can be resumed."""
     try:
         yield
     except BaseException as error:
-        # The message of a BadInput says it, and the journal may be that of another run.
+        # The message of a BadInput says so itself, and the journal may belong to another run.
         if not isinstance(error, BadInput) and _has_unfinished(output):
             say(f"stopped: the finished part of {_title(output)} is kept; continue with --resume")
         raise
@@ -32,7 +32,7 @@ def say_if_resumable(output: Path) -> Iterator[None]:
 def check_error_map(
     denoiser: "Denoiser", model: Path, output: Path, error: Path, *, replaces: bool
 ) -> None:
-    """Raise before the work if the model knows no error, or its map cannot be written.
+    """Raise before the run if the model has not learned its error, or the map cannot be written.
 
     `replaces` says whether an existing one is overwritten or resumed.
     """
@@ -40,7 +40,7 @@ def check_error_map(
     from napari_n2n.io.address import address_of
 
     check_error_is_known(denoiser, len(denoiser.scales), str(model))
-    if (address := address_of(error)) is not None:  # whether it is free is checked with its store
+    if (address := address_of(error)) is not None:  # its store checks whether it is free
         if address == address_of(output):
             raise BadInput(f"{error}: is also the result: choose another --error", "output")
         return
@@ -80,7 +80,7 @@ def denoise_scene_shown(
     quantity: "Quantity" = "result",
     **options: Any,
 ) -> tuple[bool, list[Path | str]]:
-    """Denoise and show the progress; return False if it was finished before, and the result."""
+    """Denoise and show the progress; return whether work was done, and the path of the result."""
     from napari_n2n.denoising.denoise import denoise_by_shards
     from napari_n2n.denoising.plan import make_plan
     from napari_n2n.denoising.to_address import denoise_and_upload
@@ -113,7 +113,7 @@ def denoise_folders_shown(
     left_out: LeftOut | None,
     **options: Any,
 ) -> tuple[bool, list[Path | str]]:
-    """Denoise and show the progress; return False if all was finished before, and the results.
+    """Denoise and show the progress; return whether work was done, and the paths of the results.
 
     Recordings that cannot be used are left out if `left_out` is given.
     """

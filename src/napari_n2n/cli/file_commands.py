@@ -1,4 +1,4 @@
-"""The commands that make other files of a model or an image: each calls one function."""
+"""The commands that make other files from a model or an image: each calls one function."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -26,7 +26,7 @@ _RESULT = "this is a denoised result, not a recording"
 def describe_each(
     fields: list[list[Path]], axes: str | None, left_out: LeftOut
 ) -> "list[tuple[Path, Description]]":
-    """Describe the only file of each field of view; add those to `left_out` that are bad."""
+    """Describe the only file of each field of view; add bad files to `left_out`."""
     from napari_n2n.io.bad_fields import Problems
 
     described: list[tuple[Path, Description]] = []
@@ -42,14 +42,14 @@ def describe_each(
 def describe_measured(
     fields: list[list[Path]], measured: "list[Measured]", axes: str | None
 ) -> "list[Description]":
-    """Describe the recordings of the field of view that was measured: others may be left out."""
+    """Describe the recordings of the field of view that was measured; others may be missing."""
     file = measured[0][0].first.path
     used = (field for field in fields if _file_of(field[0]) == file)
     return _described(next(used), axes)
 
 
 def _file_of(source: Path) -> Path | None:
-    """Return the `path` that the acquisition of a source has; None for an address."""
+    """Return the `path` that the acquisition of a source will have; None for an address."""
     from napari_n2n.io.address import address_of
     from napari_n2n.io.image_name import split_image_name
     from napari_n2n.io.sources import expanded
@@ -75,7 +75,7 @@ def measure(pairs: "list[Pair]") -> "list[Measured]":
 
 
 def measure_alone(file: Path, axes: str | None) -> "list[Report] | str":
-    """Measure the noise of each channel of the only file of a field of view, or say why not."""
+    """Measure the noise of each channel of a single recording; return the reason if this fails."""
     from napari_n2n import open_pairs, read_provenance
     from napari_n2n.noise.measure import measure_channels
 
@@ -88,7 +88,7 @@ def measure_alone(file: Path, axes: str | None) -> "list[Report] | str":
 
 
 def save_figures(measured: "list[Measured]", plot: Path | None, hot_pixels: Path | None) -> None:
-    """Save a plot and a list of hot pixels for each channel, if they have a name."""
+    """Save a plot and a list of hot pixels for each channel, if the user gave names for them."""
     from napari_n2n.noise.panels import draw_noise
 
     for number, (_, report, curves) in enumerate(measured if plot else ()):
@@ -113,7 +113,7 @@ def print_measured(
     batch: "FieldReport | None",
     left_out: LeftOut | None,
 ) -> None:
-    """Print the noise of each channel, and what was read of each recording.
+    """Print the noise of each channel, and the description of each recording.
 
     If all fields of view were measured, print which of them differ instead. One JSON object is
     printed if `left_out` is given.
@@ -139,14 +139,14 @@ def print_measured(
 def print_alone(
     measured: "list[tuple[Description, list[Report] | str]]", left_out: LeftOut | None = None
 ) -> None:
-    """Print what was read of recordings that are not pairs, and the noise of each.
+    """Print the description of recordings that are not pairs, and the noise of each.
 
     Parameters
     ----------
     measured
         Each recording, and the noise of each of its channels, or why it was not measured.
     left_out
-        If one JSON object is printed, the files to be named in it.
+        The files to name in the JSON object; None: print text instead.
     """
     from napari_n2n.noise.report_file import NOT_A_PAIR
 
@@ -169,7 +169,7 @@ def print_alone(
 def _alone_in_json(
     measured: "list[tuple[Description, list[Report] | str]]", left_out: LeftOut
 ) -> dict[str, Any]:
-    """Return the noise of the first recording, and that of each beside what was read of it."""
+    """Return the noise of the first recording, and the description and noise of each recording."""
     from napari_n2n.noise.report_file import report_in_json
 
     whole = _in_json([recording for recording, _ in measured], left_out)

@@ -1,7 +1,7 @@
 """Turn an exception into lines for the user and an exit status.
 
 An error that users can correct is one line, or one for each file, and status 2. Any other error is
-two lines, what happened and where a log with the traceback is, and status 70 (EX_SOFTWARE of
+two lines (what happened, and the path of a log with the traceback) and status 70 (EX_SOFTWARE of
 sysexits.h).
 """
 
@@ -20,7 +20,7 @@ BAD_INPUT, BUG = 2, 70
 
 
 def end(error: BaseException) -> int:
-    """Print what went wrong, and return the exit status."""
+    """Print the error, and return the exit status."""
     if isinstance(error, BadFields):
         return _end_with_each(error)
     line = explain(error)
@@ -42,9 +42,9 @@ def _end_with_each(error: BadFields) -> int:
     for problem in error.problems:
         say_error(str(problem))
     if len(error.problems) > 1:
-        say_error(f"{len(error.problems)} files cannot be used (--skip-bad goes on without them)")
+        say_error(f"{len(error.problems)} files cannot be used (--skip-bad leaves them out)")
     else:
-        say_error("1 file cannot be used (--skip-bad goes on without it)")
+        say_error("1 file cannot be used (--skip-bad leaves it out)")
     return BAD_INPUT
 
 

@@ -1,4 +1,4 @@
-"""Fields of view that a run leaves out: said at once, listed at the end, and an exit status."""
+"""Fields of view that a run leaves out: print each at once, list all at the end, exit with 3."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ class LeftOut:
     Parameters
     ----------
     skip
-        Whether the run goes on without them.
+        Whether the run continues without them.
     """
 
     def __init__(self, skip: bool) -> None:
@@ -66,7 +66,7 @@ class LeftOut:
 
 
 def say_ignored(folders: Sequence[Path], *, without: Path | None = None) -> None:
-    """Say which subfolders of folders are ignored."""
+    """Print which subfolders of folders are ignored."""
     from napari_n2n.io.fields_of_view import subfolders
 
     for path in subfolders(folders, without=without):

@@ -83,7 +83,7 @@ Dark = Annotated[
 Mask = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Image that is 0 where not to measure and train; may be repeated, for each field."
+        help="Image that is 0 where pixels are not used; may be repeated, one per field of view."
     ),
 ]
 Recursive = Annotated[
@@ -92,13 +92,13 @@ Recursive = Annotated[
 SkipBad = Annotated[
     bool,
     typer.Option(
-        "--skip-bad", help="Go on without files that cannot be used; exit with 3 and list them."
+        "--skip-bad", help="Leave out files that cannot be used; list them and exit with 3."
     ),
 ]
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume", help="Continue an interrupted run; start if there is none, end if it is done."
+        "--resume", help="Continue an interrupted run, or start a new one; keep a finished result."
     ),
 ]
 Table = Annotated[
@@ -201,7 +201,7 @@ def open_sources(
 
 
 def with_positions(fields: list[list[Path]]) -> list[list[Path]]:
-    """Return a field of view for each image in the files of the only field of view, and say so."""
+    """Return one field of view per image in the files of the only one, and print a note."""
     from napari_n2n.io.fields_of_view import positions
     from napari_n2n.io.image_name import short_name
 

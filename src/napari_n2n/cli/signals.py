@@ -1,4 +1,4 @@
-"""Signals: the first one that ends a run ends it cleanly, the second one at once.
+"""Handle signals: the first one ends a run cleanly, the second one at once.
 
 SIGTERM, which the scheduler of a cluster sends before it kills a job, is handled like Ctrl-C. The
 exit status is 128 plus the number of the signal: 130 for Ctrl-C, 143 for SIGTERM. SIGUSR1
@@ -75,15 +75,15 @@ class Signals:
         atexit.register(_ignore)  # the first one that is registered runs last
 
     def end_with(self, status: int) -> None:
-        """From now on, let a signal end the process at once, with the status of its finished run.
+        """From now on, a signal ends the process at once, with the exit status of the finished run.
 
         At exit, Python waits for the threads that still read or compute. If an exception ended this
-        wait, Python would be taken down under them, which aborts the process inside torch.
+        wait, Python would shut down while they run, and torch would abort the process.
         """
         self._earned = status
 
     def stop_gently(self, on_stop: Callable[[], None]) -> None:
-        """From now on, let the first signal set `stop` and call a function instead of raising."""
+        """From now on, the first signal sets `stop` and calls a function instead of raising."""
         self._on_stop = on_stop
 
     def check(self) -> None:

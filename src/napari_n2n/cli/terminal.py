@@ -26,7 +26,7 @@ from napari_n2n.io.plain_json import plain_json
 if TYPE_CHECKING:
     from napari_n2n.training.fit import TrainingStep
 
-# Seconds between two lines of progress in a log file: shorter would fill it within hours.
+# Seconds between two lines of progress in a log file: a shorter time would fill it in hours.
 _LINE_SECONDS = 10.0
 # Lines of the log in a report: enough for the events of the last minutes of a run.
 _RECENT_LINES = 200
@@ -42,7 +42,7 @@ ProgressKind = Literal["auto", "json"]
 
 
 def _without_special_characters(error: UnicodeError) -> tuple[str, int]:
-    """Replace characters that the encoding of a stream lacks; an error handler for codecs."""
+    """Replace characters that the encoding of a stream lacks (an error handler of codecs)."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
@@ -169,7 +169,7 @@ def _one_line(text: str) -> str:
 
 
 def _write(line: str) -> None:
-    """Print a line on stderr; a terminal that was closed must not end a run."""
+    """Print a line on stderr; do nothing if the terminal was closed, so that the run continues."""
     line = _one_line(line)
     if TERMINAL.above_bar is not None:
         TERMINAL.above_bar(line)

@@ -45,7 +45,7 @@ def train_shown(
     noise: Path | None = None,
     resume: bool,
 ) -> "Denoiser":
-    """Say what the noise is and what is unusual, then train with a display of the progress."""
+    """Print noise and findings, then train with a display of the progress."""
     from napari_n2n import train as train_on
     from napari_n2n.model.device import choose_device, unused_card
     from napari_n2n.noise.measure import measure_channels
