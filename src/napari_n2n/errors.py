@@ -65,14 +65,14 @@ class BadInput(ValueError):
 
 
 def require(package: str, what: str) -> None:
-    """Raise if a package is missing that a computer without a screen need not have.
+    """Raise if an optional package is missing, such as on a computer without a screen.
 
     Parameters
     ----------
     package
         Its name, for import and for pip.
     what
-        What needs it: an option or a command.
+        The option or the command that needs the package.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def require(package: str, what: str) -> None:
         raise BadInput(f"{what}: {cause}: pip install {package}", "option") from error
 
 
-# In torch's message when computer or card are out of memory, which raises only a RuntimeError.
+# Words in torch's message when memory is full, for which it raises only a RuntimeError.
 _NO_MEMORY = re.compile("can't allocate memory|out of memory")
 
 

@@ -79,7 +79,7 @@ def as_steps(
 def each_step_in(
     context: Callable[[], AbstractContextManager[None]], run: Generator[Step, None, Result]
 ) -> Generator[Step, None, Result]:
-    """Run a generator with every step inside a new context, which its caller never sees."""
+    """Run a generator with every step inside a new context, which does not affect the caller."""
     with closing(run):
         while True:
             with context():

@@ -35,7 +35,8 @@ def denoise_pair(
     a, b, more
         Recordings of one scene: arrays, files, layers, or whatever `Acquisition.open` takes.
     settings
-        Settings of the training; default `TrainingSettings()`. Its device also denoises.
+        Settings of the training; default `TrainingSettings()`. Its device is also used for
+        denoising.
     axes
         One letter per dimension of each recording, such as "TYX", instead of their own labels.
     memory

@@ -20,7 +20,7 @@ Results = Literal["average", "each", "none"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Acquisitions and settings of a training run, and the results computed after it.
+    """Acquisitions and settings of a training run, and the results that are computed after it.
 
     The copied texts reproduce the weights on the CPU, unless the run was stopped or limited by
     time (minutes set, steps not set).
@@ -41,7 +41,7 @@ class Recipe:
     stopped: bool = False
 
     def results(self) -> list[tuple[Any, ...]]:
-        """Return the sources of every result: all those of a field of view, or one of them."""
+        """Return the sources of every result: all sources of a field of view, or one of them."""
         return [
             sources if index is None else (sources[index],)
             for sources in self.recordings.fields
@@ -155,7 +155,7 @@ class Recipe:
 
     @property
     def _mask(self) -> Path | None:
-        """The file of the mask; of a layer, the file as which it must be saved first."""
+        """The file of the mask; for a layer, the file to which the user must save it first."""
         mask = self.recordings.mask
         return mask if mask is None or isinstance(mask, Path) else Path(f"{mask.name}.tif")
 

@@ -29,8 +29,8 @@ from napari_n2n.model.package_readme import package_readme
 
 SUFFIX = ".zip"
 
-# The earliest version of the format that describes sizes and halos of single axes as used here;
-# programs read files of an earlier version than their own.
+# The earliest version of the format that describes sizes and halos of single axes: programs can
+# read files of earlier versions than their own.
 _FORMAT = "0.5.4"
 _INPUT, _OUTPUT = "raw", "denoised"  # names of the tensors
 # Largest difference, in normalised units (a standard deviation of the image is 1), between two
@@ -61,7 +61,7 @@ def export_bioimage(
     denoiser
         The model.
     out
-        The package, NAME.zip; the model has this name.
+        The package, NAME.zip; the model is called NAME.
     authors
         Names of the authors.
     license
@@ -117,7 +117,7 @@ def _files(denoiser: Denoiser, name: str, described: dict[str, Any]) -> dict[str
     """Return the files of the package by their name."""
     sizes = [_sizes(*numbers) for numbers in _along_axes(denoiser)]
     script = _script(denoiser, [shortest for shortest, _, _ in sizes])
-    # Not the size of the trace: a network that depended on it would be noticed.
+    # Another size than that of the trace, so that a network that depends on the size is noticed.
     given = _test_image(denoiser, [shortest + step for shortest, step, _ in sizes])
     channels = range(len(denoiser.scales))
     result = np.stack([denoiser.predict(given[:, one], one) for one in channels], axis=1)
@@ -147,7 +147,8 @@ def _along_axes(denoiser: Denoiser) -> list[tuple[int, int]]:
 def _sizes(reach: int, stride: int) -> tuple[int, int, int]:
     """Return the shortest side, the step between allowed sides, and the halo, in pixels.
 
-    A tile that starts on a multiple of the stride keeps the network's grid if the halo is one too.
+    A tile that starts on a multiple of the stride keeps the network's grid if the halo is also a
+    multiple.
     """
     halo = -(-reach // stride) * stride
     return 2 * halo + stride, stride, halo

@@ -40,7 +40,7 @@ class Denoiser:
         For each channel, the map from intensities (ADU) to the normalised units of the training
         data.
     record
-        Where the model comes from.
+        Description of the training; see `ModelRecord`.
     """
 
     networks: tuple[Network, ...]
@@ -73,9 +73,9 @@ class Denoiser:
         return self.networks[0].bytes_of(sides)
 
     def to(self, device: torch.device | str) -> "Denoiser":
-        """Return a model with copies of the networks in `ready` on a device, where it computes.
+        """Return a model that computes on a device, with copies of the networks in `ready`.
 
-        It shares `networks`, whose weights are those that `save` writes.
+        Both models share `networks`, whose weights `save` writes.
         """
         moved = copy.copy(self)
         moved.ready = tuple(copy.deepcopy(network).moved_to(device) for network in self.ready)
@@ -107,7 +107,7 @@ class Denoiser:
         return self.apply(given, channel, turns).cpu().numpy()
 
     def apply(self, images: Tensor, channel: int = 0, turns: bool = False) -> Tensor:
-        """Do what `predict` does, with float32 images on the device of the networks."""
+        """Denoise float32 images on the device of the networks; see `predict`."""
         network = self.ready[channel if len(self.networks) > 1 else 0]
         scale = self.scales[channel if len(self.scales) > 1 else 0]
         with torch.inference_mode(), without_autocast(images.device.type):

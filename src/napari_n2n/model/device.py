@@ -67,7 +67,7 @@ def device_names() -> list[str]:
 
 
 def unused_card() -> str | None:
-    """Return how to make torch use an NVIDIA card; None if torch supports it or there is none."""
+    """Return how to make torch use an NVIDIA card; None if torch uses it or there is no card."""
     if torch.version.cuda or torch.version.hip or shutil.which("nvidia-smi") is None:
         return None
     # By default pip installs a torch with CUDA on Linux only.
@@ -98,7 +98,7 @@ def out_of_memory(device: torch.device | str, fix: str = "") -> BadInput:
     device
         The device.
     fix
-        What to do, besides closing other programs and using the CPU.
+        A further fix, besides closing other programs and using the CPU.
     """
     fixes = f"close other programs that use it, {f'{fix}, ' if fix else ''}or use --device cpu"
     return BadInput(f"{device}: not enough memory: {fixes}", "memory")
@@ -167,8 +167,8 @@ def device_title(device: torch.device) -> str:
 def without_autocast(kind: str) -> AbstractContextManager[Any]:
     """Return a context in which the autocast of a caller does not change the precision.
 
-    Within it, an own autocast keeps no bfloat16 copies of the weights: it would drop them only when
-    this context ends, and the next training steps would use them although the weights have changed.
+    In this context, autocast does not cache bfloat16 copies of the weights: it would keep them
+    until the context ends, and later training steps would use outdated weights.
 
     Parameters
     ----------

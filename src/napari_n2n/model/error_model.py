@@ -1,9 +1,9 @@
 """The expected error of a denoised pixel, as learned from pixels that were not trained on.
 
 The squared error is modelled by three features of the result itself: the variance of the noise at
-its brightness, v; the contrast of the result around the pixel, c; and sqrt(v c). What several
-results of one scene do not share is measured from their scatter, so that moving parts are uncertain
-too.
+its brightness, v; the contrast of the result around the pixel, c; and sqrt(v c). The part of the
+error that several results of one scene do not share is measured from their scatter, so that moving
+parts get a large error too.
 """
 
 import numpy as np
@@ -13,8 +13,8 @@ from scipy import ndimage
 from napari_n2n.stats.statistics import variance_at
 
 _SIDE = 9
-"""Side in pixels of the square in which contrast and scatter are averaged: about a blurred point.
-Larger: smoother; smaller: noisier."""
+"""Side in pixels of the square in which contrast and scatter are averaged: about the size
+of a blurred point. Larger: smoother; smaller: noisier."""
 
 REACH = 2 * (_SIDE // 2)
 """Distance in pixels up to which the result around a pixel decides its expected error."""
@@ -35,12 +35,14 @@ class ErrorModel(BaseModel):
     whole
         Weights of the `features` in the squared error of one denoised acquisition.
     shared
-        Weights of the part of it that all denoised acquisitions of a scene have in common.
+        Weights of the `features` in the part of the squared error that all denoised acquisitions of
+        a scene have in common.
     psnr, psnr_se
         PSNR in dB of one denoised acquisition on pixels that were not trained on, and its standard
         error.
     psnr_mean, psnr_mean_se
-        The same for the mean of two denoised acquisitions; None if it could not be determined.
+        PSNR and standard error for the mean of two denoised acquisitions; None if it could not be
+        determined.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
@@ -55,7 +57,7 @@ class ErrorModel(BaseModel):
     psnr_mean_se: float | None = None
 
     def in_words(self) -> str:
-        """Return how good the results are on pixels that were not trained on, in one line."""
+        """Return a line with the PSNR of the results on pixels that were not trained on."""
         alone = f"{self.psnr:.2f} ± {self.psnr_se:.2f} dB for one acquisition"
         if self.psnr_mean is None or self.psnr_mean_se is None:
             return alone
@@ -74,8 +76,8 @@ class ErrorModel(BaseModel):
         Returns
         -------
         numpy.ndarray
-            float32, of the shape of the result, in ADU: the clean value is within it in 68 % of the
-            pixels, and within twice as much in 95 %.
+            float32, of the shape of the result, in ADU: the clean value is within this deviation in
+            68 % of the pixels, and within twice the deviation in 95 %.
         """
         parts = features(result, noise_variance(result, self.levels, self.variances))
         several = others is not None and len(others) > 1

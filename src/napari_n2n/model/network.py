@@ -1,4 +1,4 @@
-"""The networks, with the two numbers that exact tiling needs: stride and receptive field.
+"""The networks, and the two numbers that exact tiling needs: stride and receptive field.
 
 A network made of convolutions, pooling and up-sampling is translation-equivariant only by multiples
 of its `stride`, and an output pixel depends on no input pixel farther away than its

@@ -1,10 +1,10 @@
-"""The record of a model as a text for readers: what it was trained on, and how good it is."""
+"""The record of a model as text: the training data, the settings and the scores."""
 
 from collections.abc import Iterator
 
 from napari_n2n.model.denoiser import Denoiser
 
-_MOST_NAMES = 20  # acquisitions that are listed; of more, their number is stated
+_MOST_NAMES = 20  # most acquisitions that are listed; of further ones, only the number is stated
 
 
 def package_readme(denoiser: Denoiser, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a model comes from: the record that a model file stores with the weights.
+"""The record of a training run, which a model file stores with the weights.
 
 Every field has a default and unknown fields are kept, so that files of older and newer versions can
 be loaded.
@@ -90,10 +90,9 @@ class AcquisitionRecord(_Value):
     gain, offset
         Map from the intensities (ADU) of the pair's first acquisition to those of this one.
     pixels
-        Hash of parts of some planes; empty if it was not computed: of many pairs, only some have
-        one.
-    mask
-        The same of the mask inside which it was used; empty if it had none.
+        Hash of parts of some planes; empty if it was not computed: only some of many pairs have a
+        hash.
+    mask Hash of the mask; empty if there was no mask.
     """
 
     name: str
@@ -109,7 +108,7 @@ class AcquisitionRecord(_Value):
 
 
 class DetectorRecord(_Value):
-    """A `DetectorMap` as plain JSON; see there."""
+    """A `DetectorMap` as plain JSON; see that class for the attributes."""
 
     shape: tuple[PositiveInt, PositiveInt]
     bad: list[NonNegativeInt] = []
@@ -206,20 +205,20 @@ class ModelRecord(_Value):
     of_channels: list["ModelRecord"] = []
 
     def detector_of(self, channel: int) -> DetectorMap | None:
-        """Return the map of the detector of a channel; a single map is that of all channels."""
+        """Return the map of the detector of a channel; a single map is used for all channels."""
         if not self.detector:
             return None
         found = self.detector[channel if len(self.detector) > 1 else 0]
         return found.as_map() if found is not None else None
 
     def error_of(self, channel: int) -> ErrorModel | None:
-        """Return the expected error of a channel's results; a single one is that of all."""
+        """Return the expected error of a channel's results; a single one is for all channels."""
         if not self.error:
             return None
         return self.error[channel if len(self.error) > 1 else 0]
 
     def error_lines(self) -> Iterator[str]:
-        """Yield a line about the error of each channel's results, or why it is not known."""
+        """Yield a line with the error of each channel's results, or why it is unknown."""
         for number, error in enumerate(self.error):
             name = f"channel {number}: " if len(self.error) > 1 else ""
             if error is not None:

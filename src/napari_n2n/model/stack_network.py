@@ -24,12 +24,12 @@ class StackUNet(CompactUNet):
     """A `CompactUNet` for planes that also sees the planes before and after.
 
     The first convolution gets a plane with its `NEIGHBOURS` on either side as channels. Before each
-    further block, and for each skip connection, a plane gets a linear map of the features of the
-    planes next to it (`_Exchange`). Nothing is pooled along Z, so a stack may have any number of
-    planes and any step along Z, and a voxel costs little more time than a pixel of a plane. The
-    first and last planes are repeated beyond the ends.
+    further block, and for each skip connection, a linear map of the features of the two adjacent
+    planes is added to those of a plane (`_Exchange`). Nothing is pooled along Z, so a stack may
+    have any number of planes and any step along Z, and a voxel takes little more time than a pixel
+    of a plane. The first and last planes are repeated beyond the ends.
 
-    Results are computed plane by plane: of each level, only the features of a few planes are in
+    Results are computed plane by plane: only the features of a few planes of each level are in
     memory, so that a tile can contain all planes of a long stack.
 
     Parameters
@@ -96,7 +96,7 @@ class _Exchange(nn.Module):
         nn.init.zeros_(self.maps.weight)
 
     def forward(self, window: Tensor) -> Tensor:
-        """Map features with a plane more on either side, (N, Z + 2, ...), to (N, Z, ...)."""
+        """Map features with one more plane on either side, (N, Z + 2, ...), to (N, Z, ...)."""
         before, after = self.maps(window).chunk(2, dim=-1)
         return window[:, 1:-1] + before[:, :-2] + after[:, 2:]
 
@@ -132,7 +132,7 @@ class _Stream:
             del self._features[key]
 
     def _get(self, way: str, level: int, group: int) -> Tensor:
-        """Return the features of a level on a way: "down", "pooled" or "up"."""
+        """Return the features of a level and a stage: "down", "pooled" or "up"."""
         if way == "up" and level == len(self._network.up):
             way = "down"  # the coarsest level
         key = way, level, group

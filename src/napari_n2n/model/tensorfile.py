@@ -53,7 +53,7 @@ They may be on the meta device: only their shapes and types are used.
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """The code and the fix in messages about one kind of file."""
+    """Error code and fix for messages about one kind of file."""
 
     code: Code
     if_damaged: str

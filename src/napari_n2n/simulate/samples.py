@@ -34,7 +34,7 @@ def sample(scene: str, view: str) -> Path:
 
 
 _VIEWS = ("a", "b")
-_LONG = 480  # frames, 25 MB in total; more: a longer run to watch, fewer: a shorter wait
+_LONG = 480  # frames, 25 MB in total; more: a longer run, fewer: a shorter wait
 _QUIET = Gaussian(5)  # ADU: weak, so that text or impulses dominate
 _CAMERA = Camera(gain=2.2, read=1.6, offset=100)  # the camera of make_samples.py
 

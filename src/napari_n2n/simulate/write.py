@@ -39,7 +39,8 @@ def simulate_by_planes(
     Parameters
     ----------
     clean
-        The acquisition. Noise that depends on the range of values uses that of the whole stack.
+        The acquisition. Noise that depends on the range of values uses the range of the whole
+        stack.
     noise
         The corruption. Noise, and levels from ranges, are drawn separately for every plane of every
         copy. A pixel is replaced in all its channels.
@@ -59,7 +60,7 @@ def simulate_by_planes(
     ------
     BadInput
         If `clean` has pixels that are not finite, or a file of `out` exists, is being written, or
-        is that of `clean`, or if the disk is too full.
+        is the file of `clean`, or if the disk is too full.
     """
     outputs = [
         (path, replace(clean.header, dtype=np.dtype(np.float32), name=f"{clean.name} {letter}"))

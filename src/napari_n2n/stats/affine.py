@@ -1,7 +1,7 @@
-"""Affine maps of intensity: the only maps a training target may go through.
+"""Affine maps of intensity: the only maps that may be applied to a training target.
 
-Anything else (log, square root, percentile clip) would move the mean, the median or the mode of the
-noise and with it the result.
+Any other map (log, square root, percentile clip) would shift the mean, the median or the mode of
+the noise, and with it the result.
 """
 
 from dataclasses import dataclass

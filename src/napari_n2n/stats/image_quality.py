@@ -11,10 +11,10 @@ from napari_n2n.stats.statistics import Measurement, mean_over_blocks, neighbour
 RESOLVED = 1 / 7
 # Rings over which the ring correlation is averaged before it is compared with the threshold.
 _RINGS = 3
-# Fourier coefficients per independent one: a Hann window correlates neighbours (its equivalent
-# noise bandwidth is 1.5 along each axis).
+# Number of Fourier coefficients per independent coefficient: a Hann window correlates neighbours
+# (its equivalent noise bandwidth is 1.5 along each axis).
 _BANDWIDTH = 1.5**2
-# Rings on each side of the crossing from which the slope is taken, as a part of their number.
+# Rings on each side of the crossing that determine the slope, as a part of all rings.
 _AROUND = 1 / 4
 
 

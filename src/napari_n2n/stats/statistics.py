@@ -16,8 +16,8 @@ from skimage.measure import block_reduce
 # Standard deviation over median absolute deviation of a normal distribution.
 MAD_TO_SIGMA = 1 / 0.6745
 
-# Groups of a jackknife: 16 determine a standard error to 18 % (1 / sqrt(2 * 15)) and cost 16 more
-# evaluations.
+# Number of groups of a jackknife: 16 groups determine a standard error to 18 % (1 / sqrt(2 * 15))
+# and need 16 more evaluations.
 GROUPS = 16
 # Side in pixels of the blocks of a group, and of the blocks in which the noise level is taken as
 # constant: several times the reach of correlated noise (2 to 3 pixels), a small part of a plane.
@@ -27,11 +27,11 @@ _HALF_BLOCK = _BLOCK // 2
 # Standard deviation and reach, in pixels, of the Gaussian that averages the surroundings: it
 # reduces noise like a mean of 80 pixels. Wider: less noise; narrower: less blur of the scene.
 _SIGMA, _REACH = 2.5, 6
-# Interquartile ranges around the median within which levels of brightness are evenly spaced;
-# farther away, their distance is proportional to that from the median, so that a few bright
+# Distance from the median, in interquartile ranges, up to which levels of brightness are evenly
+# spaced. Beyond it, their spacing grows in proportion to the distance, so that a few bright
 # structures do not fill all levels.
 _EVEN = 2
-# Smallest interquartile range, in ADU.
+# Smallest interquartile range, in ADU, so that the spacing is not zero.
 _TINY = 1e-12
 
 
@@ -127,7 +127,7 @@ def variance_at(
     Parameters
     ----------
     level
-        Where the variance is wanted, in ADU; any shape.
+        Signal levels at which to interpolate the variance, in ADU; any shape.
     levels, variances
         At least two ascending levels in ADU, and the variances there.
     """
@@ -147,7 +147,7 @@ def spaced(levels: np.ndarray, step: int = 1) -> np.ndarray:
     levels
         In ADU; shape (pixels,).
     step
-        One in so many levels gives the quartiles.
+        The quartiles are computed from every n-th level: the step n.
     """
     quarter, middle, three_quarters = np.quantile(levels[::step], (0.25, 0.5, 0.75))
     unit = _EVEN * max(float(three_quarters - quarter), _TINY)
@@ -276,7 +276,7 @@ def mean_over_blocks(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Measurem
 
 
 def block_sums(terms: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sums over blocks of one place, all that `mean_of_blocks` needs of its pixels."""
+    """Return the sums over the blocks of one place, for `mean_of_blocks`."""
     return _block_sums(terms), _block_sums(weight)
 
 
