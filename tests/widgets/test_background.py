@@ -263,6 +263,17 @@ def test_a_job_that_outlives_its_window_does_not_abort_python(qtbot):
     worker.run()
 
 
+def test_napari_closed_during_a_job_prints_no_warning(qapp, recwarn):
+    def job():
+        worker.signals.deleteLater()
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
+        yield 1
+
+    worker = create_worker(job, _start_thread=False, _worker_class=background._Worker)
+    worker.run()
+    assert [str(one.message) for one in recwarn] == []
+
+
 @pytest.mark.parametrize(
     ("message", "shown"),
     [

@@ -96,6 +96,13 @@ class _Worker(GeneratorWorker):
         self.on_quit()
         super().quit()
 
+    def work(self) -> Any:
+        """Run the job; raise the error of a closed window, which superqt would print instead."""
+        outcome = super().work()
+        if isinstance(outcome, RuntimeError):
+            raise outcome
+        return outcome
+
     def run(self) -> None:
         """Run the job; Qt calls this in the background thread."""
         # The job's own errors never get here. When Python exits, Qt may delete the signals before
