@@ -83,7 +83,7 @@ def test_the_photon_gain_of_an_electron_multiplying_camera_is_measured():
     assert report.pedestal == pytest.approx(100, abs=1)
 
 
-@pytest.mark.parametrize("photons", [0.5, 1, 2])
+@pytest.mark.parametrize("photons", [0.03, 0.1, 0.5, 1, 2, 10])
 def test_pixels_without_a_pulse_are_no_noise_cut_off_at_zero(photons):
     def without_read_noise(photons, rng):
         electrons = rng.poisson(photons)
@@ -91,6 +91,19 @@ def test_pixels_without_a_pulse_are_no_noise_cut_off_at_zero(photons):
 
     report = measured(without_read_noise, photons * LIGHT)
     assert report.clipping_shift == 0 and report.loss == "l2"
+
+
+@pytest.mark.parametrize("photons", [0.03, 0.3])
+def test_noise_cut_off_below_pulses_of_light_is_flagged_with_its_size(photons):
+    def cut_at_black(photons, rng):
+        electrons = rng.poisson(photons)
+        pulses = rng.gamma(np.maximum(electrons, 1e-9), 60) * (electrons > 0)
+        return np.round(pulses + rng.normal(0, 9, photons.shape)).clip(0)
+
+    report = measured(cut_at_black, photons * LIGHT)
+    # Half of the noise is cut off: 0.4 standard deviations, and the light keeps some of it.
+    assert report.clipping_shift == pytest.approx(0.4 * 9, rel=0.25)
+    assert "clipped" in {warning.code for warning in report.warnings}
 
 
 @pytest.mark.parametrize("share", [0.005, 0.05])

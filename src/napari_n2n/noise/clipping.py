@@ -27,8 +27,9 @@ _DARKEST = 2
 # clipped noise in images of 192x192 and 384x384 pixels, and up to 3 for photons, EM gain and pulses
 # of light.
 _CLEARLY = 9.0
-# Misfit of the photon model divided by that of clipped noise, below which nothing is clipped.
-_BETTER = 0.5
+# Standard errors, and part of the mean in the dark, by which the mean without light must exceed the
+# limit for noise below pulses of light to be cut off.
+_SURE, _UNLIT = 3.0, 0.1
 # Of the pixels above the limit in dark areas, smallest share that are below half of their mean: it
 # is 0.3 for clipped noise and photons, and nearly 0 if the pixels at the limit are missing.
 _CONTINUOUS = 0.15
@@ -41,8 +42,8 @@ _COUNTED = 0.8, 1.3
 _FITS = 0.06
 # Smallest p (1 - p) in the scatter of a share p, and smallest share whose logarithm is used.
 _RARE = 1e-4, 2e-3
-# Standard deviation of noise over its mean absolute value above 0: Gaussian noise around the limit.
-_HALF = math.sqrt(2 * math.pi)
+# Smallest and largest share at the limit from which a signal is computed: 3 standard deviations.
+_SHARES = 0.001, 0.999
 # Number of bisections: 2^-40 of five standard deviations is below float32 precision.
 _HALVINGS = 40
 # Standard deviations below the mean at which the bisection starts.
@@ -99,7 +100,8 @@ def find_clipping(sample: Sample) -> Clipping:
     parameters are fitted to the variances, and then predict the shares of pixels at the limit.
     Without clipping, these are pixels without a photon. Noise counts as clipped if this predicts
     the variances, or variances and shares, much better. If neither model fits, as for pulses of
-    light above electronic noise that is cut off, only the shift of dark areas is returned.
+    light, the variances give the mean without light: if that is above the limit, electronic noise
+    below the pulses is cut off, and only the shift of dark areas is returned.
     """
     nothing = Clipping(0.0, 0.0, 0.0, np.zeros(sample.a.shape, bool))
     if not (sample.cut & sample.valid).any():
@@ -119,15 +121,15 @@ def find_clipping(sample: Sample) -> Clipping:
     )
     line = _fitted(bins, clipped=False)
     photons = bins.misfit(line[0] * bins.mean + line[1], bins.without_photon())
-    better = (
-        bins.decrease(photons.of_variances, clipped.of_variances) > _CLEARLY
-        or bins.decrease(photons.both, clipped.both) > _CLEARLY
+    of_variances = bins.decrease(photons.of_variances, clipped.of_variances)
+    better = of_variances > _CLEARLY or (
+        bins.decrease(photons.both, clipped.both) > _CLEARLY and of_variances > -_CLEARLY
     )
     if not better or clipped.of_shares > _FITS:
-        if photons.of_shares < _FITS and photons.both < _BETTER * clipped.both:
+        unlit, error = bins.without_light()
+        if not unlit > max(_SURE * error, _UNLIT * bins.mean[0]):
             return nothing
-        dark = bins.cut[:_DARKEST].max() * math.sqrt(bins.variance[:_DARKEST].min()) / _HALF
-        return replace(nothing, shift=float(dark))
+        return replace(nothing, shift=_shift_without_light(unlit, float(bins.cut[:_DARKEST].max())))
     raised = bins.mean - signal
     highest = bins.number[np.flatnonzero(touched).max()]
     return Clipping(
@@ -202,6 +204,30 @@ class _Bins:
         height = np.sum(weight * self.mean) / max(np.sum(weight * -np.log(known)), _TINY)
         return np.asarray(np.exp(-self.mean / max(height, _TINY)))
 
+    def without_light(self) -> tuple[float, float]:
+        """Return the mean without light, in ADU above the limit, and its standard error.
+
+        Pulses of light have a variance in proportion to their mean. The mean at which the line of
+        the variances crosses zero is therefore that of the noise below the pulses: 0 if there is
+        none, and positive if it is cut off. As pulses are rare in dark areas, the squared scatter
+        of a variance is taken as proportional to the variance itself.
+        """
+        weight = self.count / np.maximum(
+            self.variance.mean() * self.mean / self.mean.mean(), self.floor
+        )
+        middle = np.average(self.mean, weights=weight)
+        apart = self.mean - middle
+        spread = np.sum(weight * apart**2)
+        gain = np.sum(weight * apart * self.variance) / max(spread, _TINY)
+        if not gain > 0:
+            return 0.0, math.inf
+        unlit = middle - np.average(self.variance, weights=weight) / gain
+        away = self.variance - gain * (self.mean - unlit)
+        misfit = np.sum(weight * away**2) / max(len(away) - 2, 1)
+        return float(unlit), math.sqrt(
+            misfit * (1 / weight.sum() + (unlit - middle) ** 2 / spread)
+        ) / gain
+
     def before_cutting(self, gain: float, offset: float) -> tuple[np.ndarray, np.ndarray]:
         """Return signal and standard deviation before the noise was cut off, above the limit."""
 
@@ -261,6 +287,18 @@ def _fitted(bins: _Bins, clipped: bool) -> tuple[float, float]:
         bounds=((0.0, -np.inf), np.inf),
     )
     return float(found.x[0]), float(found.x[1])
+
+
+def _shift_without_light(mean: float, share: float) -> float:
+    """Return by how much Gaussian noise that is cut off is too bright on average.
+
+    Its deviation and its signal follow from its mean above the limit, in ADU, and from the share of
+    pixels at the limit, as in `_cut_moments`.
+    """
+    below = float(special.ndtri(np.clip(share, *_SHARES)))
+    density = math.exp(-0.5 * below**2) / math.sqrt(2 * math.pi)
+    deviation = mean / (density - below * float(special.ndtr(-below)))
+    return mean + below * deviation
 
 
 def _before_cutting(mean: np.ndarray, deviation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
