@@ -244,6 +244,12 @@ def compressed(quality: int) -> Callable[[np.ndarray, np.random.Generator], np.n
     return record
 
 
+def sharpened(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a noisy image after an unsharp mask, as a camera's software applies it."""
+    noisy = white(image, rng)
+    return noisy + 3 * (noisy - gaussian_filter(noisy, 1))
+
+
 KINDS = (
     Kind("photon noise, 2 ADU/electron", lambda s, rng: rng.poisson(s / 2) * 2.0, False),
     Kind("photon noise, 1 to 11 photons", lambda s, rng: rng.poisson(s / 20) * 20.0, False),
@@ -259,6 +265,7 @@ KINDS = (
     Kind("lines averaged over 3 pixels", lambda s, rng: uniform_filter1d(white(s, rng), 3), True),
     Kind("JPEG, quality 50", compressed(50), True),
     Kind("JPEG, quality 90", compressed(90), False),
+    Kind("sharpened (unsharp mask, weight 0.75)", sharpened, True),
     Kind("enlarged 2 times", lambda s, rng: zoom(white(s, rng)[::2, ::2], 2, order=1), True),
 )
 
@@ -280,7 +287,10 @@ def advice() -> tuple[str, list[Verdict]]:
         true = np.median([true_correlation(one, scene(k)) for k, one in enumerate(seen)], axis=0)
         reports = [measure_single(Pair.single(one.astype(np.float32))) for one in seen]
         warned = [
-            bool({"correlated_noise", "correlation_unknown"} & {w.code for w in report.warnings})
+            bool(
+                {"correlated_noise", "correlation_unknown", "sharpened"}
+                & {w.code for w in report.warnings}
+            )
             for report in reports
         ]
         known = [report.noise_correlation for report in reports if report.noise_correlation]

@@ -56,6 +56,14 @@ def test_correlated_noise_is_found_and_the_advice_is_to_record_two(width):
     assert "correlated_noise" in {one.code for one in report.warnings}
 
 
+@pytest.mark.parametrize(("weight", "sharpened"), [(0.0, False), (4.0, True)])
+def test_a_sharpened_recording_is_named(weight, sharpened):
+    recorded = np.random.default_rng(1).poisson(blobs() / 2) * 2.0
+    report = report_of(recorded + weight * (recorded - gaussian_filter(recorded, 1)))
+    assert ("sharpened" in {one.code for one in report.warnings}) == sharpened
+    assert ("independent" in report.reason) != sharpened and report.method == "pixels"
+
+
 def test_noise_of_rows_is_not_taken_for_white_noise():
     rng = np.random.default_rng(2)
     rows = rng.normal(0, 8, (SIDE, 1))

@@ -9,6 +9,9 @@ from napari_n2n.noise.correlation import CORRELATED
 from napari_n2n.noise.noise_model import NoiseModel
 from napari_n2n.pair.checks import Finding
 
+# Correlation of neighbours below which a recording was sharpened: twice the error that structure
+# causes; the unsharp mask of ImageJ gives -0.11.
+_SHARPENED = -0.1
 # Share of outliers above which they are mentioned: photon pulses alone reach 0.2 % at 1 photon.
 _FEWEST_OUTLIERS = 5e-3
 # Length of a run that only adapts the pretrained network, as a part of the usual one: it ends at
@@ -164,31 +167,10 @@ def advise_single(
         See `SingleReport`.
     """
     warnings = list(findings)
-    correlation, loss = figures.noise_correlation, "l2"
-    reach = max(figures.correlation_length or (0.0,))
-    correlated = correlation is not None and max(correlation) > CORRELATED
-    method: Method = "images" if correlated or correlation is None else "pixels"
-    if correlated:
-        reason = (
-            f"The noise of neighbouring pixels is correlated over {reach:.1f} px, so a pixel "
-            "cannot be predicted without its own noise: the pretrained network is adapted to this "
-            "noise, and learns nothing about the sample."
-        )
-        warnings.append(
-            Finding(
-                "correlated_noise",
-                f"The noise is correlated over {reach:.1f} px. One recording cannot separate such "
-                "noise from structure of that size: record the scene twice.",
-            )
-        )
-    elif correlation is None:
-        reason, warning = _unknown(source)
+    loss = "l2"
+    method, reason, warning = _method(figures, source)
+    if warning is not None:
         warnings.append(warning)
-    else:
-        reason = (
-            "The noise of neighbouring pixels is independent: each pixel is predicted without its "
-            "own noise, so its recorded value is the target; L2 finds the mean."
-        )
     if figures.outlier_share > _FEWEST_OUTLIERS:
         warnings.append(
             Finding(
@@ -209,6 +191,34 @@ def advise_single(
         method=method,
         source=source,
     )
+
+
+def _method(figures: SingleFigures, source: str | None) -> tuple[Method, str, Finding | None]:
+    """Return the method for the measured correlation of neighbours, its reason and a warning."""
+    if (correlation := figures.noise_correlation) is None:
+        return "images", *_unknown(source)
+    if max(correlation) > CORRELATED:
+        reach = f"correlated over {max(figures.correlation_length or (0.0,)):.1f} px"
+        reason = (
+            f"The noise of neighbouring pixels is {reach}, so a pixel cannot be predicted without "
+            "its own noise: the pretrained network is adapted to this noise, and learns nothing "
+            "about the sample."
+        )
+        warning = (
+            f"The noise is {reach}. One recording cannot separate such noise from structure of "
+            "that size: record the scene twice."
+        )
+        return "images", reason, Finding("correlated_noise", warning)
+    how = "each pixel is predicted without its own noise, so its recorded value is the target"
+    if (lowest := min(correlation)) < _SHARPENED:
+        words = f"The noise of neighbouring pixels has a correlation of {lowest:.2f}"
+        warning = (
+            f"{words}, as after sharpening or deconvolution, which leave more noise in the result: "
+            "use the recording as the detector gave it."
+        )
+        return "pixels", f"{words}: {how}; L2 finds the mean.", Finding("sharpened", warning)
+    independent = f"The noise of neighbouring pixels is independent: {how}; L2 finds the mean."
+    return "pixels", independent, None
 
 
 def _unknown(source: str | None) -> tuple[str, Finding]:
