@@ -637,6 +637,19 @@ def test_a_colour_picture_can_be_opened_as_recordings_of_one_scene(tmp_path, sha
     assert opened.shape == (3, 40, 50)
 
 
+def test_a_stack_of_imagej_with_only_its_first_page_is_whole(tmp_path):
+    path, description = tmp_path / "a.tif", "ImageJ=1.54f\nimages=6\nslices=6\n"
+    tifffile.imwrite(path, STACK[0], description=description, metadata=None)
+    whole = path.read_bytes() + STACK[1:].tobytes()  # as ImageJ writes more than 4 GB
+    path.write_bytes(whole)
+    opened = Acquisition.open(path)
+    assert opened.axes == "ZYX"
+    np.testing.assert_array_equal(opened.plane(5), STACK[5])
+    path.write_bytes(whole[:-10])
+    with refused("unreadable", match="describes 6 planes but contains 5 complete"):
+        Acquisition.open(path)
+
+
 def test_a_series_of_colour_pictures_can_be_opened_as_recordings_of_its_scenes(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (2, 3, 40, 50), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", planarconfig="separate")

@@ -96,6 +96,13 @@ def test_the_resolution_of_a_printer_is_no_pixel_size(tmp_path):
         assert (opened.scale, opened.units) == ((1.0, 1.0), ("pixel", "pixel"))
 
 
+@pytest.mark.parametrize("unit", ["NONE", "INCH", "CENTIMETER"])
+def test_a_resolution_of_zero_is_no_pixel_size(tmp_path, unit):
+    plane = np.zeros((40, 50), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", plane, resolution=(0, 0), resolutionunit=unit)
+    assert Acquisition.open(tmp_path / "a.tif").scale == (1.0, 1.0)
+
+
 def test_a_pixel_size_in_the_tags_is_read_if_no_printer_has_it(tmp_path):
     plane = np.zeros((40, 50), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", plane, resolution=(1e5, 5e4), resolutionunit="CENTIMETER")

@@ -107,7 +107,8 @@ def _of_tags(_: tifffile.TiffFile, image: TiffImage) -> dict[str, tuple[float, s
     """Return the pixel sizes from the resolution tags, unless a printer could have them."""
     tags = image.series.keyframe.tags
     unit = _MICROMETRES.get(tags.valueof(296), 0.0)
-    sizes = {axis: unit / _ratio(tags.valueof(f"{axis}Resolution")) for axis in "XY" if unit}
+    per_unit = {axis: _ratio(tags.valueof(f"{axis}Resolution")) for axis in "XY"}
+    sizes = {axis: unit / many for axis, many in per_unit.items() if many}
     return {
         axis: (float(f"{size:.7g}"), "micrometer")  # fractions of TIFF have about that precision
         for axis, size in sizes.items()

@@ -276,8 +276,10 @@ def _complete_planes(series: tifffile.TiffPageSeries) -> int:
     """Return how many planes of a series are complete in the file."""
     offset = contiguous_from(series)
     if offset is not None:
-        there = series.keyframe.parent.filehandle.size - offset
-        return max(0, min(len(series), there // max(1, series.keyframe.nbytes)))
+        page = series.keyframe
+        there = (page.parent.filehandle.size - offset) // max(1, page.nbytes)
+        # Above 4 GB, ImageJ writes only the first page; its description counts the planes.
+        return max(0, min(math.prod(series.shape) // max(1, page.size), there))
     return len(_planes(series))
 
 
