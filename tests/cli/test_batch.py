@@ -54,7 +54,7 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-def test_a_folder_of_pairs_is_measured_and_the_odd_one_is_named(call, folders):
+def test_a_folder_of_pairs_is_measured_and_the_unusual_pair_is_named(call, folders):
     words = ("inspect", "a", "b", "--table", "out/t.csv", "--report", "out/r.html")
     status, out, err = call(*words)
     first, second = out.splitlines()
@@ -90,7 +90,7 @@ def test_files_that_cannot_be_used_are_rows_too(call, folders):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
-def test_a_name_that_is_no_text_is_written_with_its_bytes(call, folders):
+def test_a_file_name_that_is_not_valid_text_is_written_with_its_bytes(call, folders):
     for view in "ab":
         (folders / view / "cell <0>.tif").rename(os.fsdecode(b"%s/\xff.tif" % view.encode()))
     status, _, err = call("inspect", "a", "b", "--table", "t.csv", "--report", "r.html")

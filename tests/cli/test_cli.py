@@ -97,7 +97,7 @@ def test_inspect_of_two_scenes_gives_no_figures(monkeypatch, capsys, folder, tmp
     assert "do not show the same scene" in found["reason"]
 
 
-def test_inspect_of_one_file_prints_what_was_read(monkeypatch, capsys, tmp_path):
+def test_inspect_of_one_file_describes_it(monkeypatch, capsys, tmp_path):
     path = tmp_path / "a.ome.tif"
     steps = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.1, "PhysicalSizeZ": 0.5}
     axes = {"axes": "CZYX", "Channel": {"Name": ["DAPI", "GFP"]}}
@@ -134,7 +134,7 @@ def test_inspect_of_one_file_lists_the_images_in_it(monkeypatch, capsys, tmp_pat
     assert re.search(r"image 0 .*Y 20, X 30\nimage 1 .*Y 40, X 50, read\n", out)
 
 
-def test_inspect_of_a_pair_prints_what_was_read_of_each(monkeypatch, capsys, folder):
+def test_inspect_of_a_pair_describes_each_recording(monkeypatch, capsys, folder):
     words = ("inspect", folder / "a.tif", folder / "b.tif")
     assert call(monkeypatch, capsys, *words)[1].count("Y 96, X 96") == 2
     recordings = json.loads(call(monkeypatch, capsys, *words, "--json")[1])["recordings"]

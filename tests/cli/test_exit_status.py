@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch, denoiser):
 
 @pytest.mark.parametrize("name", STATUS)
 @pytest.mark.parametrize("what", RUNS)
-def test_denoising_ended_by_a_signal_says_so_by_its_status_and_goes_on(
+def test_denoising_ended_by_a_signal_has_its_status_and_can_be_resumed(
     monkeypatch, call, folder, what, name
 ):
     words, results, before = RUNS[what]

@@ -48,7 +48,7 @@ def test_a_pair_of_files_of_one_name_is_refused_with_its_folders(call, folders):
     assert status == 2 and err.startswith("error: a/3.tif and b/3.tif: 3: shape (40, 64)")
 
 
-def test_training_goes_on_without_bad_files_and_says_so_at_the_end(call, folders):
+def test_training_leaves_out_bad_files_and_lists_them_at_the_end(call, folders):
     words = ("train", "a", "b", "-o", "new.n2n", *TRAIN, "--skip-bad", "--recursive", "--json")
     status, out, err = call(*words)
     record = json.loads(out)
@@ -61,7 +61,7 @@ def test_training_goes_on_without_bad_files_and_says_so_at_the_end(call, folders
     assert call(*words, "--resume")[0] == 3  # finished, and the files are still bad
 
 
-def test_denoising_names_all_bad_files_or_goes_on_without_them(call, folders):
+def test_denoising_names_all_bad_files_or_leaves_them_out(call, folders):
     status, _, err = call("denoise", "model.n2n", "b", "-o", "clean", "--recursive")
     assert status == 2 and "b/1.tif: is empty" in err and "b/2.tif" in err
     assert not (folders / "clean").exists()
@@ -90,7 +90,7 @@ def test_no_good_file_is_an_error(call, folders):
     assert status == 2 and "a/0.tif: has no file of the same name in b" in err
 
 
-def test_inspect_describes_what_it_measured_also_beside_a_bad_file_of_a_similar_name(call, folders):
+def test_inspect_describes_the_measured_file_and_not_a_bad_one_of_similar_name(call, folders):
     for view in "ab":
         tifffile.imwrite(f"{view}0.tif", noisy(blobs((64, 64), 1), ord(view)))
     (folders / "aa0.tif").write_text("not an image")

@@ -132,7 +132,7 @@ def test_tiles_cover_every_pixel_once(shape, first, size, halo, stride):
     assert (count[region] == 1).all() and count.sum() == count[region].size
 
 
-def test_a_denoised_pair_is_closer_to_the_scene_than_either_or_one_alone(denoiser, pair, scene):
+def test_the_mean_of_two_results_is_closer_to_the_scene_than_either_result(denoiser, pair, scene):
     a, b = (one.plane(0) for one in pair.acquisitions)
 
     def error(image):

@@ -78,7 +78,7 @@ def test_both_acquisitions_of_unequal_exposures_are_like_their_own_training():
     assert warnings_of(model, noisy(a, 3, 30))
 
 
-def test_fine_detail_of_the_scene_is_not_taken_for_noise():
+def test_fine_detail_of_the_scene_is_not_mistaken_for_noise():
     scene = SCENE + np.random.default_rng(0).choice((-20, 20), SCENE.shape)
     model = model_of(noisy(scene, 1, 5), noisy(scene, 2, 5))
     assert warnings_of(model, noisy(scene, 3, 5)) == []

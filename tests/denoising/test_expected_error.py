@@ -69,7 +69,7 @@ def test_where_the_detector_is_saturated_the_error_is_unknown(model, views):
     assert (np.isnan(error) == (cut == 255)).all() and (cut == 255).any()
 
 
-def test_a_result_is_not_taken_for_its_error_map_when_resumed(model, views, tmp_path):
+def test_a_result_is_not_mistaken_for_its_error_map_when_resumed(model, views, tmp_path):
     out = denoise(model, views[0], out=tmp_path / "a.tif", device="cpu")
     with refused("exists"):
         denoise(model, views[0], out=out, quantity="error", device="cpu", resume=True)

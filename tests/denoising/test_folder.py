@@ -128,13 +128,13 @@ def test_a_model_that_does_not_suit_leaves_nothing(denoiser, folder, tmp_path):
         assert len(denoise_folder(denoiser, folder, out=out)) == 3
 
 
-def test_a_tiff_is_one_whatever_the_case_of_its_ending(denoiser, folder, tmp_path):
+def test_a_tiff_is_recognised_in_upper_and_lower_case(denoiser, folder, tmp_path):
     (folder / "cell 1.tif").rename(folder / "LOUD.TIF")
     denoise_folder(denoiser, folder, out=tmp_path / "clean")
     assert tifffile.imread(tmp_path / "clean" / "LOUD.TIF").shape == (64, 64)
 
 
-def test_results_in_a_folder_among_the_recordings_are_no_recordings(denoiser, folder):
+def test_results_in_a_subfolder_of_the_recordings_are_not_denoised_again(denoiser, folder):
     for resume in (False, True):
         assert len(denoise_folder(denoiser, folder, out=folder / "clean", resume=resume)) == 3
     (folder / "clean" / "cell 0.tif").unlink()

@@ -34,14 +34,16 @@ def test_a_result_names_its_model_input_and_settings(denoiser, recording, tmp_pa
     assert denoise(denoiser, recording, out=out, resume=True) == out  # still known as finished
 
 
-def test_files_of_others_have_no_provenance_and_odd_ones_are_shown(recording, tmp_path):
+def test_files_of_other_programs_have_no_provenance(recording, tmp_path):
     assert read_provenance(recording) is None
     assert read_provenance(tmp_path / "missing.tif") is None
     zarr.open_group(tmp_path / "odd.zarr", mode="w").attrs["napari-n2n: provenance"] = {"model": {}}
     assert any("model" in line for line in provenance_lines(read_provenance(tmp_path / "odd.zarr")))
 
 
-def test_inspect_says_what_made_a_result(denoiser, recording, tmp_path, monkeypatch, capsys):
+def test_inspect_prints_the_provenance_of_a_result(
+    denoiser, recording, tmp_path, monkeypatch, capsys
+):
     denoise(denoiser, recording, out=tmp_path / "out.ome.tif")
     for more in ((), ("--json",)):
         monkeypatch.setattr("sys.argv", ["n2n", "inspect", str(tmp_path / "out.ome.tif"), *more])
@@ -98,7 +100,7 @@ def test_the_same_run_gives_the_same_bytes_where_the_date_is_given(
     assert read_provenance("first/c.tif")["date"] == "2023-11-14T22:13:20+00:00"
 
 
-def test_a_date_that_is_no_number_is_refused(denoiser, recording, tmp_path, monkeypatch):
+def test_a_date_that_is_not_a_number_is_refused(denoiser, recording, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     with refused("option", match="SOURCE_DATE_EPOCH"):
         denoise(denoiser, recording, out=tmp_path / "out.tif")

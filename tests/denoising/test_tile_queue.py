@@ -38,7 +38,7 @@ def card(monkeypatch):
     return events
 
 
-def test_the_next_tile_is_sent_before_the_result_of_the_previous_one_is_waited_for(card):
+def test_the_next_tile_is_sent_before_waiting_for_the_previous_result(card):
     def images():
         for number in range(4):
             card.append(f"read {number}")

@@ -204,9 +204,7 @@ def test_a_signal_while_the_program_ends_does_not_change_its_status():
     assert (run.returncode, run.stderr) == (3, "")
 
 
-def test_a_request_for_a_checkpoint_is_answered_at_once_and_the_run_goes_on(
-    monkeypatch, call, folder
-):
+def test_a_checkpoint_is_saved_on_request_and_the_run_continues(monkeypatch, call, folder):
     saved = []
 
     def ask():
@@ -319,7 +317,7 @@ def test_commands_that_make_other_files_print_their_names_as_json(call, folder, 
     assert all((folder / name).is_file() for name in written)
 
 
-def test_json_has_null_for_what_is_not_finite(capsys):
+def test_json_has_null_for_numbers_that_are_not_finite(capsys):
     with terminal.TERMINAL.opened():
         terminal.print_json({"a": np.float32("nan"), "b": [float("inf"), 1], "c": np.arange(2)})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1], "c": [0, 1]}
@@ -356,7 +354,7 @@ def test_a_bug_ends_in_two_lines_and_a_log_with_the_traceback(
         (PermissionError(13, "Permission denied", "o"), "o: Permission denied: choose a folder"),
     ],
 )  # fmt: skip
-def test_what_users_can_correct_is_one_line(monkeypatch, call, folder, error, says):
+def test_errors_that_users_can_correct_are_one_line(monkeypatch, call, folder, error, says):
     monkeypatch.setattr(commands, "list_fields", failing(error))
     status, out, err = call("inspect", "a.tif", "b.tif")
     assert (status, out) == (2, "") and says in err and err.count("\n") == 1
@@ -380,7 +378,7 @@ def test_one_command_starts_resumes_and_does_nothing_when_it_is_finished(call, f
             assert status == 0 and said in err
 
 
-def test_a_finished_model_is_not_taken_for_that_of_other_recordings(call, folder):
+def test_a_finished_model_of_other_recordings_is_refused(call, folder):
     words = ("--patch", 32, "--batch", 1, "--steps", 2, "--resume", "-o", "new.n2n")
     assert call("train", "a.tif", "b.tif", *words)[0] == 0
     before = (folder / "new.n2n").read_bytes()
@@ -435,7 +433,7 @@ def test_a_model_that_its_disk_cannot_hold_is_saved_elsewhere(
     assert f"saved as {kept} instead" in err and load(kept).record.steps == 2
 
 
-def test_a_model_whose_training_diverged_is_not_taken_for_finished(call, folder):
+def test_a_model_whose_training_diverged_does_not_count_as_finished(call, folder):
     words = ("train", "a.tif", "b.tif", "--patch", 32, "--batch", 1, "--steps", 2, "-o", "new.n2n")
     assert call(*words)[0] == 0
     model = load("new.n2n")

@@ -446,7 +446,7 @@ def test_a_finished_folder_has_nothing_to_do_until_a_recording_changes(tmp_path,
     np.testing.assert_allclose(tifffile.imread(job.folder / "1.tif"), expected, rtol=1e-5)
 
 
-def test_two_runs_of_one_folder_do_not_meet(tmp_path, small, raw):
+def test_two_runs_never_write_to_one_folder(tmp_path, small, raw):
     job = FolderJob.of([raw], tmp_path / "clean")
     first = denoise_fields_of_view(small, job)
     next(first)

@@ -171,7 +171,7 @@ def test_a_note_with_lies_is_refused(content, lie):
     ],
     ids=range(11),
 )
-def test_a_note_that_is_no_note_is_refused(content, text):
+def test_an_invalid_note_is_refused(content, text):
     header, _, numbers = unpacked(content)
     with refused("model"):
         from_bytes(packed(header, text, numbers))

@@ -124,7 +124,7 @@ def test_a_disk_too_full_for_a_lock_is_named_and_nothing_is_left(tmp_path, monke
     assert error.value.filename == str(out) and not list(tmp_path.iterdir())
 
 
-def test_a_file_that_is_no_lock_is_kept(tmp_path):
+def test_a_file_that_is_not_a_lock_is_kept(tmp_path):
     theirs = lock_path(tmp_path / "out.tif")
     theirs.write_text("my notes")
     with refused("output", match="is not a lock"), locked(tmp_path / "out.tif"):

@@ -153,7 +153,7 @@ def test_a_broken_chain_of_pages_is_refused(tmp_path, change, words):
         pixels(path)
 
 
-def test_a_zarr_without_its_metadata_is_not_taken_for_a_folder_of_files(tmp_path, denoiser):
+def test_a_zarr_without_its_metadata_is_not_mistaken_for_a_folder_of_files(tmp_path, denoiser):
     path = as_zarr(tmp_path, version=2)
     (path / ".zarray").unlink()
     with refused("unreadable", match="a.zarr: is not a readable zarr"):
@@ -231,7 +231,7 @@ def test_a_tag_may_have_any_type_of_integer(tmp_path, bigtiff, kinds):
         pixels(path)
 
 
-def test_a_damaged_first_page_is_not_taken_for_a_preview(tmp_path):
+def test_a_damaged_first_page_is_not_mistaken_for_a_preview(tmp_path):
     path = as_tiff(tmp_path, compression="zlib")
     content = bytearray(path.read_bytes())
     content[12:60] = bytes(48)  # the first four tags of the first page
@@ -288,7 +288,7 @@ def undamaged(tmp_path_factory):
     amount=st.integers(1, 255),
 )
 @settings(max_examples=150, derandomize=True)
-def test_random_damage_gives_what_the_file_holds_or_one_line(undamaged, kind, where, how, amount):
+def test_random_damage_gives_the_true_pixels_or_one_line(undamaged, kind, where, how, amount):
     small, files = undamaged
     path, damaged, before = files[kind]
     content, at = bytearray(before), int(where * len(before))
@@ -447,7 +447,7 @@ def test_ome_zarr_0_6_opens_with_the_pixel_sizes_of_its_array(tmp_path, in_seque
     ],
     ids=["scale in an array", "too few", "rotation", "sequence"],
 )
-def test_a_transformation_that_is_no_pixel_size_leaves_it_unknown(tmp_path, caplog, transform):
+def test_a_transformation_without_a_pixel_size_leaves_it_unknown(tmp_path, caplog, transform):
     described = multiscales()
     image = described["multiscales"][0]
     image["axes"] = [axis | {"unit": "micrometer"} for axis in image["axes"]]
@@ -457,7 +457,7 @@ def test_a_transformation_that_is_no_pixel_size_leaves_it_unknown(tmp_path, capl
     assert "a pixel size of nan along X is taken as unknown" in caplog.text
 
 
-def test_a_unit_without_a_pixel_size_is_no_pixel_size(tmp_path):
+def test_a_unit_without_a_number_gives_no_pixel_size(tmp_path):
     described = multiscales()
     image = described["multiscales"][0]
     image["axes"] = [axis | {"unit": "micrometer"} for axis in image["axes"]]
@@ -665,7 +665,7 @@ def test_an_animated_png_is_not_read_as_its_first_frame(tmp_path):
         Acquisition.open(tmp_path / "a.png")
 
 
-def test_a_picture_in_printing_colours_is_no_grey_picture_with_opacity(tmp_path, caplog):
+def test_a_picture_in_printing_colours_is_not_read_as_grey_with_opacity(tmp_path, caplog):
     colours = STACK[:4, :, :].astype(np.uint8).transpose(1, 2, 0)
     Image.fromarray(np.ascontiguousarray(colours), "CMYK").save(tmp_path / "a.jpg")
     with refused("format", match="colour picture"):
@@ -758,7 +758,7 @@ def test_every_kind_of_number_opens(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["?", "c8", "O", "U3", "M8[s]", "m8[s]", [("a", "u2")]])
-def test_pixels_that_are_no_numbers_are_refused(dtype):
+def test_pixels_that_are_not_numbers_are_refused(dtype):
     with refused("format"):
         Acquisition.open(np.zeros((40, 50), dtype))
 

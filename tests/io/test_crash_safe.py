@@ -59,7 +59,7 @@ def test_a_journal_of_another_job_is_refused(tmp_path, key):
 @pytest.mark.parametrize(
     "content", [b"notes", b"\x00\xff" * 50, b"[" * 100_000, b'{"a": 1}\n', b'{"job": {}}\n']
 )
-def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path, content):
+def test_a_file_that_is_not_a_journal_is_refused_and_kept(tmp_path, content):
     path = tmp_path / "journal"
     path.write_bytes(content)
     for use in (read_journal, lambda path: Journal.begin(path, JOB)):

@@ -117,7 +117,7 @@ def test_a_result_is_written_to_a_bucket_and_read_from_it(bucket, denoiser, tmp_
     assert Acquisition.open(out).shape == (1, 72, 64)
 
 
-def test_an_interrupted_upload_is_no_image_and_goes_on(bucket, denoiser, monkeypatch):
+def test_an_interrupted_upload_cannot_be_opened_and_is_resumed(bucket, denoiser, monkeypatch):
     out, options = f"{bucket}/clean.ome.zarr", {"axes": "TYX", "device": "cpu"}
 
     def stop(step):

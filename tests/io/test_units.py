@@ -87,7 +87,7 @@ def test_a_time_step_is_not_taken_as_a_distance(tmp_path):
     assert opened.scale == (1.0, 1.0, 0.2) and opened.units == ("pixel", "pixel", "micrometer")
 
 
-def test_the_resolution_of_a_printer_is_no_pixel_size(tmp_path):
+def test_the_resolution_of_a_printer_is_not_read_as_pixel_size(tmp_path):
     for number, imagej in enumerate((True, False)):
         path = tmp_path / f"{number}.tif"
         plane = np.zeros((40, 50), np.uint16)
@@ -97,13 +97,13 @@ def test_the_resolution_of_a_printer_is_no_pixel_size(tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["NONE", "INCH", "CENTIMETER"])
-def test_a_resolution_of_zero_is_no_pixel_size(tmp_path, unit):
+def test_a_resolution_of_zero_is_not_read_as_pixel_size(tmp_path, unit):
     plane = np.zeros((40, 50), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", plane, resolution=(0, 0), resolutionunit=unit)
     assert Acquisition.open(tmp_path / "a.tif").scale == (1.0, 1.0)
 
 
-def test_a_pixel_size_in_the_tags_is_read_if_no_printer_has_it(tmp_path):
+def test_a_pixel_size_in_the_tags_is_read_if_it_is_finer_than_a_printer(tmp_path):
     plane = np.zeros((40, 50), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", plane, resolution=(1e5, 5e4), resolutionunit="CENTIMETER")
     opened = Acquisition.open(tmp_path / "a.tif")

@@ -77,7 +77,7 @@ def test_a_coarser_level_has_the_means_of_2x2_pixels(values, expected):
     np.testing.assert_array_equal(halved, expected)
 
 
-def test_levels_end_at_one_chunk_and_say_where_their_first_pixel_is(tmp_path):
+def test_levels_end_at_one_chunk_and_store_the_position_of_their_first_pixel(tmp_path):
     plane = np.random.default_rng(0).integers(0, 60_000, (300, 520)).astype(np.uint16)
     header = Header(plane.shape, plane.dtype, "YX", (0.2, 0.1), ("micrometer",) * 2, "cells")
     path = written(tmp_path / "cells.ome.zarr", plane, header)

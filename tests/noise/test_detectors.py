@@ -63,7 +63,7 @@ def test_light_is_kept_where_the_scene_is_flat_or_has_one_very_bright_cell():
     assert measured(emccd, cell).loss == "l2"
 
 
-def test_full_scale_outliers_are_no_light_of_a_dim_scene():
+def test_full_scale_outliers_are_not_mistaken_for_light_of_a_dim_scene():
     def hit(photons, rng):
         return np.where(rng.random(photons.shape) < 0.01, 4095, scmos(photons, rng))
 
@@ -84,7 +84,7 @@ def test_the_photon_gain_of_an_electron_multiplying_camera_is_measured():
 
 
 @pytest.mark.parametrize("photons", [0.03, 0.1, 0.5, 1, 2, 10])
-def test_pixels_without_a_pulse_are_no_noise_cut_off_at_zero(photons):
+def test_pixels_without_a_pulse_are_not_mistaken_for_noise_cut_off_at_zero(photons):
     def without_read_noise(photons, rng):
         electrons = rng.poisson(photons)
         return np.round(rng.gamma(np.maximum(electrons, 1e-9), 30) * (electrons > 0))
@@ -156,7 +156,7 @@ def test_a_handful_of_cosmic_rays_changes_no_figure(count):
     assert not Sample.of(pair).valid[0][abs(a - b) > 1000].any()
 
 
-def test_a_cosmic_ray_takes_no_pixel_with_it_that_does_not_touch_it():
+def test_only_pixels_that_touch_a_cosmic_ray_are_left_out_with_it():
     noisy = np.zeros((1, 15, 15))
     noisy[0, 5:10, 5:10] = 6  # standard deviations: more than a neighbour of a hit may have
     noisy[0, 7, 7] = 100
@@ -166,7 +166,7 @@ def test_a_cosmic_ray_takes_no_pixel_with_it_that_does_not_touch_it():
     np.testing.assert_array_equal(cleaned, noisy)
 
 
-def test_the_largest_of_rare_pulses_are_no_cosmic_rays():
+def test_the_largest_of_rare_pulses_are_not_mistaken_for_cosmic_rays():
     rng, shape = np.random.default_rng(0), (1, 160, 160)
     a, b = (
         rng.normal(100, 1, shape) + (rng.random(shape) < 0.05) * rng.exponential(4, shape)
@@ -179,7 +179,7 @@ def test_the_largest_of_rare_pulses_are_no_cosmic_rays():
     assert hits.count == 2 and hits.largest == pytest.approx(200, abs=10)
 
 
-def test_photon_pulses_and_moving_objects_are_no_cosmic_rays():
+def test_photon_pulses_and_moving_objects_are_not_mistaken_for_cosmic_rays():
     assert measured(emccd, 0.03 * LIGHT).hits == 0
     a, b = ccd_pair()
     y, x = np.mgrid[:160, :160]

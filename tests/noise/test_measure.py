@@ -134,7 +134,7 @@ def test_the_share_of_outliers_is_measured(share, sigma, seed):
 
 
 @pytest.mark.parametrize(("cells", "share"), [(0.0005, 0.1), (0.0001, 0.6)])
-def test_impulses_over_dark_areas_are_not_taken_for_light(cells, share):
+def test_impulses_over_dark_areas_are_not_mistaken_for_light(cells, share):
     # Bright impulses raise the brightness around them: it must not be mistaken for the scene.
     rng, shape = np.random.default_rng(1), TRUTH.shape
     discs = ndimage.gaussian_filter((rng.random(shape) < cells).astype(float), 10)
@@ -202,7 +202,7 @@ def test_the_shift_is_measured(dy, dx, seed):
 
 @settings(max_examples=3, deadline=None)
 @given(sigma=st.floats(20, 60), blur=st.floats(0, 2), seed=seeds)
-def test_strong_noise_is_not_taken_for_a_shift(sigma, blur, seed):
+def test_strong_noise_is_not_mistaken_for_a_shift(sigma, blur, seed):
     assert np.hypot(*Pair.open(*gaussian(sigma, seed, blur=blur)).shift) < 0.3
 
 
@@ -219,7 +219,7 @@ def test_gaussian_noise_shows_no_other_kind(sigma, seed):
     assert report.warnings == ()
 
 
-def test_fine_structures_are_not_taken_for_skewed_noise():
+def test_fine_structures_are_not_mistaken_for_skewed_noise():
     rng = np.random.default_rng(0)
     textures = [ndimage.gaussian_filter(rng.normal(size=(256, 256)), s) for s in (12, 1.2)]
     coarse, fine = (texture / texture.std() for texture in textures)
@@ -572,7 +572,7 @@ def test_a_smoothed_recording_is_named(smoothed):
     assert warning.message.startswith("AB"[smoothed])
 
 
-def test_a_longer_exposure_is_not_taken_for_a_smoothed_recording():
+def test_a_longer_exposure_is_not_mistaken_for_a_smoothed_recording():
     a, b = gaussian(20, 1)[0], gaussian(2, 2)[0]
     assert "smoothed" not in {warning.code for warning in measured([a, b]).warnings}
 

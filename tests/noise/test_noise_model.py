@@ -49,7 +49,7 @@ def test_a_lower_limit_is_found_at_any_value(limit):
     assert model(lambda: signal + rng.normal(0, 12, signal.shape)).lower_limit is None
 
 
-def test_pixels_without_a_photon_are_no_limit():
+def test_pixels_without_a_photon_are_not_mistaken_for_a_limit():
     rng, light = np.random.default_rng(0), 3 * SCENE / SCENE.max()
     found = model(lambda: 12.0 * rng.poisson(light))
     assert found.lower_limit is None and found.stuck == (0, 0)
@@ -74,7 +74,7 @@ def test_dark_areas_of_a_background_that_was_subtracted_and_cut_at_zero_read_too
     assert at(report.noise_model, 0) == pytest.approx(9.1, rel=0.25)
 
 
-def test_photons_that_are_counted_with_a_dead_time_are_no_limit():
+def test_photons_counted_with_a_dead_time_are_not_mistaken_for_a_limit():
     rng, light = np.random.default_rng(0), 6 * SCENE / SCENE.max()
 
     def counted():

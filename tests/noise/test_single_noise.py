@@ -64,7 +64,7 @@ def test_a_sharpened_recording_is_named(weight, sharpened):
     assert ("independent" in report.reason) != sharpened and report.method == "pixels"
 
 
-def test_noise_of_rows_is_not_taken_for_white_noise():
+def test_noise_of_rows_is_not_mistaken_for_white_noise():
     rng = np.random.default_rng(2)
     rows = rng.normal(0, 8, (SIDE, 1))
     report = report_of(blobs() + rows + rng.normal(0, 8, (SIDE, SIDE)))
@@ -154,7 +154,7 @@ def test_noise_measured_on_one_recording_can_be_given_for_another(tmp_path):
         ({"photon_gain": "high"}, "not a noise report (photon_gain"),
     ],
 )
-def test_a_file_that_is_no_noise_report_is_refused(of_pair, tmp_path, changed, cause):
+def test_a_file_that_is_not_a_noise_report_is_refused(of_pair, tmp_path, changed, cause):
     path = tmp_path / "wrong.json"
     whole = of_pair[1].as_dict() if changed and "loss" not in changed else {}
     text = json.dumps(whole | changed if isinstance(changed, dict) else changed)
@@ -176,7 +176,7 @@ def test_single_recordings_and_pairs_are_measured_by_one_function():
     assert measure_noise(recording) == measure_single(recording)
 
 
-def test_border_of_zeros_is_no_noise():
+def test_border_of_zeros_does_not_count_as_noise():
     scene, rng = blobs(), np.random.default_rng(5)
     image = rng.poisson(scene).astype(np.float32)
     inside = report_of(image)

@@ -146,12 +146,12 @@ SHARP = {
 
 
 @pytest.mark.parametrize("name", SHARP)
-def test_sharp_structure_is_no_fixed_pattern(name):
+def test_sharp_structure_is_not_mistaken_for_a_fixed_pattern(name):
     pattern = Pair.open(*two(SHARP[name])).pattern
     assert not pattern.is_notable, pattern.message()
 
 
-def test_pulses_and_outliers_at_random_places_are_no_hot_pixels():
+def test_pulses_and_outliers_at_random_places_are_not_mistaken_for_hot_pixels():
     rng = np.random.default_rng(0)
     views = []
     for view in two(LIGHT):

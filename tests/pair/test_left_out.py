@@ -199,7 +199,7 @@ def test_stacks_that_change_have_no_bad_frames(draw, axes):
     assert Pair.open(*two(draw), axes=axes).bad_planes == ()
 
 
-def test_a_dark_plane_with_a_little_stray_light_in_one_recording_is_no_bad_frame():
+def test_a_dark_plane_with_a_little_stray_light_in_one_recording_is_not_a_bad_frame():
     rate = (np.arange(12) != 5)[:, None, None] * RATE + 1
     a, b = two(camera, rate)
     b[5] += 10  # far above the noise of block means, and little against the scene

@@ -36,7 +36,7 @@ def test_acquisitions_that_do_not_form_a_pair_are_refused(a, b, code):
         Pair.open(a, b)
 
 
-def test_fine_detail_with_almost_no_noise_is_not_said_to_be_one_image():
+def test_fine_detail_with_almost_no_noise_is_not_called_one_image():
     detail = np.random.default_rng(0).normal(0, 30, (5, 96, 96))
     with refused(
         "duplicate", match="is nearly the same image .*differ by (2|1.99|2.01) ADU, .* are 3[01]"
@@ -77,7 +77,7 @@ def test_whole_pixel_shifts_are_cropped_away(dy, dx, seed):
 
 
 @pytest.mark.parametrize(("shift", "said"), [((0, 3), "cropped"), ((0.3, 0.3), "blur a little")])
-def test_a_shift_along_one_axis_is_said_to_be_cropped_away(shift, said):
+def test_a_message_says_that_a_shift_along_one_axis_was_cropped_away(shift, said):
     (finding,) = _displacement(*shift)
     assert said in finding.message
 
@@ -179,7 +179,7 @@ def test_recordings_of_two_scenes_are_named_with_their_correlation():
     assert "do not show the same scene" in found.message and "correlation" in found.message
 
 
-def test_outliers_are_not_taken_for_two_scenes():
+def test_outliers_are_not_mistaken_for_two_scenes():
     views = []
     for seed in (1, 2):
         rng = np.random.default_rng(seed)
@@ -191,20 +191,20 @@ def test_outliers_are_not_taken_for_two_scenes():
 @pytest.mark.parametrize(
     ("scene", "sigma"), [(blobs(), 20), (blobs(), 300), (np.full((96, 96), 100.0), 5)]
 )
-def test_recordings_of_one_scene_or_of_none_are_not_taken_for_two_scenes(scene, sigma):
+def test_recordings_of_one_scene_or_of_noise_alone_are_not_called_two_scenes(scene, sigma):
     pair = Pair.open(noisy(scene, 1, sigma), noisy(scene, 2, sigma))
     assert "other_scene" not in {finding.code for finding in pair.findings}
 
 
 @pytest.mark.parametrize(("share", "sigma"), [(0.25, 0), (0.25, 10), (0.4, 0)])
-def test_text_over_both_recordings_is_not_taken_for_another_scene(share, sigma):
+def test_text_over_both_recordings_is_not_mistaken_for_another_scene(share, sigma):
     scene = tifffile.imread(sample("cells", "truth"))[:256]  # text is brighter than the cells
     text = parse(f"text:{share}")
     views = [text.apply(noisy(scene, k, sigma), np.random.default_rng(k)) for k in range(2)]
     assert "other_scene" not in {finding.code for finding in Pair.open(*views).findings}
 
 
-def test_text_over_both_recordings_is_not_taken_for_another_gain():
+def test_text_over_both_recordings_is_not_mistaken_for_another_gain():
     scene, text = data.camera()[:256, :256].astype(np.float32), parse("text:0.25")
     for seed in range(5):
         views = [text.apply(scene, np.random.default_rng((seed, k))) for k in range(2)]

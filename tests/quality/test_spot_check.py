@@ -55,7 +55,7 @@ def test_points_of_light_are_found_in_both_recordings(lit):
 
 
 @pytest.mark.parametrize("blur", [0.0, 0.8])
-def test_the_brightest_specks_of_noise_are_not_taken_for_real(blur):
+def test_the_brightest_specks_of_noise_are_not_called_real(blur):
     check, result = opened(BACKGROUND, blur=blur)
     detail = result - ndimage.gaussian_filter(result, 6)
     peaks = detail == ndimage.maximum_filter(detail, 9)
@@ -75,7 +75,7 @@ def test_the_standard_errors_are_those_of_repeated_recordings(blur):
     assert abs(np.corrcoef(np.transpose(heights))[0, 1]) < 0.2
 
 
-def test_what_only_one_recording_shows_is_named():
+def test_a_spot_that_only_one_recording_shows_is_named():
     check, _ = opened(BACKGROUND, a=points([(100, 120)], 300.0))
     one = check.at(100, 120)
     assert one.verdict == "one_recording" and "Only A shows it" in one.line()

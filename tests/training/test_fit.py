@@ -389,7 +389,7 @@ def test_a_run_that_diverges_keeps_its_best_weights_or_is_refused(pair, start):
 
 
 @pytest.mark.parametrize("memory", [-5, 0, 1e30, np.nan, True, "4GB"])
-def test_a_memory_limit_that_is_no_size_is_refused(denoiser, scene, memory):
+def test_a_memory_limit_that_is_not_a_size_is_refused(denoiser, scene, memory):
     with refused("option", match="memory"):
         denoise(denoiser, scene, device="cpu", memory=memory)
 

@@ -80,7 +80,7 @@ def test_held_out_pixels_are_never_trained_on(pair, mask):
             np.testing.assert_array_equal(weight[0].numpy(), trained[found[0]])
 
 
-def test_saturated_pixels_are_no_exact_target(mask):
+def test_saturated_pixels_are_not_used_as_exact_targets(mask):
     a, b = (np.clip(noisy(blobs((SIDE, SIDE)), seed), 0, 255).astype(np.uint8) for seed in (1, 2))
     pair = Pair.open(a, b)
     batch = open_patches(pair, mask).draw(0, 2)

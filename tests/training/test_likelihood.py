@@ -120,7 +120,7 @@ def test_no_gradient_goes_through_weights_and_expectations():
     share=st.floats(0.02, 0.7),
     seed=st.integers(0, 999),
 )
-def test_what_the_network_has_not_learned_yet_is_no_outlier(off, sigma, share, seed):
+def test_structure_that_the_network_has_not_learned_yet_is_not_an_outlier(off, sigma, share, seed):
     rng = np.random.default_rng(seed)
     clean = rng.uniform(60, 195, (4, 1, 128, 128))
     predicted = clean + rng.normal(0, off, clean.shape)
@@ -157,7 +157,7 @@ def test_the_loss_does_not_depend_on_the_units():
         torch.testing.assert_close(in_adu, error(scaled[0], batch(*scaled, 50.0, 30.0)))
 
 
-def test_a_model_file_holds_the_noise_that_the_run_used():
+def test_a_model_file_contains_the_noise_that_the_run_used():
     rng = np.random.default_rng(0)
     shape = blobs((64, 64))
     scene = 60 + 300 * (shape - shape.min()) / np.ptp(shape)

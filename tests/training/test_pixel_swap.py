@@ -44,7 +44,7 @@ def pair():
 
 @settings(deadline=None, max_examples=20)
 @given(step=st.integers(0, 10**6), count=st.integers(1, 8))
-def test_a_swap_moves_pixels_between_input_and_target_and_changes_none(pair, step, count):
+def test_a_swap_moves_pixels_between_input_and_target_without_changing_values(pair, step, count):
     apart, mixed = (patches_of(pair, one).draw(step, count) for one in (None, SINGLE))
     for of_both in (torch.minimum, torch.maximum):
         assert torch.equal(of_both(apart.input, apart.target), of_both(mixed.input, mixed.target))

@@ -148,7 +148,7 @@ def models():
     }
 
 
-def test_a_model_repairs_what_it_denoises_only_if_asked(models, tmp_path):
+def test_a_model_repairs_recordings_only_if_asked(models, tmp_path):
     new = recorded(3)
     for how, model in models.items():
         result = np.asarray(denoise(load(model.save(tmp_path / how)), new))

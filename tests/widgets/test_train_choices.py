@@ -485,7 +485,7 @@ def test_the_button_for_another_b_opens_its_menu(viewer, qtbot, fixed_estimate):
     assert not offered_fixes(widget)
 
 
-def test_another_b_is_not_offered_where_there_is_none(viewer, qtbot, fixed_estimate):
+def test_another_b_is_offered_only_if_there_is_another_recording(viewer, qtbot, fixed_estimate):
     add(viewer, 1)
     widget = open_train(viewer)
     assert "are both 'n1'" in widget.loss_words.text() and not offered_fixes(widget)

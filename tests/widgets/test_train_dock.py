@@ -87,9 +87,7 @@ def test_a_script_trains_and_gets_its_layer(viewer, qtbot):
 @pytest.mark.parametrize(
     ("ending", "kind"), [(".ome.tif", "uint16"), (".ome.zarr", "float32"), ("", "uint16")]
 )
-def test_the_image_is_saved_with_what_is_known_about_it(
-    viewer, qtbot, tmp_path, monkeypatch, ending, kind
-):
+def test_the_image_is_saved_with_its_metadata(viewer, qtbot, tmp_path, monkeypatch, ending, kind):
     for seed in (1, 2):
         stack = np.stack([noisy(SCENE, (seed, k)) for k in range(2)]).astype(np.uint16)
         metadata = {"axes": "CYX", "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
