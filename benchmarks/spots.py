@@ -1,10 +1,10 @@
 """How often is the verdict about a spot right? Points of light and specks of noise, truth known.
 
 Scenes with smooth structure and points of light of several heights are recorded twice, with photon
-and read noise. The result is the mean of both, smoothed: it holds the noise of both recordings, as
-the result of an overfitted network does, and shows more false spots than a good one. Asked are all
-its local maxima: those at a point of light are true, those far from all points are false. Of real
-scenes, the mean of 50 acquisitions says which spots are true.
+and read noise. The result is the mean of both, smoothed: it contains the noise of both recordings,
+like the result of an overfitted network, and shows more false spots than a good one. All its local
+maxima are tested: those at a point of light are true, those far from all points are false. In real
+scenes, the mean of 50 acquisitions shows which spots are true.
 Usage: python benchmarks/spots.py [--data DIR] [--scenes 8] [--no-publish]
 """
 
@@ -158,8 +158,9 @@ def main() -> None:
     ]
     text = (
         f"Background of {PHOTONS:g} photons, read noise {READ:g} electrons, points of light of "
-        f"{2.35 * BLUR:.1f} pixels full width at half maximum. Asked are the local maxima of the "
-        f"smoothed mean of both recordings.\n\n{table(['spots', 'asked', *columns], rows)}\n\n"
+        f"{2.35 * BLUR:.1f} pixels full width at half maximum. "
+        "The tested places are the local maxima of the smoothed mean of both recordings.\n\n"
+        f"{table(['spots', 'asked', *columns], rows)}\n\n"
         f"{judged(list(judge(found)))}\n\n{machine()}"
     )
     print(text) if given.no_publish else publish("spots", text)
