@@ -159,6 +159,18 @@ def test_the_correlation_length_is_measured(width, seed):
     assert not {warning.code for warning in report.warnings} & {"duplicate", "drift", "shift"}
 
 
+@pytest.mark.parametrize("name", ["rows", "columns"])
+def test_rows_that_flicker_are_named_and_are_neither_smoothing_nor_drift(name):
+    a, b = (
+        view + np.random.default_rng(seed).normal(0, 3, (384, 1))
+        for seed, view in enumerate(camera(2.2, 100, 1.4, 0.2, 0))
+    )
+    report = measured([a, b] if name == "rows" else [a.T, b.T])
+    warnings = {warning.code: warning.message for warning in report.warnings}
+    assert f"Whole {name} flicker" in warnings["correlated_noise"] and "drift" not in warnings
+    assert f"whole {name}" in report.reason
+
+
 @settings(max_examples=3, deadline=None)
 @given(
     width=st.floats(0.5, 1.5), gain=st.floats(0.6, 1.8), frames=st.sampled_from((1, 4)), seed=seeds

@@ -22,6 +22,9 @@ _SATURATED = 1e-2
 _CLIPPED = 0.02
 # Smallest skewness that is reported: it shifts the median by skewness / 6, here 1 % of the noise.
 _SKEWED = 0.05
+# Part of the correlation of neighbours that is left at the largest lag (8 pixels) above which whole
+# lines share noise: it is 0.9 to 1 for lines that flicker, and 0 for noise smoothed over 2 pixels.
+_UNDIMINISHED = 0.7
 # Longest training advised for correlated noise, as a multiple of that for white noise.
 _LONGEST = 4.0
 # Ratio of the noise of A and B below which the smaller noise counts as zero: only a 2500 times
@@ -58,11 +61,9 @@ def advise(figures: NoiseFigures) -> Advice:
     factor = 1.0
     if _correlated(figures):
         factor = min(_LONGEST, max(1.0, math.sqrt(figures.correlation_area)))
-        reach = max(figures.correlation_length or (0.0,))
-        reason += (
-            f" The noise is correlated over {reach:.1f} px: training takes longer, up to "
-            f"{factor:.1f} times."
-        )
+        lines, reach = _flickering(figures), max(figures.correlation_length or (0.0,))
+        where = f"the same along whole {lines}" if lines else f"correlated over {reach:.1f} px"
+        reason += f" The noise is {where}: training takes longer, up to {factor:.1f} times."
     return Advice(loss, reason, tuple(_warnings(figures)), factor)
 
 
@@ -181,6 +182,33 @@ def _correlated(figures: NoiseFigures) -> bool:
     return max(figures.noise_correlation or (0.0,)) > CORRELATED
 
 
+def _shared_by_neighbours(figures: NoiseFigures, y: float, x: float) -> Finding:
+    """Return the warning of noise that is correlated by `y` and `x` at lag 1."""
+    lines = _flickering(figures)
+    what = f"Whole {lines} flicker" if lines else "Neighbouring pixels share noise"
+    fix = "use a slower readout" if lines else "turn off smoothing"
+    return Finding(
+        "correlated_noise",
+        f"{what} (correlation {y:.2f} in y, {x:.2f} in x): give the training more time, and {fix} "
+        "in the camera software.",
+    )
+
+
+def _flickering(figures: NoiseFigures) -> str:
+    """Return "rows" or "columns" if whole lines have their own noise, else an empty text.
+
+    The correlation along such lines is the same at all lags, and there is none across; that of
+    smoothed noise decreases.
+    """
+    if not (correlation := figures.noise_model.correlation):
+        return ""
+    down, across = correlation
+    for name, along, other in (("columns", down, across), ("rows", across, down)):
+        if along[-1] > _UNDIMINISHED * along[1] and other[1] < CORRELATED < along[1]:
+            return name
+    return ""
+
+
 def _lacks_too_much(figures: NoiseFigures) -> bool:
     """Return whether outliers are too many for the median, and zeros too many for the mode."""
     many = figures.outlier_share > _MOST_FOR_MEDIAN
@@ -237,13 +265,8 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
             "or gain), or overlapping averages or copies. Subtract dark frames "
             "(option dark), or use separate exposures.",
         )
-    if _correlated(figures) and figures.noise_correlation is not None:
-        y, x = figures.noise_correlation
-        yield Finding(
-            "correlated_noise",
-            f"Neighbouring pixels share noise (correlation {y:.2f} in y, {x:.2f} in x): give "
-            "the training more time, and turn off smoothing in the camera software.",
-        )
+    if figures.noise_correlation is not None and _correlated(figures):
+        yield _shared_by_neighbours(figures, *figures.noise_correlation)
     if _lacks_too_much(figures):
         yield Finding(
             "missing",
@@ -265,7 +288,7 @@ def _warnings(figures: NoiseFigures) -> Iterator[Finding]:
             "noise: moving objects will blur. Record A and B in faster succession; or, for a "
             "movie, train on one recording with 3 dimensions.",
         )
-    if figures.drift is not None and figures.drift > _DRIFTED:
+    if figures.drift is not None and figures.drift > _DRIFTED and not _flickering(figures):
         yield Finding(
             "drift",
             f"The brightness of parts of the field changes between A and B by up to "
