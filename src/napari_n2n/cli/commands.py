@@ -112,7 +112,7 @@ def inspect(
     skip_bad: SkipBad = False,
     as_json: Json = False,
 ) -> None:
-    """Check a pair, measure its noise and recommend a loss; one file: what one can tell."""
+    """Check a pair, measure its noise and recommend a loss; also for a single file."""
     check_endings((plot, ".png"), (hot_pixels, ".csv"), (table, ".csv"), (report, ".html"))
     if plot is not None:
         require("matplotlib", "--plot")

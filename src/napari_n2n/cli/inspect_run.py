@@ -115,8 +115,8 @@ def print_measured(
 ) -> None:
     """Print the noise of each channel, and the description of each recording.
 
-    If all fields of view were measured, print which of them differ instead. One JSON object is
-    printed if `left_out` is given.
+    If all fields of view were measured, print which of them differ instead. If `left_out` is given,
+    print one JSON object instead of text.
     """
     if left_out is not None:
         from napari_n2n.noise.report_file import report_in_json

@@ -50,7 +50,7 @@ class LeftOut:
         return [{"code": one.code, "message": str(one)} for one in self.problems]
 
     def end(self) -> None:
-        """List what was left out, if anything, and end the command with status 3.
+        """If files were left out, list them and end the command with status 3.
 
         Raises
         ------

@@ -224,7 +224,7 @@ def list_fields(
     recursive: bool,
     left_out: LeftOut,
 ) -> list[list[Path]]:
-    """Return the files of each field of view, unless writing the output would replace one."""
+    """Return the files of each field of view; raise if the output would replace one of them."""
     from napari_n2n.io.fields_of_view import fields_of_view
     from napari_n2n.io.output_path import check_keeps_inputs, output_path
 

@@ -35,7 +35,7 @@ def score(
 ) -> None:
     """Measure how good a result is, with or without a clean image.
 
-    Of folders, the files with the same name belong together.
+    With folders, files of the same name belong together.
     """
     from napari_n2n.io.fields_of_view import is_folder
     from napari_n2n.quality.score import score_result

@@ -116,7 +116,7 @@ class Terminal:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Use the streams of the process, whatever their encoding, even if they are closed."""
+        """Use the streams of the process, with any encoding, even if they are closed."""
         _occupy_closed_streams()
         self._reset()
         for stream in (self.out, self.err):

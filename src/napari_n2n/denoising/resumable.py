@@ -57,7 +57,7 @@ def is_finished(path: Path, job: dict[str, Any]) -> bool:
 def open_output(
     path: Path, denoiser: Denoiser, plan: Plan, job: dict[str, Any], resume: bool
 ) -> tuple[Journal, Writer]:
-    """Open journal and writer: those of the interrupted run, or new ones."""
+    """Open journal and writer, either those of the interrupted run or new ones."""
     header, dims, tag = plan.header, denoiser.dims, tag_of(job)
     journal = read_journal(journal_path(path)) if resume else None
     if journal is not None:

@@ -1,6 +1,6 @@
 """One acquisition, opened lazily: its pixels, axes, pixel sizes and saturation.
 
-All other packages read pixels through `Acquisition`, whatever file or array they come from.
+All other packages read pixels through `Acquisition`, from every kind of file or array.
 Cropping, choosing a channel and taking every other frame return views: no pixels are copied.
 `read_finite` refuses pixels with values that cannot be used, and its message names their plane.
 """

@@ -11,8 +11,9 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
 def address_of(source: str | os.PathLike[str]) -> str | None:
     """Return the address that a text or a path is, such as https://host/a.zarr, else None.
 
-    A scheme has two or more letters, a drive of Windows one. A `Path` has lost one of the slashes.
-    An address of a file on this computer, file:///data/a.zarr, counts as a path: see `local_path`.
+    A scheme has two or more letters, a drive of Windows only one. A `Path` has lost one of the
+    slashes. An address of a file on this computer, file:///data/a.zarr, counts as a path: see
+    `local_path`.
     """
     found = _parts(source)
     return f"{found[0]}://{found[1].rstrip('/')}" if found and found[0] != "file" else None

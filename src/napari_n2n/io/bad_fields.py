@@ -96,7 +96,7 @@ class Problems:
                         reopen(source)
 
     def check(self, *, left: int) -> None:
-        """Raise if problems were not left out, or if they leave nothing.
+        """Raise if there are problems that may not be left out, or if no field of view is left.
 
         Parameters
         ----------

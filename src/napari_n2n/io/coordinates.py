@@ -26,7 +26,7 @@ def header_of(
     shape, dtype, dims
         Shape, pixel type and names of the dimensions.
     coordinates
-        By dimension. Those that are not evenly spaced give no pixel size.
+        By dimension. Coordinates that are not evenly spaced give no pixel size.
     """
     axes = "".join(dims).upper()
     if len(axes) != len(shape):

@@ -216,7 +216,7 @@ class Journal:
         return partial.exists() and self._file in (None, partial.stat().st_ino)
 
     def check_same(self, job: dict[str, Any]) -> None:
-        """Raise if the interrupted job was another one.
+        """Raise if the interrupted job was a different job.
 
         Raises
         ------

@@ -31,8 +31,8 @@ def fingerprint(acquisition: Acquisition) -> dict[str, Any]:
     -------
     dict
         ``file``: `state_of` the file or store; null for an array. ``pixels``: shape, type, axes,
-        saturation and a hash of parts of some planes. The name is not part of it, so a renamed or
-        moved file is the same.
+        saturation and a hash of parts of some planes. The name is not included, so renaming or
+        moving a file does not change the values.
     """
     return {
         "file": None if acquisition.path is None else state_of(acquisition.path),

@@ -28,7 +28,7 @@ def split_image_name(path: Path) -> tuple[Path, str]:
 
 
 def short_name(path: Path) -> str:
-    """Return the name of a file without its folder, with that of the image in it, if it has one."""
+    """Return the name of a file without its folder, with the name of the image in it, if any."""
     file, image = split_image_name(path)
     return f"{file.name}#{image}" if image else file.name
 
@@ -59,7 +59,7 @@ def listed(titles: Sequence[str]) -> str:
 
 
 def say_choice(place: str, titles: Sequence[str], chosen: int) -> None:
-    """Log which of several images is read, and how to choose another one."""
+    """Log which of several images is read, and how to choose another image."""
     other = 1 if chosen == 0 else 0
     _log.warning(
         "%s: contains %d images: reads the largest, #%d; for another one give %s#%d (images: %s)",

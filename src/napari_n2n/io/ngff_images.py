@@ -102,7 +102,7 @@ def _multiscales(group: Any) -> list[dict[str, Any]]:
 
 
 def _unique_names(images: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the name of each image, or its index if it has none or shares it with another one."""
+    """Yield the name of each image, or its index if the name is missing or not unique."""
     names = [str(one.get("name") or "") for one in images]
     for index, name in enumerate(names):
         yield name if name and names.count(name) == 1 else str(index)
@@ -132,7 +132,7 @@ def _fields(group: Any, plate: dict[str, Any]) -> Iterator[str]:
 
 
 def _paths(listed: Any) -> Iterator[str]:
-    """Yield the paths in a list of objects; whatever has none is left out."""
+    """Yield the paths in a list of objects; objects without a path are left out."""
     for one in listed if isinstance(listed, list) else ():
         if isinstance(one, dict) and isinstance(one.get("path"), str):
             yield one["path"]

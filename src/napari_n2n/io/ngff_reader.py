@@ -184,8 +184,8 @@ def _image(
 def _coordinates(dataset: dict[str, Any], image: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     """Return the axes of an array, and the transformations that give its pixel sizes.
 
-    Since version 0.6 an image has coordinate systems. The transformation of the array names that of
-    its pixel sizes; other systems, such as that of the stage, are not used.
+    Since version 0.6 an image has coordinate systems. The transformation of the array names the
+    system of its pixel sizes; other systems, such as that of the stage, are not used.
     """
     transformations = dataset.get("coordinateTransformations") or []
     systems = image.get("coordinateSystems")

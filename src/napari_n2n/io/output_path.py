@@ -82,7 +82,7 @@ def output_file(out: str | os.PathLike[str]) -> Path:
 def created_folder(folder: Path) -> Iterator[None]:
     """Create a folder before a run, not after it; remove it if an error leaves it empty.
 
-    Missing folders above it are created and removed likewise.
+    Missing parent folders are created and removed in the same way.
     """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def _check_windows_name(path: Path) -> None:
 
 
 class Inputs:
-    """The inputs of a run: no result may replace one, whatever its spelling.
+    """The inputs of a run: no result may replace an input, however its path is written.
 
     Files are compared by identity, so links, ``..`` and upper and lower case make no difference.
     Each input and each folder is looked up once, so that many results can be checked against many

@@ -1,8 +1,8 @@
 """Find the chunks of a zarr on disk that are not stored.
 
 By the zarr standard they are read as the fill value, usually 0. They may be missing because a copy
-or a recording was interrupted. Noise is hardly ever exactly 0 over a whole plane, so a plane
-without any chunk is refused, and other missing chunks are logged.
+or a recording was interrupted. Noise is almost never exactly 0 in a whole plane, so a plane without
+any chunk is refused. Other missing chunks are logged.
 """
 
 import logging

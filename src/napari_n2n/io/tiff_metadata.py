@@ -120,7 +120,7 @@ _OTHERS = (_of_lsm, _of_stk, _of_micro_manager, _of_fei, _of_tags)
 
 
 def _ratio(value: Any) -> float:
-    """Return a fraction as a number; nan if it is none."""
+    """Return a fraction as a number; NaN if it is not a fraction."""
     above, below = value if isinstance(value, tuple) and len(value) == 2 else (value, 1)
     return number(above) / number(below) if number(below) else float("nan")
 

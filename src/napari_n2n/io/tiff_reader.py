@@ -150,8 +150,8 @@ class _Remarks(logging.Filter):
 def read(path: Path, lenient: bool = False, wanted: str = "") -> tuple[Any, Header]:
     """Open a TIFF without reading its pixels.
 
-    Of several images the largest is chosen; equal ones, such as planes that were appended one by
-    one, are read as one stack.
+    If there are several images, the largest is chosen; images of equal shape, such as planes that
+    were appended one by one, are read as one stack.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class Writer:
     tag
         Identifies the job in the finished file; see `read_tag`.
     note
-        What made the result, plain JSON; see `read_note`. A resumed file keeps its own.
+        What made the result, plain JSON; see `read_note`. A resumed file keeps its note.
     resume
         Open the unfinished file with this token, and never create one.
 

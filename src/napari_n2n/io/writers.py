@@ -114,8 +114,8 @@ def written_together(
 ) -> Iterator[list[Writer]]:
     """Open writers for several results; at the end all of them get their names, or none.
 
-    An error removes what was written. Results that replace earlier ones are renamed last, one after
-    the other.
+    If an error occurs, the files are removed. Results that replace earlier ones are renamed last,
+    one after the other.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ def read_provenance(path: str | Path) -> dict[str, Any] | None:
 
 
 def provenance_lines(provenance: dict[str, Any]) -> Iterator[str]:
-    """Yield lines for users; whatever is missing or has another type is left out."""
+    """Yield lines for users; entries that are missing or have another type are left out."""
     yield f"{'made by':<15}{provenance.get('program')}, {provenance.get('date')}"
     inputs = provenance.get("inputs")
     if isinstance(inputs, list):

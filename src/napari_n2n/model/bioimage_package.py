@@ -96,7 +96,7 @@ def export_bioimage(
 
 
 class _WithNormalisation(nn.Module):
-    """Map images in ADU, shape (N, channels, [Z,] Y, X), to denoised ones."""
+    """Map images in ADU, shape (N, channels, [Z,] Y, X), to denoised images."""
 
     def __init__(self, denoiser: Denoiser) -> None:
         super().__init__()

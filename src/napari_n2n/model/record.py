@@ -128,7 +128,7 @@ class DetectorRecord(_Value):
 
 
 class ModelRecord(_Value):
-    """Where a model comes from.
+    """The record of a training run.
 
     Attributes
     ----------

@@ -132,7 +132,7 @@ def fit_mixture(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Values:
-    """The pixel values in bins, as the fit needs them.
+    """The pixel values, sorted into the bins of the fit.
 
     Attributes
     ----------

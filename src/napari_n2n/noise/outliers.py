@@ -157,9 +157,10 @@ def _with_outliers(
 def _missing(sample: Sample) -> tuple[float, np.ndarray]:
     """Return the share of missing pixels in each acquisition, and where one is missing in either.
 
-    Missing pixels have the smallest value between much brighter ones, with hardly any in between:
-    neither few photons nor clipped noise leaves this gap. If pixels have this value in both
-    acquisitions far more often than by chance (borders, masks), they do not count as missing.
+    Missing pixels have the smallest value, their neighbours are much brighter, and almost no pixel
+    has a value in between: this gap does not occur with few photons or clipped noise. If pixels
+    have this value in both acquisitions far more often than by chance (borders, masks), they do not
+    count as missing.
     """
     nothing = np.zeros(sample.a.shape, bool)
     cut = sample.cut & sample.valid

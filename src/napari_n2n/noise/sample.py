@@ -152,7 +152,7 @@ def _lower_limit(values: np.ndarray) -> float:
 
 
 def step_of(values: np.ndarray) -> float:
-    """Return the typical (median) step between pixel values; 0 if values hardly repeat."""
+    """Return the typical (median) step between pixel values; 0 if few values repeat."""
     levels, counts = np.unique(values, return_counts=True)
     if len(levels) < 2 or len(levels) > values.size / _PIXELS_PER_VALUE:
         return 0.0

@@ -1,4 +1,4 @@
-"""Measure the noise of one recording, without a second one that shows what is noise.
+"""Measure the noise of one recording, if no second recording of the scene exists.
 
 Noise is measured where the scene is smooth: in the blocks of pixels with the smallest ratio of slow
 changes to the finest detail. The noise is the variance of fourth differences, which are nearly free

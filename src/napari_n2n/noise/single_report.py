@@ -155,7 +155,7 @@ _SHARES = (
 def advise_single(
     figures: SingleFigures, findings: Iterable[Finding] = (), source: str | None = None
 ) -> SingleReport:
-    """Choose how to train on one recording, and warn of what it cannot show.
+    """Choose how to train on one recording, and warn of figures that it cannot show.
 
     Parameters
     ----------

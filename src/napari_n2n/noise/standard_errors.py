@@ -2,9 +2,9 @@
 
 A standard error is the scatter of a figure when the same scene is recorded many times. Figures of
 single pixels are measured several times, each time without one group of blocks spread over the
-plane (jackknife). Where the noise of the groups differs because the scene does, the noise that the
-photon-transfer curve predicts is subtracted first. Figures of neighbouring pixels are measured on
-each of eight tiles.
+plane (jackknife). If the noise of the groups differs because their scene differs, the noise that
+the photon-transfer curve predicts is subtracted first. Figures of neighbouring pixels are measured
+on each of eight tiles.
 """
 
 import math
@@ -159,8 +159,8 @@ def _of_contrast(analysis: Analysis) -> float:
     """Return the relative standard error of the contrast.
 
     With the noises n and n' of A and B, the square of the contrast has the error ``mean(s (n + n')
-    + n n')``. Of the same size, but measurable from ``d = n - n' = A - B``, are ``s d`` and half
-    the product of d at neighbouring pixels.
+    + n n')``. This error cannot be measured directly, but two terms of the same size can, with ``d
+    = n - n' = A - B``: ``s d``, and half the product of d at neighbouring pixels.
     """
     sample = analysis.sample
     apart = sample.difference.astype(np.float64)

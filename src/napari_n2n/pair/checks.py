@@ -165,7 +165,7 @@ def _other_scene(
     views: tuple[np.ndarray, np.ndarray],
     smooth: tuple[np.ndarray, np.ndarray],
 ) -> Iterator[Finding]:
-    """Warn if both acquisitions show structure, but not the same."""
+    """Warn if both acquisitions show structure, but not the same structure."""
     spreads = [float(np.std(one, dtype=np.float64)) for one in smooth]
     a, b = (one - one.mean(dtype=np.float64) for one in smooth)
     together = float(np.mean(a * b, dtype=np.float64))

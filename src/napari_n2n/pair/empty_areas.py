@@ -135,7 +135,7 @@ def _has_specks(area: np.ndarray) -> bool:
 
 
 def _has_sharp_edge(views: Sequence[np.ndarray], area: np.ndarray, apart: np.ndarray) -> bool:
-    """Return whether few pixels beside an area have its value, in all of several views."""
+    """Return whether, in every view, few pixels beside an area have the value of the area."""
     beside = ndimage.binary_dilation(area, _NEIGHBOURS) & apart
     return not beside.any() or all(
         np.mean(view[beside] == np.median(view[area])) <= _BESIDE for view in views

@@ -83,7 +83,7 @@ def find_hot_pixels(
     A pixel is hot if it exceeds its surroundings in both acquisitions by more than their noise and
     the texture of the scene, at most one of its neighbours does so too, and chance does not explain
     it: hardly any such pixels are found if B is displaced against A. Details of a scene are rarely
-    as sharp; nothing is found if many are nearly as sharp.
+    as sharp; if many are nearly as sharp, no hot pixels are returned.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def _sharp(peaks: _Peaks) -> np.ndarray:
 
 
 def _add_neighbours(mask: np.ndarray, a: np.ndarray, b: np.ndarray, noise: "_Noise") -> None:
-    """Add hot pixels that touch others: groups of similar ones, and those beside brighter ones."""
+    """Add hot pixels that touch others: groups of similar height, or beside brighter ones."""
     for cluster in _clusters(a, b, noise):
         mask[tuple(cluster.T)] = True
     for _ in range(_ROUNDS):

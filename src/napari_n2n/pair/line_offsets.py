@@ -109,7 +109,7 @@ def _mean_square(a: np.ndarray, b: np.ndarray, difference: np.ndarray) -> tuple[
 
 
 def _alike(difference: np.ndarray) -> float:
-    """Return the number of neighbouring squares of differences that count as one."""
+    """Return the number of neighbouring squared differences per independent value."""
     correlation = np.correlate(difference, difference, "full") / np.sum(difference**2)
     return float(np.sum(correlation**2))
 

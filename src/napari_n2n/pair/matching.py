@@ -57,12 +57,12 @@ def match_intensity(
     Pixels are binned by a smoothed neighbourhood that leaves out the pixel itself, so that a
     pixel's own noise does not decide its bin (an instrumental variable); a line through the means
     of the bins is fitted with soft-L1 weights. The means of A are noisy too, which would flatten
-    the line; this is corrected (errors in variables, Fuller 1987). If it differs from the identity
-    by less than three standard errors (from parts of the plane, small ones and ones as large as a
-    text), the identity is returned; if the acquisitions have no scene in common, the gain is 1. The
-    weights of the two acquisitions in the neighbourhood depend on their noise, and so on the line
-    itself: starting from the spread of the neighbourhoods, the fit is repeated until the gain no
-    longer changes.
+    the line; this is corrected (errors in variables, Fuller 1987). If the line differs from the
+    identity by less than three standard errors (from small parts of the plane, and from parts as
+    large as a text), the identity is returned; if the acquisitions have no scene in common, the
+    gain is 1. The weights of the two acquisitions in the neighbourhood depend on their noise, and
+    so on the line itself: starting from the spread of the neighbourhoods, the fit is repeated until
+    the gain no longer changes.
 
     Parameters
     ----------
@@ -328,7 +328,7 @@ def _weighted_line(
     """Return slope and intercept of weighted lines, and their variances; shape (lines, 2).
 
     `noise` is the part of the spread of each x, the weighted sum of squares, that its noise causes.
-    Where this is most of the spread, the slope is unknown: it is 1, with an infinite variance.
+    If noise is most of the spread, the slope is unknown: 1 is returned, with an infinite variance.
     """
     total = weight.sum(axis=1)
     middle = (weight * x).sum(axis=1) / total

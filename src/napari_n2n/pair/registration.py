@@ -89,7 +89,7 @@ def shift_error(plane_a: np.ndarray, plane_b: np.ndarray) -> float:
 
 
 def _peak(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Return the displacement at which two detail images correlate most, even if by chance.
+    """Return the displacement at which two detail images correlate most; it may be due to chance.
 
     The cross-correlation is the inverse Fourier transform of the product of the spectra. Between
     whole pixels it is evaluated near its peak only (Guizar-Sicairos et al. 2008).

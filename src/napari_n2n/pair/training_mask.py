@@ -1,6 +1,7 @@
 """Train inside a mask: an image that is 0 where neither measuring nor training may use pixels.
 
-A pair with a mask is cropped to the part around it, and treats what is outside like empty areas.
+A pair with a mask is cropped to the part around it, and pixels outside the mask are treated like
+empty areas.
 """
 
 from dataclasses import dataclass, replace

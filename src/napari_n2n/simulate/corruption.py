@@ -1,8 +1,8 @@
 """Base classes of all corruptions: immutable objects that draw new noise at every call.
 
-Images have the shape (..., Y, X). The whole array has one noise level, whatever its leading axes.
-With ``channels=True`` the axis before YX contains the colours of one picture, and a replaced pixel
-is replaced in all colours.
+Images have the shape (..., Y, X). The whole array has one noise level, for any number of leading
+axes. With ``channels=True`` the axis before YX contains the colours of one picture, and a replaced
+pixel is replaced in all colours.
 """
 
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""Image quality of a result, against the truth or, if there is none, another acquisition."""
+"""Measure the image quality of a result, against the truth or against another acquisition."""
 
 import math
 
@@ -157,10 +157,10 @@ def fourier_ring_correlation(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, 
 def resolution(a: np.ndarray, b: np.ndarray) -> Measurement:
     """Return the finest resolved period in pixels, None if no ring is above the threshold.
 
-    The threshold of the ring correlation is 1/7, or three standard deviations of pure noise if
-    that is higher. A ring correlation r from n independent Fourier coefficients scatters by ``(1 -
-    r^2) / sqrt(n)`` (Saxton & Baumeister 1982). Divided by the slope at which r crosses the
-    threshold, this is the scatter of the frequency.
+    The threshold of the ring correlation is 1/7, or three standard deviations of pure noise if that
+    is higher. A ring correlation r from n independent Fourier coefficients scatters by ``(1 - r^2)
+    / sqrt(n)`` (Saxton & Baumeister 1982). The standard error of the frequency is this scatter
+    divided by the slope at which r crosses the threshold.
     """
     frequency, correlation = fourier_ring_correlation(a, b)
     planes = len(_planes(a))

@@ -6,7 +6,7 @@ detector's limits are reported as the limit. The likelihood is maximised by expe
 and replaces a value at a limit by its expectation. Weights, variances and expectations are computed
 from the prediction and carry no gradient, so that they do not bias the result. While the prediction
 still has errors, its residuals are larger than the noise: their scale is measured in every batch,
-so that what the network has not learned yet is not taken for outliers.
+so that structure that the network has not learned yet is not treated as outliers.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Training images from one recording: simulated noise replaces a second recording.
 
-There are two methods; both use the measured noise, which determines the right one.
+There are two methods; both use the measured noise, and the noise determines the method.
 
 - "pixels", if the noise of neighbouring pixels is independent. Some pixels are hidden, the network
   predicts them from their neighbours, and new noise is added to this prediction. The image with

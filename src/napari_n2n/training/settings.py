@@ -209,7 +209,7 @@ class TrainingSettings(BaseModel):
 
     @property
     def start_model(self) -> Path | None:
-        """The model file that the run starts from; None without one."""
+        """The model file that the run starts from; None without such a file."""
         return None if self.start in STARTS else Path(self.start).expanduser()
 
     @field_validator("*", mode="before")

@@ -3,8 +3,8 @@
 `start` runs a generator in a napari worker, and passes the values that it yields and returns to
 callbacks on the GUI thread. Exceptions do not leave the generator, because napari may lose them and
 then seems busy forever: a failure is returned as a value. `read_in_thread` runs one short call,
-such as reading a plane from a slow disk. `LatestOnly` runs one job or call at a time; of the
-requests made meanwhile, only the latest runs next.
+such as reading a plane from a slow disk. `LatestOnly` runs one job or call at a time; if several
+requests arrive during this time, only the latest runs next.
 """
 
 import logging
@@ -233,7 +233,7 @@ def start(
 
 
 class LatestOnly:
-    """Runs one request at a time; of those made meanwhile, only the latest runs after it.
+    """Runs one request at a time; if several arrive during this time, only the latest runs next.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ class LatestOnly:
         return self._running is not None
 
     def cancel(self) -> None:
-        """Drop the waiting request, and ignore the answer to the running one."""
+        """Cancel the waiting request, and ignore the answer to the running request."""
         self._waiting = None
         if self._running is not None:
             self._running.set()

@@ -1,4 +1,4 @@
-"""A picture of what is on screen: raw on the left, denoised on the right."""
+"""Save a picture of the screen: raw on the left, denoised on the right."""
 
 import io
 from pathlib import Path

@@ -37,7 +37,8 @@ class Measured:
     def of(cls, pairs: list[Pair], noise: Path | None = None) -> "Measured":
         """Measure the pairs of the first field of view, one for each channel.
 
-        There are no curves of a single recording. Its noise is read from a report if there is one.
+        There are no curves of a single recording. Its noise is read from a report if the user gave
+        one.
         """
         if noise is not None:
             reports = read_noise_report(noise, pairs)

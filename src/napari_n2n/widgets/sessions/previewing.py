@@ -100,7 +100,7 @@ class Subject:
     memory: int
 
     def is_like(self, other: "Subject | None") -> bool:
-        """Return whether another preview would show the same."""
+        """Return whether another preview would show the same pixels."""
         if other is None or len(self.sources) != len(other.sources):
             return False
         pairs = zip(self.sources, other.sources, strict=True)

@@ -64,7 +64,7 @@ class ResultSession(Session):
             self.remaining = (now - began) * (1 - progress) / (progress - before)
 
     def _end_result(self, *, complete: bool) -> None:
-        """Show the complete result, or the finished part of a stopped one."""
+        """Show the complete result, or the finished part of a stopped run."""
         if self._growing is None:
             return
         if complete:
