@@ -116,7 +116,7 @@ def _address_in_file(file: str) -> str:
 
 @contextmanager
 def _connected(address: str) -> Iterator[Any]:
-    """Connect to a scheduler, without messages in the log if it is lost."""
+    """Connect to a scheduler; log no messages if the connection is lost."""
     try:
         from distributed import Client
         from distributed.comm import resolve_address

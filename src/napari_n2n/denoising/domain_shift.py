@@ -59,7 +59,7 @@ def differences(denoiser: Denoiser, channels: Sequence[Sequence[Acquisition]]) -
 
 
 def _data(acquisition: Acquisition) -> np.ndarray:
-    """Read a few planes without blank ones and with their empty areas, such as borders, filled."""
+    """Read a few planes; skip blank planes, and fill empty areas such as borders."""
     planes = np.stack([plane for _, plane in acquisition.spread_planes(_PLANES, _SAMPLED_SIDE)])
     lit = np.ptp(planes, axis=(1, 2)) > 0
     planes = planes[lit] if lit.any() else planes

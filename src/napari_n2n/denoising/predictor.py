@@ -307,7 +307,7 @@ class Predictor:
         return self._denoised(one, shape, channel)
 
     def _empty(self, one: Input, channel: int) -> np.ndarray | None:
-        """Return the empty areas of an input, which are copied: training left them out."""
+        """Return the empty areas of an input; they are copied unchanged to the result."""
         sides = self.denoiser.record.empty_square
         side = sides[channel if len(sides) > 1 else 0] if sides else None
         if side is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 def computed(
     images: Iterable[np.ndarray], compute: Callable[[Tensor], Tensor], device: torch.device
 ) -> Iterator[np.ndarray]:
-    """Yield the results of images in their order, as float32; each is valid until the next.
+    """Yield the results of images in order, as float32; a result is overwritten by the next one.
 
     On a graphics card, the next image is read, copied and queued before the program waits for the
     previous result, so that the card always has work.

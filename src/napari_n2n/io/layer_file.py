@@ -1,6 +1,6 @@
 """What the file of a napari layer says about its axes, pixel sizes and channels.
 
-napari's own reader keeps none of them, but a layer names the file that it was read from.
+napari's own reader does not keep this information, but a layer names the file it was read from.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ def long_shape(acquisition: Acquisition) -> tuple[int, ...]:
 def on_same_axes(acquisitions: Sequence[Acquisition]) -> list[Acquisition]:
     """Return views of one shape, if the shapes differ only in axes R, T or Z of length one.
 
-    Otherwise, and if they do not differ, all are returned unchanged.
+    In all other cases the views are returned unchanged.
     """
     shorter = list(acquisitions)
     if len({one.shape for one in acquisitions}) > 1:

@@ -55,8 +55,8 @@ def displaced(sample: Sample, suspicious: np.ndarray, limit: float) -> tuple[flo
 
     A moving object is at different places in A and B: blocks of 32x32 pixels of A are searched for
     in B up to 16 pixels away. If more than a fifth of all suspicious pixels are in blocks that are
-    found, the other suspicious pixels count as motion too, because objects may move farther or
-    behind others.
+    found, the other suspicious pixels count as motion too, because objects may move farther than
+    the search, or behind other objects.
 
     Parameters
     ----------

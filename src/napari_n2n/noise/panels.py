@@ -170,7 +170,7 @@ def _histogram(report: NoiseReport, curves: NoiseCurves) -> Panel:
 
 
 def _width(report: NoiseReport, curves: NoiseCurves, noise: np.ndarray, quantum: float) -> float:
-    """Return the robust width of the noise without outliers, with integers spread over a step."""
+    """Return the robust width of the noise without outliers; integers are spread over a step."""
     if report.outlier_share > 0:
         return float(np.sqrt(np.median(curves.transfer.robust_variance))) or float(noise.std())
     spread = noise + quantum * (np.random.default_rng(0).random(noise.size) - 0.5)

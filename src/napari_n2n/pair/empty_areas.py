@@ -1,8 +1,8 @@
 """Find empty areas: connected pixels of exactly one value, such as borders and masks.
 
 Registered and rotated stacks have borders of zeros, segmented images a constant background. Noise
-never gives such areas, so they contain no data. Two kinds of places look similar but are data: dark
-places of photon counters, where few pixels count a photon, and saturated places.
+never gives such areas, so they contain no data. Two kinds of places look like empty areas but
+contain data: dark places of photon counters, where few pixels count a photon, and saturated places.
 """
 
 from collections.abc import Sequence

@@ -219,8 +219,8 @@ class Pair:
     def noise(self) -> tuple[float, ...]:
         """For each acquisition, the standard deviation of its noise on its own intensity scale.
 
-        It is 0 if it is too small compared with that of the others, or if there are no others. It
-        is measured on first use, because of many fields of view only a few need it.
+        The noise is 0 if it is too small to measure beside that of the others, or if there are no
+        others. It is measured on first use, because of many fields of view only a few need it.
         """
         if self.is_single:
             return (0.0,)

@@ -124,7 +124,7 @@ def _views(network: Network, batch: Batch) -> Iterator[_View]:
 
 @dataclass(eq=False)
 class _Squares:
-    """Sums over squared errors, for a fit of their weights and for a PSNR; no pixels are kept.
+    """Sums over squared errors, to fit the weights of the features and a PSNR; no pixels are kept.
 
     Attributes
     ----------

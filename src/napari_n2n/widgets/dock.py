@@ -291,7 +291,7 @@ class _Notifications(logging.Handler):
 
 @cache
 def show_logged_warnings() -> None:
-    """Show what the package logs as a warning, such as a file of which only a part is read."""
+    """Show the warnings that the package logs, such as about a file that is read only in part."""
     logging.getLogger("napari_n2n").addHandler(_Notifications())
 
 

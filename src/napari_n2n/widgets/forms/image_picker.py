@@ -16,7 +16,7 @@ class ImagePicker(RecordingsPicker):
     second_required = False
 
     def choose_paths(self, paths: list[Path]) -> list[Path]:
-        """Choose files or folders instead of those chosen before; see the base class."""
+        """Choose files or folders in place of the earlier choice; see the base class."""
         if self.isEnabled():
             for edit in (self.file_a, self.file_b):
                 edit.line_edit.value = ""
