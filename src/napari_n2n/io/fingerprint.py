@@ -1,6 +1,6 @@
 """Describe the content of an acquisition, so that a resumed run notices if it has changed.
 
-A copy of a file has another time of change: small files are compared by a hash of all bytes.
+Copying a file changes its time of change, so small files are compared by a hash of all bytes.
 """
 
 import hashlib

@@ -319,7 +319,7 @@ def _check_map(array: Any, place: str) -> None:
 
 
 def _usable_step(place: str, axis: str, step: float, unit: str) -> tuple[float, str]:
-    """Return a pixel size and its unit; 1 pixel, and a line in the log, if it cannot be right."""
+    """Return a pixel size and its unit; log an impossible size, and return 1 pixel instead."""
     if not _SMALLEST_STEP <= step <= _LARGEST_STEP:
         _log.warning("%s: a pixel size of %s along %s is taken as unknown", place, step, axis)
         return 1.0, "pixel"

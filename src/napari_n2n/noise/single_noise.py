@@ -187,7 +187,7 @@ def _line(blocks: SmoothBlocks, white: bool, at: float) -> tuple[float, float, f
 
 
 def _variance(blocks: SmoothBlocks, white: bool) -> tuple[np.ndarray, float, float]:
-    """Return the variance of noise in smooth blocks, its relative error, and what part was seen.
+    """Return the noise variance in smooth blocks, its relative error, and the measured part.
 
     Structure raises second differences more than fourth ones, which vary more by chance: they are
     needed only where the two differ.

@@ -1,4 +1,4 @@
-"""The noise report of one recording, and how to train on it."""
+"""The noise report of one recording, with the method for training on it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass

@@ -312,7 +312,7 @@ class Pair:
 def _around(
     mask: TrainingMask, opened: list[Acquisition]
 ) -> tuple[list[Acquisition], TrainingMask, tuple[int, int]]:
-    """Crop acquisitions and mask to the part around the mask; return its first pixel, too."""
+    """Crop acquisitions and mask to the part around the mask; also return where it starts."""
     rows, columns = mask.box()
     cropped = [one.cropped(rows, columns) for one in opened]
     return cropped, mask.cropped(rows, columns), (rows.start, columns.start)

@@ -54,7 +54,7 @@ class History:
 
 @dataclass(eq=False)
 class TrainState:
-    """Everything that changes during a run.
+    """Networks, optimiser and scores: all values that change during a run.
 
     Attributes
     ----------
