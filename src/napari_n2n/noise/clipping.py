@@ -27,8 +27,8 @@ _DARKEST = 2
 # clipped noise in images of 192x192 and 384x384 pixels, and up to 3 for photons, EM gain and pulses
 # of light.
 _CLEARLY = 9.0
-# Standard errors, and part of the mean in the dark, by which the mean without light must exceed the
-# limit for noise below pulses of light to be cut off.
+# Standard errors, and part of the mean in the dark, by which the mean without light must differ
+# from the limit for other noise than pulses of light to be cut off.
 _SURE, _UNLIT = 3.0, 0.1
 # Of the pixels above the limit in dark areas, smallest share that are below half of their mean: it
 # is 0.3 for clipped noise and photons, and nearly 0 if the pixels at the limit are missing.
@@ -42,6 +42,8 @@ _COUNTED = 0.8, 1.3
 _FITS = 0.06
 # Smallest p (1 - p) in the scatter of a share p, and smallest share whose logarithm is used.
 _RARE = 1e-4, 2e-3
+# Standard deviation of noise over its mean absolute value above 0: Gaussian noise around the limit.
+_HALF = math.sqrt(2 * math.pi)
 # Smallest and largest share at the limit from which a signal is computed: 3 standard deviations.
 _SHARES = 0.001, 0.999
 # Number of bisections: 2^-40 of five standard deviations is below float32 precision.
@@ -100,8 +102,8 @@ def find_clipping(sample: Sample) -> Clipping:
     parameters are fitted to the variances, and then predict the shares of pixels at the limit.
     Without clipping, these are pixels without a photon. Noise counts as clipped if this predicts
     the variances, or variances and shares, much better. If neither model fits, as for pulses of
-    light, the variances give the mean without light: if that is above the limit, electronic noise
-    below the pulses is cut off, and only the shift of dark areas is returned.
+    light, the variances give the mean without light: if that is not the limit, there is other noise
+    than pulses, and only the shift of dark areas is returned.
     """
     nothing = Clipping(0.0, 0.0, 0.0, np.zeros(sample.a.shape, bool))
     if not (sample.cut & sample.valid).any():
@@ -121,15 +123,21 @@ def find_clipping(sample: Sample) -> Clipping:
     )
     line = _fitted(bins, clipped=False)
     photons = bins.misfit(line[0] * bins.mean + line[1], bins.without_photon())
+    unlit, error = bins.without_light()
+    only_pulses = abs(unlit) <= max(_SURE * error, _UNLIT * bins.mean[0])
     of_variances = bins.decrease(photons.of_variances, clipped.of_variances)
     better = of_variances > _CLEARLY or (
-        bins.decrease(photons.both, clipped.both) > _CLEARLY and of_variances > -_CLEARLY
+        bins.decrease(photons.both, clipped.both) > _CLEARLY
+        and (of_variances > -_CLEARLY or not only_pulses)
     )
     if not better or clipped.of_shares > _FITS:
-        unlit, error = bins.without_light()
-        if not unlit > max(_SURE * error, _UNLIT * bins.mean[0]):
+        if only_pulses:
             return nothing
-        return replace(nothing, shift=_shift_without_light(unlit, float(bins.cut[:_DARKEST].max())))
+        share = float(bins.cut[:_DARKEST].max())
+        if unlit > 0:
+            return replace(nothing, shift=_shift_without_light(unlit, share))
+        dark = share * math.sqrt(bins.variance[:_DARKEST].min()) / _HALF
+        return replace(nothing, shift=float(dark))
     raised = bins.mean - signal
     highest = bins.number[np.flatnonzero(touched).max()]
     return Clipping(
