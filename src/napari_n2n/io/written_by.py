@@ -20,7 +20,7 @@ _SHORT = 12  # digits of a fingerprint that are shown: enough to tell a million 
 
 
 def has_fixed_date() -> bool:
-    """Return whether the environment gives the date, so that files must not depend on the time."""
+    """Return whether SOURCE_DATE_EPOCH gives the date that is written into files."""
     return bool(os.environ.get(_EPOCH))
 
 
