@@ -54,7 +54,7 @@ class Trial:
     gain: Measurement
 
     def verdict(self, about: str, gain: float) -> Verdict:
-        """Check that both judges prefer the recommended loss; by the truth, L1 gains `gain` dB."""
+        """Check that truth (`gain` dB for L1) and held-out blocks prefer the recommended loss."""
         sign = {"l2": -1, "l1": 1}[self.report.loss]
         truth, held_out = sign * gain, sign * self.gain.value
         return min(truth, held_out) > 0, (

@@ -272,7 +272,7 @@ def score(kind: Observed, network: nn.Module, bench: Bench) -> tuple[float, floa
 
 
 def row(name: str, bench: Bench, steps: int) -> tuple[list[object], list[Verdict]]:
-    """Compare both with noisy targets, for one kind of noise."""
+    """Compare prior and posterior with noisy targets, for one kind of noise."""
     kind = KINDS[name]
     pair = bench.run(Arm(paper.NOISY, kind.noise, (kind.noise,), kind.loss), steps)
     (targets,) = pair.scores.values()

@@ -72,7 +72,7 @@ class Cluster:
             _kill(self.workers.pop())
 
     def kill_scheduler(self) -> None:
-        """Kill the scheduler and the workers, which have no one to report to."""
+        """Kill the scheduler and the workers, which cannot work without it."""
         _kill(self.scheduler)
         self.kill(len(self.workers))
 

@@ -1,4 +1,4 @@
-"""Are the standard errors of the noise figures right? Measured again and again on new noise.
+"""Are the standard errors of the noise figures right? They are measured many times on new noise.
 
 Pairs of one scene with new noise are drawn and measured. For each figure, z is the root mean square
 of its deviation over its standard error: 1 is right, below 1 the standard error is too large, above

@@ -48,7 +48,7 @@ class Gaps:
         return [self.name, len(self.values), *(f"{figure:.0f}" for figure in figures)]
 
     def verdict(self) -> Verdict:
-        """Check that a user would not feel the gaps."""
+        """Check that a user would not notice the gaps."""
         most, longest = float(np.percentile(self.values, 95)), float(self.values.max())
         ok = most < SMOOTH_MS and longest < FROZEN_MS
         return (

@@ -14,7 +14,7 @@ from damage import movie
 
 
 def _arrays() -> dict[str, tuple[Callable[[], Any], Pixels]]:
-    """Return objects that are given as images, and the pixels that they are."""
+    """Return objects that are given as images, and the pixels of each."""
     import dask.array as da
     import torch
     import xarray

@@ -108,7 +108,7 @@ def modules_imported(path: Path) -> frozenset[Path]:
 
 
 def reached(path: Path) -> set[Path]:
-    """All files that are loaded when a file is imported; stops at a file that is under way."""
+    """All files that are loaded when a file is imported; stops at a file that is being imported."""
     seen: set[Path] = set()
     left = list(modules_imported(path))
     while left:

@@ -1,4 +1,4 @@
-"""Programs that embed the package: arrays in, arrays out, typed, with progress and a way out."""
+"""Programs that embed the package: arrays in and out, typed, with progress and cancelling."""
 
 import importlib.util
 import logging

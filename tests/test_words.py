@@ -44,7 +44,7 @@ def files():
 
 
 def found(text):
-    """Line, word and advice for every word that is out, in prose and in names_like_this."""
+    """Line, word and advice for every word not to be used, in prose and in names_like_this."""
     for match in PATTERN.finditer(re.sub(r"[\s_]", " ", text)):
         (advice,) = (one for n, one in enumerate(OUT.values()) if match.group(f"w{n}"))
         yield f"{text.count(chr(10), 0, match.start()) + 1}: '{match.group()}': {advice}"

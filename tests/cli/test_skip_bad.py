@@ -41,7 +41,7 @@ def test_all_bad_files_are_named_with_their_paths_before_training(call, folders)
     assert not (folders / "new.n2n").exists()
 
 
-def test_a_pair_of_files_of_one_name_is_refused_with_its_folders(call, folders):
+def test_messages_about_files_of_the_same_name_give_their_folders(call, folders):
     status, _, err = call("train", "a/0.tif", "a/0.tif", "-o", "new.n2n", *TRAIN)
     assert status == 2 and err.startswith("error: a/0: is the same image as a/0 (")
     status, _, err = call("train", "a/3.tif", "b/3.tif", "-o", "new.n2n", *TRAIN)

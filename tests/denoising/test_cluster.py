@@ -256,7 +256,9 @@ mount -t overlay overlay -o lowerdir={shared},upperdir={store}/upper,workdir={st
 
 
 @pytest.mark.skipif(not can_mount(), reason="needs the right to mount file systems")
-def test_a_shard_on_the_own_disk_of_a_worker_does_not_count(tmp_path, denoiser, scene, monkeypatch):
+def test_a_shard_that_only_its_worker_can_read_does_not_count(
+    tmp_path, denoiser, scene, monkeypatch
+):
     """As in a container with a copy of the folder: it sees all files, and keeps its changes."""
     shared, store = tmp_path / "shared", tmp_path / "store"
     shared.mkdir()

@@ -455,7 +455,7 @@ def test_the_disk_space_for_a_tiff_is_that_of_its_pixels(tmp_path, monkeypatch):
     assert asked[".tif"] == plane.nbytes > asked[".zarr"]
 
 
-def test_a_stack_of_one_plane_and_a_plane_are_one_scene(tmp_path, denoiser):
+def test_a_stack_with_one_plane_and_a_single_plane_are_a_pair(tmp_path, denoiser):
     planes = [noisy(blobs((64, 64)), seed).astype(np.uint16) for seed in range(3)]
     np.save(tmp_path / "a.npy", planes[0][None])
     np.save(tmp_path / "b.npy", planes[1])

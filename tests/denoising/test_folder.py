@@ -53,7 +53,7 @@ def stopped_within(number, denoiser, job, shards=0, **options):
     run.close()
 
 
-def test_every_recording_has_its_result_and_a_tiff_stays_one(denoiser, folder, tmp_path):
+def test_every_recording_has_its_result_and_a_tiff_gives_a_tiff(denoiser, folder, tmp_path):
     np.save(folder / "other.npy", noisy(blobs((72, 64)), 9))
     results = denoise_folder(denoiser, folder, out=tmp_path / "clean")
     names = [f"cell {number}.tif" for number in range(3)]
@@ -119,7 +119,7 @@ def test_results_to_be_overwritten_do_not_count_as_done(denoiser, another, folde
         np.testing.assert_allclose(pixels(path), denoise(another, folder / path.name), rtol=1e-6)
 
 
-def test_a_model_that_does_not_suit_leaves_nothing(denoiser, folder, tmp_path):
+def test_a_refused_option_leaves_no_files_in_the_output_folder(denoiser, folder, tmp_path):
     (tmp_path / "mine").mkdir()
     for out in (tmp_path / "clean", tmp_path / "mine"):
         with refused("option"):

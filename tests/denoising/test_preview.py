@@ -25,7 +25,7 @@ def preview_of(denoiser, source, region, axes=None):
     return preview.denoise(denoiser, region)
 
 
-def test_every_step_shows_the_network_as_it_is_then(pair, scene, monkeypatch):
+def test_the_model_of_a_step_is_not_changed_by_later_steps(pair, scene, monkeypatch):
     monkeypatch.setattr("napari_n2n.training.fit._YIELD_SECONDS", 0.0)
     errors, kept = [], []
     for step in fit(pair, QUICK):
@@ -68,7 +68,7 @@ def test_of_a_large_plane_the_middle_of_the_view_is_shown(denoiser):
     assert seen.pixels.shape == (512, 512)
 
 
-def test_a_preview_is_as_large_as_it_is_quick(monkeypatch):
+def test_a_preview_is_smaller_if_the_computer_is_slow(monkeypatch):
     clock, preview = [0.0], Preview(Acquisition.open(np.zeros((3000, 3000), "u1")), CPU, 10**9)
     monkeypatch.setattr(preview_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
 

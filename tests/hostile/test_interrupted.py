@@ -337,7 +337,7 @@ def test_no_command_replaces_its_input(tmp_path, small, monkeypatch):
 @ENDINGS
 @pytest.mark.parametrize("bad", [0, 4])
 @pytest.mark.parametrize("dtype", ["float32", "same"])
-def test_a_result_that_is_not_finite_is_refused_with_its_place(
+def test_a_result_with_nan_or_infinite_pixels_is_refused_with_their_place(
     tmp_path, small, ending, bad, dtype, monkeypatch
 ):
     stack = STACK.copy()
@@ -357,7 +357,7 @@ def test_a_result_that_is_not_finite_is_refused_with_its_place(
         denoise(small, stack, **OPTIONS)
 
 
-def test_a_tiff_that_the_disk_cannot_hold_leaves_nothing(tmp_path, monkeypatch):
+def test_a_tiff_too_large_for_the_disk_leaves_no_files(tmp_path, monkeypatch):
     def full(*args, **options):
         raise OSError(errno.EFBIG, "File too large")
 
@@ -407,7 +407,7 @@ def test_two_results_for_which_the_disk_is_too_small_are_not_begun(tmp_path, mon
     assert names(tmp_path) == []
 
 
-def test_a_simulation_that_overflows_leaves_nothing(tmp_path):
+def test_a_simulation_that_overflows_leaves_no_files(tmp_path):
     class Overflow:
         uses_range = False
 

@@ -100,7 +100,7 @@ def test_files_of_other_suffixes_are_given_to_the_reader_library(tmp_path, monke
 
 
 @pytest.mark.parametrize("suffix", [".stk", ".svs", ".lsm", ".dat", ".png", ""])
-def test_a_tiff_is_known_by_its_content(tmp_path, suffix):
+def test_a_tiff_is_recognised_by_its_content(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     tifffile.imwrite(tmp_path / "a.tif", STACK[0], photometric="minisblack")
     (tmp_path / "a.tif").rename(path)

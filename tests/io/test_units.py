@@ -172,6 +172,6 @@ def test_the_pixel_sizes_of_an_stk_are_read(tmp_path):
     assert steps == dict.fromkeys("YX", (0.065, "micrometer"))
 
 
-def test_an_array_of_grey_and_alpha_is_refused_with_the_way_out():
+def test_an_array_of_grey_and_alpha_is_refused_with_a_fix():
     with refused("format", "grey and alpha: save it without alpha"):
         Acquisition.open(np.zeros((96, 96, 2), np.uint8))

@@ -1,4 +1,4 @@
-"""What is written opens again with the same pixels, axes, pixel sizes and channels."""
+"""A result that was written is read with the same pixels, axes, pixel sizes and channels."""
 
 import json
 from dataclasses import replace

@@ -39,7 +39,7 @@ def volumes():
 
 @pytest.fixture
 def stacks():
-    """A model of volumes whose planes see each other."""
+    """A model of volumes that uses neighbouring planes."""
     architecture = {"name": "stack", "width": 4, "depth": 1, "norm": False}
     return Denoiser((stack_network(4, 1, norm=False),), architecture, (Affine(0.02, -2.0),))
 

@@ -1,4 +1,4 @@
-"""Whether neighbouring planes show the same, as `--dims auto` decides by it."""
+"""The measured similarity of neighbouring planes, by which `--dims auto` decides."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SHAPE = (9, 96, 96)
 
 
 def scene(blur, seed=0):
-    """A texture whose planes are the more alike the larger the blur along Z, in planes."""
+    """A texture whose planes are more similar with a larger blur along Z, in planes."""
     white = np.random.default_rng(seed).normal(size=SHAPE)
     texture = gaussian_filter(white, (blur, 1.5, 1.5), mode="wrap")
     return 100 + 20 * texture / texture.std()
@@ -48,7 +48,7 @@ def test_frames_of_a_movie_count_as_neighbours():
     assert depth_correlation(recorded(scene(3.0), 10.0, "TYX"))[0] > 0.9
 
 
-def test_it_is_unknown_without_neighbours_or_a_scene():
+def test_the_similarity_of_planes_is_unknown_without_neighbours_or_a_scene():
     single = Pair.single(scene(1.0).astype(np.float32), axes="ZYX")
     plane = recorded(scene(1.0)[0], 10.0, "YX")
     noise = recorded(np.full(SHAPE, 100.0), 10.0)

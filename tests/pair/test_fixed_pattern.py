@@ -49,7 +49,7 @@ def codes(report):
 
 @settings(max_examples=4, deadline=None)
 @given(share=st.floats(1e-3, 0.02), photons=st.floats(0.5, 20), seed=st.integers(0, 999))
-def test_hot_pixels_are_found_and_nothing_else_is(share, photons, seed):
+def test_only_hot_pixels_are_found_as_hot_pixels(share, photons, seed):
     dark = hot(share, seed)
     found, dead = find_hot_pixels(*two(photons * LIGHT + dark, seed=seed))
     truth = dark > 0

@@ -36,7 +36,7 @@ def test_acquisitions_that_do_not_form_a_pair_are_refused(a, b, code):
         Pair.open(a, b)
 
 
-def test_fine_detail_with_almost_no_noise_is_not_called_one_image():
+def test_fine_detail_with_almost_no_noise_is_called_nearly_the_same_image():
     detail = np.random.default_rng(0).normal(0, 30, (5, 96, 96))
     with refused(
         "duplicate", match="is nearly the same image .*differ by (2|1.99|2.01) ADU, .* are 3[01]"

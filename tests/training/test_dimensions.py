@@ -1,4 +1,4 @@
-"""Whether a run uses the neighbours of each plane, and how it says so."""
+"""Whether a run uses the neighbours of each plane, and what it reports."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Pixel swap: which pixels A and B may exchange, and what that does to a batch."""
+"""Pixel swap: which pixels A and B may swap, and how a batch changes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Training images from one recording: no pixel may see its own noise."""
+"""Training images from one recording: the prediction of a pixel ignores its noise."""
 
 import threading
 from dataclasses import replace
