@@ -265,3 +265,15 @@ def test_a_clean_image_with_nan_is_refused(tmp_path):
     run = simulate_by_planes(Acquisition.open(image, name="cells"), Poisson(), [tmp_path / "a.tif"])
     with refused("not_finite", match="cells: .* of plane 0"):
         next(run)
+
+
+def test_noisy_copies_of_a_named_image_have_names_of_their_own(tmp_path):
+    clean = Acquisition.open(SCENE, name="cells")
+    for source in (clean, "1/a.ome.zarr"):  # the second one has a name in its metadata
+        folder = tmp_path / ("1" if source is clean else "2")
+        folder.mkdir()
+        opened = source if source is clean else Acquisition.open(tmp_path / source)
+        out = [folder / f"{letter}.ome.zarr" for letter in "ab"]
+        list(simulate_by_planes(opened, Gaussian(5), out))
+        names = [Acquisition.open(path).own_name for path in out]
+        assert names == [f"{opened.name} {letter}" for letter in "ab"]

@@ -62,8 +62,9 @@ def simulate_by_planes(
         If `clean` has pixels that are not finite, or a file of `out` exists, is being written, or
         is the file of `clean`, or if the disk is too full.
     """
+    header = replace(clean.header, dtype=np.dtype(np.float32), own_name="")
     outputs = [
-        (path, replace(clean.header, dtype=np.dtype(np.float32), name=f"{clean.name} {letter}"))
+        (path, replace(header, name=f"{clean.name} {letter}"))
         for path, letter in zip(out, string.ascii_lowercase, strict=False)
     ]
     with written_together(clean, outputs, overwrite=overwrite) as writers:

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,11 @@ class SimulationSession(Session):
             for path in paths:
                 shutil.rmtree(path, ignore_errors=True)
         elif viewer is not None and source is not None and clean is not None:
-            looks = [layer_arguments(*ngff_reader.read(one), source, clean.order) for one in paths]
+            copies = [ngff_reader.read(path) for path in paths]
+            looks = [
+                layer_arguments(pixels, replace(header, name=header.own_name), source, clean.order)
+                for pixels, header in copies
+            ]
             select_pair(viewer, [viewer.add_image(**one) for one in looks])
             message = f"Made two noisy copies of '{source.name}'."
         self._end()
