@@ -131,7 +131,8 @@ def _of_noise(pair: Pair, analysis: Analysis, relative: float) -> tuple[float, f
     alike = math.isclose(sigma_a, sigma_b, rel_tol=1e-6)
     a, b = (values.astype(np.float64) for values in (analysis.sample.a, analysis.sample.b))
     moved = b + relative * (b - b.mean())
-    before, after = (_variances(a, other, alike, analysis) for other in (b, moved))
+    before = _variances(a, b, alike, analysis)
+    after = _variances(a, moved, alike, analysis) if relative else before
     errors = []
     for sigma, part, other, scale in zip(
         (sigma_a, sigma_b), before, after, (1.0, 1 / (1 + relative)), strict=True
