@@ -253,13 +253,13 @@ def _distinct_names(one: Acquisition, other: Acquisition) -> tuple[str, str]:
 
 
 def _results(acquisitions: Sequence[Acquisition]) -> Iterator[Finding]:
-    results = [one for one in acquisitions if one.path is not None and read_provenance(one.path)]
-    for one in results:
-        yield Finding(
-            "denoised",
-            f"{one.name} is a denoised result, not a recording: its noise is not that of the "
-            "detector. Choose the recording that it was made from.",
-        )
+    for one in acquisitions:
+        if one.path is not None and read_provenance(one.path):
+            yield Finding(
+                "denoised",
+                f"{one.name} is a denoised result, not a recording: its noise is not that of the "
+                "detector. Choose the recording that it was made from.",
+            )
 
 
 def _unnamed_axis(first: Acquisition) -> Iterator[Finding]:
